@@ -1,0 +1,222 @@
+"""The on-disk contract of a bundle: a manifest, JSON tables, .npy arrays and safetensors. Never pickle.
+
+    manifest.json            versions, commands, seeds, calibration, and a sha256 for every other file
+    references.json          one entry per reference, in index order
+    queries.json             bundled queries, in index order (may be empty)
+    references_{space}.npy   (n, d) float32 unit rows, for each of the three spaces
+    queries_backbone.npy     (m, d_feature) float16 features of the bundled queries
+    heads.safetensors        the aligned and the disentangled head
+    coordinates.npy          (3, n, 2) float32, the maps
+    metrics.json             the evaluation, when it has been run
+
+Every file belongs to the step that writes it. Writing a step drops what later steps had derived from the old files, so a bundle
+is never half new and half old; loading names the first file that is missing or damaged and the command that rebuilds it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+STEPS = ("extract_features", "train_heads", "calibrate", "project", "evaluate")
+DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
+WRITTEN_BY = {
+    "references.json": "extract_features",
+    "queries.json": "extract_features",
+    "references_backbone.npy": "extract_features",
+    "queries_backbone.npy": "extract_features",
+    "heads.safetensors": "train_heads",
+    "references_aligned.npy": "train_heads",
+    "references_disentangled.npy": "train_heads",
+    "coordinates.npy": "project",
+    "metrics.json": "evaluate",
+}
+
+
+class BundleError(RuntimeError):
+    """A bundle, or one file of it, is missing, damaged or from another version. The text says what rebuilds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The files of a bundle folder as written; read one at a time, each checked on the way."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path | None = None) -> "Bundle":
+        """Read the manifest of a bundle folder; ``None`` is the bundle that ships with the project.
+
+        Raises:
+            BundleError: no such bundle, an unreadable manifest, or one of another format.
+        """
+        folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
+        path = folder / "manifest.json"
+        try:
+            manifest = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise BundleError(f"no bundle at {folder}: manifest.json is missing; {_remedy(folder)}") from None
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+            found = manifest.get("format") if isinstance(manifest, dict) else None
+            raise BundleError(f"{path} has format {found}, this version reads {FORMAT}; {_remedy(folder)}")
+        return cls(folder, manifest)
+
+    def has(self, name: str) -> bool:
+        return name in self.manifest["files"]
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of one file, compared with the manifest's sha256.
+
+        Raises:
+            BundleError: missing or damaged; names the file and the command that rebuilds it.
+        """
+        path, remedy = self.folder / name, _remedy(self.folder, WRITTEN_BY.get(name))
+        if not self.has(name):
+            raise BundleError(f"{path} has not been made yet; {remedy}")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from None
+        if hashlib.sha256(data).hexdigest() != self.manifest["files"][name]["sha256"]:
+            raise BundleError(f"{path} is damaged: its sha256 is not the manifest's; {remedy}")
+        return data
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read_bytes(name))
+
+    def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """One array as float32; ``None`` in ``shape`` allows any size there.
+
+        Raises:
+            BundleError: as ``read_bytes``, or another shape, or a value that is not finite.
+        """
+        import io
+
+        data = io.BytesIO(self.read_bytes(name))
+        try:
+            array = np.load(data, allow_pickle=False).astype(np.float32)
+        except ValueError as error:
+            raise self._refusal(name, f"is not a plain array ({error})") from None
+        if len(array.shape) != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+            raise self._refusal(name, f"has shape {array.shape}, expected {shape}")
+        if not np.isfinite(array).all():
+            raise self._refusal(name, "holds values that are not finite")
+        return array
+
+    def read_tensors(self, name: str) -> dict[str, np.ndarray]:
+        from safetensors.numpy import load
+
+        return load(self.read_bytes(name))
+
+    def section(self, name: str, step: str) -> Any:
+        """One section of the manifest, such as ``calibration``, that ``step`` writes."""
+        if name not in self.manifest:
+            raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {_remedy(self.folder, step)}")
+        return self.manifest[name]
+
+    def _refusal(self, name: str, why: str) -> BundleError:
+        return BundleError(f"{self.folder / name} {why}; {_remedy(self.folder, WRITTEN_BY.get(name))}")
+
+
+def _remedy(folder: Path, step: str | None = None) -> str:
+    if folder == DEFAULT_BUNDLE:
+        restore = "restore it with: git checkout -- assets/bundle  or "
+    else:
+        restore = ""
+    if step is None or step == "extract_features":
+        return f"{restore}rebuild it with: python -m precompute.run --help"
+    return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"
+
+
+def write_step(
+    folder: Path,
+    step: str,
+    files: Mapping[str, Any],
+    *,
+    command: str,
+    sections: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the files of one step and enter them in the manifest, dropping what later steps made of the old ones.
+
+    Each file is written beside its place and renamed, and the manifest comes last: an interrupted step leaves a bundle that
+    refuses to load and says which command to run again.
+
+    Args:
+        folder: the bundle; created when missing.
+        step: one of ``STEPS``.
+        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``.
+        command: the command line that makes this step again.
+        sections: entries for the manifest itself.
+        settings: seeds, versions and choices worth keeping with the step.
+
+    Raises:
+        BundleError: the disk is full or the folder cannot be written.
+    """
+    manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
+    if step != STEPS[0]:
+        manifest = Bundle.open(folder).manifest
+    dropped = set(STEPS[STEPS.index(step) :])
+    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
+    for later in dropped & set(manifest["steps"]):
+        for section in manifest["steps"].pop(later).get("sections", []):
+            manifest.pop(section, None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            data = _encode(name, content)
+            write_atomically(folder / name, data)
+            manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        manifest |= sections or {}
+        manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
+        write_atomically(folder / "manifest.json", _encode("manifest.json", manifest))
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle at {folder}: {error}; free some space or choose another folder") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the file and rename, so that a reader or a crash never meets half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encode(name: str, content: Any) -> bytes:
+    if name.endswith(".npy"):
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, content, allow_pickle=False)
+        return buffer.getvalue()
+    if name.endswith(".safetensors"):
+        from safetensors.numpy import save
+
+        return save(dict(content))
+    return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()
+
+
+def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:
+    """Join relative paths to a root, refusing any that would leave it.
+
+    Raises:
+        BundleError: an absolute path or one with ``..``.
+    """
+    joined = []
+    for path in paths:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+            raise BundleError(f"image path {path!r} must be relative and stay inside {root}")
+        joined.append(root / pure)
+    return joined

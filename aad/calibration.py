@@ -1,0 +1,103 @@
+"""From similarity to attribution weight: a share of the query for each reference, and a remainder for "none of these".
+
+One softmax over the gallery and one extra option, "no reference explains this image", with a fixed logit:
+
+    weight_i  = exp(beta * s_i) / (sum_j exp(beta * s_j) + exp(gamma))
+    remainder = exp(gamma)      / (sum_j exp(beta * s_j) + exp(gamma))
+
+``beta`` (inverse temperature) and ``gamma`` (null logit) are fitted per space on validation queries by maximum likelihood, each
+query seen once with its source in the gallery and once with every reference of its concept taken out. The remainder therefore
+assumes even odds that the source is in the gallery at all; where sources are rarer it is too small.
+
+How this differs from AbC (Wang et al., ICCV 2023, equation 7): their weight is ``relu(exp(.) + bias)`` normalised over the gallery
+with no option for "none", fitted to training pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Two numbers per space.
+
+    Attributes:
+        inverse_temperature: ``beta``, per unit of cosine.
+        null_logit: ``gamma``, the logit of "none of these".
+    """
+
+    inverse_temperature: float
+    null_logit: float
+
+    def weights(self, similarities: np.ndarray) -> tuple[np.ndarray, float]:
+        """Attribution weights of one query over the whole gallery.
+
+        Args:
+            similarities: (n,) cosine to every reference.
+
+        Returns:
+            (n,) float64 weights and the remainder; together they sum to 1.
+
+        >>> weights, remainder = Calibration(10.0, 5.0).weights(np.array([0.5, 0.5]))
+        >>> weights.round(3).tolist(), round(remainder, 3)
+        ([0.333, 0.333], 0.333)
+        """
+        logits = np.append(self.inverse_temperature * similarities.astype(np.float64), self.null_logit)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        return shares[:-1], float(shares[-1])
+
+
+def fit_calibration(
+    similarities: np.ndarray, exemplar_ids: Sequence[Sequence[int]], absent_ids: Sequence[Sequence[int]]
+) -> Calibration:
+    """Fit ``beta`` and ``gamma`` on queries whose sources are known.
+
+    Args:
+        similarities: (m, n) cosine of m validation queries to the gallery.
+        exemplar_ids: per query, its true sources; their weights are summed.
+        absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
+
+    Raises:
+        ValueError: no queries.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    if len(similarities) == 0:
+        raise ValueError("calibration needs at least one validation query with a known source, got none")
+    similarities = similarities.astype(np.float64)
+    is_exemplar, is_absent = (np.zeros(similarities.shape, bool) for _ in range(2))
+    for row, (exemplars, absent) in enumerate(zip(exemplar_ids, absent_ids, strict=True)):
+        is_exemplar[row, list(exemplars)] = True
+        is_absent[row, list(absent)] = True
+
+    def negative_log_likelihood(parameters: np.ndarray) -> float:
+        beta, gamma = np.exp(parameters[0]), parameters[1]
+        logits = beta * similarities
+        present = np.logaddexp(logsumexp(logits, axis=1), gamma)
+        source = logsumexp(np.where(is_exemplar, logits, -np.inf), axis=1)
+        without = np.logaddexp(logsumexp(np.where(is_absent, -np.inf, logits), axis=1), gamma)
+        return float(np.mean(present - source) + np.mean(without - gamma)) / 2
+
+    # beta is searched on a log scale, from a softmax that is neither flat nor a winner-takes-all
+    fits = [
+        minimize(negative_log_likelihood, [np.log(beta), beta * similarities.max(1).mean()], method="Nelder-Mead")
+        for beta in (5.0, 20.0, 80.0)
+    ]
+    best = min(fits, key=lambda fit: fit.fun)
+    return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
+
+
+def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
+    """Mean gap between the weight of the first match and how often it is right, over equal-count bins; 0 is perfect.
+
+    Args:
+        weights: (m,) weight of each query's first match.
+        correct: (m,) whether that match is a true source.
+    """
+    order = np.argsort(weights, kind="stable")
+    bins = [part for part in np.array_split(order, n_bins) if len(part)]
+    return float(sum(len(part) * abs(weights[part].mean() - correct[part].mean()) for part in bins) / len(weights))

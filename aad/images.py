@@ -1,0 +1,248 @@
+"""Open any picture a person may bring, or refuse it with a reason: one door for uploads, paths and PIL images.
+
+Everything downstream of `load_image` may rely on an upright, opaque, 8-bit sRGB picture of sensible size. What decides
+is the content, never the file's name. Sizes are checked on the header, before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+Image.init()  # registers the decoders that `_open` looks up
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_SUPPORTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM or AVIF"
+_EXIF_ORIENTATION = 0x0112
+_TURNS = {  # EXIF orientation -> what brings the picture upright; 1 is upright, anything else is not defined
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A picture was refused. The text is meant for the person who brought it: required, got, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large, small and elongated a picture may be.
+
+    Attributes:
+        max_bytes: Largest file, in bytes.
+        max_pixels: Most pixels (width x height), checked before decoding. Decoding takes up to 13 bytes for each.
+        min_side: Shortest side allowed, in pixels.
+        max_aspect: Longest side divided by the shortest, at most.
+    """
+
+    max_bytes: int = 50_000_000  # a 16-megapixel photograph as PNG, the largest usual form, takes about 40 MB
+    max_pixels: int = 60_000_000  # full-frame cameras end at about 60 megapixels; decoded they stay under 1 GB
+    min_side: int = 16  # a backbone enlarges to 224 pixels or more; of less than this only a few blurs remain
+    max_aspect: int = 25  # Chinese handscrolls reach 21:1; backbones resize by the short side, so strips explode
+
+
+_DEFAULT_LIMITS = ImageLimits()
+
+
+def load_image(
+    source: str | os.PathLike[str] | bytes | Image.Image, *, limits: ImageLimits = _DEFAULT_LIMITS
+) -> Image.Image:
+    """Return the picture as an upright, opaque, 8-bit sRGB image.
+
+    Surprises: transparency is laid on *white* (what lies under a transparent pixel is arbitrary, often black, and
+    white is what a page shows behind it); of an animation the first frame is taken; 16-bit, 32-bit and float pictures
+    are scaled to 8 bits rather than clipped; an embedded colour profile is applied, unless it is damaged or does not
+    fit the pixels, when it is ignored. Safe to call from several threads; Pillow's global limits are left alone.
+
+    Args:
+        source: Path of a file, the bytes of one, or a PIL image of any mode, which is not changed.
+        limits: Sizes allowed.
+
+    Returns:
+        A new image of mode RGB without metadata.
+
+    Raises:
+        ImageError: The source cannot be read, is no supported image, is damaged, or is outside the limits.
+
+    Example:
+        >>> load_image(Image.new("LA", (32, 20), (0, 0))).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if isinstance(source, Image.Image):
+        name, image = "the given picture", source
+    elif isinstance(source, bytes):
+        name = "the uploaded picture"
+        image = _open(_check_bytes(source, len(source), name, limits), name)
+    elif isinstance(source, (str, os.PathLike)):
+        name = Path(source).name
+        image = _open(_read(source, limits), name)
+    else:
+        raise ImageError(
+            f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
+        )
+    _check_size(image.size, name, limits)
+    try:
+        # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
+        image.load()
+        result = _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _damaged(name, image.format, error) from error
+    result.info = {}  # a profile or orientation left here would be applied a second time by whoever saves the result
+    return result
+
+
+def _read(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
+    try:
+        status = Path(path).stat()
+        is_file = stat.S_ISREG(status.st_mode)
+        data = Path(path).read_bytes() if is_file and status.st_size <= limits.max_bytes else b""
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"an image must be a readable file, got {path!s} ({reason}); check the path") from error
+    if not is_file:
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+        raise ImageError(f"an image must be a file, got {kind}: {path!s}; name one picture file")
+    return _check_bytes(data, max(status.st_size, len(data)), Path(path).name, limits)
+
+
+def _check_bytes(data: bytes, n_bytes: int, name: str, limits: ImageLimits) -> bytes:
+    if n_bytes > limits.max_bytes:
+        raise ImageError(
+            f"an image file must be at most {limits.max_bytes / 1e6:g} MB, got {n_bytes / 1e6:.1f} MB ({name}); "
+            "scale it down or save it as JPEG"
+        )
+    return data
+
+
+def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
+    width, height = size
+    got = f"got {width:,} x {height:,} ({name})"
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, {got}, "
+            f"which is {width * height / 1e6:,.1f} million; scale it down first"
+        )
+    if min(width, height) < limits.min_side:
+        raise ImageError(
+            f"an image must be at least {limits.min_side} pixels wide and high, {got}; use a larger picture"
+        )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise ImageError(f"an image may be at most {limits.max_aspect} times as long as wide, {got}; crop it first")
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Read the header. `Image.open` is not used: its size limit is global, and it hides the size it refuses."""
+    if not data:
+        raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
+    if foreign := _foreign_format(data):
+        raise ImageError(f"an image must be {_SUPPORTED}, got {foreign} ({name}); convert it to PNG or JPEG")
+    for format_name in FORMATS:
+        factory, accept = Image.OPEN[format_name]
+        recognised = accept is not None and accept(data[:16])
+        if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
+            try:
+                return factory(io.BytesIO(data), "")
+            except Exception as error:  # see load_image: any type may escape
+                raise _damaged(name, format_name, error) from error
+    raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
+
+
+def _foreign_format(data: bytes) -> str | None:
+    """Name a common format that is not decoded here, so that the refusal can say what came."""
+    head = data[:1024]
+    if data[4:8] == b"ftyp" and b"avif" not in head[:64] and any(b in head[:64] for b in (b"hei", b"hev", b"mif1")):
+        return "HEIC"
+    if b"%PDF-" in head:
+        return "PDF"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data[:8192]:
+        return "SVG"
+    return None
+
+
+def _damaged(name: str, format_name: str | None, error: Exception) -> ImageError:
+    reason = str(error) or type(error).__name__
+    return ImageError(
+        f"an image must be complete and undamaged, got a {format_name or 'picture'} that does not decode ({name}: "
+        f"{reason}); get the file again or save it anew"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # damaged metadata, of whatever exception type, is no reason to refuse sound pixels
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Bring any mode to opaque sRGB: depth, then alpha set aside, then colour, then white behind."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith(("I", "F")):
+        image = _to_eight_bits(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")  # drops alpha, keeps the colour under it
+    elif image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    rgb = _to_srgb(image, profile)
+    if alpha is None:
+        return rgb
+    ground = Image.new("RGB", rgb.size, "white")
+    ground.paste(rgb, mask=alpha)
+    return ground
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep greys to 8 bits by the white point of their depth.
+
+    16-bit modes have one. 32-bit integers and floats do not: white is then the smallest usual one (1 for floats, 255,
+    65535) that holds the brightest pixel; with negative or brighter pixels, darkest to brightest is stretched.
+    """
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise ImageError(
+            "pixel values must be finite, got infinity or not-a-number; save the picture with 8 or 16 bits"
+        )
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        usual: tuple[float, ...] = (65535.0,)  # Pillow scales every deep PGM to 16 bits
+    else:
+        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+    white = next((white for white in usual if low >= 0 and high <= white), None)
+    black, white = (low, high) if white is None else (0.0, white)
+    scale = 255.0 / (white - black) if white > black else 0.0  # a flat picture has no range: all black
+    return Image.fromarray(np.rint((values.astype(np.float32) - black) * scale).clip(0, 255).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """Convert L, RGB or CMYK to sRGB through the embedded profile, or plainly where none fits."""
+    if isinstance(profile, bytes):
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # with black point compensation, as browsers do
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            return image.convert("RGB")
+        assert converted is not None  # only in-place conversion returns None
+        return converted
+    return image.convert("RGB")

@@ -1,0 +1,103 @@
+"""UMAP maps of the three spaces on one shared frame, fitted offline; a new query is placed from its neighbours.
+
+The three spaces are fitted together by AlignedUMAP, which holds each reference near one place in all three maps, so that what
+moves between maps moved in the embedding. AlignedUMAP cannot place a new point; ``place_query`` puts it at the weighted mean of
+its nearest references, which is deterministic and needs no umap in the server.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from aad.spaces import Space
+
+N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
+
+
+def fit_maps(
+    embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 12, min_dist: float = 0.25, seed: int = 0
+) -> dict[Space, np.ndarray]:
+    """Coordinates of the references in every space.
+
+    Args:
+        embeddings: per space, (n, d) unit rows of the same n references in the same order.
+        n_neighbors: UMAP's neighbourhood; small, because the question is about near neighbours.
+        min_dist: UMAP's spacing; large enough that thumbnails and points do not pile up.
+        seed: makes the result the same on every run (and single-threaded).
+
+    Returns:
+        Per space, (n, 2) float32 in [0, 1], one scale and shift for all of them.
+
+    Raises:
+        ValueError: fewer than three references, or unequal numbers.
+
+    References:
+        McInnes, Healy, Melville, arXiv:1802.03426; AlignedUMAP of umap-learn 0.5.
+    """
+    counts = {len(rows) for rows in embeddings.values()}
+    if len(counts) != 1 or min(counts) < 3:
+        raise ValueError(f"maps need the same three or more references in every space, got {sorted(counts)}")
+    n = counts.pop()
+    if n < 16:  # too few for UMAP's neighbour graph; the two main directions of each space say as much
+        return _shared_frame({space: _principal_plane(rows) for space, rows in embeddings.items()})
+    from umap import AlignedUMAP
+
+    spaces = list(embeddings)
+    same = [{i: i for i in range(n)} for _ in spaces[1:]]
+    fitted = AlignedUMAP(
+        n_neighbors=min(n_neighbors, n - 1), min_dist=min_dist, metric="cosine", random_state=seed
+    ).fit([embeddings[space] for space in spaces], relations=same)
+    return _shared_frame({space: np.asarray(rows) for space, rows in zip(spaces, fitted.embeddings_, strict=True)})
+
+
+def _principal_plane(rows: np.ndarray) -> np.ndarray:
+    centred = rows - rows.mean(0)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = left[:, :2] * scale[:2]
+    return plane * np.where(plane.sum(0) < 0, -1, 1)  # a singular vector's sign is arbitrary; fix it
+
+
+def _shared_frame(maps: dict[Space, np.ndarray]) -> dict[Space, np.ndarray]:
+    """All maps into [0.03, 0.97] squared by one scale and shift, keeping the aspect."""
+    points = np.concatenate(list(maps.values()))
+    low, high = points.min(0), points.max(0)
+    scale = 0.94 / max(float((high - low).max()), 1e-12)
+    middle = (low + high) / 2
+    return {space: ((rows - middle) * scale + 0.5).astype(np.float32) for space, rows in maps.items()}
+
+
+def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Where a query goes: the weighted mean of its nearest references' places.
+
+    Args:
+        coordinates: (n, 2) places of the references.
+        ids: reference ids, nearest first; the first ``N_PLACING`` are used.
+        weights: their attribution weights, not all zero.
+
+    >>> place_query(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), np.array([0.25, 0.25]))
+    (0.5, 0.0)
+    """
+    ids, weights = ids[:N_PLACING], np.asarray(weights[:N_PLACING], dtype=np.float64)
+    total = weights.sum()
+    shares = weights / total if total > 0 else np.full(len(ids), 1 / len(ids))
+    x, y = shares @ coordinates[ids]
+    return float(x), float(y)
+
+
+def neighbour_preservation(embeddings: np.ndarray, coordinates: np.ndarray, k: int = 10) -> float:
+    """How faithful a map is: the share of each reference's k nearest by cosine that are among its k nearest on the map.
+
+    1 is a perfect map, ``k / (n - 1)`` a random one; 1 by definition for a single reference.
+    """
+    n = len(embeddings)
+    k = min(k, n - 1)
+    if k == 0:
+        return 1.0
+    shared = 0
+    for row in range(n):  # one row at a time: n x n distances would not fit for large galleries
+        similarity = embeddings @ embeddings[row]
+        distance = ((coordinates - coordinates[row]) ** 2).sum(1)
+        similarity[row], distance[row] = -np.inf, np.inf
+        near, near_on_map = np.argsort(-similarity, kind="stable")[:k], np.argsort(distance, kind="stable")[:k]
+        shared += len(np.intersect1d(near, near_on_map))
+    return shared / (n * k)

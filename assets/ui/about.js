@@ -1,0 +1,94 @@
+// How it works and how well, what the page does and does not claim, and the stamp that lets an answer be repeated.
+(() => {
+  const page = (window.attributionPage ??= {});
+  const MEANINGS = {
+    "R@1": "Recall at 1: the share of queries whose true source is the first match. 1 is perfect.",
+    "R@5": "Recall at 5: the share of queries with a true source among the first five matches.",
+    MRR: "Mean reciprocal rank: the mean of 1 divided by the rank of the first true source. 1 is perfect.",
+  };
+
+  page.mountAbout = (element, props) => {
+    const { make, hint } = page;
+    page.mount("about");
+    const { how, metrics, stamp } = props.value;
+
+    const cell = (figure, space) =>
+      figure
+        ? make(
+            "td",
+            { "data-space": space },
+            make("span", { class: "number" }, figure.mean.toFixed(2)),
+            figure.low === undefined ? null : make("span", { class: "interval" }, `${figure.low.toFixed(2)}\u2013${figure.high.toFixed(2)}`),
+          )
+        : make("td", {}, "\u2013");
+
+    const table = () => {
+      const measures = Object.keys(MEANINGS);
+      const spaces = how.map(({ id }) => id);
+      return make(
+        "div",
+        { class: "scroller", tabindex: "0", role: "region", "aria-label": "Measured results" },
+        make(
+          "table",
+          { class: "metrics" },
+          make(
+            "thead",
+            {},
+            make(
+              "tr",
+              {},
+              make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
+              ...measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
+            ),
+            make("tr", {}, ...measures.flatMap(() => spaces.map((space) => make("th", { scope: "col", "data-space": space, class: "term" }, space)))),
+          ),
+          make(
+            "tbody",
+            {},
+            ...metrics.map((row) =>
+              make(
+                "tr",
+                {},
+                make("th", { scope: "row" }, row.label, make("span", { class: "interval" }, `${row.type}${row.n_queries ? `, ${row.n_queries} queries` : ""}`)),
+                ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
+              ),
+            ),
+          ),
+        ),
+      );
+    };
+
+    element.querySelector(".slot").replaceChildren(
+      make(
+        "details",
+        { class: "how" },
+        make("summary", {}, metrics.length ? "How it works, and how well" : "How it works"),
+        make(
+          "div",
+          { class: "trio" },
+          ...how.map((space) =>
+            make("section", { "data-space": space.id }, make("h3", {}, space.name, " ", make("span", { class: "term" }, space.id)), make("p", {}, space.how)),
+          ),
+        ),
+        ...(metrics.length
+          ? [
+              make("h3", {}, "Measured on concepts that were never trained on"),
+              make("p", { class: "muted" }, "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
+              table(),
+            ]
+          : []),
+      ),
+      make(
+        "footer",
+        {},
+        make(
+          "p",
+          {},
+          "This page shows which pictures of this collection lie closest to yours. Closeness is evidence, not proof: it does not show that a generator was trained on a picture, nor that it copied it.",
+        ),
+        make("p", {}, "Each picture keeps its own licence, shown when you choose it. Your picture is compared on this server, sent nowhere else, and deleted within a day."),
+        make("p", { class: "stamp" }, ...stamp.flatMap(([name, value]) => [make("span", {}, `${name} `, make("b", {}, value)), " "])),
+      ),
+    );
+  };
+})();

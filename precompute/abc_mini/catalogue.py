@@ -1,0 +1,213 @@
+"""The curated list of pictures, their pixels, and the split by concept."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from .licences import GCOMPRIS_CREDIT, TUXPAINT_CREDIT, WEBMUSEUM_CREDIT, Credit, collect_credits
+from .packages import GCOMPRIS, TUXPAINT, read_rcc
+
+SPLITS = ("train", "validation", "test")
+SHARES = (0.45, 0.20, 0.35)  # of the concepts of each group
+_ACTIVITIES = "gcompris/src/activities"
+_BOARD_SIZE = (702, 515)  # pixels; piece positions are fractions of it
+_BOARD = f"{_ACTIVITIES}/paintings/resource/board/board{{}}_0.qml"
+_PIECES = f"{_ACTIVITIES}/paintings/resource/image/"
+_PIECE = re.compile(r'"pixmapfile"\s*:\s*"image/([^"]+\.webp)",\s*"x"\s*:\s*"([\d.]+)",\s*"y"\s*:\s*"([\d.]+)"')
+_BOARD_GROUND = (246, 242, 232)  # shows only where two puzzle pieces do not quite meet
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the list.
+
+    Attributes:
+        source: `package:path`; `gcompris:board/N` is the painting on puzzle board N.
+        title: Plain English, for a museum visitor.
+        concept: What it shows, or the painter; pictures of one concept never part between splits.
+        group: About a dozen of them, to colour a map by.
+        kind: `cutout` (has alpha), `photo` or `painting`.
+        role: `exemplar`, `backdrop` (scenes and contents) or `palette` (styles); the last two are never exemplars.
+        split: A split that is fixed by hand (painters are too few to draw), else empty.
+        tiles: For paintings, such as `2x2:3`: the grid, and how many of its tiles, the busiest, are kept.
+    """
+
+    source: str
+    title: str
+    concept: str
+    group: str
+    kind: str
+    role: str
+    split: str
+    tiles: str
+
+    @property
+    def slug(self) -> str:
+        """A short name for files, unique in the list."""
+        package, _, inner = self.source.partition(":")
+        path = PurePosixPath(inner)
+        parts = [p for p in path.parts if p not in ("resource", "images", "image", "animals", "music")]
+        text = "-".join([package, *parts[-2:]]).removesuffix(path.suffix).removesuffix("_background")
+        return re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", text).lower()).strip("-")
+
+
+def read_catalogue(path: Path) -> list[Entry]:
+    """Read the curated list, in its order."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Entry(**row) for row in csv.DictReader(file)]
+
+
+def split_concepts(groups: Mapping[str, str], fixed: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Draw a split for every concept: 45 % train, 20 % validation, 35 % test of each group's concepts.
+
+    Args:
+        groups: Concept -> group.
+        fixed: Concept -> split, for those fixed by hand.
+        seed: Another seed gives another draw; a group's draw does not depend on the other groups.
+
+    Returns:
+        Concept -> split.
+    """
+    splits = dict(fixed)
+    for group in sorted(set(groups.values())):
+        free = sorted(concept for concept, g in groups.items() if g == group and concept not in fixed)
+        rng = seeded_rng(seed, f"split/{group}")
+        bounds = np.cumsum(SHARES) * len(free)
+        for rank, index in enumerate(rng.permutation(len(free))):
+            splits[free[index]] = SPLITS[int(np.searchsorted(bounds, rank + 0.5))]
+    return splits
+
+
+def seeded_rng(seed: int, key: str) -> np.random.Generator:
+    """A generator that depends on nothing but `seed` and `key`, so that order and number of workers do not matter."""
+    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+class Pictures:
+    """Pixels and credits of the list's entries, read from the unpacked packages on demand.
+
+    Args:
+        tuxpaint: Folder of the stamps.
+        gcompris: Folder of the `.rcc` files.
+    """
+
+    def __init__(self, tuxpaint: Path, gcompris: Path) -> None:
+        self.tuxpaint, self.gcompris = tuxpaint, gcompris
+        self._tree = functools.lru_cache(maxsize=32)(self._read_tree)
+
+    def _read_tree(self, activity: str) -> dict[str, bytes]:
+        return read_rcc((self.gcompris / f"{activity}.rcc").read_bytes())
+
+    def image(self, entry: Entry) -> Image.Image:
+        """The picture: RGBA for a cut-out (trimmed to what is visible), RGB otherwise."""
+        package, _, path = entry.source.partition(":")
+        if package == "tuxpaint":
+            picture: Image.Image = Image.open(self.tuxpaint / path)
+        elif path.startswith("board/"):
+            return assemble_board(self._tree("paintings"), path.removeprefix("board/"))
+        else:
+            picture = Image.open(io.BytesIO(self._tree(path.split("/")[0])[f"{_ACTIVITIES}/{path}"]))
+        if entry.kind != "cutout":
+            return picture.convert("RGB")
+        picture = picture.convert("RGBA")
+        if path.startswith("clickgame/"):  # two frames of an animation side by side
+            picture = picture.crop((0, 0, picture.width // 2, picture.height))
+        visible = picture.getchannel("A").point(lambda a: 255 * (a > 24)).getbbox()
+        return picture.crop(visible) if visible else picture
+
+    def credit(self, entry: Entry) -> Credit:
+        """Licence, author and address of the original."""
+        package, _, path = entry.source.partition(":")
+        if package == "tuxpaint":
+            return TUXPAINT_CREDIT
+        if path.startswith("board/"):  # their README states one licence for all pieces, outside the stanza form
+            return WEBMUSEUM_CREDIT
+        return collect_credits(self._tree(path.split("/")[0])).get(f"{_ACTIVITIES}/{path}", GCOMPRIS_CREDIT)
+
+    def package(self, entry: Entry) -> str:
+        """Name and version of the package that the picture comes from."""
+        return (TUXPAINT if entry.source.startswith("tuxpaint:") else GCOMPRIS).source
+
+
+def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
+    """Put a painting together from its puzzle pieces and trim the border that the pieces leave ragged.
+
+    Args:
+        tree: The resource tree of the paintings activity.
+        board: Its number.
+    """
+    width, height = _BOARD_SIZE
+    canvas = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 0))
+    for name, x, y in _PIECE.findall(tree[_BOARD.format(board)].decode("utf-8")):
+        piece = Image.open(io.BytesIO(tree[_PIECES + name])).convert("RGBA")
+        corner = (round(float(x) * width - piece.width / 2), round(float(y) * height - piece.height / 2))
+        layer = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 0))
+        layer.paste(piece, corner)
+        canvas = Image.alpha_composite(canvas, layer)
+    solid = np.asarray(canvas.getchannel("A")) > 200
+    rows, columns = np.flatnonzero(solid.mean(1) > 0.4), np.flatnonzero(solid.mean(0) > 0.4)
+    inset = 4
+    box = (
+        int(columns[0]) + inset,
+        int(rows[0]) + inset,
+        int(columns[-1]) + 1 - inset,
+        int(rows[-1]) + 1 - inset,
+    )
+    ground = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 255))
+    # A gap between two pieces is at most a few pixels wide: fill it from the smeared neighbourhood, not with paper.
+    smear = canvas.resize((width // 6, height // 6), Image.Resampling.BOX).resize(_BOARD_SIZE, Image.Resampling.BICUBIC)
+    return Image.alpha_composite(Image.alpha_composite(ground, smear), canvas).convert("RGB").crop(box)
+
+
+def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
+    """Cut a painting into equal tiles and keep the busiest, in reading order.
+
+    Args:
+        painting: The whole.
+        tiles: Such as `2x2:3`: columns, rows, how many to keep.
+    """
+    grid, keep = tiles.split(":")
+    n_columns, n_rows = map(int, grid.split("x"))
+    pieces = []
+    for row in range(n_rows):
+        for column in range(n_columns):
+            box = (
+                painting.width * column // n_columns,
+                painting.height * row // n_rows,
+                painting.width * (column + 1) // n_columns,
+                painting.height * (row + 1) // n_rows,
+            )
+            pieces.append(painting.crop(box))
+    busiest = sorted(range(len(pieces)), key=lambda i: (-detail(pieces[i]), i))[: int(keep)]
+    return [pieces[i] for i in sorted(busiest)]
+
+
+def detail(image: Image.Image) -> float:
+    """How much there is to see: the standard deviation of the grey levels (0..127)."""
+    return float(np.asarray(image.convert("L"), dtype=np.float32).std())
+
+
+def find_twins(images: Sequence[Image.Image], threshold: float = 0.97) -> Iterable[tuple[int, int, float]]:
+    """Pairs that look like the same photograph: correlation of 24-pixel grey thumbnails, mirrored ones included."""
+    small = np.stack([np.asarray(i.convert("L").resize((24, 24)), dtype=np.float32) for i in images])
+
+    def normalise(a: np.ndarray) -> np.ndarray:
+        a = a.reshape(len(a), -1)
+        a = a - a.mean(1, keepdims=True)
+        return a / (np.linalg.norm(a, axis=1, keepdims=True) + 1e-6)
+
+    plain, mirrored = normalise(small), normalise(small[:, :, ::-1])
+    similarity = np.maximum(plain @ plain.T, plain @ mirrored.T)
+    for i, j in zip(*np.nonzero(np.triu(similarity, 1) > threshold), strict=True):
+        yield int(i), int(j), float(similarity[i, j])

@@ -1,0 +1,226 @@
+"""What the benchmark consists of, and its files: pictures, AbC's JSON lists, credits, licence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .catalogue import SPLITS, Entry, Pictures, cut_tiles, seeded_rng, split_concepts
+from .drawing import fit, lay_on_ground
+from .licences import Credit
+from .recipes import GENERATORS, Plan, Recipe, draw_recipe
+
+EXEMPLAR_SIZE, EXEMPLAR_QUALITY = 320, 78  # pixels on the longest side, WebP quality
+QUERY_QUALITY = 76
+N_STYLE_QUERIES = 12  # for each painter
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One reference picture: a row of the list, or one tile of a painting."""
+
+    path: str  # relative to the assets folder
+    title: str
+    split: str
+    case: str
+    entry: Entry
+    credit: Credit
+    package: str
+    tile: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Everything that is decided before a picture is made."""
+
+    exemplars: tuple[Exemplar, ...]
+    plans: tuple[Plan, ...]
+    recipes: Mapping[str, Recipe]  # by a plan's key
+    entries: Mapping[str, Entry]  # by slug; backdrops and palettes included
+
+
+def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int, limit: int | None = None) -> Benchmark:
+    """Decide splits, cases, queries and recipes.
+
+    Args:
+        catalogue: The curated list; rows whose licence forbids changes or commercial use are left out.
+        pictures: Gives each row's licence.
+        seed: Of splits and recipes.
+        limit: Use only the first `limit` exemplar rows; their splits and recipes stay those of the whole benchmark.
+    """
+    chosen = [entry for entry in catalogue if entry.role == "exemplar"]
+    splits = split_concepts(
+        {entry.concept: entry.group for entry in chosen}, {e.concept: e.split for e in chosen if e.split}, seed
+    )
+    exemplars: list[Exemplar] = []
+    for entry in chosen[:limit]:
+        credit = pictures.credit(entry)
+        if not credit.allows_derivatives:
+            continue
+        split, package = splits[entry.concept], pictures.package(entry)
+        stem = f"abc_mini/exemplar/{entry.source.partition(':')[0]}/{entry.slug}"
+        if entry.kind == "painting":
+            case = _slugify(entry.concept)
+            for tile in range(int(entry.tiles.split(":")[1])):
+                name, title = f"{stem}-{tile + 1}.webp", f"{entry.title} (detail {tile + 1})"
+                exemplars.append(Exemplar(name, title, split, case, entry, credit, package, tile))
+        else:
+            exemplars.append(Exemplar(f"{stem}.webp", entry.title, split, entry.slug, entry, credit, package))
+
+    backdrops = sorted(entry.slug for entry in catalogue if entry.role == "backdrop")
+    palettes = sorted(entry.slug for entry in catalogue if entry.role == "palette")
+    plans = plan_queries(exemplars)
+    recipes = {plan.key: draw_recipe(plan, seed, backdrops, palettes) for plan in plans}
+    return Benchmark(tuple(exemplars), tuple(plans), recipes, {entry.slug: entry for entry in catalogue})
+
+
+def plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
+    """Which queries are made of which exemplars, sorted by key."""
+    plans: list[Plan] = []
+    painters: dict[str, list[Exemplar]] = {}
+    for exemplar in exemplars:
+        if exemplar.entry.kind == "painting":
+            painters.setdefault(exemplar.case, []).append(exemplar)
+            continue
+        types = ["media", "photo"] if exemplar.split == "train" else ["media", "media", "photo"]
+        if exemplar.entry.kind == "cutout":
+            types.append("scene")
+        if exemplar.split != "train":  # a generator held out of training altogether
+            types.append("painted")
+        for number, query_type in enumerate(types):
+            key = f"synth/{query_type}/{exemplar.case}/{types[:number].count(query_type):02d}"
+            plans.append(Plan(key, query_type, exemplar.entry.slug, exemplar.split))
+    for case, pieces in painters.items():
+        if pieces[0].split == "train":
+            continue
+        works = list(dict.fromkeys(piece.entry.slug for piece in pieces))
+        for number in range(N_STYLE_QUERIES):
+            key = f"synth/style/{case}/{number:02d}"
+            plans.append(Plan(key, "style", works[number % len(works)], pieces[0].split))
+    return sorted(plans, key=lambda plan: plan.key)
+
+
+def make_exemplar(exemplar: Exemplar | Entry, pictures: Pictures, seed: int, size: int = EXEMPLAR_SIZE) -> Image.Image:
+    """Draw an exemplar (or the whole picture of a row): cut-outs on a plain ground, the rest fitted into `size`."""
+    entry = exemplar if isinstance(exemplar, Entry) else exemplar.entry
+    picture = pictures.image(entry)
+    if entry.kind == "cutout":
+        return lay_on_ground(picture, seeded_rng(seed, f"ground/{entry.slug}"), size)
+    if isinstance(exemplar, Exemplar) and exemplar.tile is not None:
+        picture = cut_tiles(picture, entry.tiles)[exemplar.tile]
+    return fit(picture, size)
+
+
+def save_webp(picture: Image.Image, path: Path, quality: int) -> None:
+    """Write a WebP under a temporary name, then rename it, so that a broken-off build leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".tmp")
+    picture.convert("RGB").save(part, "WEBP", quality=quality, method=6)
+    part.replace(path)
+
+
+def write_json(benchmark: Benchmark, root: Path, skipped: Mapping[str, str]) -> None:
+    """Write AbC's lists by split, the credits, the recipes, what was skipped and why, and the licence text."""
+    cases: dict[str, list[Exemplar]] = {}
+    for exemplar in benchmark.exemplars:
+        cases.setdefault(exemplar.case, []).append(exemplar)
+    made: dict[str, dict[str, list[str]]] = {case: {} for case in cases}
+    queries: list[dict[str, Any]] = []
+    for plan in benchmark.plans:
+        if plan.key in skipped:
+            continue
+        case, path = plan.key.split("/")[2], f"abc_mini/{plan.key}.webp"
+        made[case].setdefault(plan.type, []).append(path)
+        recipe = dict(benchmark.recipes[plan.key])
+        for role in ("subject", "backdrop", "palette"):
+            if role in recipe:
+                recipe[role] = {"name": recipe[role], "title": benchmark.entries[recipe[role]].title}
+        queries.append(
+            {
+                "path": path,
+                "type": plan.type,
+                "generator": GENERATORS[plan.type],
+                "split": plan.split,
+                "concept": cases[case][0].entry.concept,
+                "exemplars": sorted(exemplar.path for exemplar in cases[case]),
+                "recipe": recipe,
+            }
+        )
+    (root / "json").mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        entries = [
+            {
+                "exemplar": sorted(exemplar.path for exemplar in members),
+                "synth": made[case],
+                "category": members[0].entry.concept,
+                "class_id": case,
+            }
+            for case, members in sorted(cases.items())
+            if members[0].split == split
+        ]
+        _write(root / "json" / f"{split}.json", entries)
+    credits = [
+        {
+            "path": exemplar.path,
+            "title": exemplar.title,
+            "source": exemplar.package,
+            "file": exemplar.entry.source,
+            "licence": exemplar.credit.licence,
+            "author": exemplar.credit.author,
+            "url": exemplar.credit.url,
+            "concept": exemplar.entry.concept,
+            "group": exemplar.entry.group,
+            "split": exemplar.split,
+            "kind": exemplar.entry.kind,
+        }
+        for exemplar in benchmark.exemplars
+    ]
+    _write(root / "exemplars.json", sorted(credits, key=lambda row: row["path"]))
+    _write(root / "queries.json", sorted(queries, key=lambda row: row["path"]))
+    _write(root / "skipped.json", dict(sorted(skipped.items())))
+    (root / "LICENCE.md").write_text(_licence_text(benchmark.exemplars), encoding="utf-8")
+
+
+def _licence_text(exemplars: Sequence[Exemplar]) -> str:
+    counts = Counter(exemplar.credit.licence for exemplar in exemplars)
+    packages = sorted({exemplar.package for exemplar in exemplars})
+    rows = "\n".join(f"| {licence} | {count} |" for licence, count in sorted(counts.items()))
+    return f"""# Licence of the pictures
+
+The pictures in this folder are apart from the project's code. The code is under Apache-2.0; the pictures are not.
+
+They come from {" and ".join(packages)}:
+Debian packages under the GNU General Public License (version 3 or later, and version 2 or later). Many single
+pictures are in the public domain or under a Creative Commons licence.
+`exemplars.json` names the licence, the author and, where known, the address of the original of every picture.
+
+| licence | exemplars |
+|---|---|
+{rows}
+
+What was changed: exemplars are scaled, cropped or cut into tiles, and cut-outs are laid on a plain ground. Queries
+(`synth/`) are derivative works of the exemplars named with them in `queries.json`, and of the scenes and paintings
+that their recipes name; they are under the same terms as those pictures. The folder is a collection of works under
+these several licences, put beside each other; whoever passes on single pictures keeps their credits with them.
+"""
+
+
+def _write(path: Path, value: list[dict[str, Any]] | dict[str, str]) -> None:
+    """One record a line: small, and readable in a diff."""
+    if isinstance(value, list):
+        text = "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in value) + "\n]\n"
+    else:
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    part = path.with_suffix(".tmp")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _slugify(text: str) -> str:
+    return "painter-" + text.lower().replace(" ", "-").replace("ü", "ue")

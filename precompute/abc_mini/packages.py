@@ -1,0 +1,144 @@
+"""Reading the two Debian packages that hold the pictures, without dpkg and without Qt.
+
+A `.deb` is an `ar` archive whose `data.tar.*` member holds the files. GCompris keeps its pictures in Qt resource
+files (`.rcc`): a tree of names in front of the bytes. Both are read here with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_AR_MAGIC = b"!<arch>\n"
+_AR_HEADER = 60
+_DIRECTORY, _ZLIB, _ZSTD = 2, 1, 4  # flags of an rcc node
+
+
+class PackageError(RuntimeError):
+    """A package is missing, damaged, or of a form this reader does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One Debian package: `name`, `version`, and the folder or file tree inside it that is read."""
+
+    name: str
+    version: str
+    file: str
+    tree: str
+
+    @property
+    def source(self) -> str:
+        """Name and version, as written beside every picture."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def command(self) -> str:
+        """The shell command that downloads exactly this package into the current folder."""
+        return f"apt-get download {self.name}={self.version}"
+
+
+TUXPAINT = Package(
+    "tuxpaint-stamps-default",
+    "2022.06.04-1",
+    "tuxpaint-stamps-default_2022.06.04-1_all.deb",
+    "usr/share/tuxpaint/stamps/",
+)
+GCOMPRIS = Package("gcompris-qt-data", "3.1-2", "gcompris-qt-data_3.1-2_all.deb", "usr/share/gcompris-qt/rcc/")
+PACKAGES: Mapping[str, Package] = {"tuxpaint": TUXPAINT, "gcompris": GCOMPRIS}
+
+
+def read_deb_data(path: Path) -> tarfile.TarFile:
+    """Open the `data.tar.*` member of a Debian package.
+
+    Args:
+        path: The `.deb` file; its data may be compressed with gzip, bzip2 or xz, not with zstd.
+
+    Raises:
+        PackageError: `path` is not a Debian package, or its data is compressed in another way.
+    """
+    blob = path.read_bytes()
+    if not blob.startswith(_AR_MAGIC):
+        raise PackageError(f"a Debian package starts with {_AR_MAGIC!r}, {path} with {blob[:8]!r}; download it again")
+    at = len(_AR_MAGIC)
+    while at + _AR_HEADER <= len(blob):
+        name = blob[at : at + 16].decode("ascii", "replace").strip().rstrip("/")
+        size = int(blob[at + 48 : at + 58])
+        at += _AR_HEADER
+        if name.startswith("data.tar"):
+            try:
+                return tarfile.open(fileobj=io.BytesIO(blob[at : at + size]), mode="r:*")
+            except tarfile.ReadError as error:
+                raise PackageError(f"{path}: cannot unpack {name} ({error}); gzip, bzip2 and xz are known") from error
+        at += size + size % 2  # members are padded to an even length
+    raise PackageError(f"{path} holds no data.tar member; download it again")
+
+
+def unpack(package: Package, folder: Path) -> Path:
+    """Unpack the wanted tree of a package below `folder`, once, and return the tree's folder.
+
+    Raises:
+        PackageError: the `.deb` is not in `folder`; the message names the command that fetches it.
+    """
+    done = folder / package.name / ".complete"
+    target = folder / package.name / package.tree
+    if done.exists():
+        return target
+    deb = folder / package.file
+    if not deb.exists():
+        raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
+    with read_deb_data(deb) as tar:
+        for member in tar:
+            inner = member.name.removeprefix("./")
+            if member.isfile() and inner.startswith(package.tree) and ".." not in Path(inner).parts:
+                stream = tar.extractfile(member)
+                assert stream is not None  # it is a regular file
+                out = folder / package.name / inner
+                out.parent.mkdir(parents=True, exist_ok=True)
+                out.write_bytes(stream.read())
+    done.touch()
+    return target
+
+
+def read_rcc(blob: bytes) -> dict[str, bytes]:
+    """Read a Qt resource file.
+
+    Args:
+        blob: The whole file, format version 1 to 3, entries stored plainly or with zlib.
+
+    Returns:
+        Path inside the resource tree (no leading slash) -> content.
+
+    Raises:
+        PackageError: the bytes are no Qt resource file, or an entry is compressed with zstd.
+    """
+    if blob[:4] != b"qres":
+        raise PackageError(f"a Qt resource file starts with b'qres', got {blob[:4]!r}")
+    version, tree, data, names = struct.unpack_from(">4I", blob, 4)
+    node_size = 14 if version < 2 else 22  # version 2 added a modification time of 8 bytes
+
+    def walk(index: int, prefix: str) -> Iterator[tuple[str, bytes]]:
+        at = tree + index * node_size
+        name_at, flags = struct.unpack_from(">IH", blob, at)
+        (length,) = struct.unpack_from(">H", blob, names + name_at)
+        start = names + name_at + 6  # behind the length and a hash
+        name = blob[start : start + 2 * length].decode("utf-16-be") if index else ""
+        path = f"{prefix}/{name}" if prefix else name
+        if flags & _DIRECTORY:
+            count, first = struct.unpack_from(">II", blob, at + 6)
+            for child in range(first, first + count):
+                yield from walk(child, path)
+            return
+        if flags & _ZSTD:
+            raise PackageError(f"{path}: compressed with zstd, which this reader does not know")
+        (offset,) = struct.unpack_from(">I", blob, at + 10)
+        (size,) = struct.unpack_from(">I", blob, data + offset)
+        content = blob[data + offset + 4 : data + offset + 4 + size]
+        yield path, zlib.decompress(content[4:]) if flags & _ZLIB else content
+
+    return dict(walk(0, ""))

@@ -1,0 +1,64 @@
+"""Step 5: turn similarities into attribution weights, per space, on validation queries.
+
+Reads   heads.safetensors, the embeddings and the validation queries of the bundle
+Writes  the calibration in the manifest
+
+A bundle of your own folders has no known sources; its calibration is then copied from another bundle, the shipped one by default.
+
+    python -m precompute.calibrate
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from aad.artifacts import DEFAULT_BUNDLE, Bundle, write_step
+from aad.calibration import fit_calibration
+from aad.heads import LinearHead
+from aad.spaces import SPACES, Domain, Space
+from precompute.common.cli import command_line, run_step, step_parser
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when no validation query is there")
+    arguments = parser.parse_args(argv)
+    bundle = Bundle.open(arguments.bundle)
+    references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
+    chosen = [i for i, query in enumerate(queries) if query.get("split") == "validation" and query["exemplar_ids"]]
+    if chosen:
+        calibration = _fit(bundle, references, [queries[i] for i in chosen], chosen)
+        origin = f"{len(chosen)} validation queries"
+    else:
+        calibration = Bundle.open(arguments.calibration_from).section("calibration", "calibrate")
+        origin = f"copied from {arguments.calibration_from.name}"
+    write_step(
+        arguments.bundle,
+        "calibrate",
+        {},
+        command=command_line("precompute.calibrate", argv),
+        sections={"calibration": calibration},
+        settings={"origin": origin},
+    )
+    print(f"calibration ({origin}):", calibration)
+
+
+def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list[int]) -> dict[str, dict[str, float]]:
+    concepts = np.array([reference.get("concept", "") for reference in references])
+    exemplars = [query["exemplar_ids"] for query in queries]
+    absent = [sorted({*ids, *np.flatnonzero(np.isin(concepts, concepts[ids])).tolist()}) for ids in exemplars]
+    features = bundle.read_array("queries_backbone.npy", (None, None))[rows]
+    tensors = bundle.read_tensors("heads.safetensors")
+    fitted = {}
+    for space in SPACES:
+        gallery = bundle.read_array(f"references_{space}.npy", (len(references), None))
+        head = LinearHead.identity(features.shape[1]) if space == Space.BACKBONE else LinearHead.from_tensors(tensors, space)
+        similarities = head.embed(features, Domain.SYNTHETIC) @ gallery.T
+        fitted[str(space)] = asdict(fit_calibration(similarities, exemplars, absent))
+    return fitted
+
+
+if __name__ == "__main__":
+    run_step(main)

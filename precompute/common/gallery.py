@@ -1,0 +1,105 @@
+"""Which images a bundle is about: the demo benchmark's tables, or a person's own folders."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aad.images import ImageError, load_image
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Entries for references.json and queries.json, with the folder that their paths are relative to."""
+
+    name: str
+    root: Path
+    references: list[dict[str, Any]]
+    queries: list[dict[str, Any]]
+    examples: list[int]
+
+
+def from_benchmark(folder: Path) -> Gallery:
+    """The tables of a benchmark folder in AbC-mini's layout: exemplars.json, queries.json and perhaps examples.json.
+
+    Raises:
+        FileNotFoundError: the tables are missing; the text names the command that makes them.
+    """
+    if not (folder / "exemplars.json").exists():
+        raise FileNotFoundError(f"{folder}/exemplars.json is missing; make it with: python -m precompute.build_benchmark")
+    references = json.loads((folder / "exemplars.json").read_text("utf-8"))
+    ids = {entry["path"]: i for i, entry in enumerate(references)}
+    queries = json.loads((folder / "queries.json").read_text("utf-8"))
+    query_ids = {entry["path"]: i for i, entry in enumerate(queries)}
+    for entry in queries:
+        entry["exemplar_ids"] = [ids[path] for path in entry.pop("exemplars")]
+    chosen = folder / "examples.json"
+    examples = [query_ids[path] for path in json.loads(chosen.read_text("utf-8"))] if chosen.exists() else []
+    return Gallery(folder.name, folder.parent, references, queries, examples or spread(queries))
+
+
+def from_folders(references: Path, queries: Path | None) -> Gallery:
+    """Every readable image under one's own folders; truth is not known, so the queries have no exemplars.
+
+    Titles come from file names. A ``metadata.csv`` in the references folder, with a ``file_name`` column and any of
+    title, source, licence, author, url, concept and group, says more.
+
+    Raises:
+        NotADirectoryError: a folder does not exist or has no readable image.
+    """
+    root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
+    told = _metadata(references)
+    reference_entries = []
+    for path in _images(references):
+        name = path.relative_to(references.resolve()).as_posix()
+        entry = {"title": path.stem.replace("_", " "), "source": references.name, "licence": "not stated"}
+        reference_entries.append({"path": path.relative_to(root).as_posix()} | entry | told.get(name, {}))
+    query_entries = [
+        {"path": path.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": []}
+        for path in (_images(queries) if queries else [])
+    ]
+    return Gallery(references.name, root, reference_entries, query_entries, spread(query_entries))
+
+
+def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
+    """Up to n query ids in turn from each type, test split first."""
+    by_type: dict[str, list[int]] = {}
+    for i in sorted(range(len(queries)), key=lambda i: queries[i].get("split") != "test"):
+        by_type.setdefault(queries[i]["type"], []).append(i)
+    rows = max((len(ids) for ids in by_type.values()), default=0)
+    return [ids[row] for row in range(rows) for ids in by_type.values() if row < len(ids)][:n]
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder of images")
+    found = [path for path in sorted(folder.resolve().rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    readable, refused = [], []
+    for path in found:
+        try:
+            load_image(path)
+            readable.append(path)
+        except ImageError as error:
+            refused.append(f"  {path.name}: {error}")
+    if refused:
+        print(f"{len(refused)} of {len(found)} images in {folder} left out:", *refused, sep="\n", file=sys.stderr)
+    if not readable:
+        raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(sorted(SUFFIXES))})")
+    return readable
+
+
+def _metadata(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / "metadata.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as rows:
+        return {
+            row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in csv.DictReader(rows)
+        }

@@ -1,0 +1,135 @@
+"""Step 7: how often the true sources are found, per space, split and query type, with intervals.
+
+Reads   the bundle: every bundled query whose sources are known
+Writes  metrics.json, into the bundle or to --out
+
+Recall@k and average precision follow AbC (see aad/metrics.py); the gallery is all references. Intervals are bootstrap 95 % over
+concepts. ``--table`` prints the table that the README shows.
+
+    python -m precompute.evaluate
+    python -m precompute.evaluate --bundle BUNDLE --out FILE
+    python -m precompute.evaluate --table
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aad.artifacts import Bundle, write_atomically, write_step
+from aad.attribution import Attributor
+from aad.calibration import expected_calibration_error
+from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+from aad.spaces import SPACES, Space
+from precompute.common.cli import command_line, run_step, step_parser
+
+RECALL_K = (1, 5, 10)
+STEPS_BETWEEN = ((Space.BACKBONE, Space.ALIGNED), (Space.ALIGNED, Space.DISENTANGLED), (Space.BACKBONE, Space.DISENTANGLED))
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
+    parser.add_argument("--table", action="store_true", help="print the README's table from metrics.json and stop")
+    arguments = parser.parse_args(argv)
+    bundle = Bundle.open(arguments.bundle)
+    if arguments.table:
+        print(table(bundle.read_json("metrics.json")))
+        return
+    metrics = evaluate(Attributor(bundle))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(arguments.out, (json.dumps(metrics, indent=1) + "\n").encode())
+    else:
+        write_step(arguments.bundle, "evaluate", {"metrics.json": metrics}, command=command_line("precompute.evaluate", argv))
+    print(table(metrics))
+
+
+def evaluate(attributor: Attributor) -> dict[str, Any]:
+    """All figures as plain JSON: ``["spaces"][space][split][type]`` and, for the test split, ``["differences"][type]``."""
+    known = [query for query in attributor.queries if query.exemplar_ids]
+    cells = sorted({(query.split, query.type) for query in known})
+    trained = {query.generator for query in known if query.split == "train"}
+    result: dict[str, Any] = {
+        "n_references": len(attributor.references),
+        "held_out_generators": sorted({query.generator for query in known} - trained),
+        "generators": {kind: sorted({q.generator for q in known if q.type == kind}) for _, kind in cells},
+        "spaces": {str(space): {} for space in SPACES},
+        "differences": {},
+        "calibration_error": {},
+    }
+    for split, kind in cells:
+        queries = [query for query in known if (query.split, query.type) == (split, kind)]
+        concepts = [query.concept for query in queries]
+        figures = {space: _per_query(attributor, [query.query_id for query in queries], space) for space in SPACES}
+        for space in SPACES:
+            result["spaces"][space].setdefault(split, {})[kind] = _summary(figures[space], concepts)
+        if split == "test":
+            result["differences"][kind] = {
+                f"{later} - {earlier}": {
+                    name: asdict(bootstrap_interval(figures[later][name] - figures[earlier][name], concepts))
+                    for name in ("recall@1", "mrr")
+                }
+                for earlier, later in STEPS_BETWEEN
+            }
+    tested = [query for query in known if query.split == "test"]
+    for space in SPACES if tested else ():
+        first = [attributor.attribute_query(query.query_id, 1)[space].matches[0] for query in tested]
+        correct = [match.reference_id in query.exemplar_ids for match, query in zip(first, tested, strict=True)]
+        error = expected_calibration_error(np.array([match.weight for match in first]), np.array(correct, dtype=float))
+        result["calibration_error"][space] = error
+    return _rounded(result)
+
+
+def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -> dict[str, np.ndarray]:
+    rows: dict[str, list[float]] = {f"recall@{k}": [] for k in RECALL_K} | {"map": [], "mrr": []}
+    for query_id, similarities in zip(query_ids, attributor.similarities(query_ids, space), strict=True):
+        ranks = exemplar_ranks(similarities, attributor.queries[query_id].exemplar_ids)
+        for k in RECALL_K:
+            rows[f"recall@{k}"].append(recall_at_k(ranks, k))
+        rows["map"].append(average_precision(ranks))
+        rows["mrr"].append(reciprocal_rank(ranks))
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def _summary(figures: dict[str, np.ndarray], concepts: Sequence[str]) -> dict[str, Any]:
+    intervals = {name: asdict(bootstrap_interval(values, concepts)) for name, values in figures.items()}
+    return {
+        "recall": {str(k): intervals[f"recall@{k}"] for k in RECALL_K},
+        "map": intervals["map"],
+        "mrr": intervals["mrr"],
+        "n_queries": len(concepts),
+        "n_concepts": len(set(concepts)),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The test split as a Markdown table; a cell is the mean with its 95 % interval."""
+    lines = [
+        "| queries | generator | measure | backbone | aligned | disentangled |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, generators in metrics["generators"].items():
+        cells = [metrics["spaces"][space].get("test", {}).get(kind) for space in SPACES]
+        if cells[0] is None:
+            continue
+        held_out = set(generators) <= set(metrics["held_out_generators"])
+        generator = ", ".join(generators) + (" (held out)" if held_out else "")
+        for name, read in (("R@1", lambda c: c["recall"]["1"]), ("R@5", lambda c: c["recall"]["5"]), ("MRR", lambda c: c["mrr"])):
+            shown = [f"{read(c)['mean']:.3f} ({read(c)['low']:.3f} to {read(c)['high']:.3f})" for c in cells]
+            first = f"`{kind}`, {cells[0]['n_queries']}" if name == "R@1" else ""
+            lines.append(f"| {first} | {generator if name == 'R@1' else ''} | {name} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_step(main)

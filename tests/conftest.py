@@ -1,0 +1,68 @@
+"""What every test stands on: fixed seeds, few threads, and no network but this machine's own."""
+
+import os
+
+# Before numpy, torch or numba start their thread pools; gradio and the hub read theirs at import.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    NUMBA_NUM_THREADS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    HF_HUB_OFFLINE="1",
+)
+
+import random
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test reached for another machine. Not an OSError, so that no retry or fallback can swallow it."""
+
+
+def _refuse_remote(host: object) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in LOCAL_HOSTS:
+        raise NetworkBlockedError(f"tests may reach this machine only, got {name!r}; use a fake or a bundled file")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Refuse names and addresses of other machines, for the whole session, so in session-wide fixtures too."""
+
+    def guard_address(original: Any) -> Any:
+        def guarded(self: socket.socket, *args: Any) -> Any:
+            address = args[-1]  # last for connect, connect_ex and sendto alike
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                _refuse_remote(address[0])
+            return original(self, *args)
+
+        return guarded
+
+    def guarded_lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_remote(host)
+        return lookup(host, *args, **kwargs)
+
+    lookup = socket.getaddrinfo
+    with pytest.MonkeyPatch.context() as patch:
+        for method in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, method, guard_address(getattr(socket.socket, method)))
+        patch.setattr(socket, "getaddrinfo", guarded_lookup)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    """Seed every generator a test may draw from. torch only where a test module has imported it: it takes seconds."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - for libraries that draw from the global generator
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+        torch.set_num_threads(1)

@@ -1,0 +1,201 @@
+"""A seeded stand-in for `aad.Attributor`: same attributes and methods, invented pictures, no bundle and no torch."""
+
+from __future__ import annotations
+
+import colorsys
+import itertools
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from aad.attribution import Attribution, Match, Query, Reference, SpaceAttribution
+from aad.images import load_image
+from aad.spaces import SPACES, Space
+
+GROUPS = (
+    "animals", "birds", "buildings", "clothes", "flowers", "food", "fruit", "furniture", "music", "paintings",
+    "sea life", "tools", "vehicles",
+)  # fmt: skip
+TYPES = ("media", "scene", "photo", "style", "painted")
+#: Reference 3 carries a hostile caption, so that every test page shows that captions are text.
+HOSTILE_TITLE = '<img src=x onerror="window.pwned=1"></script><b>Boat</b>'
+NOISE = {Space.BACKBONE: 1.9, Space.ALIGNED: 1.2, Space.DISENTANGLED: 0.7}
+DIMENSION = 24
+
+
+class FakeAttributor:
+    """Seeded attributor over invented pictures.
+
+    Args:
+        folder: Where the pictures are written.
+        n_per_group: References in each of the 13 concept groups.
+        seed: Everything follows from it.
+    """
+
+    def __init__(self, folder: Path, *, n_per_group: int = 9, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.spaces = SPACES
+        self.ready = False
+        self.n_backbone_calls = 0
+        centres = rng.normal(size=(len(GROUPS), DIMENSION))
+        (folder / "exemplar").mkdir(parents=True, exist_ok=True)
+        (folder / "synth").mkdir(parents=True, exist_ok=True)
+        references = []
+        latent = []
+        for reference_id, (group, item) in enumerate(itertools.product(range(len(GROUPS)), range(n_per_group))):
+            path = folder / "exemplar" / f"{GROUPS[group]} {item}.webp"
+            _draw(path, group, item, restyled=False)
+            latent.append(centres[group] + 0.9 * rng.normal(size=DIMENSION))
+            references.append(
+                Reference(
+                    reference_id=reference_id,
+                    path=path,
+                    title=HOSTILE_TITLE if reference_id == 3 else f"{GROUPS[group].capitalize()}, number {item + 1}",
+                    source=f"invented-pictures 1.{group % 3}",
+                    licence="GPL-2.0-or-later" if group % 2 else "CC0-1.0",
+                    author="A. Painter" if item % 2 else "",
+                    url="https://example.org/picture" if item % 3 == 0 else "javascript:alert(1)" if item == 1 else "",
+                    concept=f"{GROUPS[group]}-{item // 2}",
+                    group=GROUPS[group],
+                )
+            )
+        self.references = tuple(references)
+        self._latent = np.array(latent)
+        self._spread = {space: rng.normal(size=self._latent.shape) * NOISE[space] * 0.6 for space in SPACES}
+        self.coordinates = self._lay_out(rng)
+        self.neighbour_preservation = {Space.BACKBONE: 0.33, Space.ALIGNED: 0.41, Space.DISENTANGLED: 0.38}
+        self.queries, self._query_latent = self._make_queries(folder, rng)
+        self.examples = tuple(range(len(self.queries)))
+        self.metrics = _metrics()
+        self.stamp = {
+            "name": "invented",
+            "backbone": "none",
+            "references": len(self.references),
+            "bundle": "0123456789ab",
+            "versions": {"numpy": np.__version__},
+        }
+
+    def attribute(self, image: Image.Image | str | Path, k: int = 10) -> Attribution:
+        picture = load_image(image)
+        self.warm_up()
+        seed = int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum())
+        rng = np.random.default_rng(seed)
+        target = int(rng.integers(len(self.references)))
+        return self._search(self._latent[target] + 0.8 * rng.normal(size=DIMENSION), k, seed)
+
+    def attribute_query(self, query_id: int, k: int = 10) -> Attribution:
+        return self._search(self._query_latent[query_id], k, query_id)
+
+    def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
+        known = list(self.queries[query_id].exemplar_ids)
+        ranks = {}
+        for space in SPACES:
+            similarity = self._similarity(self._query_latent[query_id], query_id, space)
+            ranks[space] = sorted(int((similarity > similarity[i]).sum()) + 1 for i in known)
+        return ranks
+
+    def _similarity(self, latent: np.ndarray, seed: int, space: Space) -> np.ndarray:
+        rng = np.random.default_rng([seed, list(SPACES).index(space)])
+        return _cosine(latent + NOISE[space] * rng.normal(size=DIMENSION), self._latent)
+
+    def warm_up(self) -> None:
+        self.n_backbone_calls += 1
+        self.ready = True
+
+    def _search(self, latent: np.ndarray, k: int, seed: int) -> Attribution:
+        answers = {}
+        for space in SPACES:
+            similarity = self._similarity(latent, seed, space)
+            order = np.argsort(-similarity, kind="stable")
+            scale = {Space.BACKBONE: 9.0, Space.ALIGNED: 14.0, Space.DISENTANGLED: 22.0}[space]
+            mass = np.exp(scale * similarity)
+            weight = mass / (mass.sum() + np.exp(scale * 0.62))
+            matches = tuple(
+                Match(int(i), rank, float(similarity[i]), float(weight[i])) for rank, i in enumerate(order[:k], start=1)
+            )
+            near = order[:5]
+            place = np.average(self.coordinates[space][near], axis=0, weights=mass[near])
+            remainder = float(1 - weight.sum())
+            answers[space] = SpaceAttribution(
+                space, matches, remainder, float(weight[order[k:]].sum()), (float(place[0]), float(place[1]))
+            )
+        return Attribution(answers)
+
+    def _lay_out(self, rng: np.random.Generator) -> dict[Space, np.ndarray]:
+        axes = rng.normal(size=(DIMENSION, 2))
+        places = {space: (self._latent + self._spread[space]) @ axes for space in SPACES}
+        everything = np.concatenate(list(places.values()))
+        low, span = everything.min(axis=0), np.ptp(everything, axis=0)
+        return {space: ((p - low) / span).astype(np.float32) for space, p in places.items()}
+
+    def _make_queries(self, folder: Path, rng: np.random.Generator) -> tuple[tuple[Query, ...], np.ndarray]:
+        queries, latent = [], []
+        for query_id in range(12):
+            target = int((query_id * 11 + 3) % len(self.references))
+            group, item = divmod(target, len(self.references) // len(GROUPS))
+            path = folder / "synth" / f"query {query_id}.webp"
+            _draw(path, group, item, restyled=True)
+            queries.append(Query(query_id, path, TYPES[query_id % 5], "multistyle26", "test", GROUPS[group], (target,)))
+            latent.append(self._latent[target] + 0.5 * rng.normal(size=DIMENSION))
+        return tuple(queries), np.array(latent)
+
+
+def _cosine(vector: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows @ vector / (np.linalg.norm(rows, axis=1) * np.linalg.norm(vector))
+
+
+def _metrics() -> dict[str, Any]:
+    def figures(mean: float) -> dict[str, Any]:
+        interval = {"mean": mean, "low": mean - 0.06, "high": mean + 0.05}
+        return {
+            "recall": {"1": interval, "5": interval, "10": interval},
+            "map": interval,
+            "mrr": interval,
+            "n_queries": 80,
+        }
+
+    start = {"backbone": 0.41, "aligned": 0.52, "disentangled": 0.6}
+    return {
+        "spaces": {
+            space: {"test": {kind: figures(mean - 0.03 * i) for i, kind in enumerate(TYPES)}}
+            for space, mean in start.items()
+        }
+    }
+
+
+def _draw(path: Path, group: int, item: int, *, restyled: bool) -> None:
+    """A simple still life: the group sets the colours, the item the shape; a restyled one is bent and recoloured."""
+    rng = np.random.default_rng([group, item, int(restyled)])
+    width, height = (256, 256) if restyled else ((320, 240), (240, 320), (300, 300))[item % 3]
+    hue = group / len(GROUPS)
+    paper, ink = _colour(hue + 0.5, 0.2, 0.93), _colour(hue, 0.65, 0.75)
+    if restyled:
+        paper, ink = _colour(hue + 0.4, 0.45, 0.45), _colour(hue + 0.08, 0.7, 0.95)
+    picture = Image.new("RGB", (width, height), paper)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, int(height * 0.7), width, height), fill=_colour(hue + 0.52, 0.3, 0.75 if not restyled else 0.3))
+    x, y, r = width / 2, height * 0.52, min(width, height) * 0.27
+    n_sides = 3 + item % 6
+    turn = 12.0 * item + (20 if restyled else 0)
+    draw.regular_polygon((x, y, r), n_sides, rotation=turn, fill=ink, outline=_colour(hue, 0.7, 0.35))
+    draw.ellipse((x - r * 0.4, y - r * 0.4, x + r * 0.4, y + r * 0.4), fill=_colour(hue + 0.15, 0.5, 0.9))
+    if restyled:
+        for _ in range(60):
+            a, b = rng.uniform(0, [width, height]), rng.normal(size=2) * 30
+            draw.line((*a, *(a + b)), fill=_colour(hue + rng.uniform(-0.1, 0.1), 0.5, 0.9), width=2)
+    picture.save(path, quality=85)
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    r, g, b = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    return int(r * 255), int(g * 255), int(b * 255)
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,266 @@
+"""The page in a real browser: what a visitor does, and that nothing leaves, breaks or overflows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import app
+from aad.spaces import SPACES
+from tests.fakes import HOSTILE_TITLE, FakeAttributor, free_port
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 20_000  # milliseconds; two slow cores
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def address(attributor: FakeAttributor) -> Iterator[str]:
+    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
+    if not Path(path).exists():
+        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if found is None:
+            pytest.fail("the browser tests need Chromium: install it, or name its path in the variable CHROMIUM")
+        path = found
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page that keeps what it asked for and what it complained about."""
+
+    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
+        self.page: Page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.page.set_default_timeout(PATIENCE)
+        self.page.goto(url)
+        self.page.wait_for_selector(".match", timeout=PATIENCE)
+        self.page.wait_for_selector(".map canvas", timeout=PATIENCE)
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(browser, address + "?__theme=light")
+    yield visit
+    visit.context.close()
+    outside = [url for url in visit.requests if not url.startswith((address.rstrip("/"), "data:", "blob:"))]
+    assert not outside, f"the page must ask nobody else, it asked {outside}"
+    assert not visit.complaints, visit.complaints
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("#query-picture input[type=file]").first.set_input_files(path)
+
+
+def ink(page: Page, index: int) -> int:
+    """Number of opaque pixels on one map."""
+    script = """i => { const c = document.querySelectorAll('.map .plot canvas')[i];
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        let n = 0; for (let j = 3; j < d.length; j += 4) n += d[j] > 0; return n; }"""
+    return int(page.evaluate(script, index))
+
+
+def points_of(page: Page, attributor: FakeAttributor, space: str, reference_id: int) -> tuple[float, float]:
+    """Where a reference lies on a map's canvas, in CSS pixels; 22 pixels of margin as in map.js."""
+    box = page.locator(f".map[data-space={space}] .plot canvas").bounding_box()
+    assert box is not None
+    x, y = attributor.coordinates[space][reference_id]  # type: ignore[index]
+    side, pad = box["width"], 22
+    return pad + float(x) * (side - 2 * pad), side - pad - float(y) * (side - 2 * pad)
+
+
+def test_first_page_answers_an_example_in_three_columns_and_three_maps(visit: Visit) -> None:
+    page = visit.page
+    assert page.locator(".lane").count() == page.locator(".map .plot canvas").count() == 3
+    for index, space in enumerate(SPACES):
+        lane = page.locator(f".lane[data-space={space}]")
+        assert lane.locator(".match").count() == app.DEFAULT_K
+        expect(lane).to_contain_text(str(space))
+        expect(lane.locator(".rest")).to_contain_text("None of these")
+        expect(lane.locator(".truth")).to_contain_text("True source: rank")
+        assert ink(page, index) > 500
+    boxes = [page.locator(".lane").nth(i).bounding_box() for i in range(3)]
+    assert len({round(box["y"]) for box in boxes if box}) == 1, "three columns stand side by side"
+
+
+def test_upload_answers_and_result_opens_its_details(visit: Visit, attributor: FakeAttributor, tmp_path: Path) -> None:
+    page = visit.page
+    Image.new("RGB", (300, 200), (200, 80, 40)).save(tmp_path / "mine.png")
+    upload(page, tmp_path / "mine.png")
+    expect(page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
+    assert page.locator(".flag").count() == 0
+    match = page.locator(".lane[data-space=aligned] .match").nth(1)
+    reference = attributor.references[int(match.get_attribute("data-ref") or -1)]
+    match.click()
+    panel = page.locator(".details")
+    for words in (reference.title, reference.source, reference.licence):
+        expect(panel).to_contain_text(words)
+    picture = panel.locator("figure img").last
+    assert picture.get_attribute("alt") == reference.title
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    assert match.evaluate("element => element === document.activeElement"), "closing gives the focus back"
+
+
+def test_enter_on_a_result_opens_its_details(visit: Visit) -> None:
+    page = visit.page
+    page.locator(".match").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".details")).to_be_visible()
+
+
+def test_example_is_answered_and_marks_its_true_source(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    page.locator(".example").nth(4).click()
+    expect(page.locator(".example").nth(4)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+    (truth,) = attributor.queries[attributor.examples[4]].exemplar_ids
+    ranks = attributor.true_ranks(attributor.examples[4])
+    for space in SPACES:
+        lane = page.locator(f".lane[data-space={space}]")
+        expect(lane.locator(".truth")).to_have_text(f"True source: rank {ranks[space][0]}")
+        flagged = lane.locator(f".match[data-ref='{truth}'] .flag")
+        assert flagged.count() == (1 if ranks[space][0] <= app.DEFAULT_K else 0)
+
+
+def test_k_changes_every_column(visit: Visit) -> None:
+    visit.page.locator("#k-choice label", has_text=re.compile("^5$|^ ?5 ?$")).click()
+    for space in SPACES:
+        expect(visit.page.locator(f".lane[data-space={space}] .match")).to_have_count(5, timeout=PATIENCE)
+
+
+def test_hovering_a_result_lights_it_everywhere_without_the_server(visit: Visit) -> None:
+    page = visit.page
+    first = page.locator(".lane[data-space=backbone] .match").first
+    reference_id = first.get_attribute("data-ref")
+    page.wait_for_timeout(500)
+    asked = len(visit.requests)
+    drawn = "[...document.querySelectorAll('.map .plot canvas')].map(canvas => canvas.toDataURL())"
+    before = page.evaluate(drawn)
+    first.hover()
+    page.wait_for_timeout(300)
+    linked = page.locator(".match.is-linked")
+    assert {linked.nth(i).get_attribute("data-ref") for i in range(linked.count())} == {reference_id}
+    assert page.evaluate("window.attributionPage.state.hover") == int(reference_id or -1)
+    after = page.evaluate(drawn)
+    assert all(old != new for old, new in zip(before, after, strict=True)), "each map draws a ring around it"
+    assert len(visit.requests) == asked
+
+
+def test_point_on_a_map_shows_a_tip_and_opens(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    canvas = page.locator(".map[data-space=disentangled] .plot canvas")
+    canvas.scroll_into_view_if_needed()
+    x, y = points_of(page, attributor, "disentangled", 40)
+    canvas.hover(position={"x": x, "y": y})
+    expect(page.locator(".map[data-space=disentangled] .tip")).to_be_visible()
+    chosen = page.evaluate("window.attributionPage.state.hover")
+    canvas.click(position={"x": x, "y": y})
+    expect(page.locator(".details h2")).to_have_text(attributor.references[chosen].title)
+
+
+def test_arrow_keys_walk_a_map(visit: Visit) -> None:
+    page = visit.page
+    canvas = page.locator(".map[data-space=aligned] .plot canvas")
+    assert canvas.get_attribute("role") == "img"
+    assert "aligned" in (canvas.get_attribute("aria-label") or "")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    start = page.evaluate("window.attributionPage.state.hover")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("window.attributionPage.state.hover") != start
+    page.keyboard.press("Enter")
+    expect(page.locator(".details")).to_be_visible()
+
+
+def test_captions_are_text(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    page.evaluate("window.attributionPage.set('selected', {id: 3})")
+    assert page.locator(".details h2").inner_text() == HOSTILE_TITLE
+    assert page.evaluate("window.pwned") is None
+    page.evaluate("window.attributionPage.set('selected', {id: 1})")
+    expect(page.locator(".details")).to_contain_text("javascript:alert(1)")
+    assert page.locator(".details a").count() == 0, "only http and https become links"
+
+
+def test_unreadable_file_is_refused_in_words_and_the_page_goes_on(visit: Visit, tmp_path: Path) -> None:
+    page = visit.page
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    upload(page, tmp_path / "broken.png")
+    expect(page.locator(".notice")).to_contain_text("could not be read", timeout=PATIENCE)
+    expect(page.locator("#answer .slot")).not_to_have_attribute("data-busy", "")
+    page.locator(".example").nth(1).click()
+    expect(page.locator(".match").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".notice")).to_be_hidden()
+
+
+def test_taking_the_picture_away_invites_again(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#query-picture button[aria-label='Remove Image']").click()
+    expect(page.locator(".notice")).to_be_visible(timeout=PATIENCE)
+    assert page.locator(".match").count() == 0
+    page.locator(".example").first.click()
+    expect(page.locator(".match").first).to_be_visible(timeout=PATIENCE)
+
+
+def test_pasted_picture_is_answered(visit: Visit, attributor: FakeAttributor) -> None:
+    visit.page.evaluate(
+        """async url => { const blob = await (await fetch(url)).blob(); const transfer = new DataTransfer();
+        transfer.items.add(new File([blob], 'pasted.webp', {type: 'image/webp'}));
+        document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true})); }""",
+        app.present.file_url(attributor.queries[5].path),
+    )
+    expect(visit.page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_phone_has_no_sideways_scroll(browser: Browser, address: str, theme: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+    visit = Visit(browser, f"{address}?__theme={theme}", **phone)
+    page = visit.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".tabs button").nth(2).tap()
+    expect(page.locator(".tabs button").nth(2)).to_have_attribute("aria-pressed", "true")
+    page.locator(".lane[data-space=disentangled] .match").first.tap()
+    expect(page.locator(".details")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not visit.complaints, visit.complaints
+    visit.context.close()

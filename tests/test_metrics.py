@@ -1,0 +1,63 @@
+"""Retrieval measures against loops and hand-worked cases."""
+
+import numpy as np
+import pytest
+
+from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+
+
+def test_ranks_equal_a_sort_by_similarity_then_id():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        similarities = generator.integers(0, 6, 20) / 6  # many ties
+        exemplars = generator.choice(20, 4, replace=False)
+        order = sorted(range(20), key=lambda i: (-similarities[i], i))
+        expected = sorted(order.index(i) + 1 for i in exemplars)
+        assert exemplar_ranks(similarities, exemplars.tolist()).tolist() == expected
+
+
+@pytest.mark.parametrize("ids", [[], [5], [-1]])
+def test_ranks_refuse_ids_outside_the_gallery(ids):
+    with pytest.raises(ValueError, match="exemplar ids"):
+        exemplar_ranks(np.zeros(5), ids)
+
+
+def test_recall_is_the_share_of_exemplars_found():
+    ranks = np.array([1, 3, 8, 20])
+    assert [recall_at_k(ranks, k) for k in (1, 5, 10, 100)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_average_precision_equals_a_walk_down_the_list():
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        ranks = np.sort(generator.choice(np.arange(1, 40), 5, replace=False))
+        hits, total = 0, 0.0
+        for position in range(1, 40):
+            if position in ranks:
+                hits += 1
+                total += hits / position
+        assert average_precision(ranks) == pytest.approx(total / 5)
+
+
+def test_reciprocal_rank_is_of_the_best_exemplar():
+    assert reciprocal_rank(np.array([4, 9])) == 0.25
+
+
+def test_bootstrap_interval_holds_the_mean_and_repeats():
+    values, groups = np.random.default_rng(2).random(80), [str(i % 20) for i in range(80)]
+    first, again = bootstrap_interval(values, groups), bootstrap_interval(values, groups)
+    assert first == again
+    assert first.low < first.mean < first.high
+    assert first.mean == pytest.approx(values.mean())
+
+
+def test_bootstrap_draws_concepts_not_queries():
+    values = np.repeat([0.0, 1.0] * 5, 50)  # ten concepts, each wholly right or wholly wrong
+    by_concept = bootstrap_interval(values, np.repeat(np.arange(10), 50).astype(str).tolist())
+    by_query = bootstrap_interval(values, [str(i) for i in range(500)])
+    assert by_concept.high - by_concept.low > 4 * (by_query.high - by_query.low)
+
+
+def test_bootstrap_refuses_nothing():
+    with pytest.raises(ValueError, match="at least one value"):
+        bootstrap_interval(np.array([]), [])

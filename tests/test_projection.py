@@ -1,0 +1,60 @@
+"""Maps: one frame, repeatable, queries placed from neighbours, faithfulness measured."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from aad.backbones import l2_normalise
+from aad.projection import fit_maps, neighbour_preservation, place_query
+from aad.spaces import SPACES
+
+
+def spaces(n: int) -> dict:
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(4, 10))
+    rows = centres[np.arange(n) % 4] * 3 + generator.normal(size=(n, 10))
+    return {space: l2_normalise(rows + 0.1 * generator.normal(size=rows.shape)) for space in SPACES}
+
+
+def test_maps_share_one_frame_repeat_and_keep_neighbours():
+    embeddings = spaces(60)
+    first, again = fit_maps(embeddings, n_neighbors=8), fit_maps(embeddings, n_neighbors=8)
+    for space in SPACES:
+        assert first[space].shape == (60, 2) and first[space].dtype == np.float32
+        assert np.array_equal(first[space], again[space])
+        assert neighbour_preservation(embeddings[space], first[space]) > 0.4  # 10 / 59 = 0.17 by chance
+    everything = np.concatenate(list(first.values()))
+    assert everything.min() >= 0.029 and everything.max() <= 0.971
+    assert (everything.max(0) - everything.min(0)).max() == pytest.approx(0.94, abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [3, 5, 15])
+def test_small_galleries_get_a_map_without_umap(n):
+    maps = fit_maps(spaces(n))
+    assert all(np.isfinite(places).all() for places in maps.values())
+
+
+def test_too_small_or_unequal_galleries_are_refused():
+    with pytest.raises(ValueError, match="three or more references"):
+        fit_maps(spaces(2))
+
+
+def test_a_query_lies_between_its_neighbours_nearer_the_heavier():
+    places = np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 9.0]])
+    assert place_query(places, np.array([0, 1]), np.array([0.3, 0.1])) == pytest.approx((0.25, 0.0))
+    assert place_query(places, np.array([0, 1]), np.array([0.0, 0.0])) == pytest.approx((0.5, 0.0))
+
+
+def test_neighbour_preservation_of_a_perfect_and_of_a_random_map():
+    angle = np.linspace(0, np.pi / 2, 50)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    assert neighbour_preservation(circle, circle) == pytest.approx(1.0)
+    scattered = neighbour_preservation(circle, np.random.default_rng(0).random((50, 2)))
+    assert scattered == pytest.approx(10 / 49, abs=0.08)
+
+
+def test_placing_a_query_does_not_import_umap():
+    code = "import sys, aad.projection; sys.exit('umap' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
