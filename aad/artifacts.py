@@ -65,12 +65,17 @@ class Bundle:
             raise BundleError(f"no bundle at {folder}: manifest.json is missing; {_remedy(folder)}") from None
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+        if (
+            not isinstance(manifest, dict)
+            or manifest.get("format") != FORMAT
+            or not isinstance(manifest.get("files"), dict)
+        ):
             found = manifest.get("format") if isinstance(manifest, dict) else None
             raise BundleError(f"{path} has format {found}, this version reads {FORMAT}; {_remedy(folder)}")
         return cls(folder, manifest)
 
     def has(self, name: str) -> bool:
+        """Whether the manifest knows the file."""
         return name in self.manifest["files"]
 
     def read_bytes(self, name: str) -> bytes:
@@ -91,6 +96,7 @@ class Bundle:
         return data
 
     def read_json(self, name: str) -> Any:
+        """One JSON table; errors as ``read_bytes``."""
         return json.loads(self.read_bytes(name))
 
     def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -106,13 +112,16 @@ class Bundle:
             array = np.load(data, allow_pickle=False).astype(np.float32)
         except ValueError as error:
             raise self._refusal(name, f"is not a plain array ({error})") from None
-        if len(array.shape) != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        if len(array.shape) != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
+        ):
             raise self._refusal(name, f"has shape {array.shape}, expected {shape}")
         if not np.isfinite(array).all():
             raise self._refusal(name, "holds values that are not finite")
         return array
 
     def read_tensors(self, name: str) -> dict[str, np.ndarray]:
+        """The tensors of a safetensors file; errors as ``read_bytes``."""
         from safetensors.numpy import load
 
         return load(self.read_bytes(name))
@@ -180,7 +189,9 @@ def write_step(
         manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
         write_atomically(folder / "manifest.json", _encode("manifest.json", manifest))
     except OSError as error:
-        raise BundleError(f"cannot write the bundle at {folder}: {error}; free some space or choose another folder") from error
+        raise BundleError(
+            f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

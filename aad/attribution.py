@@ -1,9 +1,9 @@
 """The facade: an image in, its nearest training sources in three spaces out.
 
-    attributor = Attributor.load()
-    result = attributor.attribute("picture.png", k=10)
-    best = result["aligned"].matches[0]
-    attributor.references[best.reference_id].title, best.similarity, best.weight
+attributor = Attributor.load()
+result = attributor.attribute("picture.png", k=10)
+best = result["aligned"].matches[0]
+attributor.references[best.reference_id].title, best.similarity, best.weight
 """
 
 import hashlib
@@ -108,7 +108,9 @@ class Attributor:
         manifest = bundle.manifest
         images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
         self.references = tuple(
-            Reference(i, path, **{key: value for key, value in entry.items() if key in Reference.__slots__ and key != "path"})
+            Reference(
+                i, path, **{key: value for key, value in entry.items() if key in Reference.__slots__ and key != "path"}
+            )
             for i, (entry, path) in enumerate(_entries(bundle, "references.json", images))
         )
         self.queries = tuple(
@@ -133,9 +135,7 @@ class Attributor:
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
-        self.calibration = {
-            space: Calibration(**bundle.section("calibration", "calibrate")[space]) for space in SPACES
-        }
+        self.calibration = {space: Calibration(**bundle.section("calibration", "calibrate")[space]) for space in SPACES}
         preserved = bundle.section("neighbour_preservation", "project")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples: tuple[int, ...] = tuple(manifest.get("examples", ()))

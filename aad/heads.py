@@ -37,10 +37,12 @@ class LinearHead:
 
     @property
     def d_feature(self) -> int:
+        """Columns that ``embed`` takes."""
         return self.weight[Domain.REAL].shape[1]
 
     @property
     def dim(self) -> int:
+        """Columns that ``embed`` gives."""
         return self.weight[Domain.REAL].shape[0]
 
     def embed(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:

@@ -68,9 +68,7 @@ class Interval:
     high: float
 
 
-def bootstrap_interval(
-    values: np.ndarray, groups: Sequence[str], n_resamples: int = 2000, seed: int = 0
-) -> Interval:
+def bootstrap_interval(values: np.ndarray, groups: Sequence[str], n_resamples: int = 2000, seed: int = 0) -> Interval:
     """Mean of ``values`` with a percentile interval from resampling whole groups.
 
     Queries about one concept fail together, so concepts are drawn, not queries; drawing queries would make the interval

@@ -59,6 +59,13 @@ TYPE_WORDS = {
     "painted": "Repainted",
 }
 
+#: Visitor's words for what made a query; a generator without an entry is shown by its name.
+GENERATOR_WORDS = {
+    "multistyle26": "the 26-style network",
+    "photometric": "photometric changes",
+    "arbitrary_style": "the arbitrary-style network",
+}
+
 
 class SpaceAnswer(Protocol):
     """One space's part of an attribution, as `aad.attribution.SpaceAttribution` has it."""
@@ -150,7 +157,7 @@ def example(attributor: Any, query_id: int) -> dict[str, Any]:
         "type": query.type,
         "label": TYPE_WORDS.get(query.type, query.type.capitalize()),
         "concept": query.concept,
-        "generator": query.generator,
+        "generator": GENERATOR_WORDS.get(query.generator, query.generator),
         "truth": [int(reference_id) for reference_id in query.exemplar_ids],
         "ranks": {str(space): list(ranks) for space, ranks in attributor.true_ranks(query_id).items()},
     }

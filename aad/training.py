@@ -96,7 +96,9 @@ def fit_head(
     if config.infomax_weight > 0:  # one map per domain, each about its own mean
         centres = {domain: features[rows, 0].mean(0) for domain, rows in members.items()}
         initial = {domain: torch.from_numpy(start.weight[domain]) for domain in Domain}
-        scale = {domain: _unit_power(initial[domain], features[members[domain], 0] - centres[domain]) for domain in Domain}
+        scale = {
+            domain: _unit_power(initial[domain], features[members[domain], 0] - centres[domain]) for domain in Domain
+        }
         initial = {domain: weight * scale[domain] for domain, weight in initial.items()}
         # the map is trained as (I + change) @ initial: from the identity, Infomax stays near a symmetric whitening
         changes = {domain: torch.zeros(dim, dim, requires_grad=True) for domain in Domain}
@@ -122,16 +124,14 @@ def fit_head(
         alignment = info_nce(torch.cat(first), torch.cat(second), config.temperature)
         information = torch.stack(spread).sum() if spread else torch.zeros(())
         anchor = torch.stack([(change**2).sum() for change in free]).mean() / dim
-        loss = (
-            config.alignment_weight * alignment
-            + config.infomax_weight * information
-            + config.anchor_weight * anchor
-        )
+        loss = config.alignment_weight * alignment + config.infomax_weight * information + config.anchor_weight * anchor
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         if step % max(1, config.n_steps // 10) == 0:
-            history.append({"step": step, "alignment": alignment.item(), "infomax": information.item(), "anchor": anchor.item()})
+            history.append(
+                {"step": step, "alignment": alignment.item(), "infomax": information.item(), "anchor": anchor.item()}
+            )
         if progress:
             progress(step, loss.item())
     with torch.no_grad():

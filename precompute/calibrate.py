@@ -23,7 +23,9 @@ from precompute.common.cli import command_line, run_step, step_parser
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when no validation query is there")
+    parser.add_argument(
+        "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when no validation query is there"
+    )
     arguments = parser.parse_args(argv)
     bundle = Bundle.open(arguments.bundle)
     references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
@@ -54,7 +56,11 @@ def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list
     fitted = {}
     for space in SPACES:
         gallery = bundle.read_array(f"references_{space}.npy", (len(references), None))
-        head = LinearHead.identity(features.shape[1]) if space == Space.BACKBONE else LinearHead.from_tensors(tensors, space)
+        head = (
+            LinearHead.identity(features.shape[1])
+            if space == Space.BACKBONE
+            else LinearHead.from_tensors(tensors, space)
+        )
         similarities = head.embed(features, Domain.SYNTHETIC) @ gallery.T
         fitted[str(space)] = asdict(fit_calibration(similarities, exemplars, absent))
     return fitted

@@ -27,7 +27,11 @@ from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser
 
 RECALL_K = (1, 5, 10)
-STEPS_BETWEEN = ((Space.BACKBONE, Space.ALIGNED), (Space.ALIGNED, Space.DISENTANGLED), (Space.BACKBONE, Space.DISENTANGLED))
+STEPS_BETWEEN = (
+    (Space.BACKBONE, Space.ALIGNED),
+    (Space.ALIGNED, Space.DISENTANGLED),
+    (Space.BACKBONE, Space.DISENTANGLED),
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,7 +48,9 @@ def main(argv: Sequence[str]) -> None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(arguments.out, (json.dumps(metrics, indent=1) + "\n").encode())
     else:
-        write_step(arguments.bundle, "evaluate", {"metrics.json": metrics}, command=command_line("precompute.evaluate", argv))
+        write_step(
+            arguments.bundle, "evaluate", {"metrics.json": metrics}, command=command_line("precompute.evaluate", argv)
+        )
     print(table(metrics))
 
 
@@ -85,7 +91,7 @@ def evaluate(attributor: Attributor) -> dict[str, Any]:
 
 
 def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -> dict[str, np.ndarray]:
-    rows: dict[str, list[float]] = {f"recall@{k}": [] for k in RECALL_K} | {"map": [], "mrr": []}
+    rows: dict[str, list[float]] = {name: [] for name in (*(f"recall@{k}" for k in RECALL_K), "map", "mrr")}
     for query_id, similarities in zip(query_ids, attributor.similarities(query_ids, space), strict=True):
         ranks = exemplar_ranks(similarities, attributor.queries[query_id].exemplar_ids)
         for k in RECALL_K:
@@ -124,7 +130,11 @@ def table(metrics: dict[str, Any]) -> str:
             continue
         held_out = set(generators) <= set(metrics["held_out_generators"])
         generator = ", ".join(generators) + (" (held out)" if held_out else "")
-        for name, read in (("R@1", lambda c: c["recall"]["1"]), ("R@5", lambda c: c["recall"]["5"]), ("MRR", lambda c: c["mrr"])):
+        for name, read in (
+            ("R@1", lambda c: c["recall"]["1"]),
+            ("R@5", lambda c: c["recall"]["5"]),
+            ("MRR", lambda c: c["mrr"]),
+        ):
             shown = [f"{read(c)['mean']:.3f} ({read(c)['low']:.3f} to {read(c)['high']:.3f})" for c in cells]
             first = f"`{kind}`, {cells[0]['n_queries']}" if name == "R@1" else ""
             lines.append(f"| {first} | {generator if name == 'R@1' else ''} | {name} | {' | '.join(shown)} |")

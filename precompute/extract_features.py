@@ -10,9 +10,11 @@ Writes  references.json, queries.json, references_backbone.npy and queries_backb
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from aad.artifacts import write_step
 from aad.backbones import BACKBONES, load_backbone
@@ -24,7 +26,9 @@ from precompute.common.shards import embed_in_shards, file_key, limit_threads
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC-mini's layout")
+    parser.add_argument(
+        "--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC-mini's layout"
+    )
     parser.add_argument("--references", type=Path, help="your own folder of real images, instead of the benchmark")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), help="frozen encoder")
@@ -45,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         features[label] = embed_in_shards(
             backbone,
             [file_key(path, entry["path"]) for path, entry in zip(paths, entries, strict=True)],
-            lambda i, paths=paths: [load_image(paths[i])],
+            partial(_whole, paths),
             arguments.bundle / ".work",
             "whole image",
             label,
@@ -69,6 +73,10 @@ def main(argv: Sequence[str]) -> None:
         settings={"versions": versions("torch", "timm", "pillow", "numpy")},
     )
     print(f"{len(gallery.references)} references and {len(gallery.queries)} queries in {arguments.bundle}")
+
+
+def _whole(paths: Sequence[Path], i: int) -> list[Image.Image]:
+    return [load_image(paths[i])]
 
 
 if __name__ == "__main__":

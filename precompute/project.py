@@ -34,7 +34,10 @@ def main(argv: Sequence[str]) -> None:
         sections={"neighbour_preservation": preserved},
         settings={"seed": arguments.seed, "versions": versions("umap-learn", "numba")},
     )
-    print("share of the 10 nearest neighbours kept:", ", ".join(f"{space} {share:.2f}" for space, share in preserved.items()))
+    print(
+        "share of the 10 nearest neighbours kept:",
+        ", ".join(f"{space} {share:.2f}" for space, share in preserved.items()),
+    )
 
 
 if __name__ == "__main__":

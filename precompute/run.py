@@ -24,8 +24,12 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--references", type=Path, help="your own folder of real images")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
-    parser.add_argument("--train", action="store_true", help="fit heads on your folders instead of taking the shipped ones")
-    parser.add_argument("--packages", type=Path, help="demo only: folder of the two Debian packages, see build_benchmark")
+    parser.add_argument(
+        "--train", action="store_true", help="fit heads on your folders instead of taking the shipped ones"
+    )
+    parser.add_argument(
+        "--packages", type=Path, help="demo only: folder of the two Debian packages, see build_benchmark"
+    )
     arguments = parser.parse_args(argv)
     if arguments.references is None and (arguments.queries or arguments.train):
         parser.error("--queries and --train go with --references")
@@ -53,7 +57,11 @@ def steps(
         first = [("build_benchmark", ["--packages", str(packages)] if packages else []), ("extract_features", [])]
         return [*first, *((step, []) for step in ("extract_views", "train_heads", "calibrate", "project", "evaluate"))]
     folders = ["--references", str(references), *(["--queries", str(queries)] if queries else [])]
-    heads = [("extract_views", []), ("train_heads", [])] if train else [("train_heads", ["--heads-from", str(DEFAULT_BUNDLE)])]
+    heads = (
+        [("extract_views", []), ("train_heads", [])]
+        if train
+        else [("train_heads", ["--heads-from", str(DEFAULT_BUNDLE)])]
+    )
     return [("extract_features", folders), *heads, ("calibrate", []), ("project", [])]
 
 

@@ -49,14 +49,18 @@ def main(argv: Sequence[str]) -> None:
 def _trained(bundle: Bundle, seed: int) -> tuple[dict[Space, LinearHead], dict]:
     path = bundle.folder / ".work" / "views.npz"
     if not path.exists():
-        raise BundleError(f"{path} is missing; make it with: python -m precompute.extract_views --bundle {bundle.folder}")
+        raise BundleError(
+            f"{path} is missing; make it with: python -m precompute.extract_views --bundle {bundle.folder}"
+        )
     with np.load(path, allow_pickle=False) as stored:
         views, is_synthetic = stored["views"].astype(np.float32), stored["is_synthetic"]
     heads: dict[Space, LinearHead] = {}
     settings: dict = {"seed": seed, "versions": versions("torch", "numpy"), "n_real": int((~is_synthetic).sum())}
     settings["n_synthetic"] = int(is_synthetic.sum())
     for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
-        heads[space], settings[str(space)] = _fit(space, views, is_synthetic, replace(config, seed=seed), heads.get(Space.ALIGNED))
+        heads[space], settings[str(space)] = _fit(
+            space, views, is_synthetic, replace(config, seed=seed), heads.get(Space.ALIGNED)
+        )
     return heads, settings
 
 
@@ -76,7 +80,10 @@ def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, LinearHead], dic
         )
     tensors = source.read_tensors("heads.safetensors")
     heads = {space: LinearHead.from_tensors(tensors, space) for space in (Space.ALIGNED, Space.DISENTANGLED)}
-    return heads, {"heads_from": source.manifest["name"], "heads_sha256": source.manifest["files"]["heads.safetensors"]["sha256"]}
+    return heads, {
+        "heads_from": source.manifest["name"],
+        "heads_sha256": source.manifest["files"]["heads.safetensors"]["sha256"],
+    }
 
 
 if __name__ == "__main__":

@@ -41,14 +41,28 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
                 for i in range(N_REFERENCES)
             ],
             "queries.json": [
-                {"path": f"q{i}.png", "type": "media", "generator": "noise", "split": split, "concept": f"concept {i}", "exemplar_ids": [i]}
-                for i, split in zip(range(N_QUERIES), ["train", "validation", "validation", "test", "test", "test"], strict=True)
+                {
+                    "path": f"q{i}.png",
+                    "type": "media",
+                    "generator": "noise",
+                    "split": split,
+                    "concept": f"concept {i}",
+                    "exemplar_ids": [i],
+                }
+                for i, split in zip(
+                    range(N_QUERIES), ["train", "validation", "validation", "test", "test", "test"], strict=True
+                )
             ],
             "references_backbone.npy": references,
             "queries_backbone.npy": queries.astype(np.float16),
         },
         command="factory",
-        sections={"name": "tiny", "images": "../pictures", "backbone": {"name": spec.name, "dim": spec.dim}, "examples": [0, 1]},
+        sections={
+            "name": "tiny",
+            "images": "../pictures",
+            "backbone": {"name": spec.name, "dim": spec.dim},
+            "examples": [0, 1],
+        },
     )
     shrink = np.eye(spec.dim, dtype=np.float32)[:64]
     head = LinearHead(dict.fromkeys(Domain, shrink), dict.fromkeys(Domain, np.zeros(spec.dim, np.float32)))

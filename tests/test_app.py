@@ -117,6 +117,12 @@ def test_no_picture_is_the_empty_state(attributor: FakeAttributor) -> None:
     assert app.answer_upload(attributor, None, 3)["status"] == "empty"
 
 
+def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
+    cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
+    assert [step["status"] for step in app.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
+    assert [step["status"] for step in app.stream_upload(cold, str(picture), 3)] == ["answer"]
+
+
 def test_catalogue_keeps_order_words_and_places(attributor: FakeAttributor) -> None:
     catalogue = json.loads(json.dumps(present.catalogue(attributor)))
     assert catalogue["titles"] == [reference.title for reference in attributor.references]

@@ -46,7 +46,11 @@ def test_rerunning_a_step_drops_what_later_steps_made(bundle):
     stored = Bundle.open(bundle)
     write_step(bundle, "train_heads", {"heads.safetensors": stored.read_tensors("heads.safetensors")}, command="again")
     manifest = Bundle.open(bundle).manifest
-    assert "coordinates.npy" not in manifest["files"] and "calibration" not in manifest and "project" not in manifest["steps"]
+    assert (
+        "coordinates.npy" not in manifest["files"]
+        and "calibration" not in manifest
+        and "project" not in manifest["steps"]
+    )
     assert "references_backbone.npy" in manifest["files"] and manifest["name"] == "tiny"
     with pytest.raises(BundleError, match="has not been made yet"):
         Attributor.load(bundle)

@@ -64,9 +64,9 @@ def test_references_carry_what_a_visitor_asks(attributor):
 def test_bad_k_domain_and_space_are_refused(attributor):
     with pytest.raises(ValueError, match="k must be at least 1"):
         attributor.attribute_query(0, 0)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="nowhere"):
         attributor.embed([], space="nowhere")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="imaginary"):
         Domain("imaginary")
 
 

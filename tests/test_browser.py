@@ -232,6 +232,23 @@ def test_unreadable_file_is_refused_in_words_and_the_page_goes_on(visit: Visit, 
     expect(page.locator(".notice")).to_be_hidden()
 
 
+def test_a_fault_of_the_server_is_told_and_the_page_goes_on(
+    visit: Visit, attributor: FakeAttributor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret path /srv/x")
+
+    page = visit.page
+    Image.new("RGB", (30, 20)).save(tmp_path / "mine.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(attributor, "attribute", fault)
+        upload(page, tmp_path / "mine.png")
+        expect(page.locator(".notice")).to_contain_text("went wrong", timeout=PATIENCE)
+    assert "secret" not in page.content()
+    page.locator(".example").nth(2).click()
+    expect(page.locator(".match").first).to_be_visible(timeout=PATIENCE)
+
+
 def test_taking_the_picture_away_invites_again(visit: Visit) -> None:
     page = visit.page
     page.locator("#query-picture button[aria-label='Remove Image']").click()

@@ -21,7 +21,9 @@ def two_domains(seed: int = 0, n: int = 200, v: int = 4):
     real, synthetic = concept * loudness, concept * loudness[::-1]  # what is loud in one domain is quiet in the other
 
     def views(rows):
-        noise = np.concatenate([3 * generator.normal(size=(len(rows), v, 4)), 0.3 * generator.normal(size=(len(rows), v, 8))], 2)
+        noise = np.concatenate(
+            [3 * generator.normal(size=(len(rows), v, 4)), 0.3 * generator.normal(size=(len(rows), v, 8))], 2
+        )
         return l2_normalise(np.concatenate([np.repeat(rows[:, None], v, 1), noise], 2))
 
     return views(real), views(synthetic)
@@ -88,7 +90,9 @@ def test_fewer_images_than_dimensions_shorten_the_head():
     assert head.dim == 5
 
 
-@pytest.mark.parametrize(("n_real", "n_views", "message"), [(1, 3, "two images of each domain"), (5, 1, "views must be")])
+@pytest.mark.parametrize(
+    ("n_real", "n_views", "message"), [(1, 3, "two images of each domain"), (5, 1, "views must be")]
+)
 def test_too_little_to_train_on_is_refused(n_real, n_views, message):
     views = l2_normalise(np.random.default_rng(0).normal(size=(n_real + 5, n_views, 8)))
     with pytest.raises(ValueError, match=message):

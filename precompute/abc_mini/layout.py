@@ -21,6 +21,9 @@ QUERY_QUALITY = 76
 N_STYLE_QUERIES = 12  # for each painter
 
 
+EXAMPLES = Path(__file__).with_name("examples.txt")  # queries for the app's strip, chosen by eye from the test split
+
+
 @dataclass(frozen=True, slots=True)
 class Exemplar:
     """One reference picture: a row of the list, or one tile of a painting."""
@@ -183,6 +186,9 @@ def write_json(benchmark: Benchmark, root: Path, skipped: Mapping[str, str]) -> 
     ]
     _write(root / "exemplars.json", sorted(credits, key=lambda row: row["path"]))
     _write(root / "queries.json", sorted(queries, key=lambda row: row["path"]))
+    made_paths = {query["path"] for query in queries}
+    chosen = [f"abc_mini/synth/{key}.webp" for key in EXAMPLES.read_text("utf-8").split()]
+    _write(root / "examples.json", [path for path in chosen if path in made_paths])
     _write(root / "skipped.json", dict(sorted(skipped.items())))
     (root / "LICENCE.md").write_text(_licence_text(benchmark.exemplars), encoding="utf-8")
 
@@ -211,7 +217,7 @@ these several licences, put beside each other; whoever passes on single pictures
 """
 
 
-def _write(path: Path, value: list[dict[str, Any]] | dict[str, str]) -> None:
+def _write(path: Path, value: list[dict[str, Any]] | list[str] | dict[str, str]) -> None:
     """One record a line: small, and readable in a diff."""
     if isinstance(value, list):
         text = "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in value) + "\n]\n"

@@ -62,21 +62,30 @@ def parse_readme(text: str) -> dict[str, Credit]:
     """
     credits: dict[str, Credit] = {}
     for stanza in re.split(r"\n\s*\n", text):
-        fields = dict(re.findall(r"^(Copyright|License|Source|Comments?):[ \t]*(.+)$", stanza, re.MULTILINE))
+        fields = dict(re.findall(r"^(License|Source|Comments?):[ \t]*(.+)$", stanza, re.MULTILINE))
         if "License" not in fields:
             continue
         notes = " ".join(fields.get(key, "") for key in ("Source", "Comment", "Comments"))
         address = re.search(r"https?://\S+", notes)
         original = re.search(r"based on (?:an original image|an original painting|a photo) by ([^,]+),", notes)
-        author = re.sub(r"^(Copyright|©|\(c\))\s*(\d{4}\s*)?", "", fields.get("Copyright", "")).strip()
+        holders = re.search(r"^Copyright:((?:[ \t]*.+)?(?:\n[ \t]+.+)*)", stanza, re.MULTILINE)
+        author = "; ".join(
+            _clean_holder(line) for line in (holders.group(1) if holders else "").split("\n") if line.strip()
+        )
         if original:
             author = f"{original.group(1).strip()}; {author}"
-        credit = Credit(normalise_licence(fields["License"]), author, address.group(0) if address else "")
+        credit = Credit(
+            normalise_licence(fields["License"]), author or "not named", address.group(0) if address else ""
+        )
         for name in re.findall(r"^\s*(?:Files:\s*)?(\S+\.(?:webp|png|jpg))\s*$", stanza, re.MULTILINE):
             folder, base = str(PurePosixPath(name).parent), PurePosixPath(name).name
             base = _README_TYPOS.get(base, base)
             credits[base if folder == "." else f"{folder}/{base}"] = credit
     return credits
+
+
+def _clean_holder(line: str) -> str:
+    return re.sub(r"^((Copyright|©|\(c\))\s*)?(\d{4}[,\s]+)*", "", line.strip())
 
 
 def collect_credits(tree: dict[str, bytes]) -> dict[str, Credit]:

@@ -33,7 +33,9 @@ def from_benchmark(folder: Path) -> Gallery:
         FileNotFoundError: the tables are missing; the text names the command that makes them.
     """
     if not (folder / "exemplars.json").exists():
-        raise FileNotFoundError(f"{folder}/exemplars.json is missing; make it with: python -m precompute.build_benchmark")
+        raise FileNotFoundError(
+            f"{folder}/exemplars.json is missing; make it with: python -m precompute.build_benchmark"
+        )
     references = json.loads((folder / "exemplars.json").read_text("utf-8"))
     ids = {entry["path"]: i for i, entry in enumerate(references)}
     queries = json.loads((folder / "queries.json").read_text("utf-8"))
@@ -100,6 +102,4 @@ def _metadata(folder: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8-sig") as rows:
-        return {
-            row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in csv.DictReader(rows)
-        }
+        return {row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in csv.DictReader(rows)}

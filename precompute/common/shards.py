@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def embed_in_shards(
             name = _digest([backbone.spec.name, backbone.spec.sha256, settings, [keys[i] for i in members]])
             path = scratch / f"{name}.npy"
             if not path.exists():
-                pictures = [load(i) for i in members]
+                with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow frees the interpreter lock
+                    pictures = list(pool.map(load, members))
                 flat = backbone.embed([picture for views in pictures for picture in views])
                 _save(path, flat.reshape(len(pictures), -1, backbone.spec.dim))
             shards.append(np.load(path, allow_pickle=False))
