@@ -3,7 +3,7 @@
     manifest.json            versions, commands, seeds, calibration, and a sha256 for every other file
     references.json          one entry per reference, in index order
     queries.json             bundled queries, in index order (may be empty)
-    references_{space}.npy   (n, d) float32 unit rows, for each of the three spaces
+    references_{space}.npy   (n, d) float16 unit rows, for each of the three spaces; half the size, cosine within 1e-4
     queries_backbone.npy     (m, d_feature) float16 features of the bundled queries
     heads.safetensors        the aligned and the disentangled head
     coordinates.npy          (3, n, 2) float32, the maps
@@ -111,13 +111,13 @@ class Bundle:
         try:
             array = np.load(data, allow_pickle=False).astype(np.float32)
         except ValueError as error:
-            raise self._refusal(name, f"is not a plain array ({error})") from None
+            raise self.refusal(name, f"is not a plain array ({error})") from None
         if len(array.shape) != len(shape) or any(
             want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
         ):
-            raise self._refusal(name, f"has shape {array.shape}, expected {shape}")
+            raise self.refusal(name, f"has shape {array.shape}, expected {shape}")
         if not np.isfinite(array).all():
-            raise self._refusal(name, "holds values that are not finite")
+            raise self.refusal(name, "holds values that are not finite")
         return array
 
     def read_tensors(self, name: str) -> dict[str, np.ndarray]:
@@ -132,7 +132,8 @@ class Bundle:
             raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {_remedy(self.folder, step)}")
         return self.manifest[name]
 
-    def _refusal(self, name: str, why: str) -> BundleError:
+    def refusal(self, name: str, why: str) -> BundleError:
+        """The error for a file that is as written but cannot be right."""
         return BundleError(f"{self.folder / name} {why}; {_remedy(self.folder, WRITTEN_BY.get(name))}")
 
 

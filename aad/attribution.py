@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from aad.artifacts import Bundle, safe_paths
-from aad.backbones import Backbone, load_backbone
+from aad.backbones import Backbone, l2_normalise, load_backbone
 from aad.calibration import Calibration
-from aad.heads import LinearHead
+from aad.heads import read_heads
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
 from aad.projection import place_query
@@ -123,13 +123,10 @@ class Attributor:
             for i, (entry, path) in enumerate(_entries(bundle, "queries.json", images))
         )
         n, d_feature = len(self.references), manifest["backbone"]["dim"]
-        tensors = bundle.read_tensors("heads.safetensors")
         self.spaces = SPACES
-        self.heads = {Space.BACKBONE: LinearHead.identity(d_feature)} | {
-            space: LinearHead.from_tensors(tensors, space) for space in (Space.ALIGNED, Space.DISENTANGLED)
-        }
+        self.heads = read_heads(bundle)
         self._index = {
-            space: EmbeddingIndex(bundle.read_array(f"references_{space}.npy", (n, self.heads[space].dim)))
+            space: EmbeddingIndex(l2_normalise(bundle.read_array(f"references_{space}.npy", (n, d_feature))))
             for space in SPACES
         }
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
@@ -191,9 +188,11 @@ class Attributor:
         Raises:
             ImageError: an image cannot be read; the text says why and what to do.
         """
+        head = self.heads[Space(space)]
+        pictures = [load_image(image) for image in images]  # a bad one is refused before the long wait for the backbone
         self.warm_up()
         assert self._backbone is not None
-        return self.heads[Space(space)].embed(self._backbone.embed([load_image(image) for image in images]), domain)
+        return head.embed(self._backbone.embed(pictures), domain)
 
     def attribute(self, image: Image.Image | str | Path, k: int = 10) -> Attribution:
         """The k nearest references of an image in every space, with weights.

@@ -62,7 +62,7 @@ def infomax(embeddings: "torch.Tensor", shrinkage: float) -> "torch.Tensor":
             which a small set has hardly seen are not blown up.
 
     Returns:
-        Scalar, nats per dimension, at least 0.
+        Scalar, nats per dimension, at least 0; infinite without shrinkage when there are fewer images than dimensions.
 
     References:
         Bell and Sejnowski, Neural Computation 7(6), 1995, for Infomax; the Gaussian form and the shrinkage (Ledoit and Wolf,
@@ -71,8 +71,13 @@ def infomax(embeddings: "torch.Tensor", shrinkage: float) -> "torch.Tensor":
     import torch
 
     centred = embeddings - embeddings.mean(0)
-    d = embeddings.shape[1]
-    covariance = centred.T @ centred / len(embeddings)
-    power = covariance.trace() / d
-    covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(d, device=embeddings.device)
-    return (covariance.trace() - torch.linalg.slogdet(covariance).logabsdet - d) / (2 * d)
+    n, d = centred.shape
+    power = centred.square().sum() / (n * d)  # trace C / d
+    # eigenvalues of C beyond the n images are 0; the smaller of C and the Gram matrix has all the others
+    small = centred.T @ centred / n if d <= n else centred @ centred.T / n
+    floor = shrinkage * power
+    spread = (1 - shrinkage) * small + floor * torch.eye(len(small), dtype=small.dtype, device=small.device)
+    log_determinant = torch.linalg.slogdet(spread).logabsdet
+    if d > n:
+        log_determinant = log_determinant + (d - n) * floor.log()
+    return (power * d - log_determinant - d) / (2 * d)

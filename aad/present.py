@@ -17,54 +17,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+
 _SERIAL = itertools.count(1)
-
-#: Visitor's words for each space: heading, one line under it, and three sentences for "How it works".
-SPACE_WORDS: dict[str, dict[str, str]] = {
-    "backbone": {
-        "name": "First glance",
-        "line": "What a frozen, general-purpose network finds alike, style and all.",
-        "how": (
-            "A frozen network turns each picture into a list of numbers, its feature. "
-            "It was trained to name objects and has never seen this task. "
-            "Its nearest pictures often share colours, texture or layout rather than the concept."
-        ),
-    },
-    "aligned": {
-        "name": "Style set aside",
-        "line": "Real and synthetic pictures brought together, without being shown a single pair.",
-        "how": (
-            "A small head is trained on top of the frozen features by contrastive self-supervision. "
-            "It sees real and synthetic pictures mixed together, never which belongs to which. "
-            "It learns to ignore what changes between two views of one picture, and much of the style with it."
-        ),
-    },
-    "disentangled": {
-        "name": "Traits untangled",
-        "line": "Each trait counts once, so that one loud trait cannot drown the others.",
-        "how": (
-            "An Infomax term makes the head's outputs independent of one another, separately for real and synthetic. "
-            "Alignment with this whitening approximates what canonical correlation analysis would find from pairs. "
-            "Traits that nearly every picture shares stop dominating the comparison."
-        ),
-    },
-}
-
-#: Visitor's words for each query type; a type without an entry is shown as it is.
-TYPE_WORDS = {
-    "media": "Restyled",
-    "scene": "New scene",
-    "photo": "Photo-like",
-    "style": "In this style",
-    "painted": "Repainted",
-}
-
-#: Visitor's words for what made a query; a generator without an entry is shown by its name.
-GENERATOR_WORDS = {
-    "multistyle26": "the 26-style network",
-    "photometric": "photometric changes",
-    "arbitrary_style": "the arbitrary-style network",
-}
 
 
 class SpaceAnswer(Protocol):
@@ -85,7 +40,7 @@ def file_url(path: str | os.PathLike[str]) -> str:
     Returns:
         For example `gradio_api/file=/srv/pictures/a%20b.webp`.
     """
-    return "gradio_api/file=" + quote(Path(path).as_posix(), safe="/:")
+    return "gradio_api/file=" + quote(Path(path).resolve().as_posix(), safe="/:")
 
 
 def served_paths(paths: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:
@@ -241,10 +196,13 @@ def metrics_rows(metrics: dict[str, Any] | None, *, split: str = "test") -> list
         split: Which split to show.
 
     Returns:
-        `[{"type", "label", "n_queries", "cells": {measure: {space: {"mean", "low", "high"}}}}]`, with the measures
-        "R@1", "R@5" and "MRR"; empty when nothing was measured.
+        `[{"type", "label", "n_queries", "held_out", "cells": {measure: {space: {"mean", "low", "high"}}}}]`, with the
+        measures "R@1", "R@5" and "MRR"; `held_out` says that no generator of these queries was trained on. Empty when
+        nothing was measured.
     """
-    spaces = (metrics or {}).get("spaces", {})
+    metrics = metrics or {}
+    spaces, generators = metrics.get("spaces", {}), metrics.get("generators", {})
+    held_out = set(metrics.get("held_out_generators", ()))
     rows: dict[str, dict[str, Any]] = {}
     for space in SPACE_WORDS:
         for query_type, figures in spaces.get(space, {}).get(split, {}).items():
@@ -254,6 +212,7 @@ def metrics_rows(metrics: dict[str, Any] | None, *, split: str = "test") -> list
                     "type": query_type,
                     "label": TYPE_WORDS.get(query_type, query_type.capitalize()),
                     "n_queries": figures.get("n_queries"),
+                    "held_out": bool(generators.get(query_type)) and held_out.issuperset(generators[query_type]),
                     "cells": {"R@1": {}, "R@5": {}, "MRR": {}},
                 },
             )

@@ -14,15 +14,12 @@ from aad.spaces import Space
 N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
 
 
-def fit_maps(
-    embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 12, min_dist: float = 0.25, seed: int = 0
-) -> dict[Space, np.ndarray]:
+def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed: int = 0) -> dict[Space, np.ndarray]:
     """Coordinates of the references in every space.
 
     Args:
         embeddings: per space, (n, d) unit rows of the same n references in the same order.
-        n_neighbors: UMAP's neighbourhood; small, because the question is about near neighbours.
-        min_dist: UMAP's spacing; large enough that thumbnails and points do not pile up.
+        n_neighbors: UMAP's neighbourhood; smaller keeps more near neighbours, but lets islands drift off and shrink the rest.
         seed: makes the result the same on every run (and single-threaded).
 
     Returns:
@@ -44,9 +41,9 @@ def fit_maps(
 
     spaces = list(embeddings)
     same = [{i: i for i in range(n)} for _ in spaces[1:]]
-    fitted = AlignedUMAP(
-        n_neighbors=min(n_neighbors, n - 1), min_dist=min_dist, metric="cosine", random_state=seed
-    ).fit([embeddings[space] for space in spaces], relations=same)
+    fitted = AlignedUMAP(n_neighbors=min(n_neighbors, n - 1), metric="cosine", random_state=seed).fit(
+        [embeddings[space] for space in spaces], relations=same
+    )
     return _shared_frame({space: np.asarray(rows) for space, rows in zip(spaces, fitted.embeddings_, strict=True)})
 
 

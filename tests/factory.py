@@ -1,5 +1,6 @@
 """A tiny bundle on disk, made through the real writer: ten plain pictures, random features, identity-like heads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from aad.artifacts import write_step
 from aad.backbones import BACKBONES, l2_normalise
-from aad.heads import LinearHead
+from aad.heads import Head
 from aad.spaces import SPACES, Domain
 
 N_REFERENCES, N_QUERIES = 10, 6
@@ -53,7 +54,7 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
                     range(N_QUERIES), ["train", "validation", "validation", "test", "test", "test"], strict=True
                 )
             ],
-            "references_backbone.npy": references,
+            "references_backbone.npy": references.astype(np.float16),
             "queries_backbone.npy": queries.astype(np.float16),
         },
         command="factory",
@@ -64,13 +65,12 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
             "examples": [0, 1],
         },
     )
-    shrink = np.eye(spec.dim, dtype=np.float32)[:64]
-    head = LinearHead(dict.fromkeys(Domain, shrink), dict.fromkeys(Domain, np.zeros(spec.dim, np.float32)))
+    head = replace(Head.identity(spec.dim), centre={Domain.REAL: references.mean(0), Domain.SYNTHETIC: queries.mean(0)})
     write_step(
         bundle,
         "train_heads",
         {"heads.safetensors": head.to_tensors("aligned") | head.to_tensors("disentangled")}
-        | {f"references_{space}.npy": head.embed(references, "real") for space in SPACES[1:]},
+        | {f"references_{space}.npy": head.embed(references, "real").astype(np.float16) for space in SPACES[1:]},
         command="factory",
     )
     write_step(

@@ -56,6 +56,12 @@ def test_rerunning_a_step_drops_what_later_steps_made(bundle):
         Attributor.load(bundle)
 
 
+def test_a_step_forgets_a_file_that_it_no_longer_writes(bundle):
+    write_step(bundle, "project", {}, command="again")
+    assert "coordinates.npy" not in Bundle.open(bundle).manifest["files"]
+    assert "neighbour_preservation" not in Bundle.open(bundle).manifest
+
+
 def test_an_array_of_the_wrong_shape_or_not_finite_is_refused(bundle):
     with pytest.raises(BundleError, match=r"has shape \(3, 10, 2\), expected"):
         Bundle.open(bundle).read_array("coordinates.npy", (3, N_REFERENCES + 1, 2))

@@ -61,6 +61,17 @@ def test_infomax_is_the_gaussian_divergence_in_closed_form():
     assert infomax(white(60, 3) * scales, 0.0).item() == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("n", [6, 40])
+@pytest.mark.parametrize("shrinkage", [0.2, 0.9])
+def test_infomax_with_shrinkage_equals_a_sum_over_eigenvalues(n, shrinkage):
+    rows = np.random.default_rng(3).normal(size=(n, 10)) * np.linspace(0.2, 2, 10)
+    eigenvalues = np.linalg.eigvalsh(np.cov(rows.T, bias=True))
+    power = eigenvalues.mean()
+    shrunk = [(1 - shrinkage) * value + shrinkage * power for value in eigenvalues]
+    expected = sum(value - math.log(value) - 1 for value in shrunk) / 20
+    assert infomax(torch.tensor(rows), shrinkage).item() == pytest.approx(expected, abs=1e-9)
+
+
 def test_infomax_penalises_redundancy_between_dimensions():
     independent = white(60, 2)
     redundant = torch.stack([independent[:, 0], 0.9 * independent[:, 0] + math.sqrt(1 - 0.81) * independent[:, 1]], 1)

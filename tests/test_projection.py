@@ -55,6 +55,13 @@ def test_neighbour_preservation_of_a_perfect_and_of_a_random_map():
     assert scattered == pytest.approx(10 / 49, abs=0.08)
 
 
+def test_nothing_is_its_own_neighbour():
+    angle = 2 * np.pi * np.arange(3) / 3  # all three pairs have a negative cosine, below that of anything with itself
+    triangle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    assert neighbour_preservation(triangle, triangle[::-1]) == 1.0
+    assert neighbour_preservation(triangle[:1], triangle[:1]) == 1.0
+
+
 def test_placing_a_query_does_not_import_umap():
     code = "import sys, aad.projection; sys.exit('umap' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
