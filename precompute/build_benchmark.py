@@ -103,7 +103,7 @@ def build(
     for left_over in root.rglob("*.tmp"):
         left_over.unlink()
     benchmark = plan_benchmark(catalogue, pictures, seed, limit)
-    for exemplar in tqdm(benchmark.exemplars, desc="exemplars", unit="picture"):
+    for exemplar in tqdm(benchmark.exemplars, desc="exemplars", unit="picture", disable=None):
         path = out / exemplar.path
         if force or not path.exists():
             save_webp(make_exemplar(exemplar, pictures, seed), path, EXEMPLAR_QUALITY)
@@ -114,7 +114,7 @@ def build(
     initial = (benchmark.entries, pictures.tuxpaint, pictures.gcompris, root, seed)
     with multiprocessing.get_context("spawn").Pool(max(1, jobs), _start_worker, initial) as pool:
         results = pool.imap_unordered(_cook_one, pending, chunksize=4)
-        for key, reason in tqdm(results, total=len(pending), desc="queries", unit="picture"):
+        for key, reason in tqdm(results, total=len(pending), desc="queries", unit="picture", disable=None):
             if reason:
                 skipped[key] = reason
     write_json(benchmark, root, skipped)

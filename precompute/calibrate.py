@@ -16,8 +16,8 @@ import numpy as np
 
 from aad.artifacts import DEFAULT_BUNDLE, Bundle, write_step
 from aad.calibration import fit_calibration
-from aad.heads import LinearHead
-from aad.spaces import SPACES, Domain, Space
+from aad.heads import read_heads
+from aad.spaces import Domain
 from precompute.common.cli import command_line, run_step, step_parser
 
 
@@ -52,15 +52,9 @@ def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list
     exemplars = [query["exemplar_ids"] for query in queries]
     absent = [sorted({*ids, *np.flatnonzero(np.isin(concepts, concepts[ids])).tolist()}) for ids in exemplars]
     features = bundle.read_array("queries_backbone.npy", (None, None))[rows]
-    tensors = bundle.read_tensors("heads.safetensors")
     fitted = {}
-    for space in SPACES:
+    for space, head in read_heads(bundle).items():
         gallery = bundle.read_array(f"references_{space}.npy", (len(references), None))
-        head = (
-            LinearHead.identity(features.shape[1])
-            if space == Space.BACKBONE
-            else LinearHead.from_tensors(tensors, space)
-        )
         similarities = head.embed(features, Domain.SYNTHETIC) @ gallery.T
         fitted[str(space)] = asdict(fit_calibration(similarities, exemplars, absent))
     return fitted

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from aad.artifacts import Bundle, write_atomically, write_step
-from aad.attribution import Attributor
+from aad.attribution import Attributor, Query
 from aad.calibration import expected_calibration_error
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
@@ -82,11 +82,8 @@ def evaluate(attributor: Attributor) -> dict[str, Any]:
                 for earlier, later in STEPS_BETWEEN
             }
     tested = [query for query in known if query.split == "test"]
-    for space in SPACES if tested else ():
-        first = [attributor.attribute_query(query.query_id, 1)[space].matches[0] for query in tested]
-        correct = [match.reference_id in query.exemplar_ids for match, query in zip(first, tested, strict=True)]
-        error = expected_calibration_error(np.array([match.weight for match in first]), np.array(correct, dtype=float))
-        result["calibration_error"][space] = error
+    if tested:
+        result["calibration_error"] = {str(space): _calibration_error(attributor, tested, space) for space in SPACES}
     return _rounded(result)
 
 
@@ -99,6 +96,23 @@ def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -
         rows["map"].append(average_precision(ranks))
         rows["mrr"].append(reciprocal_rank(ranks))
     return {name: np.array(values) for name, values in rows.items()}
+
+
+def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: Space) -> float:
+    """Gap between the first match's weight and how often it is right, under the odds that the weights assume.
+
+    Each query counts once with its source in the gallery and once with every reference of its concept taken out.
+    """
+    concepts = np.array([reference.concept for reference in attributor.references])
+    weights, correct = [], []
+    similarities = attributor.similarities([query.query_id for query in queries], space)
+    for query, row in zip(queries, similarities, strict=True):
+        exemplars = list(query.exemplar_ids)
+        for gallery in (np.arange(len(row)), np.flatnonzero(~np.isin(concepts, concepts[exemplars]))):
+            shares, _ = attributor.calibration[space].weights(row[gallery])
+            weights.append(shares.max())
+            correct.append(gallery[shares.argmax()] in exemplars)
+    return expected_calibration_error(np.array(weights), np.array(correct, dtype=float))
 
 
 def _summary(figures: dict[str, np.ndarray], concepts: Sequence[str]) -> dict[str, Any]:

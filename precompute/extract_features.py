@@ -26,9 +26,7 @@ from precompute.common.shards import embed_in_shards, file_key, limit_threads
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument(
-        "--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC-mini's layout"
-    )
+    parser.add_argument("--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC's layout")
     parser.add_argument("--references", type=Path, help="your own folder of real images, instead of the benchmark")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), help="frozen encoder")
@@ -60,8 +58,8 @@ def main(argv: Sequence[str]) -> None:
         {
             "references.json": gallery.references,
             "queries.json": gallery.queries,
-            "references_backbone.npy": features["references"],
-            "queries_backbone.npy": features["queries"].astype(np.float16),  # half the size; cosine changes by 1e-7
+            "references_backbone.npy": features["references"].astype(np.float16),
+            "queries_backbone.npy": features["queries"].astype(np.float16),
         },
         command=command_line("precompute.extract_features", argv),
         sections={

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aad.benchmark import load_split, missing_files
 from aad.images import ImageError, load_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -27,24 +28,48 @@ class Gallery:
 
 
 def from_benchmark(folder: Path) -> Gallery:
-    """The tables of a benchmark folder in AbC-mini's layout: exemplars.json, queries.json and perhaps examples.json.
+    """Every case of a benchmark in AbC's layout, `json/*.json`; the name of a file is the split of its cases.
+
+    exemplars.json and queries.json, where the folder has them as AbC-mini does, add what AbC's form has no room for: titles,
+    licences, groups, generators, recipes. examples.json picks the queries that the app offers.
 
     Raises:
-        FileNotFoundError: the tables are missing; the text names the command that makes them.
+        FileNotFoundError: no cases, or images missing; all of them are counted.
+        BenchmarkError: a JSON file departs from AbC's form.
     """
-    if not (folder / "exemplars.json").exists():
+    cases = [(path.stem, case) for path in sorted((folder / "json").glob("*.json")) for case in load_split(path)]
+    if not cases:
         raise FileNotFoundError(
-            f"{folder}/exemplars.json is missing; make it with: python -m precompute.build_benchmark"
+            f"{folder}/json holds no cases; make the demo with: python -m precompute.build_benchmark"
         )
-    references = json.loads((folder / "exemplars.json").read_text("utf-8"))
-    ids = {entry["path"]: i for i, entry in enumerate(references)}
-    queries = json.loads((folder / "queries.json").read_text("utf-8"))
-    query_ids = {entry["path"]: i for i, entry in enumerate(queries)}
-    for entry in queries:
-        entry["exemplar_ids"] = [ids[path] for path in entry.pop("exemplars")]
-    chosen = folder / "examples.json"
-    examples = [query_ids[path] for path in json.loads(chosen.read_text("utf-8"))] if chosen.exists() else []
-    return Gallery(folder.name, folder.parent, references, queries, examples or spread(queries))
+    missing = missing_files([case for _, case in cases], folder.parent)
+    if missing:
+        listed = "".join(f"\n  {path}" for path in missing[:20]) + ("\n  ..." if len(missing) > 20 else "")
+        raise FileNotFoundError(f"{len(missing)} images of {folder} are missing:{listed}")
+    told = {row["path"]: row for name in ("exemplars.json", "queries.json") for row in _table(folder / name)}
+    references: dict[str, dict[str, Any]] = {}
+    queries: dict[str, dict[str, Any]] = {}
+    for split, case in cases:
+        common = {"concept": case.category or case.class_id, "split": split}
+        for path in case.exemplars:
+            named = {"title": Path(path).stem, "source": folder.name, "licence": "not stated"}
+            references[path] = told.get(path, {"path": path} | named | common)
+        for kind, paths in case.queries.items():
+            for path in paths:
+                row = told.get(path, {"path": path, "type": kind} | common)
+                queries[path] = {key: value for key, value in row.items() if key != "exemplars"}
+                queries[path]["exemplar_ids"] = case.exemplars
+    ids = {path: i for i, path in enumerate(sorted(references))}
+    query_ids = {path: i for i, path in enumerate(sorted(queries))}
+    for query in queries.values():
+        query["exemplar_ids"] = [ids[path] for path in query["exemplar_ids"]]
+    ordered = [queries[path] for path in query_ids]
+    examples = [query_ids[path] for path in _table(folder / "examples.json")]
+    return Gallery(folder.name, folder.parent, [references[path] for path in ids], ordered, examples or spread(ordered))
+
+
+def _table(path: Path) -> list[Any]:
+    return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
 def from_folders(references: Path, queries: Path | None) -> Gallery:
