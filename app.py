@@ -1,7 +1,7 @@
 """The page: a synthetic image in, its closest training sources in three spaces out.
 
     python app.py                       # the bundle that ships with the project
-    python app.py --bundle FOLDER       # your own, built with `python -m precompute.build`
+    python app.py --bundle FOLDER       # your own, built with `python -m precompute.run`
 
 Handlers are plain functions of an `Attributor`; `build_app` ties them to Gradio. What is shown is drawn by assets/ui.
 """
@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ MASTHEAD = f"""<header><h1>{TITLE}</h1>
 K_CHOICES = (5, 8, 15, 30)
 DEFAULT_K = 8
 MAX_K = 100
+MAX_BYTES = 20_000_000  # of an upload; the page refuses larger files in words before they are sent
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
 
 
@@ -61,6 +62,13 @@ def answer_upload(attributor: Any, path: str | None, k: int) -> dict[str, Any]:
     return present.answer(result, k=k, ready=attributor.ready, query={"url": present.file_url(path)})
 
 
+def stream_upload(attributor: Any, path: str | None, k: int) -> Iterator[dict[str, Any]]:
+    """`answer_upload`, preceded by a word of patience while the backbone is still loading."""
+    if path is not None and not attributor.ready:
+        yield present.message("warming", WARMING, ready=False)
+    yield answer_upload(attributor, path, k)
+
+
 def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any]:
     """The `/attribute` endpoint.
 
@@ -79,7 +87,7 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
 
     if path is None:
         raise gr.Error("attribute needs an image file, got none.")
-    if not isinstance(k, int | float) or k != int(k) or not 1 <= k <= MAX_K:
+    if not isinstance(k, int | float) or not float(k).is_integer() or not 1 <= k <= MAX_K:
         raise gr.Error(f"k must be a whole number from 1 to {MAX_K}, got {k!r}.")
     try:
         return present.api_answer(attributor, attributor.attribute(path, int(k)), k=int(k))
@@ -97,6 +105,7 @@ def build_app(attributor: Any) -> Any:
         A `gradio.Blocks`; start it with `serve`.
     """
     import gradio as gr
+    from gradio.data_classes import ImageData
 
     class OriginalImage(gr.Image):
         """Hands on the uploaded file untouched, where gr.Image would open it and fail without a word."""
@@ -104,10 +113,14 @@ def build_app(attributor: Any) -> Any:
         def preprocess(self, payload: Any) -> str | None:
             return payload.path if payload else None
 
+        def postprocess(self, value: Any) -> Any:
+            return ImageData(path=value, orig_name=Path(value).name) if value else None
+
         def get_block_name(self) -> str:
             return "image"
 
-    pictures = [item.path for item in (*attributor.references, *attributor.queries)]
+    shown = [attributor.queries[query_id] for query_id in attributor.examples]
+    pictures = [item.path for item in (*attributor.references, *shown)]
     gr.set_static_paths([UI, *present.served_paths(pictures, private=[Path.cwd(), Path.home(), HERE])])
     scripts = "".join(f'<script src="{present.file_url(UI / name)}"></script>' for name in SCRIPTS)
 
@@ -124,8 +137,7 @@ def build_app(attributor: Any) -> Any:
     first = attributor.examples[0] if attributor.examples else None
     opening = present.message("empty") if first is None else answer_example(attributor, first, DEFAULT_K)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as demo:
-        asked = gr.State(first)  # the bundled query shown, or None for an upload
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 82800)) as demo:
         gr.HTML(MASTHEAD, elem_id="masthead", apply_default_css=False)
         with gr.Row(elem_id="stage"):
             with gr.Column(elem_id="ask", min_width=0):
@@ -140,7 +152,8 @@ def build_app(attributor: Any) -> Any:
                     placeholder="Drop or paste a picture\nor click to choose a file",
                     elem_id="query-picture",
                 )
-                strip = part("examples", "mountExamples(element, props, trigger)", present.catalogue(attributor))
+                shelf = {**present.catalogue(attributor), "max_bytes": MAX_BYTES}
+                strip = part("examples", "mountExamples(element, props, trigger)", shelf)
                 k = gr.Radio(
                     list(K_CHOICES), value=DEFAULT_K, label="Matches per column", elem_id="k-choice", container=False
                 )
@@ -150,17 +163,21 @@ def build_app(attributor: Any) -> Any:
         part("details", "mountDetails(element)")
         part("about", "mountAbout(element, props)", present.about(attributor))
 
+        # Every handler returns the picture with its answer: however requests overtake each other, the two belong together.
+        bundled = {str(attributor.queries[query_id].path): query_id for query_id in attributor.examples}
+
         def on_select(k: int, event: gr.SelectData) -> Any:
             query_id = int(event.index)
-            return str(attributor.queries[query_id].path), query_id, answer_example(attributor, query_id, k)
+            return str(attributor.queries[query_id].path), answer_example(attributor, query_id, k)
 
         def on_upload(path: str | None, k: int) -> Any:
-            if not attributor.ready:
-                yield None, present.message("warming", WARMING, ready=False)
-            yield None, answer_upload(attributor, path, k)
+            for step in stream_upload(attributor, path, k):
+                yield path, step
 
-        def on_k(path: str | None, query_id: int | None, k: int) -> dict[str, Any]:
-            return answer_upload(attributor, path, k) if query_id is None else answer_example(attributor, query_id, k)
+        def on_k(path: str | None, k: int) -> Any:
+            query_id = bundled.get(path or "")
+            answer = answer_upload(attributor, path, k) if query_id is None else answer_example(attributor, query_id, k)
+            return path, answer
 
         def on_clear() -> Any:
             return None, present.message("empty")
@@ -172,10 +189,10 @@ def build_app(attributor: Any) -> Any:
         for trigger in (image.upload, k.input):
             trigger(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
         events = [
-            strip.select(on_select, [k], [image, asked, answer], **fast),
-            image.upload(on_upload, [image, k], [asked, answer], **slow),
-            k.input(on_k, [image, asked, k], [answer], **slow),
-            image.clear(on_clear, None, [asked, answer], **fast),
+            strip.select(on_select, [k], [image, answer], **fast),
+            image.upload(on_upload, [image, k], [image, answer], **slow),
+            k.input(on_k, [image, k], [image, answer], **slow),
+            image.clear(on_clear, None, [image, answer], **fast),
         ]
         for event in events:
             event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")
@@ -218,7 +235,7 @@ def serve(demo: Any, **options: Any) -> tuple[str, Callable[[], None]]:
         "css_paths": [UI / "page.css"],
         "favicon_path": UI / "favicon.svg",
         "footer_links": [],
-        "max_file_size": "20mb",
+        "max_file_size": MAX_BYTES,
         "enable_monitoring": False,
         "ssr_mode": False,
         "share": False,

@@ -142,6 +142,13 @@ def test_metrics_rows_hold_every_space_and_measure(attributor: FakeAttributor) -
     assert present.metrics_rows(None) == []
 
 
+def test_metrics_rows_mark_the_queries_whose_generators_were_all_held_out(attributor: FakeAttributor) -> None:
+    generators = {"media": ["seen"], "scene": ["seen", "unseen"], "photo": [], "painted": ["unseen"]}
+    metrics = {**attributor.metrics, "generators": generators, "held_out_generators": ["unseen"]}
+    assert [row["type"] for row in present.metrics_rows(metrics) if row["held_out"]] == ["painted"]
+    assert not any(row["held_out"] for row in present.metrics_rows(attributor.metrics))
+
+
 def test_a_folder_that_holds_private_things_is_never_served_whole(tmp_path: Path) -> None:
     inside = tmp_path / "home" / "pictures" / "a.png"
     beside = tmp_path / "home" / "b.png"

@@ -232,6 +232,29 @@ def test_unreadable_file_is_refused_in_words_and_the_page_goes_on(visit: Visit, 
     expect(page.locator(".notice")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("name", "n_bytes", "words"),
+    [("letter.txt", 9, "picture file is needed"), ("big.bmp", 20_000_001, "at most 20 MB")],
+)
+def test_file_that_is_never_sent_is_refused_in_words(
+    visit: Visit, tmp_path: Path, name: str, n_bytes: int, words: str
+) -> None:
+    (tmp_path / name).write_bytes(bytes(n_bytes))
+    upload(visit.page, tmp_path / name)
+    expect(visit.page.locator(".notice")).to_contain_text(words)
+    assert not [url for url in visit.requests if "/upload" in url]
+
+
+def test_picture_and_answer_belong_together_when_an_example_overtakes_an_upload(visit: Visit, tmp_path: Path) -> None:
+    page = visit.page
+    Image.new("RGB", (300, 200), (200, 80, 40)).save(tmp_path / "mine.png")
+    upload(page, tmp_path / "mine.png")
+    page.locator(".example").nth(3).click()
+    page.wait_for_timeout(1500)
+    shown = page.locator("#query-picture img").get_attribute("src") or "nothing"
+    assert shown.endswith(page.evaluate("window.attributionPage.state.answer.query.url"))
+
+
 def test_a_fault_of_the_server_is_told_and_the_page_goes_on(
     visit: Visit, attributor: FakeAttributor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,8 @@
 (() => {
   const page = (window.attributionPage ??= {});
   const MEANINGS = {
-    "R@1": "Recall at 1: the share of queries whose true source is the first match. 1 is perfect.",
-    "R@5": "Recall at 5: the share of queries with a true source among the first five matches.",
+    "R@1": "Recall at 1: the share of a query\u2019s true sources found at rank 1, averaged over queries. A query with n true sources cannot exceed 1/n: where a painter has 27 pieces, 1/27 or 0.04.",
+    "R@5": "Recall at 5: the share of a query\u2019s true sources among the first five matches, averaged over queries. A query with n true sources cannot exceed 5/n: where a painter has 27 pieces, 5/27 or 0.19.",
     MRR: "Mean reciprocal rank: the mean of 1 divided by the rank of the first true source. 1 is perfect.",
   };
 
@@ -21,6 +21,9 @@
             figure.low === undefined ? null : make("span", { class: "interval" }, `${figure.low.toFixed(2)}\u2013${figure.high.toFixed(2)}`),
           )
         : make("td", {}, "\u2013");
+
+    const small = (row) =>
+      [row.type, row.n_queries ? `${row.n_queries} queries` : null, row.held_out ? "generator never trained on" : null].filter(Boolean).join(", ");
 
     const table = () => {
       const measures = Object.keys(MEANINGS);
@@ -49,7 +52,7 @@
               make(
                 "tr",
                 {},
-                make("th", { scope: "row" }, row.label, make("span", { class: "interval" }, `${row.type}${row.n_queries ? `, ${row.n_queries} queries` : ""}`)),
+                make("th", { scope: "row" }, row.label, make("span", { class: "interval" }, small(row))),
                 ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
               ),
             ),

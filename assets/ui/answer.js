@@ -36,7 +36,7 @@
     const noticeOf = (answer) =>
       answer?.status === "error"
         ? [
-            make("h2", {}, "This picture could not be read"),
+            make("h2", {}, answer.title ?? "This picture could not be read"),
             make("p", {}, answer.text),
             make("p", { class: "muted" }, "Choose another file, or one of the examples."),
           ]
@@ -100,7 +100,7 @@
         make(
           "span",
           { class: "words" },
-          make("span", { class: "title" }, reference.title),
+          make("span", { class: "title", title: reference.title }, reference.title),
           make("span", { class: "similarity" }, "similarity ", make("span", { class: "number" }, page.cosine(similarity))),
           rank === 1 ? null : flag,
         ),

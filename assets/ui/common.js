@@ -95,7 +95,7 @@
   // A fault the server did not put into words: the former answer would no longer belong to the picture shown.
   page.fail = () => {
     page.busy(null);
-    page.set("answer", { serial: -1, status: "error", text: "Something went wrong on the server. Please try again." });
+    page.set("answer", { serial: -1, status: "error", text: "Something went wrong on the server. Please try again.", title: "No answer this time" });
   };
 
   document.addEventListener("keydown", (event) => {

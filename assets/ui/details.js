@@ -73,7 +73,7 @@
             reference.author ? fact("Author", reference.author) : [],
             fact("Source", reference.source || "not stated"),
             fact("Licence", reference.licence || "not stated"),
-            reference.url ? fact("Address", link(reference.url)) : [],
+            reference.url ? fact("Link", link(reference.url)) : [],
             fact("Concept", [reference.concept, reference.group].filter(Boolean).join(" \u00b7 ") || "not stated"),
           ),
           page.state.answer?.status === "answer"

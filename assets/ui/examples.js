@@ -36,16 +36,38 @@
       if (!query) caption.textContent = "";
       else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
       else {
-        const known = query.truth.length ? "True source known." : "";
-        const maker = query.generator ? ` \u00b7 made by ${query.generator}` : "";
-        caption.textContent = `${query.label}${maker}. ${known}`;
+        const maker = query.generator ? `, by ${query.generator}` : "";
+        const known = ["", " Its true source is known.", ` Its ${query.truth.length} true sources are known.`];
+        caption.textContent = `${query.label}${maker}.${known[Math.min(2, query.truth.length)]}`;
       }
     });
 
+    // Gradio drops what is no picture, or too large, without a word; so it is told here, before anything is sent.
+    const refused = (file) => {
+      const most = props.value.max_bytes;
+      const text = !file.type.startsWith("image/")
+        ? `A picture file is needed, such as PNG, JPEG or WebP; \u201c${file.name}\u201d is none by its name.`
+        : file.size > most
+          ? `A picture file may have at most ${most / 1e6} MB; \u201c${file.name}\u201d has ${(file.size / 1e6).toFixed(1)} MB. Scale it down or save it as JPEG.`
+          : null;
+      if (text) page.set("answer", { serial: -1, status: "error", title: "This file was not taken", text });
+      return Boolean(text);
+    };
+    const guard = (event, files) => {
+      if (!files?.length || !event.target.closest?.("#query-picture") || !refused(files[0])) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (event.target.type === "file") event.target.value = "";
+    };
+    on(document, "change", (event) => guard(event, event.target.files), { capture: true });
+    on(document, "drop", (event) => guard(event, event.dataTransfer?.files), { capture: true });
+
     // A picture pasted or dropped anywhere goes the same way as a picked file.
     const offer = (files) => {
-      const file = [...(files ?? [])].find((one) => one.type.startsWith("image/"));
+      const all = [...(files ?? [])];
+      const file = all.find((one) => one.type.startsWith("image/")) ?? all[0];
       if (!file || !picker()) return false;
+      if (refused(file)) return true;
       const transfer = new DataTransfer();
       transfer.items.add(file);
       picker().files = transfer.files;

@@ -31,8 +31,10 @@
       background.height = Math.round(height * scale);
       const context = background.getContext("2d");
       context.scale(scale, scale);
-      const radius = Math.max(1.6, Math.min(3.6, 90 / Math.sqrt(n)));
+      const radius = Math.max(1.5, Math.min(4, (0.19 * width) / Math.sqrt(n)));
       const focus = page.state.group;
+      context.strokeStyle = colour("--surface"); // a hairline keeps crowded marks apart
+      context.lineWidth = 1.5;
       const byGroup = new Map();
       for (let id = 0; id < n; id++) {
         if (!byGroup.has(groups[id])) byGroup.set(groups[id], []);
@@ -41,10 +43,11 @@
       for (const [group, ids] of byGroup) {
         const { hue, shape } = page.groupMark(group);
         const lit = focus === null || focus === group;
-        context.globalAlpha = lit ? (focus === null ? 0.6 : 0.95) : 0.1;
+        context.globalAlpha = lit ? (focus === null ? 0.7 : 0.95) : 0.1;
         context.fillStyle = hue;
         context.beginPath();
         for (const id of ids) page.traceShape(context, shape, ...at(id), radius);
+        context.stroke();
         context.fill();
       }
     };
@@ -85,11 +88,13 @@
           context.strokeStyle = paper;
           context.stroke();
         });
+        const [size, line] = truth.size === 1 ? [9, 2.5] : [6.5, 1.5]; // many rings must not hide the matches
         for (const id of truth) {
-          ring(id, 9, paper, 5);
-          ring(id, 9, colour("--truth"), 2.5);
+          if (truth.size === 1) ring(id, size, paper, 5);
+          ring(id, size, colour("--truth"), line);
         }
-        drawPin(context, qx, qy, ink, paper);
+        const above = part.matches.filter(([id]) => at(id)[1] < qy - 1).length;
+        drawPin(context, qx, qy, 2 * above > part.matches.length, ink);
       }
       const linked = page.state.hover;
       if (linked !== null && linked < n) {
@@ -98,11 +103,12 @@
       }
     };
 
-    // The query as a pin: its tip is the exact place, so that it hides no match it lies on.
-    const drawPin = (context, x, y, ink, paper) => {
+    // The query as a pin: its tip is the exact place, and its picture hangs on the side with fewer matches.
+    const drawPin = (context, x, y, hanging, ink) => {
       const half = 19;
       const stem = 10;
-      const below = y - stem - 2 * half < 2;
+      const room = stem + 2 * half + 4;
+      const below = y < room || (hanging && y < height - room);
       const cx = Math.max(half + 2, Math.min(width - half - 2, x));
       const top = below ? y + stem : y - stem - 2 * half;
       context.beginPath();

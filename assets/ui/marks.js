@@ -1,7 +1,7 @@
 // How a concept group looks on the maps: seven colour-blind safe hues, each in up to three shapes.
 (() => {
   const page = (window.attributionPage ??= {});
-  const HUES = { light: ["#4477aa", "#d1603d", "#228833", "#b8962e", "#3aa5c9", "#aa3377", "#777777"] };
+  const HUES = { light: ["#4477aa", "#cc5a37", "#228833", "#a07d12", "#1f8fb8", "#aa3377", "#777777"] };
   HUES.dark = ["#7ba7d9", "#ef8a68", "#5dbb6b", "#d8b84e", "#73cbe8", "#d974ac", "#a8a8a8"];
   const SHAPES = ["circle", "square", "triangle"];
   const N_NAMED = 21;

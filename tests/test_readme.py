@@ -1,0 +1,84 @@
+"""What the README and the shipped files say is what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from aad import SPACES, Attributor
+from aad.artifacts import DEFAULT_BUNDLE, Bundle
+from precompute.evaluate import evaluate, table
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle.open()
+
+
+def test_the_readme_table_is_the_shipped_metrics(bundle):
+    shown = re.search(
+        r"<!-- python -m precompute\.evaluate --table -->\n(.*?)\n<!-- end of table -->", README, re.DOTALL
+    )
+    assert shown and shown[1] == table(bundle.read_json("metrics.json"))
+
+
+def test_the_shipped_metrics_are_what_the_shipped_bundle_gives(bundle):
+    again, shipped = (_leaves(metrics) for metrics in (evaluate(Attributor(bundle)), bundle.read_json("metrics.json")))
+    assert again.keys() == shipped.keys()
+    for name, value in shipped.items():
+        assert again[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
+
+
+def test_the_order_of_the_spaces_holds_where_the_readme_says_so(bundle):
+    metrics = bundle.read_json("metrics.json")
+    for kind in ("media", "scene", "painted"):
+        for later, earlier in (("aligned", "backbone"), ("disentangled", "aligned")):
+            for measure in ("recall@1", "mrr"):
+                assert metrics["differences"][kind][f"{later} - {earlier}"][measure]["low"] > 0
+    for space in SPACES:
+        assert metrics["spaces"][space]["test"]["photo"]["recall"]["1"]["mean"] > 0.98
+    assert metrics["differences"]["style"]["disentangled - backbone"]["mrr"]["mean"] < 0
+
+
+def test_figures_in_the_readme_text_are_the_shipped_ones(bundle):
+    metrics = bundle.read_json("metrics.json")
+    queries = bundle.read_json("queries.json")
+    assert f"{metrics['n_references']} exemplars and {len(queries):,} synthetic images" in README
+    preserved, error = bundle.manifest["neighbour_preservation"], metrics["calibration_error"]
+    assert f"keep {_three(f'{preserved[space]:.0%}'.replace('%', ' %') for space in SPACES)} of each" in README
+    assert f"off by {_three(f'{error[space]:.2f}' for space in SPACES)} on" in README
+
+
+def test_commands_in_the_readme_exist():
+    for name in set(
+        re.findall(r"python -m precompute\.([a-z_]+)", README + (ROOT / "precompute/README.md").read_text("utf-8"))
+    ):
+        assert (ROOT / "precompute" / f"{name}.py").exists(), name
+    for name in ("requirements.txt", "requirements-dev.txt", "app.py", *re.findall(r"\]\((assets/[\w./]+)\)", README)):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_shipped_bundle_is_small_and_ends_with_the_last_step(bundle):
+    assert "evaluate" in bundle.manifest["steps"]
+    tracked = [path for folder in ("assets", "aad", "precompute", "tests") for path in (ROOT / folder).rglob("*")]
+    total = sum(
+        path.stat().st_size for path in tracked if path.is_file() and not {".work", ".packages"} & set(path.parts)
+    )
+    assert total < 60e6
+    assert json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())["name"] == "abc_mini"
+
+
+def _leaves(value, name=""):
+    """Nested dictionaries as one flat one; last bits differ between processors, so a rank may swap here and there."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {leaf: item for key, inner in value.items() for leaf, item in _leaves(inner, f"{name}/{key}").items()}
+
+
+def _three(words):
+    first, second, third = words
+    return f"{first}, {second} and {third}"
