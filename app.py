@@ -16,6 +16,7 @@ from typing import Any
 
 from aad import present
 from aad.artifacts import BundleError
+from aad.backbones import BackboneError
 from aad.images import ImageError
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: the page and the server stay offline
@@ -57,7 +58,7 @@ def answer_upload(attributor: Any, path: str | None, k: int) -> dict[str, Any]:
         return present.message("empty")
     try:
         result = attributor.attribute(path, k)
-    except ImageError as error:
+    except (ImageError, BackboneError) as error:
         return present.message("error", str(error))
     return present.answer(result, k=k, ready=attributor.ready, query={"url": present.file_url(path)})
 
@@ -91,7 +92,7 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
         raise gr.Error(f"k must be a whole number from 1 to {MAX_K}, got {k!r}.")
     try:
         return present.api_answer(attributor, attributor.attribute(path, int(k)), k=int(k))
-    except ImageError as error:
+    except (ImageError, BackboneError) as error:
         raise gr.Error(str(error)) from error
 
 

@@ -205,7 +205,7 @@ class Attributor:
 
     def attribute_query(self, query_id: int, k: int = 10) -> Attribution:
         """As ``attribute`` for a bundled query, from its stored features: no network is loaded."""
-        return self._answer(self._query_features[query_id : query_id + 1], k)
+        return self._answer(self._query_features[[query_id]], k)
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""

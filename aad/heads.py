@@ -50,18 +50,22 @@ class Head:
         """Columns that ``embed`` takes and gives."""
         return self.basis.shape[1]
 
+    def apply(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
+        """The map alone: (..., d) features of one domain to (..., d) float32 rows of any length, as training needs them."""
+        domain = Domain(domain)
+        centred = features.astype(np.float32) - self.centre[domain]
+        mixed = (centred @ self.basis.T) @ self.core[domain].T @ self.basis
+        return np.float32(self.gain[domain]) * centred + mixed
+
     def embed(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
         """Map (n, d) features of one domain to (n, d) float32 embeddings of unit length.
 
         Raises:
             ValueError: the features do not have ``dim`` columns.
         """
-        domain = Domain(domain)
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise ValueError(f"the head takes (n, {self.dim}) features, got {features.shape}")
-        centred = features.astype(np.float32) - self.centre[domain]
-        mixed = (centred @ self.basis.T) @ self.core[domain].T @ self.basis
-        return l2_normalise(np.float32(self.gain[domain]) * centred + mixed)
+        return l2_normalise(self.apply(features, domain))
 
     def to_tensors(self, name: str) -> dict[str, np.ndarray]:
         """Flat dictionary for a safetensors file: ``{name}.basis`` and ``{name}.{domain}.centre``, ``.gain``, ``.core``."""

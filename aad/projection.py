@@ -26,14 +26,14 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
         Per space, (n, 2) float32 in [0, 1], one scale and shift for all of them.
 
     Raises:
-        ValueError: fewer than three references, or unequal numbers.
+        ValueError: no references, or unequal numbers.
 
     References:
         McInnes, Healy, Melville, arXiv:1802.03426; AlignedUMAP of umap-learn 0.5.
     """
     counts = {len(rows) for rows in embeddings.values()}
-    if len(counts) != 1 or min(counts) < 3:
-        raise ValueError(f"maps need the same three or more references in every space, got {sorted(counts)}")
+    if len(counts) != 1 or min(counts) < 1:
+        raise ValueError(f"maps need the same references in every space, and at least one, got {sorted(counts)}")
     n = counts.pop()
     if n < 16:  # too few for UMAP's neighbour graph; the two main directions of each space say as much
         return _shared_frame({space: _principal_plane(rows) for space, rows in embeddings.items()})
@@ -50,7 +50,8 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
 def _principal_plane(rows: np.ndarray) -> np.ndarray:
     centred = rows - rows.mean(0)
     left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    plane = left[:, :2] * scale[:2]
+    plane = np.zeros((len(rows), 2))
+    plane[:, : len(scale[:2])] = left[:, :2] * scale[:2]
     return plane * np.where(plane.sum(0) < 0, -1, 1)  # a singular vector's sign is arbitrary; fix it
 
 

@@ -38,7 +38,7 @@ class TrainConfig:
 
 
 ALIGNED = TrainConfig()
-DISENTANGLED = TrainConfig(infomax_weight=100.0, anchor_weight=0.0, learning_rate=5e-3)  # per dimension, so 100 of 1280
+DISENTANGLED = TrainConfig(infomax_weight=100.0, anchor_weight=0.0, learning_rate=5e-3)  # of a term per dimension
 
 
 def centred_start(views: np.ndarray, is_synthetic: np.ndarray, rank: int) -> Head:
@@ -91,7 +91,7 @@ def fit_head(
 
     References:
         Liu et al., arXiv:2601.22663, for the two terms; near-identity heads on frozen features, contrasting each image with
-        others of its own domain only, and the order (align, then disentangle) are ours.
+        others of its own domain only, and symmetric maps per domain are ours.
     """
     import torch
 
@@ -171,8 +171,7 @@ def _unit_power(start: Head, views: np.ndarray, domain: Domain) -> "torch.Tensor
     """What the start head gives before normalising, scaled to a mean variance of 1, where Infomax is at rest."""
     import torch
 
-    centred = views.astype(np.float32) - start.centre[domain]
-    rows = start.gain[domain] * centred + (centred @ start.basis.T) @ start.core[domain].T @ start.basis
+    rows = start.apply(views, domain)
     return torch.from_numpy(rows / max(float(rows[:, 0].std(0).mean()), 1e-12))
 
 

