@@ -1,7 +1,7 @@
 """Synthetic image attribution by alignment and disentanglement.
 
-A frozen backbone gives features; a head trained on unpaired real and synthetic images makes them aligned; an Infomax term, per
-domain, makes them disentangled. Retrieval is cosine nearest neighbour among the training images, in all three spaces side by side.
+A frozen backbone gives features; a head trained on unpaired real and synthetic images makes them aligned; an Infomax term
+makes them disentangled. Retrieval is cosine nearest neighbour among the training images, in all three spaces side by side.
 
     from aad import Attributor
     result = Attributor.load().attribute("picture.png", k=10)

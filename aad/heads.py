@@ -1,8 +1,8 @@
 """Learnt maps from backbone features to an embedding. Plain numpy: serving needs no torch.
 
-A head stays near the identity: it keeps every feature and changes only how the features mix within a small basis. An untrained
-head is the identity, so "untrained" equals "backbone". Each domain has its own centre, and may have its own map, because real
-and synthetic images differ in their mean and in how they vary.
+A head takes a domain's centre away and applies one square matrix. An untrained head is the identity, so "untrained" equals
+"backbone". Each domain has its own centre and may have its own matrix, because real and synthetic images differ in their mean and
+in how they vary; the shipped heads share the matrix.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,15 @@ from aad.spaces import Domain, Space
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """``embedding = normalise((gain I + basis^T core basis) (feature - centre))``, with centre, gain and core per domain.
+    """``embedding = normalise(weight (feature - centre))``, with centre and weight per domain.
 
     Attributes:
-        basis: (r, d) float32, orthonormal rows shared by both domains; r is the rank of the change.
         centre: per domain, (d,) float32.
-        gain: per domain, scalar; how much of the feature passes unmixed.
-        core: per domain, (r, r) float32.
+        weight: per domain, (k, d) float32; one array for both where the domains share it.
     """
 
-    basis: np.ndarray
     centre: dict[Domain, np.ndarray]
-    gain: dict[Domain, float]
-    core: dict[Domain, np.ndarray]
+    weight: dict[Domain, np.ndarray]
 
     @classmethod
     def identity(cls, d: int) -> "Head":
@@ -37,28 +33,23 @@ class Head:
         >>> Head.identity(2).embed(np.array([[0.6, 0.8]], dtype=np.float32), Domain.REAL).round(2).tolist()
         [[0.6000000238418579, 0.800000011920929]]
         """
-        zero, empty = np.zeros(d, np.float32), np.zeros((0, 0), np.float32)
         return cls(
-            np.zeros((0, d), np.float32),
-            dict.fromkeys(Domain, zero),
-            dict.fromkeys(Domain, 1.0),
-            dict.fromkeys(Domain, empty),
+            dict.fromkeys(Domain, np.zeros(d, np.float32)),
+            dict.fromkeys(Domain, np.eye(d, dtype=np.float32)),
         )
 
     @property
     def dim(self) -> int:
-        """Columns that ``embed`` takes and gives."""
-        return self.basis.shape[1]
+        """Columns that ``embed`` takes."""
+        return self.weight[Domain.REAL].shape[1]
 
     def apply(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
-        """The map alone: (..., d) features of one domain to (..., d) float32 rows of any length, as training needs them."""
+        """The map alone: (..., d) features of one domain to (..., k) float32 rows of any length."""
         domain = Domain(domain)
-        centred = features.astype(np.float32) - self.centre[domain]
-        mixed = (centred @ self.basis.T) @ self.core[domain].T @ self.basis
-        return np.float32(self.gain[domain]) * centred + mixed
+        return (features.astype(np.float32) - self.centre[domain]) @ self.weight[domain].T
 
     def embed(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
-        """Map (n, d) features of one domain to (n, d) float32 embeddings of unit length.
+        """Map (n, d) features of one domain to (n, k) float32 embeddings of unit length.
 
         Raises:
             ValueError: the features do not have ``dim`` columns.
@@ -68,13 +59,19 @@ class Head:
         return l2_normalise(self.apply(features, domain))
 
     def to_tensors(self, name: str) -> dict[str, np.ndarray]:
-        """Flat dictionary for a safetensors file: ``{name}.basis`` and ``{name}.{domain}.centre``, ``.gain``, ``.core``."""
-        tensors = {f"{name}.basis": np.ascontiguousarray(self.basis, dtype=np.float32)}
-        for domain in Domain:
-            tensors[f"{name}.{domain}.centre"] = np.ascontiguousarray(self.centre[domain], dtype=np.float32)
-            tensors[f"{name}.{domain}.gain"] = np.array([self.gain[domain]], dtype=np.float32)
-            tensors[f"{name}.{domain}.core"] = np.ascontiguousarray(self.core[domain], dtype=np.float32)
-        return tensors
+        """Flat dictionary for a safetensors file.
+
+        ``{name}.{domain}.centre`` in float32; ``{name}.weight`` where both domains share it, else ``{name}.{domain}.weight``, in
+        float16, which halves the file and moves a cosine by less than 0.001.
+        """
+        real, synthetic = self.weight[Domain.REAL], self.weight[Domain.SYNTHETIC]
+        if real is synthetic or np.array_equal(real, synthetic):
+            weights = {f"{name}.weight": real}
+        else:
+            weights = {f"{name}.{domain}.weight": self.weight[domain] for domain in Domain}
+        halved = {key: np.ascontiguousarray(weight, dtype=np.float16) for key, weight in weights.items()}
+        centres = {f"{name}.{d}.centre": np.ascontiguousarray(self.centre[d], dtype=np.float32) for d in Domain}
+        return centres | halved
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], name: str) -> "Head":
@@ -83,24 +80,23 @@ class Head:
         Raises:
             ValueError: a tensor is missing, or shapes do not fit together, or a value is not finite.
         """
-        wanted = [
-            f"{name}.basis",
-            *(f"{name}.{domain}.{part}" for domain in Domain for part in ("centre", "gain", "core")),
-        ]
-        missing = [key for key in wanted if key not in tensors]
+        shared = f"{name}.weight" in tensors
+        centre_keys = {domain: f"{name}.{domain}.centre" for domain in Domain}
+        weight_keys = {domain: f"{name}.weight" if shared else f"{name}.{domain}.weight" for domain in Domain}
+        wanted = [*centre_keys.values(), *weight_keys.values()]
+        missing = [key for key in dict.fromkeys(wanted) if key not in tensors]
         if missing:
             raise ValueError(f"head {name!r} lacks {', '.join(missing)}")
-        rank, d = tensors[f"{name}.basis"].shape
-        shapes = {"basis": (rank, d), "centre": (d,), "gain": (1,), "core": (rank, rank)}
+        (d,) = tensors[centre_keys[Domain.REAL]].shape if tensors[centre_keys[Domain.REAL]].ndim == 1 else (0,)
+        k = len(tensors[weight_keys[Domain.REAL]])
         for key in wanted:
-            shape = shapes[key.rsplit(".", 1)[1]]
+            shape = (d,) if key.endswith("centre") else (k, d)
             if tensors[key].shape != shape or not np.isfinite(tensors[key]).all():
                 raise ValueError(f"{key} must be finite and of shape {shape}, got {tensors[key].shape}")
+        loaded = {key: tensors[key].astype(np.float32) for key in wanted}
         return cls(
-            tensors[f"{name}.basis"],
-            {domain: tensors[f"{name}.{domain}.centre"] for domain in Domain},
-            {domain: float(tensors[f"{name}.{domain}.gain"][0]) for domain in Domain},
-            {domain: tensors[f"{name}.{domain}.core"] for domain in Domain},
+            {domain: loaded[key] for domain, key in centre_keys.items()},
+            {domain: loaded[key] for domain, key in weight_keys.items()},
         )
 
 

@@ -1,125 +1,122 @@
-"""One loop that fits a head: ``fit_head(views, is_synthetic, config) -> head, history``.
+"""One loop that fits a head: ``fit_head(views, config) -> head, history``.
 
-    aligned, _ = fit_head(views, is_synthetic, ALIGNED)
-    disentangled, _ = fit_head(views, is_synthetic, DISENTANGLED, start=aligned)
+    aligned, _ = fit_head(views, ALIGNED)
+    disentangled, _ = fit_head(views, DISENTANGLED)
 
-What goes in is unpaired: several views of each image and whether the image is real or synthetic. Nothing says which synthetic
-image came from which real one.
+What goes in is unpaired: several views of each real image and of each synthetic image. Nothing says which synthetic image came
+from which real one, and images are contrasted with others of their own domain only.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 
+from aad.alignment import Alignment
+from aad.covariance import covariance, inverse_root, shrunk
 from aad.heads import Head
-from aad.losses import info_nce, infomax
+from aad.losses import infomax_bell_sejnowski, infomax_gaussian
 from aad.spaces import Domain
 
-if TYPE_CHECKING:
-    import torch
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Unpaired training data: unit rows of backbone features; ``[:, 0]`` is the image itself, the rest are views of it.
+
+    Attributes:
+        real: (n_r, v_r, d) float32.
+        synthetic: (n_s, v_s, d) float32.
+    """
+
+    real: np.ndarray
+    synthetic: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, rows in (("real", self.real), ("synthetic", self.synthetic)):
+            if rows.ndim != 3 or rows.shape[1] < 2 or rows.shape[2] != self.real.shape[2]:
+                raise ValueError(f"{name} views must be (n, v >= 2, d) with one d for both domains, got {rows.shape}")
+            if len(rows) < 2:
+                raise ValueError(f"training needs at least two images of each domain, got {len(rows)} {name}")
+
+    def of(self, domain: Domain) -> np.ndarray:
+        """The (n, v, d) views of one domain."""
+        return self.real if domain == Domain.REAL else self.synthetic
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Settings of one fit. Chosen on validation concepts and a held-out generator, see precompute/README.md."""
+    """Settings of one fit. Chosen on validation concepts and left-out generators: ``docs/ablation.md`` has the search."""
 
-    rank: int = 128  # directions that may mix, see centred_start; 256 and 512 learnt the training images by heart
+    alignment: Literal["info_nce", "moco", "dino"] = "info_nce"
     alignment_weight: float = 1.0
-    infomax_weight: float = 0.0  # 0: one map for both domains; above 0: one map and one Infomax term per domain
-    anchor_weight: float = 10.0  # pull of the map towards its start, per unit of mean squared change
-    temperature: float = 0.1
-    shrinkage: float = 0.3  # share of each domain's covariance replaced by the identity
-    n_steps: int = 300
-    batch_size: int = 256  # images of each domain per step
+    temperature: float = 0.05  # of the cosine; 0.1 is as good with Infomax, 0.2 is worse
+    infomax: Literal["none", "gaussian", "bell_sejnowski"] = "none"
+    infomax_weight: float = 10.0  # of a term per dimension
+    shrinkage: float = 0.03  # share of the views' covariance replaced by the identity before whitening
+    shared: bool = True  # one matrix for both domains; one per domain fits the generators it has seen
+    anchor_weight: float = 0.0  # pull of the map towards its start, per unit of mean squared change
+    n_steps: int = 250
+    batch_size: int = 192  # images of each domain per step
     learning_rate: float = 1e-3
     seed: int = 0
 
 
 ALIGNED = TrainConfig()
-DISENTANGLED = TrainConfig(infomax_weight=100.0, anchor_weight=0.0, learning_rate=5e-3)  # of a term per dimension
-
-
-def centred_start(views: np.ndarray, is_synthetic: np.ndarray, rank: int) -> Head:
-    """Where training starts: the identity about each domain's own mean, with the principal directions as basis.
-
-    Taking each domain's mean away is the first thing alignment has to do, and has a closed form.
-
-    Args:
-        views: (n, v, d) unit rows; the first view is the image itself.
-        is_synthetic: (n,) bool.
-        rank: directions in the basis; at most half as many as the smaller domain has images, because Infomax makes directions
-            that a small set has hardly seen as loud as all others.
-    """
-    centre = {
-        Domain.REAL: views[~is_synthetic, 0].mean(0).astype(np.float32),
-        Domain.SYNTHETIC: views[is_synthetic, 0].mean(0).astype(np.float32),
-    }
-    centred = views[:, 0] - np.where(is_synthetic[:, None], centre[Domain.SYNTHETIC], centre[Domain.REAL])
-    rank = min(rank, max(1, int(min(is_synthetic.sum(), (~is_synthetic).sum())) // 2))
-    basis = np.linalg.svd(centred.astype(np.float32), full_matrices=False)[2][:rank]
-    signs = np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(1)])  # an svd leaves signs open
-    core = np.zeros((len(basis), len(basis)), np.float32)
-    return Head(basis * signs[:, None], centre, dict.fromkeys(Domain, 1.0), dict.fromkeys(Domain, core))
+DISENTANGLED = TrainConfig(infomax="gaussian")
 
 
 def fit_head(
-    views: np.ndarray,
-    is_synthetic: np.ndarray,
-    config: TrainConfig,
-    start: Head | None = None,
-    progress: Callable[[int, float], object] | None = None,
+    views: Views, config: TrainConfig, progress: Callable[[int, float], object] | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
-    """Fit a head by contrastive alignment and, with ``infomax_weight`` above 0, Infomax per domain.
+    """Fit a head by contrastive alignment and, where the settings ask for it, Infomax.
 
-    With one map per domain only symmetric changes are allowed: stretching, no turning. Without pairs nothing would stop two
-    whitened domains from turning against each other.
+    Without Infomax the map starts at the identity. With it, the map is trained in coordinates in which all views together are
+    white, and starts at the identity there: Infomax's own optimum, from which alignment then departs. From the plain identity the
+    same optimum is reached too slowly, because the features' variances span several orders of magnitude.
 
     Args:
-        views: (n, v, d) unit rows; v >= 2 views of each image, the first being the image itself.
-        is_synthetic: (n,) bool, the domain of each image.
+        views: see ``Views``.
         config: settings.
-        start: head to go on from; ``centred_start`` when None.
         progress: called with the step and the loss.
 
     Returns:
         The head, and one dictionary of losses per tenth of the run.
 
-    Raises:
-        ValueError: fewer than two views, or fewer than two images of a domain.
-
     References:
-        Liu et al., arXiv:2601.22663, for the two terms; near-identity heads on frozen features, contrasting each image with
-        others of its own domain only, and symmetric maps per domain are ours.
+        Liu et al., arXiv:2601.22663, for the two terms; linear heads on frozen features, contrasting each image with others of its
+        own domain only, and the start are ours.
     """
     import torch
 
-    if views.ndim != 3 or views.shape[1] < 2 or len(views) != len(is_synthetic):
-        raise ValueError(f"views must be (n, v >= 2, d) with n domains, got {views.shape} and {is_synthetic.shape}")
-    members = {Domain.REAL: np.flatnonzero(~is_synthetic), Domain.SYNTHETIC: np.flatnonzero(is_synthetic)}
-    if min(map(len, members.values())) < 2:
-        raise ValueError("training needs at least two images of each domain, real and synthetic")
-    start = start or centred_start(views, is_synthetic, config.rank)
-    per_domain = config.infomax_weight > 0
-    inputs = {domain: _unit_power(start, views[rows], domain) for domain, rows in members.items()}  # (n, v, d) each
-    basis = torch.from_numpy(start.basis)
-    maps = {domain: _Change(basis, symmetric=per_domain) for domain in Domain}
-    if not per_domain:
-        maps[Domain.SYNTHETIC] = maps[Domain.REAL]
-    trained = [parameter for change in set(maps.values()) for parameter in change.parameters]
-    optimiser = torch.optim.Adam(trained, lr=config.learning_rate)
+    torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
+    centre = {domain: views.of(domain)[:, 0].mean(0).astype(np.float32) for domain in Domain}
+    start = _starts(views, config)
+    inputs = {d: torch.from_numpy((views.of(d) - centre[d]) @ start[d].T) for d in Domain}  # (n, v, d) each
+    d = views.real.shape[2]
+    maps = {domain: torch.eye(d, requires_grad=True) for domain in Domain}
+    if config.shared:
+        maps[Domain.SYNTHETIC] = maps[Domain.REAL]
+    alignments = {domain: Alignment(config.alignment, config.temperature, d) for domain in Domain}
+    trained = list({id(weight): weight for weight in maps.values()}.values())
+    optimiser = torch.optim.Adam(
+        [*trained, *(p for alignment in alignments.values() for p in alignment.parameters)], lr=config.learning_rate
+    )
     history: list[dict[str, float]] = []
     for step in range(1, config.n_steps + 1):
         terms = {"alignment": torch.zeros(()), "infomax": torch.zeros(()), "anchor": torch.zeros(())}
         for domain in Domain:
-            first, second = _two_views(inputs[domain], config.batch_size, rng)
-            alignment = info_nce(maps[domain](first), maps[domain](second), config.temperature)
-            terms["alignment"] = terms["alignment"] + alignment / 2
-            terms["anchor"] = terms["anchor"] + maps[domain].size() / 2
-            if per_domain:
-                terms["infomax"] = terms["infomax"] + infomax(maps[domain](inputs[domain][:, 0]), config.shrinkage) / 2
+            weight, chosen = maps[domain], _draw(len(inputs[domain]), config.batch_size, rng)
+            batch = inputs[domain][chosen]  # (b, v, d)
+            terms["alignment"] = terms["alignment"] + alignments[domain](weight, batch, rng) / 2
+            if config.infomax == "bell_sejnowski":
+                outputs = batch[np.arange(len(batch)), rng.integers(batch.shape[1], size=len(batch))] @ weight.T
+                terms["infomax"] = terms["infomax"] + infomax_bell_sejnowski(weight, outputs) / 2
+        for weight in trained:
+            if config.infomax == "gaussian":
+                terms["infomax"] = terms["infomax"] + infomax_gaussian(weight) / len(trained)
+            terms["anchor"] = terms["anchor"] + (weight - torch.eye(d)).square().sum() / d / len(trained)
         loss = (
             config.alignment_weight * terms["alignment"]
             + config.infomax_weight * terms["infomax"]
@@ -128,56 +125,29 @@ def fit_head(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        for domain in Domain:
+            alignments[domain].after_step(maps[domain])
         if step % max(1, config.n_steps // 10) == 0:
             history.append({"step": step} | {name: round(term.item(), 6) for name, term in terms.items()})
         if progress:
             progress(step, loss.item())
-    changed = {domain: maps[domain].after(start, domain) for domain in Domain}
-    gain = {domain: changed[domain][0] for domain in Domain}
-    core = {domain: changed[domain][1] for domain in Domain}
-    return Head(start.basis, start.centre, gain, core), history
+    learnt = {domain: maps[domain].detach().numpy() @ start[domain] for domain in Domain}
+    if config.shared:
+        learnt[Domain.SYNTHETIC] = learnt[Domain.REAL]
+    return Head(centre, learnt), history
 
 
-class _Change:
-    """A trainable map ``gain I + basis^T core basis``, the identity at first, that follows the start head."""
-
-    def __init__(self, basis: "torch.Tensor", symmetric: bool) -> None:
-        import torch
-
-        self.basis, self.symmetric = basis, symmetric
-        self.log_gain = torch.zeros((), requires_grad=symmetric)  # a shared gain would change no cosine
-        self.free = torch.zeros(len(basis), len(basis), requires_grad=True)
-        self.parameters = [self.free, self.log_gain] if symmetric else [self.free]
-
-    @property
-    def core(self) -> "torch.Tensor":
-        return (self.free + self.free.T) / 2 if self.symmetric else self.free
-
-    def __call__(self, rows: "torch.Tensor") -> "torch.Tensor":
-        return self.log_gain.exp() * rows + (rows @ self.basis.T) @ self.core.T @ self.basis
-
-    def size(self) -> "torch.Tensor":
-        """Mean squared change per basis direction."""
-        return (self.core**2).sum() / max(1, len(self.basis))
-
-    def after(self, start: Head, domain: Domain) -> tuple[float, np.ndarray]:
-        """Gain and core of this map applied to what the start head gives."""
-        gain, core = float(self.log_gain.detach().exp()), self.core.detach().numpy()
-        first_gain, first_core = start.gain[domain], start.core[domain]
-        return gain * first_gain, (gain * first_core + first_gain * core + core @ first_core).astype(np.float32)
+def _starts(views: Views, config: TrainConfig) -> dict[Domain, np.ndarray]:
+    """Coordinates to train in, (d, d) float32 per domain: unit power and nothing else, or whitened for Infomax."""
+    spread = {domain: covariance(views.of(domain)) for domain in Domain}
+    both = (spread[Domain.REAL] + spread[Domain.SYNTHETIC]) / 2
+    if config.infomax == "none":
+        return dict.fromkeys(Domain, (np.eye(len(both)) / np.sqrt(np.trace(both) / len(both))).astype(np.float32))
+    if config.shared:
+        return dict.fromkeys(Domain, inverse_root(shrunk(both, config.shrinkage)).astype(np.float32))
+    return {domain: inverse_root(shrunk(spread[domain], config.shrinkage)).astype(np.float32) for domain in Domain}
 
 
-def _unit_power(start: Head, views: np.ndarray, domain: Domain) -> "torch.Tensor":
-    """What the start head gives before normalising, scaled to a mean variance of 1, where Infomax is at rest."""
-    import torch
-
-    rows = start.apply(views, domain)
-    return torch.from_numpy(rows / max(float(rows[:, 0].std(0).mean()), 1e-12))
-
-
-def _two_views(images: "torch.Tensor", n: int, rng: np.random.Generator) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Two different views of n images drawn without repetition, each (n, d)."""
-    chosen = rng.choice(len(images), min(n, len(images)), replace=False)
-    first = rng.integers(images.shape[1], size=len(chosen))
-    second = (first + rng.integers(1, images.shape[1], size=len(chosen))) % images.shape[1]
-    return images[chosen, first], images[chosen, second]
+def _draw(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to ``size`` of n image numbers, without repetition."""
+    return rng.choice(n, min(n, size), replace=False)

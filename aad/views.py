@@ -1,7 +1,7 @@
-"""Augmented views of one image, for contrastive self-supervision: same concept, other look.
+"""Plain views of one image, for contrastive self-supervision: same thing, other framing, surroundings and light.
 
-A view keeps what was shown and changes how: framing, surroundings, light, colour and brushwork, all by plain image operations.
-None of them is a generator of the benchmark and none needs to know what an image was made from, so the views carry no pairs.
+A view keeps what was shown and changes how, by plain image operations; restyling is a family of its own and comes on top of
+a plain view (see ``precompute.families``). No view needs to know what an image was made from, so the views carry no pairs.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ def view_rng(seed: int, image_key: str, view: int) -> np.random.Generator:
 
 
 def make_view(image: Image.Image, surroundings: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One random view.
+    """One random plain view: re-framed, in a third of cases set into another picture, relit, and sometimes soft or grainy.
 
     Args:
         image: RGB, any size.
@@ -32,8 +32,7 @@ def make_view(image: Image.Image, surroundings: Image.Image, rng: np.random.Gene
     view = _reframe(image, rng)
     if rng.random() < 0.35:
         view = _set_into(view, _reframe(surroundings, rng), rng)
-    view = _relight(view, rng)
-    return _repaint(view, rng)
+    return _soften(_relight(view, rng), rng)
 
 
 def _reframe(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -80,35 +79,12 @@ def _relight(view: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((np.clip(pixels * light, 0, 1) * 255).astype(np.uint8))
 
 
-def _repaint(view: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A change of brushwork, or none: strokes, flat areas, softness, grain, an engraved look, or a tint of few colours."""
-    kind = rng.integers(0, 8)
+def _soften(view: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Mild blur, mild grain, or neither, with equal odds."""
+    kind = rng.integers(0, 3)
     if kind == 0:
-        view = _at_half_size(view, ImageFilter.ModeFilter(int(rng.choice([3, 5]))))
-    elif kind == 1:
-        view = _at_half_size(view, ImageFilter.MedianFilter(int(rng.choice([3, 5]))))
-        view = ImageOps.posterize(view, int(rng.integers(2, 5)))
-    elif kind == 2:
-        view = view.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 3)))
-    elif kind == 3:
-        noise = rng.normal(0, rng.uniform(5, 30), (VIEW_SIZE, VIEW_SIZE, 3))
-        view = Image.fromarray(np.clip(np.asarray(view) + noise, 0, 255).astype(np.uint8))
-    elif kind == 4:
-        edges = ImageOps.invert(ImageOps.grayscale(view.filter(ImageFilter.CONTOUR)).filter(ImageFilter.SMOOTH))
-        lines = ImageOps.colorize(edges, tuple(rng.integers(180, 256, 3)), tuple(rng.integers(0, 90, 3)))
-        view = Image.blend(view, lines, rng.uniform(0.3, 0.8))
-    elif kind == 5:
-        tint = ImageOps.colorize(
-            ImageOps.grayscale(view),
-            tuple(rng.integers(0, 100, 3)),
-            tuple(rng.integers(160, 256, 3)),
-            mid=tuple(rng.integers(60, 200, 3)),
-        )
-        view = Image.blend(view, tint, rng.uniform(0.4, 0.9))
+        return view.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2)))
+    if kind == 1:
+        noise = rng.normal(0, rng.uniform(4, 16), (VIEW_SIZE, VIEW_SIZE, 3))  # grey levels
+        return Image.fromarray(np.clip(np.asarray(view) + noise, 0, 255).astype(np.uint8))
     return view
-
-
-def _at_half_size(view: Image.Image, brush: ImageFilter.Filter) -> Image.Image:
-    """The same strokes for a quarter of the work."""
-    small = view.resize((VIEW_SIZE // 2, VIEW_SIZE // 2), Image.Resampling.BOX).filter(brush)
-    return small.resize((VIEW_SIZE, VIEW_SIZE), Image.Resampling.BICUBIC)

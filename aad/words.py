@@ -16,8 +16,8 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
         "line": "Real and synthetic pictures brought together, without being shown a single pair.",
         "how": (
             "First it takes away what all synthetic pictures have in common, and likewise for all real ones: their mean. "
-            "Then a small change of the features is learnt by contrastive self-supervision, so that two altered views "
-            "of one picture come out alike. "
+            "Then contrastive self-supervision learns a map under which two views of one picture, re-framed, relit or repainted, "
+            "come out alike. "
             "It is never told which synthetic picture stems from which real one."
         ),
     },
@@ -25,8 +25,8 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
         "name": "Traits untangled",
         "line": "Each trait counts once, so that one loud trait cannot drown the others.",
         "how": (
-            "An Infomax term makes the head's outputs uncorrelated and equally strong, separately for real and synthetic. "
-            "Alignment with this whitening approximates what canonical correlation analysis would find from pairs. "
+            "An Infomax term makes the map use all its dimensions, so that no way of framing or painting stays loud. "
+            "With alignment it approximates what canonical correlation analysis would find from pairs. "
             "Traits that nearly every picture shares stop dominating the comparison."
         ),
     },

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.table:
         print(table(bundle.read_json("metrics.json")))
         return
-    metrics = evaluate(Attributor(bundle))
+    metrics = evaluate(Attributor(bundle), bundle.manifest["steps"]["train_heads"].get("left_out", []))
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(arguments.out, (json.dumps(metrics, indent=1) + "\n").encode())
@@ -54,16 +54,20 @@ def main(argv: Sequence[str]) -> None:
     print(table(metrics))
 
 
-def evaluate(attributor: Attributor) -> dict[str, Any]:
-    """All figures as plain JSON: ``["spaces"][space][split][type]`` and, for the test split, ``["differences"][type]``."""
+def evaluate(attributor: Attributor, held_out: Sequence[str] = ()) -> dict[str, Any]:
+    """All figures as plain JSON: ``["spaces"][space][split][type]`` and, for the test split, ``["differences"][type]``.
+
+    Args:
+        attributor: an open bundle.
+        held_out: generators that the heads were trained without, only to be named in the result.
+    """
     known = [query for query in attributor.queries if query.exemplar_ids]
     if not known:
         raise BundleError("no bundled query has a known source, so there is nothing to measure; a benchmark has them")
     cells = sorted({(query.split, query.type) for query in known})
-    trained = {query.generator for query in known if query.split == "train"}
     result: dict[str, Any] = {
         "n_references": len(attributor.references),
-        "held_out_generators": sorted({query.generator for query in known} - trained),
+        "held_out_generators": sorted(held_out),
         "generators": {kind: sorted({q.generator for q in known if q.type == kind}) for _, kind in cells},
         "spaces": {str(space): {} for space in SPACES},
         "differences": {},

@@ -1,60 +1,162 @@
-"""Step 3: embed augmented views of the training images, for contrastive self-supervision.
+"""Step 3: embed views of the training images, and synthetic images made from them, for contrastive self-supervision.
 
 Reads   references.json and queries.json of the bundle and their images; only entries of the train split, or of no split
-Writes  .work/views.npz in the bundle: views (n, v, d_feature) float16 and is_synthetic (n,); no pair and no title goes in
+Writes  .work/views.npz in the bundle, float16 features of n_r real and n_s synthetic images:
+          real (n_r, v_r, d), real_kinds (v_r,)                       "whole", then the kind of each view
+          synthetic (n_s, v_s, d), synthetic_kinds (v_s,)             "whole", then "plain"
+          generators (n_s,), synthetic_sources (n_s,)                 row in real that each was made from, -1 for none; for
+                                                                      baselines that need pairs: training never reads it
 
-    python -m precompute.extract_views --n-views 8
+A view of a real image is re-framed and relit (kind plain), and then restyled (the other kinds). Synthetic images are the bundle's
+queries and images made from each real one (--made); their views are plain. arbitrary_style and multistyle26 need
+requirements-dev.txt. Stops and goes on: what is on disk is not computed again.
+
+    python -m precompute.extract_views
+    python -m precompute.extract_views --kinds plain filters --made filters composite photometric    # without style networks
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import Bundle, safe_paths, write_atomically
-from aad.backbones import load_backbone
-from aad.images import load_image
+from aad.artifacts import Bundle, BundleError, write_atomically
+from aad.backbones import Backbone
 from aad.views import make_view, view_rng
 from precompute.common.cli import run_step, step_parser
-from precompute.common.shards import embed_in_shards, file_key, limit_threads
+from precompute.common.shards import embed_in_shards, limit_threads
+from precompute.families import FAMILIES, RENDER, RESTYLE
+from precompute.families.pictures import Pictures, open_backbone
+from precompute.families.restyle import STYLE_FAMILIES, style_networks
+
+KINDS = ("plain", *RESTYLE)
+N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
 
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--n-views", type=int, default=8, help="augmented views per image, besides the image itself")
-    parser.add_argument("--seed", type=int, default=0, help="of the augmentations")
+    parser.add_argument("--n-views", type=int, default=12, help="views of each kind per real image")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
+    parser.add_argument("--n-made", type=int, default=2, help="synthetic images of each family per real image")
+    parser.add_argument(
+        "--made",
+        nargs="*",
+        choices=FAMILIES,
+        default=["arbitrary_style", "filters", "composite", "photometric"],
+        help="families of synthetic images to make; multistyle26 is among AbC-mini's own",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
+    if min(arguments.n_views, arguments.n_made) < 0:
+        parser.error("--n-views and --n-made must be 0 or more")
+    kinds, made = list(dict.fromkeys(arguments.kinds)), list(dict.fromkeys(arguments.made))
+    if {*kinds, *made} & STYLE_FAMILIES:
+        style_networks()
     bundle = Bundle.open(arguments.bundle)
-    root = (bundle.folder / bundle.section("images", "extract_features")).resolve()
-    entries, is_synthetic = [], []
-    for name, synthetic in (("references.json", False), ("queries.json", True)):
-        chosen = [entry["path"] for entry in bundle.read_json(name) if entry.get("split", "") in ("train", "")]
-        entries += chosen
-        is_synthetic += [synthetic] * len(chosen)
-    paths = safe_paths(root, entries)
-    limit_threads(arguments.threads)
-
-    def views_of(i: int) -> list[Image.Image]:
-        image, views = load_image(paths[i]), []
-        for view in range(arguments.n_views):
-            rng = view_rng(arguments.seed, entries[i], view)
-            views.append(make_view(image, load_image(paths[int(rng.integers(len(paths)))]), rng))
-        return [image, *views]
-
-    views = embed_in_shards(
-        load_backbone(bundle.manifest["backbone"]["name"]),
-        [file_key(path, name) for path, name in zip(paths, entries, strict=True)],
-        views_of,
-        bundle.folder / ".work",
-        ["views", arguments.n_views, arguments.seed, sorted(entries)],
-        "views",
+    real, queries = (
+        Pictures(bundle, [(i, entry) for i, entry in enumerate(bundle.read_json(name)) if _to_train_on(entry)])
+        for name in ("references.json", "queries.json")
     )
+    if not len(real):
+        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
+    limit_threads(arguments.threads)
+    drawing = Drawing(real, queries, open_backbone(bundle), bundle.folder / ".work", arguments.seed)
+    stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
+    stored |= drawing.synthetic_images(made, arguments.n_made)
     buffer = io.BytesIO()
-    np.savez(buffer, views=views.astype(np.float16), is_synthetic=np.array(is_synthetic, dtype=bool))
+    np.savez(buffer, **stored)
     write_atomically(bundle.folder / ".work" / "views.npz", buffer.getvalue())
-    print(f"{views.shape[1]} views of {len(views)} images, {sum(is_synthetic)} of them synthetic")
+    for domain in ("real", "synthetic"):
+        print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
+
+
+def _to_train_on(entry: dict[str, object]) -> bool:
+    return entry.get("split", "") in ("train", "")
+
+
+class Drawing:
+    """Draws and embeds everything; each picture depends on the seed, its image and its number, so that order does not matter.
+
+    Args:
+        real: training images; also surroundings, backdrops and styles.
+        queries: the bundle's own synthetic training images.
+        backbone: embeds what is drawn.
+        scratch: folder for shards.
+        seed: of everything drawn.
+    """
+
+    def __init__(self, real: Pictures, queries: Pictures, backbone: Backbone, scratch: Path, seed: int) -> None:
+        self.real, self.queries, self.backbone, self.scratch, self.seed = real, queries, backbone, scratch, seed
+        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
+
+    def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
+        """``real`` and ``real_kinds``."""
+        parts = [self._embed(self.real, lambda i: [self.real.whole(i)], "whole", "real images")]
+        if n_views:
+            parts += [
+                self._embed(self.real, partial(self._views, kind, n_views), ["views", kind, n_views], f"{kind} views")
+                for kind in kinds
+            ]
+        names = ["whole", *(kind for kind in kinds for _ in range(n_views))]
+        return {"real": np.concatenate(parts, axis=1).astype(np.float16), "real_kinds": np.array(names)}
+
+    def synthetic_images(self, families: Sequence[str], n_made: int) -> dict[str, np.ndarray]:
+        """``synthetic``, ``synthetic_kinds``, ``generators`` and ``synthetic_sources``; queries first, then by family."""
+        rows = {exemplar: row for row, exemplar in enumerate(self.real.ids)}
+        sources = [rows.get(next(iter(entry.get("exemplar_ids", [])), -1), -1) for entry in self.queries.entries]
+        generators = [str(entry.get("generator", "unknown")) for entry in self.queries.entries]
+        parts = [self._embed(self.queries, self._query, ["query", N_SYNTHETIC_VIEWS], "synthetic images")]
+        for family in families if n_made else ():
+            settings = ["made", family, n_made, N_SYNTHETIC_VIEWS]
+            parts.append(self._embed(self.real, partial(self._made, family, n_made), settings, f"made: {family}"))
+            generators += [family] * (n_made * len(self.real))
+            sources += [row for row in range(len(self.real)) for _ in range(n_made)]
+        shape = (1 + N_SYNTHETIC_VIEWS, self.backbone.spec.dim)
+        groups = [np.zeros((0, *shape)), *(part.reshape(-1, *shape) for part in parts if len(part))]
+        return {
+            "synthetic": np.concatenate(groups).astype(np.float16),
+            "synthetic_kinds": np.array(["whole"] + ["plain"] * N_SYNTHETIC_VIEWS),
+            "generators": np.array(generators, dtype=str),
+            "synthetic_sources": np.array(sources, dtype=np.int64),
+        }
+
+    def _embed(
+        self, pictures: Pictures, draw: Callable[[int], list[Image.Image]], settings: object, label: str
+    ) -> np.ndarray:
+        pool = [self.seed, self.real.keys]  # every picture may show any other
+        return embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
+
+    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
+        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
+
+    def _views(self, kind: str, n_views: int, i: int) -> list[Image.Image]:
+        views = []
+        for number in range(n_views):
+            rng = view_rng(self.seed, f"{kind}|{self.real.names[i]}", number)
+            view = self._plain(self.real.drawable(i), i, rng)
+            if kind in RESTYLE:
+                view = RESTYLE[kind](view, self.real.drawable(self.real.another(i, rng)), rng)
+            views.append(view)
+        return views
+
+    def _query(self, i: int) -> list[Image.Image]:
+        image, rng = self.queries.whole(i), view_rng(self.seed, self.queries.names[i], 0)
+        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+
+    def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
+        pictures = []
+        for number in range(n_made):
+            rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
+            among = self.styles if family == "arbitrary_style" else None
+            other = self.real.drawable(self.real.another(i, rng, among))
+            made = RENDER[family](self.real.drawable(i), other, rng)
+            pictures += [made, *(self._plain(made, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+        return pictures
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from pathlib import Path
 from aad.artifacts import DEFAULT_BUNDLE
 from precompute.common.cli import run_step, step_parser
 
+HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
+
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
@@ -54,8 +56,14 @@ def steps(
 ) -> list[tuple[str, list[str]]]:
     """The steps with their options, without ``--bundle``."""
     if references is None:
-        first = [("build_benchmark", ["--packages", str(packages)] if packages else []), ("extract_features", [])]
-        return [*first, *((step, []) for step in ("extract_views", "train_heads", "calibrate", "project", "evaluate"))]
+        return [
+            ("build_benchmark", ["--packages", str(packages)] if packages else []),
+            ("extract_features", []),
+            ("extract_views", []),
+            ("train_heads", ["--leave-out", HELD_OUT]),
+            *((step, []) for step in ("calibrate", "project", "evaluate")),
+            *((step, []) for step in ("extract_families", "leave_out", "measure_theory")),
+        ]
     folders = ["--references", str(references), *(["--queries", str(queries)] if queries else [])]
     heads = (
         [("extract_views", []), ("train_heads", [])]

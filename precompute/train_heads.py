@@ -3,11 +3,11 @@
 Reads   .work/views.npz of the bundle (step 3), or with --heads-from another bundle's heads
 Writes  heads.safetensors, references_aligned.npy and references_disentangled.npy
 
-    python -m precompute.train_heads
+    python -m precompute.train_heads --leave-out multistyle26       # as shipped: this generator's images stay unseen
     python -m precompute.train_heads --bundle OUT --heads-from assets/bundle
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,14 +17,18 @@ from tqdm import tqdm
 from aad.artifacts import Bundle, BundleError, write_step
 from aad.heads import Head, read_heads
 from aad.spaces import Domain, Space
-from aad.training import ALIGNED, DISENTANGLED, TrainConfig, fit_head
+from aad.training import ALIGNED, DISENTANGLED, fit_head
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.shards import limit_threads
+from precompute.common.trials import read_views
 
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--heads-from", type=Path, help="take the heads of this bundle instead of training")
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
@@ -34,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         heads, settings = _taken(Bundle.open(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
-        heads, settings = _trained(bundle, arguments.seed)
+        heads, settings = _trained(bundle, arguments.seed, arguments.leave_out)
     write_step(
         arguments.bundle,
         "train_heads",
@@ -46,38 +50,24 @@ def main(argv: Sequence[str]) -> None:
         command=command_line("precompute.train_heads", argv),
         settings=settings,
     )
-    print(f"heads of rank {', '.join(f'{len(head.basis)} ({space})' for space, head in heads.items())}")
+    print(f"{len(heads)} heads, {len(features)} references embedded with each")
 
 
-def _trained(bundle: Bundle, seed: int) -> tuple[dict[Space, Head], dict]:
-    path = bundle.folder / ".work" / "views.npz"
-    if not path.exists():
-        raise BundleError(
-            f"{path} is missing; make it with: python -m precompute.extract_views --bundle {bundle.folder}"
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        views, is_synthetic = stored["views"].astype(np.float32), stored["is_synthetic"]
+def _trained(bundle: Bundle, seed: int, left_out: Sequence[str]) -> tuple[dict[Space, Head], dict]:
+    views = read_views(bundle, left_out)
     heads: dict[Space, Head] = {}
-    settings: dict = {"seed": seed, "versions": versions("torch", "numpy"), "n_real": int((~is_synthetic).sum())}
-    settings["n_synthetic"] = int(is_synthetic.sum())
+    settings: dict = {"seed": seed, "versions": versions("torch", "numpy"), "left_out": sorted(left_out)}
+    settings |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
     for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
-        heads[space], settings[str(space)] = _fit(
-            space, views, is_synthetic, replace(config, seed=seed), heads.get(Space.ALIGNED)
-        )
+        config = replace(config, seed=seed)
+        with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
+            heads[space], history = fit_head(views, config, _counter(bar))
+        settings[str(space)] = {"config": asdict(config), "history": history}
     return heads, settings
 
 
-def _fit(
-    space: Space, views: np.ndarray, is_synthetic: np.ndarray, config: TrainConfig, start: Head | None
-) -> tuple[Head, dict]:
-    with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
-        try:
-            head, history = fit_head(views, is_synthetic, config, start, lambda step, loss: bar.update())
-        except ValueError as error:
-            raise BundleError(
-                f"{error}; give more pictures, or take another bundle's heads with --heads-from"
-            ) from error
-    return head, {"config": asdict(config), "history": history}
+def _counter(bar: tqdm) -> Callable[[int, float], object]:
+    return lambda step, loss: bar.update()
 
 
 def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, Head], dict]:

@@ -42,7 +42,7 @@ def test_matches_are_ranked_by_the_cosine_they_show(attributor):
 def test_an_image_and_its_embedding_agree(attributor):
     path = attributor.references[4].path
     embedded = attributor.embed([path], space="aligned", domain="synthetic")
-    assert embedded.shape == (1, 1280) and embedded.dtype == np.float32
+    assert embedded.shape == (1, attributor.heads["backbone"].dim) and embedded.dtype == np.float32
     assert np.linalg.norm(embedded) == pytest.approx(1, abs=1e-5)
     answer = attributor.attribute(str(path), k=10)["aligned"]
     stored = attributor._index[Space.ALIGNED].embeddings

@@ -14,22 +14,13 @@ def features(n: int = 30, d: int = 6) -> np.ndarray:
     return l2_normalise(np.random.default_rng(0).normal(size=(n, d)))
 
 
-def some_head() -> Head:
+def some_head(shared: bool) -> Head:
     generator = np.random.default_rng(1)
+    real, synthetic = (generator.normal(size=(5, 6)).astype(np.float16).astype(np.float32) for _ in range(2))
     return Head(
-        np.linalg.qr(generator.normal(size=(6, 3)))[0].T.astype(np.float32),
         {domain: 0.1 * generator.normal(size=6).astype(np.float32) for domain in Domain},
-        {Domain.REAL: 0.7, Domain.SYNTHETIC: 1.5},
-        {domain: generator.normal(size=(3, 3)).astype(np.float32) for domain in Domain},
+        {Domain.REAL: real, Domain.SYNTHETIC: real if shared else synthetic},
     )
-
-
-def test_the_low_rank_form_is_the_matrix_it_says():
-    head = some_head()
-    for domain in Domain:
-        matrix = head.gain[domain] * np.eye(6) + head.basis.T @ head.core[domain] @ head.basis
-        expected = (features() - head.centre[domain]) @ matrix.T
-        assert np.allclose(head.embed(features(), domain), l2_normalise(expected), atol=1e-5)
 
 
 def test_untrained_square_head_keeps_backbone_ranking():
@@ -38,32 +29,53 @@ def test_untrained_square_head_keeps_backbone_ranking():
         assert np.allclose(head.embed(features(), domain), features(), atol=1e-6)
 
 
-def test_embeddings_have_unit_length_and_zero_stays_zero():
-    head = replace(Head.identity(6), centre=dict.fromkeys(Domain, features()[0]))
-    embedded = head.embed(features(), Domain.REAL)
-    assert embedded[0].tolist() == [0] * 6  # the centre itself resembles nothing
-    assert np.allclose(np.linalg.norm(embedded[1:], axis=1), 1, atol=1e-5)
+def test_a_head_centres_then_maps_then_normalises():
+    head = some_head(shared=False)
+    for domain in Domain:
+        for row, feature in zip(head.embed(features(), domain), features(), strict=True):
+            expected = head.weight[domain] @ (feature - head.centre[domain])
+            assert np.allclose(row, expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_domains_have_their_own_maps():
-    head = replace(Head.identity(6), gain={Domain.REAL: 1.0, Domain.SYNTHETIC: -1.0})
-    assert np.allclose(head.embed(features(), "real"), -head.embed(features(), "synthetic"))
+def test_each_domain_has_its_own_map():
+    head = some_head(shared=False)
+    assert not np.allclose(head.embed(features(), "real"), head.embed(features(), "synthetic"), atol=0.01)
 
 
-def test_a_head_survives_storage():
-    head = some_head()
-    again = Head.from_tensors(head.to_tensors("aligned"), "aligned")
-    assert np.array_equal(again.embed(features(), "synthetic"), head.embed(features(), "synthetic"))
+@pytest.mark.parametrize("shared", [True, False])
+def test_tensors_carry_a_head_and_a_shared_matrix_is_stored_once(shared):
+    head = some_head(shared)
+    tensors = head.to_tensors("aligned")
+    assert len(tensors) == (3 if shared else 4)
+    back = Head.from_tensors(tensors, "aligned")
+    for domain in Domain:
+        assert np.array_equal(back.embed(features(), domain), head.embed(features(), domain))
 
 
-def test_wrong_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"takes \(n, 6\) features"):
-        Head.identity(6).embed(np.zeros((2, 5), np.float32), "real")
-    tensors = Head.identity(6).to_tensors("aligned")
-    with pytest.raises(ValueError, match=r"aligned\.synthetic\.centre must be finite and of shape"):
-        Head.from_tensors(tensors | {"aligned.synthetic.centre": np.zeros(3, np.float32)}, "aligned")
-    with pytest.raises(ValueError, match=r"aligned\.real\.gain must be finite"):
-        Head.from_tensors(tensors | {"aligned.real.gain": np.array([np.nan], np.float32)}, "aligned")
-    del tensors["aligned.real.core"]
-    with pytest.raises(ValueError, match=r"lacks aligned\.real\.core"):
+@pytest.mark.parametrize("damage", ["missing", "shape", "nan", "centre"])
+def test_damaged_tensors_are_refused_by_name(damage):
+    tensors = some_head(shared=False).to_tensors("aligned")
+    key = "aligned.synthetic.weight"
+    if damage == "missing":
+        del tensors[key]
+    elif damage == "shape":
+        tensors[key] = tensors[key][:, :3]
+    elif damage == "nan":
+        tensors[key] = tensors[key] * np.nan
+    else:
+        key = "aligned.real.centre"
+        tensors[key] = tensors[key][None]
+    with pytest.raises(ValueError, match=key):
         Head.from_tensors(tensors, "aligned")
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 5)), np.zeros(6)])
+def test_features_of_another_backbone_are_refused(rows):
+    with pytest.raises(ValueError, match=r"takes \(n, 6\) features"):
+        some_head(shared=True).embed(rows, Domain.REAL)
+
+
+def test_a_head_is_frozen():
+    with pytest.raises(AttributeError):
+        some_head(shared=True).centre = {}  # type: ignore[misc]
+    assert replace(some_head(shared=True), centre={}).centre == {}

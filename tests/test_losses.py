@@ -1,4 +1,4 @@
-"""The two terms against closed forms, independent loops, and what they are for."""
+"""The terms against closed forms, independent loops, and what they are for."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aad.losses import info_nce, infomax
+from aad.losses import info_nce, infomax_bell_sejnowski, infomax_gaussian, self_distillation
 
 
 def test_info_nce_of_indistinguishable_embeddings_is_log_n():
@@ -44,59 +44,99 @@ def test_info_nce_refuses_views_that_do_not_fit(shapes):
         info_nce(torch.zeros(shapes[0]), torch.zeros(shapes[1]), 0.1)
 
 
-def white(n: int, d: int) -> torch.Tensor:
-    left, _, _ = np.linalg.svd(np.random.default_rng(0).normal(size=(n, d)) - 0.0, full_matrices=False)
-    left = left - left.mean(0)
-    left, _, _ = np.linalg.svd(left, full_matrices=False)
-    return torch.tensor(left * math.sqrt(n))
+def test_a_queue_replaces_the_batch_as_negatives():
+    generator = np.random.default_rng(1)
+    a, b, queue = generator.normal(size=(5, 4)), generator.normal(size=(5, 4)), generator.normal(size=(9, 4))
+
+    def cosine(x, y):
+        return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+    expected = 0.0
+    for x, y in zip(a, b, strict=True):
+        own = math.exp(cosine(x, y) / 0.2)
+        expected -= math.log(own / (own + sum(math.exp(cosine(x, z) / 0.2) for z in queue))) / 5
+    found = info_nce(torch.tensor(a), torch.tensor(b), 0.2, torch.tensor(queue))
+    assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_infomax_of_a_white_embedding_is_zero():
-    assert infomax(white(50, 4), 0.0).item() == pytest.approx(0, abs=1e-9)
+def test_self_distillation_of_indifferent_scores_is_log_of_the_prototypes():
+    flat = torch.zeros(4, 11)
+    assert self_distillation(flat, flat, torch.zeros(11), 0.1, 0.04).item() == pytest.approx(math.log(11), abs=1e-6)
 
 
-def test_infomax_is_the_gaussian_divergence_in_closed_form():
-    scales = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    expected = sum((s**2 - math.log(s**2) - 1) / 2 for s in scales.tolist()) / 3
-    assert infomax(white(60, 3) * scales, 0.0).item() == pytest.approx(expected, abs=1e-9)
+def test_self_distillation_equals_a_loop_and_lets_no_gradient_into_the_teacher():
+    generator = np.random.default_rng(2)
+    student, teacher, centre = generator.normal(size=(3, 5)), generator.normal(size=(3, 5)), generator.normal(size=5)
+    expected = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        target = [math.exp((v - c) / 0.4) for v, c in zip(t, centre, strict=True)]
+        normaliser = sum(math.exp(v / 0.5) for v in s)
+        expected -= sum(w / sum(target) * (v / 0.5 - math.log(normaliser)) for w, v in zip(target, s, strict=True)) / 3
+    student, teacher = torch.tensor(student, requires_grad=True), torch.tensor(teacher, requires_grad=True)
+    loss = self_distillation(student, teacher, torch.tensor(centre), 0.5, 0.4)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, abs=1e-9)
+    assert teacher.grad is None and student.grad is not None
 
 
-@pytest.mark.parametrize("n", [6, 40])
-@pytest.mark.parametrize("shrinkage", [0.2, 0.9])
-def test_infomax_with_shrinkage_equals_a_sum_over_eigenvalues(n, shrinkage):
-    rows = np.random.default_rng(3).normal(size=(n, 10)) * np.linspace(0.2, 2, 10)
-    eigenvalues = np.linalg.eigvalsh(np.cov(rows.T, bias=True))
-    power = eigenvalues.mean()
-    shrunk = [(1 - shrinkage) * value + shrinkage * power for value in eigenvalues]
-    expected = sum(value - math.log(value) - 1 for value in shrunk) / 20
-    assert infomax(torch.tensor(rows), shrinkage).item() == pytest.approx(expected, abs=1e-9)
+def test_gaussian_infomax_is_zero_where_the_output_is_white_and_only_there():
+    covariance = torch.diag(torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64))
+    whitening = torch.diag(torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64))
+    assert infomax_gaussian(whitening, covariance).item() == pytest.approx(0, abs=1e-12)
+    assert infomax_gaussian(torch.eye(3, dtype=torch.float64)).item() == pytest.approx(0, abs=1e-12)
+    assert infomax_gaussian(1.1 * whitening, covariance).item() > 0.005
 
 
-def test_infomax_penalises_redundancy_between_dimensions():
-    independent = white(60, 2)
-    redundant = torch.stack([independent[:, 0], 0.9 * independent[:, 0] + math.sqrt(1 - 0.81) * independent[:, 1]], 1)
-    assert infomax(redundant, 0.0).item() > infomax(independent, 0.0).item() + 0.3
+def test_gaussian_infomax_is_the_divergence_summed_over_eigenvalues():
+    generator = np.random.default_rng(3)
+    weight, mixing = generator.normal(size=(2, 6, 6))
+    covariance = mixing @ mixing.T + 0.1 * np.eye(6)
+    eigenvalues = np.linalg.eigvalsh(weight @ covariance @ weight.T)
+    expected = sum(value - math.log(value) - 1 for value in eigenvalues) / 12
+    assert infomax_gaussian(torch.tensor(weight), torch.tensor(covariance)).item() == pytest.approx(expected, abs=1e-9)
+    plain = sum(value - math.log(value) - 1 for value in np.linalg.eigvalsh(weight @ weight.T)) / 12
+    assert infomax_gaussian(torch.tensor(weight)).item() == pytest.approx(plain, abs=1e-9)
 
 
-def test_infomax_ignores_the_mean():
-    assert infomax(white(60, 3) + 5, 0.1).item() == pytest.approx(infomax(white(60, 3), 0.1).item(), abs=1e-9)
+def test_gaussian_infomax_penalises_redundancy_between_dimensions():
+    redundant = torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
+    assert infomax_gaussian(torch.eye(2, dtype=torch.float64), redundant).item() > 0.3
 
 
-def test_shrinkage_keeps_infomax_finite_where_a_set_has_fewer_images_than_dimensions():
-    few = torch.randn(5, 20, generator=torch.Generator().manual_seed(0))
-    assert math.isfinite(infomax(few, 0.3).item())
-    assert infomax(few, 0.3).item() < infomax(few, 0.01).item()
+def test_bell_sejnowski_is_minus_the_log_slope_of_the_squashed_map():
+    generator = np.random.default_rng(4)
+    weight, rows = generator.normal(size=(3, 3)), generator.normal(size=(7, 3))
+    outputs = rows @ weight.T
+    entropy = math.log(abs(np.linalg.det(weight)))
+    for row in outputs:
+        entropy += sum(math.log((1 / (1 + math.exp(-u))) * (1 - 1 / (1 + math.exp(-u)))) for u in row) / 7
+    found = infomax_bell_sejnowski(torch.tensor(weight), torch.tensor(outputs))
+    assert found.item() == pytest.approx(-entropy / 3, abs=1e-9)
 
 
-def test_descending_infomax_whitens():
-    mixed = white(200, 3) @ torch.tensor([[1.6, 0.5, 0.0], [0.5, 1.0, 0.3], [0.0, 0.3, 0.8]], dtype=torch.float64)
-    weight = torch.eye(3, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.SGD([weight], lr=0.2)
-    for _ in range(1500):
+def test_bell_sejnowski_separates_independent_sources_where_whitening_leaves_a_rotation_open():
+    sources = torch.tensor(np.random.default_rng(5).laplace(size=(4000, 2)))
+    angle = 0.6
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    mixed = sources @ turn.T
+    weight = torch.eye(2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([weight], lr=0.02)
+    for _ in range(400):
         optimiser.zero_grad()
-        infomax(mixed @ weight.T, 0.0).backward()
+        infomax_bell_sejnowski(weight, mixed @ weight.T).backward()
         optimiser.step()
-    output = (mixed @ weight.T).detach()
-    covariance = output.T @ output / len(output)
-    assert torch.allclose(covariance, torch.eye(3, dtype=torch.float64), atol=0.02)
-    assert torch.allclose(weight, weight.T, atol=0.02)  # ZCA: a symmetric map, so two domains stay parallel
+    unmixed = (weight @ turn).detach().abs()
+    assert (unmixed.min(1).values / unmixed.max(1).values).max() < 0.1, unmixed
+    assert math.tan(angle) > 0.5  # the start was mixed
+
+
+def test_alignment_and_infomax_in_second_order_meet_at_the_inverse_root_of_the_nuisance():
+    nuisance = torch.tensor([[2.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    weight = torch.eye(2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(2000):
+        optimiser.zero_grad()
+        infomax_gaussian(weight, nuisance).backward()  # tr(W N W') - 2 log|det W|, but for constants
+        optimiser.step()
+    assert torch.allclose(weight.detach() @ nuisance @ weight.detach().T, torch.eye(2, dtype=torch.float64), atol=1e-4)
+    assert torch.allclose(weight, weight.T, atol=1e-6)  # from the identity it stays symmetric: ZCA, nothing turns

@@ -8,6 +8,7 @@ import pytest
 
 from aad import SPACES, Attributor
 from aad.artifacts import DEFAULT_BUNDLE, Bundle
+from precompute import leave_out
 from precompute.evaluate import evaluate, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +27,17 @@ def test_the_readme_table_is_the_shipped_metrics(bundle):
     assert shown and shown[1] == table(bundle.read_json("metrics.json"))
 
 
+def test_the_readme_generalisation_table_is_the_shipped_file(bundle):
+    shown = re.search(
+        r"<!-- python -m precompute\.leave_out --table -->\n(.*?)\n<!-- end of generalisation table -->",
+        README,
+        re.DOTALL,
+    )
+    assert shown and shown[1] == leave_out.table(bundle.read_json("generalisation.json"), "test")
+
+
 def test_the_shipped_metrics_are_what_the_shipped_bundle_gives(bundle):
-    again, shipped = (_leaves(metrics) for metrics in (evaluate(Attributor(bundle)), bundle.read_json("metrics.json")))
+    again, shipped = (_leaves(metrics) for metrics in (again_of(bundle), bundle.read_json("metrics.json")))
     assert again.keys() == shipped.keys()
     for name, value in shipped.items():
         assert again[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
@@ -70,6 +80,10 @@ def test_the_shipped_bundle_is_small_and_ends_with_the_last_step(bundle):
     )
     assert total < 60e6
     assert json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())["name"] == "abc_mini"
+
+
+def again_of(bundle):
+    return evaluate(Attributor(bundle), bundle.manifest["steps"]["train_heads"]["left_out"])
 
 
 def _leaves(value, name=""):

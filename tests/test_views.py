@@ -1,4 +1,4 @@
-"""Augmented views: the same key gives the same view, other keys give other looks of the same picture."""
+"""Plain views: the same key gives the same view, other keys give other looks of the same picture."""
 
 import numpy as np
 import pytest
@@ -41,3 +41,14 @@ def test_views_of_one_picture_resemble_it_more_than_another_one():
     other = Image.new("RGB", (100, 100), "white")
     other.paste("black", (0, 60, 100, 100))
     assert np.mean(views @ layout(dark_left)) > np.mean(views @ layout(other)) + 10
+
+
+def test_a_plain_view_is_not_restyled():
+    """It keeps a photograph's many colours: painterly filters would leave few, or draw lines."""
+    ramp = np.linspace(0, 255, 120).astype(np.uint8)
+    smooth = Image.fromarray(
+        np.stack([np.tile(ramp, (120, 1)), np.tile(ramp[:, None], (1, 120)), 255 - ramp + 0 * ramp[:, None]], 2)
+    )
+    for number in range(40):
+        view = make_view(smooth, smooth, view_rng(0, "x", number))
+        assert len(view.getcolors(VIEW_SIZE**2)) > 100

@@ -43,7 +43,9 @@ def embed_in_shards(
     with tqdm(total=len(keys), desc=label, unit="image", disable=None) as bar:
         for start in range(0, len(keys), SHARD):
             members = range(start, min(start + SHARD, len(keys)))
-            name = _digest([backbone.spec.name, backbone.spec.sha256, settings, [keys[i] for i in members]])
+            name = _digest(
+                [backbone.spec.name, backbone.spec.sha256, backbone.spec.dim, settings, [keys[i] for i in members]]
+            )
             path = scratch / f"{name}.npy"
             if not path.exists():
                 with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow frees the interpreter lock

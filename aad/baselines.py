@@ -1,0 +1,221 @@
+"""What the heads are measured against: closed forms without pairs, and two methods that are given the pairs.
+
+Notation: ``C`` is the covariance of a domain's images (or of all their views), ``N`` the covariance of views within one image (the
+**nuisance**: all that changes while the content stays), ``S = C - N`` what the views of one image share.
+
+    without pairs    centring, whitening (C^-1/2), nuisance_whitening (N^-1/2), view_cca (CCA between two views)
+    with pairs       supervised (contrastive maps, the AbC recipe), cca (the oracle that the unpaired methods approximate)
+
+Each function returns a ``Head``. Numpy only, but for ``supervised``, which needs torch. Covariances weigh both domains equally.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from aad.covariance import covariance, cross_covariance, inverse_root, nuisance, principal_root, shrunk, signed
+from aad.heads import Head
+from aad.spaces import Domain
+from aad.training import Views
+
+
+def centring(views: Views) -> Head:
+    """Take each domain's mean away and change nothing else: the part of alignment that needs no training."""
+    return _shared(views, np.eye(views.real.shape[2]))
+
+
+def whitening(
+    views: Views,
+    shrinkage: float,
+    fitted_on: Literal["real", "joint", "per_domain"] = "joint",
+    kind: Literal["zca", "pca"] = "zca",
+    on: Literal["images", "views"] = "images",
+) -> Head:
+    """Infomax alone, in second order: every direction equally loud, ``W C W' = I``.
+
+    Where both domains share the matrix, ``zca`` and ``pca`` differ by a rotation and give the same cosines. With a matrix for each
+    domain they do not: ``zca`` is the whitening nearest to the identity and keeps roughly parallel domains parallel, ``pca`` turns
+    each domain to axes of its own and loses the match between them.
+
+    Args:
+        views: unpaired training data.
+        shrinkage: in [0, 1]; share of the covariance replaced by its mean eigenvalue times the identity.
+        fitted_on: whose covariance: the real images' for both domains, the mean of both domains', or each domain's own.
+        kind: the symmetric root, or principal directions scaled to unit variance.
+        on: covariance of the images themselves, or of all their views.
+
+    References:
+        Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018, for the kinds of whitening.
+    """
+    rows = {domain: views.of(domain)[:, 0] if on == "images" else views.of(domain) for domain in Domain}
+    spread = {domain: covariance(rows[domain]) for domain in Domain}
+    return _rooted(views, spread, shrinkage, fitted_on, inverse_root if kind == "zca" else principal_root)
+
+
+def nuisance_whitening(views: Views, shrinkage: float, per_domain: bool = False) -> Head:
+    """Alignment and Infomax together, in second order: ``W = N^(-1/2)``. Every way of rendering an image is equally quiet.
+
+    For two views x, x' of one image, ``E|Wx - Wx'|^2 / 2 = tr(W N W')`` is alignment, and the entropy of a Gaussian embedding is
+    ``log det(W C W') / 2 = log|det W|`` plus a constant: Infomax. Their sum ``tr(W N W') - 2 log|det W|`` has the gradient
+    ``2 W N - 2 W^(-T)``, which is zero where ``W' W = N^(-1)``; it is convex in ``W' W``, so this is the minimum. The rotation is
+    left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out.
+    Without Infomax the minimum is ``W = 0``, collapse. Without alignment nothing but power bounds Infomax: ``tr(W C W')`` in its
+    place gives ``C^(-1/2)``. With both, ``a tr(W N W') + b tr(W C W') - 2 log|det W|``, it is ``(a N + b C)^(-1/2)``: the same
+    principal directions as for ``b = 0``, with less contrast between loud and quiet; see ``view_cca``.
+
+    Args:
+        views: unpaired training data.
+        shrinkage: in [0, 1]; share of N replaced by its mean eigenvalue times the identity.
+        per_domain: a matrix for each domain instead of one for both.
+
+    References:
+        The within-class whitening of LDA and PLDA, with every image its own class (Hatch et al., Interspeech 2006, call it WCCN).
+        That it is the optimum of Liu et al.'s two terms in second order is our derivation.
+    """
+    spread = {domain: nuisance(views.of(domain)) for domain in Domain}
+    return _rooted(views, spread, shrinkage, "per_domain" if per_domain else "joint", inverse_root)
+
+
+def view_cca(views: Views, shrinkage: float, rank: int | None = None, weighting: float = 0.0) -> Head:
+    """Canonical directions between two random views of one image, both domains' covariances averaged.
+
+    Two views have the covariance C each and the cross-covariance S, so that CCA between them is one symmetric generalised
+    eigenproblem, ``S w = r C w``; r is the correlation of two views along w. As ``C = S + N``, it is ``S w = r / (1 - r) N w`` as
+    well: the directions are the principal directions of the nuisance-whitened images. Only the scale along them differs. With
+    ``weighting=0.5`` and full rank the cosines are exactly those of ``nuisance_whitening``, at any shrinkage, as only N is shrunk.
+
+    Args:
+        views: unpaired training data.
+        shrinkage: as in ``nuisance_whitening``; C is then S plus the shrunk N.
+        rank: directions kept, most correlated first; all when None.
+        weighting: each variate is multiplied with ``(1 - r)^-weighting``; at 0 all have unit variance.
+    """
+    within = (nuisance(views.real) + nuisance(views.synthetic)) / 2
+    common = (covariance(views.real) + covariance(views.synthetic)) / 2 - within
+    root = inverse_root(common + shrunk(within, shrinkage))
+    r, turned = np.linalg.eigh(root @ common @ root)
+    r, turned = r[::-1][:rank], turned[:, ::-1][:, :rank]
+    scale = np.maximum(1 - r, 1e-12) ** -weighting  # r reaches 1 where views never differ
+    return _shared(views, signed((root @ turned).T) * scale[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedConfig:
+    """Settings of ``supervised``."""
+
+    temperature: float = 0.05  # of the cosine, as in alignment without pairs
+    decay: float = 1.0  # pull of both maps towards the identity, per unit of mean squared change per row
+    n_steps: int = 250
+    batch_size: int = 192  # sources per step, with one synthetic image of each
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def supervised(
+    real: np.ndarray, synthetic: np.ndarray, config: SupervisedConfig, source_ids: np.ndarray | None = None
+) -> Head:
+    """The AbC recipe: one linear map per domain, from the identity, so that each synthetic image finds its source in the batch.
+
+    Args:
+        real: (n, d) features of the sources; one with several synthetic images stands there as often.
+        synthetic: (n, d) features of the synthetic images, matched to ``real`` row by row.
+        config: settings.
+        source_ids: (n,) which source a pair has. A batch holds each source once, so that none is a negative of itself. When None,
+            equal rows of ``real`` are one source; give them when ``real`` holds views.
+
+    Raises:
+        ValueError: shapes differ, or fewer than two different sources.
+
+    References:
+        Wang et al., Evaluating Data Attribution for Text-to-Image Models, ICCV 2023: contrastive loss on pairs, one linear map per
+        domain on frozen features, from the identity. Centring each domain beforehand, the pull and the settings are ours.
+    """
+    import torch
+
+    from aad.losses import info_nce
+
+    _check_pairs(real, synthetic)
+    source_of = np.unique(real, axis=0, return_inverse=True)[1].ravel() if source_ids is None else source_ids
+    members = [np.flatnonzero(source_of == source) for source in np.unique(source_of)]
+    if len(members) < 2:
+        raise ValueError(f"a contrast needs at least two different sources, got {len(members)}")
+    rng = np.random.default_rng(config.seed)
+    centre = {Domain.REAL: real.mean(0), Domain.SYNTHETIC: synthetic.mean(0)}
+    centred = {Domain.REAL: torch.from_numpy(np.float32(real - centre[Domain.REAL]))}
+    centred[Domain.SYNTHETIC] = torch.from_numpy(np.float32(synthetic - centre[Domain.SYNTHETIC]))
+    identity = torch.eye(real.shape[1])
+    maps: dict[Domain, torch.Tensor] = {domain: identity.clone().requires_grad_() for domain in Domain}
+    optimiser = torch.optim.Adam(maps.values(), lr=config.learning_rate)
+    for _ in range(config.n_steps):
+        drawn = rng.choice(len(members), min(config.batch_size, len(members)), replace=False)
+        rows = np.array([rng.choice(members[source]) for source in drawn])
+        embedded = [centred[domain][rows] @ maps[domain].T for domain in Domain]
+        change = sum((weight - identity).square().sum() for weight in maps.values()) / (2 * len(identity))
+        loss = info_nce(embedded[0], embedded[1], config.temperature) + config.decay * change
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return _head(centre, {domain: weight.detach().numpy() for domain, weight in maps.items()})
+
+
+def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, weighting: float = 0.0) -> Head:
+    """Regularised CCA of known pairs: the oracle. The head's coordinates are canonical variates, most correlated first.
+
+    Args:
+        real: (n, d) features of the sources.
+        synthetic: (n, d) features of their synthetic images, matched row by row.
+        shrinkage: in [0, 1]; share of each domain's covariance replaced by its mean eigenvalue times the identity. At 0, with fewer
+            pairs than dimensions, every canonical correlation of the fitted pairs would be 1 and mean nothing.
+        rank: variates kept.
+        weighting: each variate is multiplied with its canonical correlation to this power; at 0 all count the same.
+
+    Raises:
+        ValueError: shapes differ, or a rank that is not within 1..d.
+
+    References:
+        Hotelling, Biometrika 28, 1936; Vinod, Journal of Econometrics 4, 1976, for the ridge.
+    """
+    _check_pairs(real, synthetic)
+    if not 1 <= rank <= real.shape[1]:
+        raise ValueError(f"rank must be within 1..{real.shape[1]}, got {rank}")
+    centre = {Domain.REAL: real.mean(0, dtype=np.float64), Domain.SYNTHETIC: synthetic.mean(0, dtype=np.float64)}
+    first, second = (inverse_root(shrunk(covariance(rows), shrinkage)) for rows in (real, synthetic))
+    left, correlations, right = np.linalg.svd(first @ cross_covariance(real, synthetic) @ second)
+    directions = signed(np.hstack([left.T[:rank] @ first, right[:rank] @ second]))  # one sign for both domains
+    directions *= correlations[:rank, None] ** weighting
+    d = real.shape[1]
+    return _head(centre, {Domain.REAL: directions[:, :d], Domain.SYNTHETIC: directions[:, d:]})
+
+
+def _rooted(
+    views: Views,
+    spread: dict[Domain, np.ndarray],
+    shrinkage: float,
+    fitted_on: str,
+    root: Callable[[np.ndarray], np.ndarray],
+) -> Head:
+    """A head of inverse roots of the domains' covariances, of their mean, or of the real domain's alone."""
+    real, synthetic = spread[Domain.REAL], spread[Domain.SYNTHETIC]
+    if fitted_on == "per_domain":
+        return _head(_centre(views), {domain: root(shrunk(spread[domain], shrinkage)) for domain in Domain})
+    return _shared(views, root(shrunk(real if fitted_on == "real" else (real + synthetic) / 2, shrinkage)))
+
+
+def _centre(views: Views) -> dict[Domain, np.ndarray]:
+    return {domain: views.of(domain)[:, 0].mean(0, dtype=np.float64) for domain in Domain}
+
+
+def _shared(views: Views, weight: np.ndarray) -> Head:
+    return _head(_centre(views), dict.fromkeys(Domain, weight.astype(np.float32)))
+
+
+def _head(centre: dict[Domain, np.ndarray], weight: dict[Domain, np.ndarray]) -> Head:
+    rounded = {domain: np.asarray(weight[domain], dtype=np.float32) for domain in Domain}  # one object stays one object
+    return Head({domain: centre[domain].astype(np.float32) for domain in Domain}, rounded)
+
+
+def _check_pairs(real: np.ndarray, synthetic: np.ndarray) -> None:
+    if real.ndim != 2 or real.shape != synthetic.shape or len(real) < 2:
+        raise ValueError(f"pairs must share one (n, d) shape with n >= 2, got {real.shape} and {synthetic.shape}")

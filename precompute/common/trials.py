@@ -1,0 +1,125 @@
+"""Leaving generators out: train without a family of synthetic images, test on that family.
+
+A family is left out of everything that training sees: the synthetic images that its generator made, and the views of other images
+that were rendered with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aad.artifacts import Bundle, BundleError
+from aad.heads import Head
+from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+from aad.spaces import Domain
+from aad.training import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """n queries with known sources, of one family.
+
+    Attributes:
+        features: (n, d) float32.
+        exemplar_ids: the true sources of each.
+        ignored_ids: (n,) a reference that is neither right nor wrong, because the query shows it too; -1 for none.
+        types: query type of each; the family's name where it has no types.
+        concepts: concept of each, which intervals resample.
+    """
+
+    features: np.ndarray
+    exemplar_ids: tuple[tuple[int, ...], ...]
+    ignored_ids: np.ndarray
+    types: tuple[str, ...]
+    concepts: tuple[str, ...]
+
+
+def read_views(
+    bundle: Bundle, left_out: Sequence[str] = (), without_kinds: Sequence[str] = (), share: float = 1.0
+) -> Views:
+    """Training views of step 3.
+
+    Args:
+        bundle: whose scratch folder holds the views.
+        left_out: families whose synthetic images and whose views are dropped.
+        without_kinds: kinds of view to drop besides.
+        share: of each domain's images to keep, in (0, 1], drawn with a fixed seed.
+
+    Raises:
+        BundleError: the file is missing, or too little remains to train on.
+    """
+    with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
+        real = stored["real"][:, ~np.isin(stored["real_kinds"], [*left_out, *without_kinds])]
+        kept = ~np.isin(stored["generators"], left_out)
+        synthetic = stored["synthetic"][kept][:, ~np.isin(stored["synthetic_kinds"], [*left_out, *without_kinds])]
+    if share < 1:
+        rng = np.random.default_rng(0)
+        real, synthetic = (
+            rows[np.sort(rng.permutation(len(rows))[: max(2, round(share * len(rows)))])] for rows in (real, synthetic)
+        )
+    try:
+        return Views(real.astype(np.float32), synthetic.astype(np.float32))
+    except ValueError as error:
+        raise BundleError(f"{error}; give more pictures, or take another bundle's heads with --heads-from") from error
+
+
+def read_pairs(bundle: Bundle, left_out: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Matched (n, d) real and synthetic training features, for baselines that need pairs; nothing shipped is fitted on them."""
+    with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
+        kept = ~np.isin(stored["generators"], left_out) & (stored["synthetic_sources"] >= 0)
+        real = stored["real"][stored["synthetic_sources"][kept], 0]
+        return real.astype(np.float32), stored["synthetic"][kept, 0].astype(np.float32)
+
+
+def read_queries(bundle: Bundle, family: str, split: str) -> Queries:
+    """Every query of a family in a split: the bundle's own, and those that ``extract_families`` made."""
+    entries, references = bundle.read_json("queries.json"), bundle.read_json("references.json")
+    features = bundle.read_array("queries_backbone.npy", (len(entries), bundle.manifest["backbone"]["dim"]))
+    own = [
+        i
+        for i, entry in enumerate(entries)
+        if (entry.get("generator"), entry.get("split")) == (family, split) and entry["exemplar_ids"]
+    ]
+    with np.load(scratch_file(bundle, "made_queries.npz", "extract_families"), allow_pickle=False) as stored:
+        made = np.flatnonzero((stored["family"] == family) & (stored["split"] == split))
+        made_features, made_ids = stored["features"][made], stored["exemplar_id"][made]
+        ignored = stored["ignored_id"][made]
+    return Queries(
+        np.concatenate([features[own], made_features]).astype(np.float32),
+        (*(tuple(entries[i]["exemplar_ids"]) for i in own), *((int(i),) for i in made_ids)),
+        np.concatenate([np.full(len(own), -1), ignored]).astype(np.int64),
+        (*(entries[i]["type"] for i in own), *(family for _ in made)),
+        (*(entries[i]["concept"] for i in own), *(references[i]["concept"] for i in made_ids)),
+    )
+
+
+def score(head: Head, references: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
+    """Per-query recall@1 and reciprocal rank, each (n,), with all references as the gallery."""
+    similarities = head.embed(queries.features, Domain.SYNTHETIC) @ head.embed(references, Domain.REAL).T
+    ignored = np.flatnonzero(queries.ignored_ids >= 0)
+    similarities[ignored, queries.ignored_ids[ignored]] = -np.inf
+    ranks = [exemplar_ranks(row, ids) for row, ids in zip(similarities, queries.exemplar_ids, strict=True)]
+    return {
+        "recall@1": np.array([recall_at_k(rank, 1) for rank in ranks]),
+        "mrr": np.array([reciprocal_rank(rank) for rank in ranks]),
+    }
+
+
+def interval(values: np.ndarray, concepts: Sequence[str]) -> dict[str, Any]:
+    """Mean and bootstrap 95 % interval over concepts, rounded for a file."""
+    return {key: round(value, 4) for key, value in asdict(bootstrap_interval(values, concepts)).items()}
+
+
+def scratch_file(bundle: Bundle, name: str, step: str) -> Path:
+    """A scratch file of the bundle.
+
+    Raises:
+        BundleError: it has not been made; the text names the step that makes it.
+    """
+    path = bundle.folder / ".work" / name
+    if not path.exists():
+        raise BundleError(f"{path} is missing; make it with: python -m precompute.{step} --bundle {bundle.folder}")
+    return path

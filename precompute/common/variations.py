@@ -1,0 +1,105 @@
+"""What ``compare`` compares: every baseline and every variation of the shipped settings, each one line.
+
+A variation is a function from what training may see to a head. Only the two methods marked "pairs" look at the pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from aad.artifacts import Bundle
+from aad.baselines import SupervisedConfig, cca, centring, nuisance_whitening, supervised, view_cca, whitening
+from aad.heads import Head
+from aad.spaces import Domain
+from aad.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
+from precompute.common.trials import read_pairs, read_views
+
+SHRINKAGE = 0.03  # of the baselines; the ablation varies the shipped head's
+STYLES = ("filters", "arbitrary_style", "multistyle26")  # kinds of view that change the rendering
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one fit may see: the bundle's training data without one family."""
+
+    bundle: Bundle
+    left_out: str
+
+    def views(self, **options: Any) -> Views:
+        """Views without the family; options as in ``read_views``."""
+        return read_views(self.bundle, [self.left_out], **options)
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matched real and synthetic training features without the family."""
+        return read_pairs(self.bundle, [self.left_out])
+
+
+Fit = Callable[[Trial], Head]
+
+
+def _identity(trial: Trial) -> Head:
+    return Head.identity(trial.bundle.manifest["backbone"]["dim"])
+
+
+def _trained(config: TrainConfig, **options: Any) -> Fit:
+    return lambda trial: fit_head(trial.views(**options), config)[0]
+
+
+def _supervised_after_whitening(trial: Trial) -> Head:
+    """The supervised maps in nuisance-whitened coordinates instead of the backbone's."""
+    first = nuisance_whitening(trial.views(), SHRINKAGE)
+    real, synthetic = trial.pairs()
+    second = supervised(first.apply(real, Domain.REAL), first.apply(synthetic, Domain.SYNTHETIC), SupervisedConfig())
+    centre = {d: first.centre[d] + np.linalg.solve(first.weight[d], second.centre[d]) for d in Domain}
+    return Head(centre, {domain: second.weight[domain] @ first.weight[domain] for domain in Domain})
+
+
+BASELINES: dict[str, Fit] = {
+    "backbone": _identity,
+    "centring": lambda trial: centring(trial.views()),
+    "PCA whitening, real images": lambda trial: whitening(trial.views(), SHRINKAGE, "real", "pca"),
+    "ZCA whitening, real images": lambda trial: whitening(trial.views(), SHRINKAGE, "real"),
+    "PCA whitening, joint": lambda trial: whitening(trial.views(), SHRINKAGE, "joint", "pca"),
+    "ZCA whitening, joint": lambda trial: whitening(trial.views(), SHRINKAGE, "joint"),
+    "PCA whitening, per domain": lambda trial: whitening(trial.views(), SHRINKAGE, "per_domain", "pca"),
+    "ZCA whitening, per domain": lambda trial: whitening(trial.views(), SHRINKAGE, "per_domain"),
+    "ZCA whitening of all views (Infomax alone)": lambda trial: whitening(trial.views(), SHRINKAGE, on="views"),
+    "CCA between views": lambda trial: view_cca(trial.views(), SHRINKAGE),
+    "nuisance whitening (both terms, closed form)": lambda trial: nuisance_whitening(trial.views(), SHRINKAGE),
+    "nuisance whitening, per domain": lambda trial: nuisance_whitening(trial.views(), SHRINKAGE, per_domain=True),
+    "supervised AbC recipe (pairs)": lambda trial: supervised(*trial.pairs(), SupervisedConfig()),
+    "supervised AbC recipe, no decay (pairs)": lambda trial: supervised(*trial.pairs(), SupervisedConfig(decay=0.0)),
+    "CCA oracle, rank 128 (pairs)": lambda trial: cca(*trial.pairs(), 0.3, 128),
+    "CCA oracle, weighted (pairs)": lambda trial: cca(*trial.pairs(), 0.3, 512, weighting=1.0),
+    "nuisance whitening, then supervised (pairs)": _supervised_after_whitening,
+    "aligned (shipped)": _trained(ALIGNED),
+    "disentangled (shipped)": _trained(DISENTANGLED),
+}
+
+ABLATIONS: dict[str, Fit] = {
+    **{f"aligned, temperature {t}": _trained(replace(ALIGNED, temperature=t)) for t in (0.03, 0.1, 0.2)},
+    "aligned, MoCo": _trained(replace(ALIGNED, alignment="moco")),
+    "aligned, DINO": _trained(replace(ALIGNED, alignment="dino", temperature=0.1)),
+    "aligned, anchored to the identity": _trained(replace(ALIGNED, anchor_weight=1.0)),
+    "aligned, 750 steps": _trained(replace(ALIGNED, n_steps=750)),
+    "aligned, plain views only": _trained(ALIGNED, without_kinds=STYLES),
+    **{
+        f"disentangled, infomax weight {w:g}": _trained(replace(DISENTANGLED, infomax_weight=w))
+        for w in (1, 3, 30, 100)
+    },
+    "disentangled, Bell and Sejnowski": _trained(replace(DISENTANGLED, infomax="bell_sejnowski")),
+    "disentangled, a matrix per domain": _trained(replace(DISENTANGLED, shared=False)),
+    **{f"disentangled, shrinkage {s}": _trained(replace(DISENTANGLED, shrinkage=s)) for s in (0.003, 0.01, 0.1, 0.3)},
+    "disentangled, temperature 0.1": _trained(replace(DISENTANGLED, temperature=0.1)),
+    "disentangled, MoCo": _trained(replace(DISENTANGLED, alignment="moco")),
+    "disentangled, DINO": _trained(replace(DISENTANGLED, alignment="dino", temperature=0.1)),
+    "disentangled, anchored to its start": _trained(replace(DISENTANGLED, anchor_weight=1.0)),
+    "disentangled, 500 steps": _trained(replace(DISENTANGLED, n_steps=500)),
+    "disentangled, plain views only": _trained(DISENTANGLED, without_kinds=STYLES),
+    "disentangled, half of the images": _trained(DISENTANGLED, share=0.5),
+    "disentangled, a quarter of the images": _trained(DISENTANGLED, share=0.25),
+}
+
+VARIATIONS: dict[str, dict[str, Fit]] = {"baselines": BASELINES, "ablations": ABLATIONS}

@@ -1,0 +1,120 @@
+"""The search over settings, and the comparison with other methods: one line a method, tested on generators it never saw.
+
+Reads   .work/views.npz, .work/made_queries.npz, features and tables of the bundle
+Writes  OUT: a JSON log with one entry for each method and left-out family. What is in it is not computed again
+
+Settings are chosen on validation concepts (docs/ablation.json); on test concepts only the baselines and the shipped settings are
+run, once (docs/baselines.json). ``--table`` prints a log as the Markdown table that docs/ablation.md shows.
+
+    python -m precompute.compare --out docs/ablation.json
+    python -m precompute.compare --groups baselines --split test --out docs/baselines.json
+    python -m precompute.compare --out docs/ablation.json --table
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aad.artifacts import Bundle, write_atomically
+from precompute.common.cli import run_step, step_parser
+from precompute.common.shards import limit_threads
+from precompute.common.trials import interval, read_queries, score, scratch_file
+from precompute.common.variations import VARIATIONS, Trial
+from precompute.families import FAMILIES
+
+HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others
+OTHER_TASK = ("style",)  # as in leave_out
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--groups", nargs="+", default=list(VARIATIONS), choices=VARIATIONS, help="lines to run")
+    parser.add_argument("--families", nargs="+", default=list(HARD), choices=FAMILIES, help="families to leave out")
+    parser.add_argument("--split", default="validation", choices=("validation", "test"), help="concepts to test on")
+    parser.add_argument("--out", type=Path, required=True, help="the log, made or completed")
+    parser.add_argument("--table", action="store_true", help="print the log as a table and stop")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    arguments = parser.parse_args(argv)
+    log = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else {}
+    if arguments.table:
+        print(table(log))
+        return
+    inputs = _inputs(Bundle.open(arguments.bundle))
+    if log.get("inputs") != inputs or log.get("split") != arguments.split:
+        log = {"split": arguments.split, "inputs": inputs, "rows": {}}  # other data: nothing of the old log holds
+    work = [
+        (str(arguments.bundle), arguments.split, group, name, family)
+        for group in arguments.groups
+        for name in VARIATIONS[group]
+        for family in arguments.families
+        if family not in log["rows"].get(name, {}).get("families", {})
+    ]
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(max(1, arguments.jobs), _start_worker) as pool:
+        for group, name, family, figures in tqdm(pool.imap(_run_one, work), total=len(work), unit="fit", disable=None):
+            row = log["rows"].setdefault(name, {"group": group, "families": {}})
+            row["families"][family] = figures
+            write_atomically(arguments.out, (json.dumps(log, indent=1) + "\n").encode())
+    print(table(log))
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends the pool
+    limit_threads(1)  # sums in one order: the same figures however many jobs
+
+
+def _run_one(task: tuple[str, str, str, str, str]) -> tuple[str, str, str, dict[str, Any]]:
+    folder, split, group, name, family = task
+    bundle = Bundle.open(Path(folder))
+    references = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
+    started = time.perf_counter()
+    head = VARIATIONS[group][name](Trial(bundle, family))
+    seconds = time.perf_counter() - started
+    queries = read_queries(bundle, family, split)
+    scores = score(head, references.astype(np.float32), queries)
+    shown = ~np.isin(queries.types, OTHER_TASK)
+    concepts = list(np.array(queries.concepts)[shown])
+    figures: dict[str, Any] = {measure: interval(values[shown], concepts) for measure, values in scores.items()}
+    return group, name, family, figures | {"n_queries": int(shown.sum()), "seconds": round(seconds, 1)}
+
+
+def _inputs(bundle: Bundle) -> str:
+    """A digest of everything that the figures depend on but the code."""
+    digest = hashlib.sha256(bundle.manifest["files"]["queries_backbone.npy"]["sha256"].encode())
+    for name, step in (("views.npz", "extract_views"), ("made_queries.npz", "extract_families")):
+        digest.update(scratch_file(bundle, name, step).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def table(log: Mapping[str, Any]) -> str:
+    """A Markdown table: R@1 / MRR for each left-out family, and both over all of its queries."""
+    families = list(dict.fromkeys(family for row in log["rows"].values() for family in row["families"]))
+    titles = [f"without {family}" for family in families]
+    lines = [
+        f"| {log['split']} concepts | {' | '.join(titles)} | all, R@1 | all, MRR | s |",
+        f"|---|{'---|' * len(families)}---|---|---|",
+    ]
+    for name, row in log["rows"].items():
+        cells = [row["families"].get(family) for family in families]
+        shown = [f"{c['recall@1']['mean']:.3f} / {c['mrr']['mean']:.3f}" if c else "" for c in cells]
+        weights = [c["n_queries"] for c in cells if c]
+        pooled = [
+            f"{np.average([c[measure]['mean'] for c in cells if c], weights=weights):.3f}"
+            for measure in ("recall@1", "mrr")
+        ]
+        seconds = np.mean([c["seconds"] for c in cells if c])
+        lines.append(f"| {name} | {' | '.join([*shown, *pooled])} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_step(main)

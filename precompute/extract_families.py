@@ -1,0 +1,148 @@
+"""Make and embed synthetic images of further families from validation and test exemplars; their sources are known.
+
+Reads   references.json of the bundle and the images of its references; not the train split, and no paintings
+Writes  .work/made_queries.npz in the bundle, n synthetic images:
+          features (n, d) float16, family (n,), split (n,)
+          exemplar_id (n,)     the reference that each was made from
+          ignored_id (n,)      a reference that is neither right nor wrong, because a composite shows it too; -1 for none
+
+Without splits every reference is used. The images themselves are not stored; --contact-sheet draws some of each family to look
+at. multistyle26 and arbitrary_style, and so the contact sheet, need requirements-dev.txt. Stops and goes on.
+
+    python -m precompute.extract_families
+    python -m precompute.extract_families --contact-sheet assets/families.webp
+"""
+
+import io
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from aad.artifacts import Bundle, BundleError, write_atomically
+from aad.views import view_rng
+from precompute.common.cli import run_step, step_parser
+from precompute.common.shards import embed_in_shards, limit_threads
+from precompute.families import FAMILIES, RENDER
+from precompute.families.pictures import Pictures, open_backbone
+from precompute.families.restyle import STYLE_FAMILIES, style_networks
+
+N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--n-made", type=int, default=2, help="images of each family per exemplar")
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=["filters", "composite", "near_copy"], help="what to make"
+    )
+    parser.add_argument("--contact-sheet", type=Path, help="also draw every family into this picture (.webp, .png)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
+    parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    arguments = parser.parse_args(argv)
+    if arguments.n_made < 1:
+        parser.error("--n-made must be 1 or more")
+    families = list(dict.fromkeys(arguments.families))
+    if arguments.contact_sheet or STYLE_FAMILIES.intersection(families):
+        style_networks()
+    bundle = Bundle.open(arguments.bundle)
+    maker = QueryMaker(bundle, arguments.seed)
+    if arguments.contact_sheet:
+        arguments.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        draw_contact_sheet(maker).save(arguments.contact_sheet, quality=80)
+    limit_threads(arguments.threads)
+    backbone, n_made, pictures = open_backbone(bundle), arguments.n_made, maker.pictures
+    rows: dict[str, list[object]] = {"family": [], "exemplar_id": [], "ignored_id": [], "split": []}
+    features = [np.zeros((0, backbone.spec.dim), np.float32)]
+    for family in families:
+        embedded = embed_in_shards(
+            backbone,
+            [pictures.keys[place] for place in maker.exemplars],
+            partial(maker.made_from, family, n_made),
+            bundle.folder / ".work",
+            ["made queries", family, n_made, arguments.seed, pictures.keys],
+            family,
+        )
+        features.append(embedded.reshape(-1, backbone.spec.dim))
+        for place in maker.exemplars:
+            for number in range(n_made):
+                other = maker.other(family, place, number)
+                rows["family"].append(family)
+                rows["exemplar_id"].append(pictures.ids[place])
+                rows["ignored_id"].append(pictures.ids[other] if family == "composite" and other != place else -1)
+                rows["split"].append(pictures.entries[place].get("split", ""))
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        features=np.concatenate(features).astype(np.float16),
+        family=np.array(rows["family"], dtype=str),
+        exemplar_id=np.array(rows["exemplar_id"], dtype=np.int64),
+        ignored_id=np.array(rows["ignored_id"], dtype=np.int64),
+        split=np.array(rows["split"], dtype=str),
+    )
+    write_atomically(bundle.folder / ".work" / "made_queries.npz", buffer.getvalue())
+    print(f"{len(rows['family'])} images of {len(families)} families, made from {len(maker.exemplars)} exemplars")
+
+
+class QueryMaker:
+    """Makes synthetic images from exemplars; each depends on the seed, its exemplar, its family and its number only.
+
+    Args:
+        bundle: has the references.
+        seed: of everything drawn.
+
+    Raises:
+        BundleError: no exemplar outside the train split.
+    """
+
+    def __init__(self, bundle: Bundle, seed: int) -> None:
+        self.seed = seed
+        self.pictures = Pictures(bundle, list(enumerate(bundle.read_json("references.json"))))
+        self.splits = [str(entry.get("split", "")) for entry in self.pictures.entries]
+        paintings = set(self.pictures.paintings())
+        self.exemplars = [i for i in range(len(self.pictures)) if self.splits[i] != "train" and i not in paintings]
+        if not self.exemplars:
+            raise BundleError(f"{bundle.folder} has no reference outside the train split to make images from")
+
+    def other(self, family: str, place: int, number: int) -> int:
+        """Place of the second picture: for a composite of the same split; else of the train split, if there is one."""
+        if family == "composite":
+            among = [i for i in self.exemplars if self.splits[i] == self.splits[place]]
+        else:
+            among = [i for i, split in enumerate(self.splits) if split == "train"]
+        rng = view_rng(self.seed, f"other {family}|{self.pictures.names[place]}", number)
+        return self.pictures.another(place, rng, among)
+
+    def made_from(self, family: str, n_made: int, i: int) -> list[Image.Image]:
+        """The first images of a family made from the i-th exemplar."""
+        return [self.make(family, self.exemplars[i], number) for number in range(n_made)]
+
+    def make(self, family: str, place: int, number: int = 0) -> Image.Image:
+        """One synthetic image."""
+        rng = view_rng(self.seed, f"{family}|{self.pictures.names[place]}", number)
+        other = self.pictures.drawable(self.other(family, place, number))
+        return RENDER[family](self.pictures.drawable(place), other, rng)
+
+
+def draw_contact_sheet(maker: QueryMaker) -> Image.Image:
+    """A row of exemplars, then a row of each family made from them."""
+    spread = np.linspace(0, len(maker.exemplars) - 1, min(N_COLUMNS, len(maker.exemplars))).astype(int)
+    places = [maker.exemplars[i] for i in spread]
+    rows = [("exemplars", [maker.pictures.drawable(place).copy() for place in places])]
+    rows += [(family, [maker.make(family, place) for place in places]) for family in FAMILIES]
+    sheet = Image.new("RGB", (GAP + len(places) * (TILE + GAP), GAP + len(rows) * (LABEL + TILE + GAP)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for row, (label, images) in enumerate(rows):
+        top = GAP + row * (LABEL + TILE + GAP)
+        pen.text((GAP, top), label, INK, font)
+        for column, image in enumerate(images):
+            image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+            left = GAP + column * (TILE + GAP) + (TILE - image.width) // 2
+            sheet.paste(image, (left, top + LABEL + (TILE - image.height) // 2))
+    return sheet
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,76 @@
+"""The pictures of a bundle that views and synthetic images are drawn from."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aad.artifacts import Bundle, BundleError, safe_paths
+from aad.backbones import Backbone, load_backbone
+from aad.images import load_image
+from precompute.common.shards import file_key
+
+DRAWING_SIZE = (
+    640  # pixels on the longest side: more than any family works at, and quick to load from large photographs
+)
+
+
+class Pictures:
+    """n images of a bundle, in the order of its table.
+
+    Args:
+        bundle: says where the images lie.
+        entries: (id, entry) of each, from references.json or queries.json.
+    """
+
+    def __init__(self, bundle: Bundle, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        root = (bundle.folder / bundle.section("images", "extract_features")).resolve()
+        self.ids = [i for i, _ in entries]
+        self.entries = [entry for _, entry in entries]
+        self.names = [str(entry["path"]) for entry in self.entries]
+        self.paths: list[Path] = safe_paths(root, self.names)
+        self.keys = [file_key(path, name) for path, name in zip(self.paths, self.names, strict=True)]
+        self.drawable = lru_cache(maxsize=256)(self._drawable)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def whole(self, i: int) -> Image.Image:
+        """The image as it is embedded."""
+        return load_image(self.paths[i])
+
+    def _drawable(self, i: int) -> Image.Image:
+        """The image at no more than ``DRAWING_SIZE``; kept in memory, so copy before changing it in place."""
+        image = load_image(self.paths[i])
+        image.thumbnail((DRAWING_SIZE, DRAWING_SIZE), Image.Resampling.LANCZOS)
+        return image
+
+    def another(self, i: int | None, rng: np.random.Generator, among: Sequence[int] | None = None) -> int:
+        """A random picture other than the i-th, of those at the places ``among``; the i-th itself where there is no other."""
+        others = [j for j in (range(len(self)) if among is None else among) if j != i]
+        if not others:
+            others = [j for j in range(len(self)) if j != i] or [i or 0]
+        return others[int(rng.integers(len(others)))]
+
+    def paintings(self) -> list[int]:
+        """Places of the paintings, by the table's ``kind``; empty where it does not tell."""
+        return [place for place, entry in enumerate(self.entries) if entry.get("kind") == "painting"]
+
+
+def open_backbone(bundle: Bundle) -> Backbone:
+    """The backbone that the bundle's features come from.
+
+    Raises:
+        BundleError: the bundle was made with another version of it.
+    """
+    stored = bundle.section("backbone", "extract_features")
+    backbone = load_backbone(stored["name"])
+    if stored["dim"] != backbone.spec.dim:
+        raise BundleError(
+            f"{bundle.folder} has features of {stored['dim']} dimensions, {stored['name']} now gives {backbone.spec.dim}: "
+            f"make them again with python -m precompute.extract_features --bundle {bundle.folder}"
+        )
+    return backbone

@@ -1,0 +1,243 @@
+"""After train_heads: how near each space is to what CCA makes of known pairs. For looking only; nothing is trained on it.
+
+Reads   the bundle: queries with one known source, references, heads
+Writes  theory.json, into the bundle or to --out
+
+Every direction and every CCA is fitted on train-split pairs (or without pairs, where that is said); every figure is measured on
+test-split pairs, whose concepts are others. With a few hundred sources CCA cannot be estimated in all dimensions of a backbone, so
+the oracle works within the loudest directions of the features, and closeness to it is measured within them. It is an estimate, not
+the best there is: see its own recall.
+
+    python -m precompute.measure_theory
+    python -m precompute.measure_theory --bundle BUNDLE --out FILE
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aad.artifacts import Bundle, BundleError, write_atomically, write_step
+from aad.baselines import cca
+from aad.heads import Head, read_heads
+from aad.metrics import exemplar_ranks, recall_at_k
+from aad.spaces import SPACES, Domain
+from aad.theory import (
+    correlations,
+    cross_correlation,
+    cross_covariance,
+    diagonal_share,
+    effective_rank,
+    linear_cka,
+    principal_directions,
+    redundancy,
+    subspace_agreement,
+)
+from precompute.common.cli import command_line, run_step, step_parser
+
+PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
+SPECTRUM = 64  # singular values kept
+SUBSPACE = 64  # loudest directions within which CCA is fitted: well below the number of sources
+VARIATES = 32  # canonical correlations kept
+ORACLE_RANK = 16  # variates that closeness is about; later ones hardly correlate on other pairs
+SHRINKAGES = (
+    0.01,
+    0.1,
+)  # of CCA; 0.1 correlates best on validation pairs, 0.01 leans less on the features' own loudness
+SHRINKAGE = SHRINKAGES[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Matched images of one split: (n,) reference ids, and (n, d) features of either domain."""
+
+    source_ids: np.ndarray
+    features: dict[Domain, np.ndarray]
+
+    def distinct(self, rows: np.ndarray, domain: Domain) -> np.ndarray:
+        """Rows of different images: a source with several queries counts once."""
+        return rows[np.unique(self.source_ids, return_index=True)[1]] if domain == Domain.REAL else rows
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """CCA of the train pairs within a subspace: ``head`` maps features to variates, ``basis`` (s, d) spans the subspace."""
+
+    head: Head
+    basis: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the subspace."""
+        return len(self.basis)
+
+    def inside(self, features: np.ndarray, domain: Domain) -> np.ndarray:
+        """Features with all that lies outside the subspace replaced by the domain's mean."""
+        centre = self.head.centre[domain]
+        return centre + (features - centre) @ self.basis.T @ self.basis
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
+    arguments = parser.parse_args(argv)
+    theory = measure(Bundle.open(arguments.bundle))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(arguments.out, (json.dumps(theory) + "\n").encode())
+    else:
+        write_step(
+            arguments.bundle,
+            "measure_theory",
+            {"theory.json": theory},
+            command=command_line("precompute.measure_theory", argv),
+        )
+    print(table(theory))
+
+
+def measure(bundle: Bundle) -> dict[str, Any]:
+    """All figures as plain JSON: ``["spaces"][space]``, and ``["oracle"]`` for what the pairs themselves give."""
+    train, test = (_read_pairs(bundle, split) for split in ("train", "test"))
+    heads = read_heads(bundle)
+    oracles = {shrinkage: _oracle(train, shrinkage) for shrinkage in SHRINKAGES}
+    return {
+        "n_pairs": {"train": len(train.source_ids), "test": len(test.source_ids)},
+        "n_sources": {"train": len(np.unique(train.source_ids)), "test": len(np.unique(test.source_ids))},
+        "settings": {"subspace": SUBSPACE, "oracle_rank": ORACLE_RANK, "shrinkage": SHRINKAGE},
+        "chance": {"subspace": ORACLE_RANK / oracles[SHRINKAGE].dim},  # of a map that prefers no direction
+        "spaces": {
+            str(space): {"recall@1": _recall(heads[space], bundle, test)}
+            | _matching(heads[space], train, test)
+            | _spread(heads[space], test)
+            | {"closeness": {str(s): _closeness(heads[space], oracle, train, test) for s, oracle in oracles.items()}}
+            for space in SPACES
+        },
+        "oracle": {"recall@1": _recall(oracles[SHRINKAGE].head, bundle, test)}
+        | _matching(oracles[SHRINKAGE].head, train, test, own_coordinates=True),
+    }
+
+
+def _read_pairs(bundle: Bundle, split: str) -> Pairs:
+    """Queries of a split with exactly one known source, and that source.
+
+    Raises:
+        BundleError: too few of them to fit or to measure anything.
+    """
+    dim = bundle.manifest["backbone"]["dim"]
+    references = bundle.read_array("references_backbone.npy", (None, dim))
+    queries = bundle.read_array("queries_backbone.npy", (None, dim))
+    sources = {
+        i: query["exemplar_ids"][0]
+        for i, query in enumerate(bundle.read_json("queries.json"))
+        if query.get("split") == split and len(query["exemplar_ids"]) == 1
+    }
+    n_sources = len(set(sources.values()))
+    if n_sources <= SUBSPACE:
+        raise BundleError(
+            f"the theory is measured on known pairs: more than {SUBSPACE} sources of {split} queries are required, "
+            f"{bundle.folder} has {n_sources}; a benchmark such as the demo has them"
+        )
+    source_ids = np.array(list(sources.values()))
+    return Pairs(source_ids, {Domain.REAL: references[source_ids], Domain.SYNTHETIC: queries[list(sources)]})
+
+
+def _oracle(train: Pairs, shrinkage: float) -> Oracle:
+    centre = {domain: rows.mean(0) for domain, rows in train.features.items()}
+    centred = [train.features[domain] - centre[domain] for domain in Domain]
+    basis = principal_directions(np.concatenate(centred), min(SUBSPACE, centred[0].shape[1])).astype(np.float32)
+    real, synthetic = (rows @ basis.T for rows in centred)
+    inner = cca(real, synthetic, shrinkage, min(VARIATES, len(basis)), weighting=1)
+    return Oracle(Head(centre, {domain: inner.weight[domain] @ basis for domain in Domain}), basis)
+
+
+def _recall(head: Head, bundle: Bundle, test: Pairs) -> float:
+    """Share of test queries whose source is the nearest of all references."""
+    references = bundle.read_array("references_backbone.npy", (None, head.dim))
+    similarities = head.embed(test.features[Domain.SYNTHETIC], Domain.SYNTHETIC) @ head.embed(references, Domain.REAL).T
+    ranks = [exemplar_ranks(row, [source]) for row, source in zip(similarities, test.source_ids.tolist(), strict=True)]
+    return _rounded(np.mean([recall_at_k(rank, 1) for rank in ranks]))
+
+
+def _matching(head: Head, train: Pairs, test: Pairs, own_coordinates: bool = False) -> dict[str, Any]:
+    """How the matched embeddings of the two domains go together, along the space's own principal directions or coordinates."""
+    fitted = [head.embed(train.features[domain], domain) for domain in Domain]
+    found = [head.embed(test.features[domain], domain) for domain in Domain]
+    if own_coordinates:
+        basis = np.eye(fitted[0].shape[1])
+    else:  # needs no pairs
+        centred = np.concatenate([rows - rows.mean(0) for rows in fitted])
+        basis = principal_directions(centred, min(SUBSPACE, centred.shape[1]))
+    real, synthetic = (rows @ basis[:PICTURE].T for rows in found)
+    picture = cross_correlation(real, synthetic)
+    variates = cca(fitted[0] @ basis.T, fitted[1] @ basis.T, SHRINKAGE, min(VARIATES, len(basis)))
+    held_up = correlations(
+        variates.apply(found[0] @ basis.T, Domain.REAL), variates.apply(found[1] @ basis.T, Domain.SYNTHETIC)
+    )
+    spectrum = np.linalg.svd(cross_covariance(found[0], found[1]), compute_uv=False)
+    return {
+        "cross_correlation": _rounded(picture, 2),
+        "diagonal_share": {
+            "covariance": _rounded(diagonal_share(cross_covariance(real, synthetic))),
+            "correlation": _rounded(diagonal_share(picture)),
+        },
+        "spectrum": _rounded(spectrum[:SPECTRUM], 5),
+        "canonical_correlations": _rounded(held_up),
+    }
+
+
+def _spread(head: Head, test: Pairs) -> dict[str, Any]:
+    """How many directions each domain uses, and how much its dimensions repeat each other."""
+    found = {domain: head.embed(test.features[domain], domain) for domain in Domain}
+    distinct = {str(domain): test.distinct(rows, domain) for domain, rows in found.items()}
+    return {
+        "effective_rank": {domain: _rounded(effective_rank(rows), 1) for domain, rows in distinct.items()},
+        "redundancy": {domain: _rounded(redundancy(rows), 5) for domain, rows in distinct.items()},
+    }
+
+
+def _closeness(head: Head, oracle: Oracle, train: Pairs, test: Pairs) -> dict[str, float]:
+    """Agreement with the oracle on test images, the mean of both domains, of the map within the oracle's subspace."""
+    fitted = [head.apply(oracle.inside(train.features[domain], domain), domain) for domain in Domain]
+    basis = principal_directions(np.concatenate([rows - rows.mean(0) for rows in fitted]), ORACLE_RANK)
+    agreement: dict[str, list[float]] = {"subspace": [], "cka": []}
+    for domain in Domain:
+        rows = test.distinct(test.features[domain], domain)
+        mapped, variates = head.apply(oracle.inside(rows, domain), domain), oracle.head.apply(rows, domain)
+        agreement["subspace"].append(subspace_agreement(mapped @ basis.T, variates[:, :ORACLE_RANK]))
+        agreement["cka"].append(linear_cka(mapped, variates[:, :ORACLE_RANK]))
+    return {name: _rounded(float(np.mean(values))) for name, values in agreement.items()}
+
+
+def _rounded(values: Any, digits: int = 4) -> Any:
+    """Plain JSON numbers; adding 0 turns -0.0 into 0.0."""
+    return (np.round(np.asarray(values, dtype=np.float64), digits) + 0).tolist()
+
+
+def table(theory: dict[str, Any]) -> str:
+    """The figures as a Markdown table, a column for each space and one for the oracle, which is not measured against itself."""
+    columns = {**theory["spaces"], "oracle": theory["oracle"]}
+    cells = {name: _cells(column) for name, column in columns.items()}
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for title in next(iter(cells.values())):
+        lines.append(f"| {title} | {' | '.join(cells[name].get(title, '') for name in columns)} |")
+    return "\n".join(lines)
+
+
+def _cells(column: dict[str, Any]) -> dict[str, str]:
+    cells = {"recall@1": f"{column['recall@1']:.3f}"}
+    cells |= {f"diagonal share, {kind}": f"{share:.3f}" for kind, share in column["diagonal_share"].items()}
+    cells["mean canonical correlation"] = f"{np.mean(column['canonical_correlations']):.3f}"
+    for name, form in (("effective_rank", ".0f"), ("redundancy", ".4f")):
+        if name in column:
+            both = " / ".join(format(column[name][domain], form) for domain in Domain)
+            cells[f"{name.replace('_', ' ')}, real / synthetic"] = both
+    for shrinkage, closeness in column.get("closeness", {}).items():
+        cells |= {f"closeness, {name}, shrinkage {shrinkage}": f"{value:.3f}" for name, value in closeness.items()}
+    return cells
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,156 @@
+"""The step that looks at the theory, on a small bundle whose sources are known: see tests/recovery.py."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aad.artifacts import Bundle, BundleError, write_step
+from aad.baselines import centring, nuisance_whitening
+from aad.spaces import SPACES, Domain
+from precompute.measure_theory import main, measure
+from tests.recovery import D, TwoDomains, two_domains
+
+N = 400  # pairs in each of the splits train and test
+SPLITS = np.repeat(["train", "test", "validation"], [N, N, 30])
+
+
+def small_bundle(folder: Path, data: TwoDomains, exemplar_ids: np.ndarray | None = None) -> Path:
+    """Query i comes from reference ``exemplar_ids[i]``, by default i; one more query has two sources."""
+    n = len(SPLITS)
+    ids = np.arange(n) if exemplar_ids is None else exemplar_ids
+    real, synthetic = (data.pairs[domain][:n].astype(np.float32) for domain in Domain)
+    queries = [
+        {"path": f"q{i}.png", "split": split, "exemplar_ids": [int(ids[i])]} for i, split in enumerate(SPLITS.tolist())
+    ]
+    queries.append({"path": "two.png", "split": "test", "exemplar_ids": [0, 1]})
+    write_step(
+        folder,
+        "extract_features",
+        {
+            "references.json": [{"path": f"r{i}.png"} for i in range(n)],
+            "queries.json": queries,
+            "references_backbone.npy": real,
+            "queries_backbone.npy": np.concatenate([synthetic, synthetic[:1]]),
+        },
+        command="test",
+        sections={"backbone": {"name": "linear", "dim": D}},
+    )
+    heads = {"aligned": centring(data.views), "disentangled": nuisance_whitening(data.views, 0.01)}
+    tensors = {key: tensor for name, head in heads.items() for key, tensor in head.to_tensors(name).items()}
+    write_step(folder, "train_heads", {"heads.safetensors": tensors}, command="test")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data() -> TwoDomains:
+    return two_domains(0, m=len(SPLITS))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, data) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("theory") / "bundle", data)
+
+
+@pytest.fixture(scope="module")
+def theory(bundle):
+    return measure(Bundle.open(bundle))
+
+
+def test_the_disentangled_space_is_nearest_to_the_oracle_where_the_theory_holds(theory):
+    backbone, aligned, disentangled = (theory["spaces"][space] for space in SPACES)
+    for shrinkage in ("0.01", "0.1"):
+        assert disentangled["closeness"][shrinkage]["cka"] > backbone["closeness"][shrinkage]["cka"] + 0.2
+    assert disentangled["diagonal_share"]["correlation"] > aligned["diagonal_share"]["correlation"] + 0.1
+    assert disentangled["effective_rank"]["real"] > 1.2 * aligned["effective_rank"]["real"]
+    assert backbone["recall@1"] < disentangled["recall@1"] < theory["oracle"]["recall@1"]
+
+
+def test_a_picture_is_a_square_of_correlations_and_spectra_descend(theory):
+    for column in (*theory["spaces"].values(), theory["oracle"]):
+        picture = np.array(column["cross_correlation"])
+        assert picture.shape == (32, 32) and np.abs(picture).max() <= 1
+        assert len(column["spectrum"]) == (32 if column is theory["oracle"] else D)
+        assert (np.diff(column["spectrum"]) <= 0).all() and column["spectrum"][-1] >= 0
+        assert len(column["canonical_correlations"]) == 32
+        share = np.square(np.diag(picture)).sum() / np.square(picture).sum()
+        assert column["diagonal_share"]["correlation"] == pytest.approx(share, abs=0.01)  # the picture is rounded
+
+
+def test_queries_with_one_source_count_and_no_others(theory):
+    assert theory["n_pairs"] == {"train": N, "test": N} and theory["n_sources"] == {"train": N, "test": N}
+
+
+def test_a_source_with_several_queries_counts_once_among_real_images(tmp_path, data, theory):
+    ids = np.arange(len(SPLITS))
+    ids[N : 2 * N] = N + ids[N : 2 * N] % 80
+    repeated = measure(Bundle.open(small_bundle(tmp_path / "bundle", data, ids)))
+    assert repeated["n_sources"]["test"] == 80
+    sources = data.pairs[Domain.REAL][np.unique(ids[N : 2 * N])]
+    squared = np.corrcoef(sources.T) ** 2
+    expected = (squared.sum() - D) / (D * (D - 1))
+    assert repeated["spaces"]["backbone"]["redundancy"]["real"] == pytest.approx(expected, abs=1e-4)
+    assert (
+        repeated["spaces"]["backbone"]["redundancy"]["synthetic"]
+        == theory["spaces"]["backbone"]["redundancy"]["synthetic"]
+    )
+
+
+def test_directions_are_fitted_on_train_pairs_and_measured_on_test_pairs(tmp_path, data, theory):
+    ids = np.arange(len(SPLITS))
+    ids[N : 2 * N] = np.roll(ids[N : 2 * N], 7)  # the test pairs are wrong now
+    wrong_test = measure(Bundle.open(small_bundle(tmp_path / "test", data, ids)))
+    ids = np.arange(len(SPLITS))
+    ids[:N] = np.roll(ids[:N], 7)
+    wrong_train = measure(Bundle.open(small_bundle(tmp_path / "train", data, ids)))
+
+    def found(measured):
+        return np.mean(measured["spaces"]["disentangled"]["canonical_correlations"][:4])
+
+    assert found(theory) > 0.6 and abs(found(wrong_test)) < 0.2 and abs(found(wrong_train)) < 0.4
+    for name in ("effective_rank", "closeness"):  # need no test pairs
+        assert wrong_test["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
+    for name in ("cross_correlation", "spectrum"):  # need no train pairs
+        assert wrong_train["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
+
+
+def test_validation_concepts_are_not_looked_at(tmp_path, data, theory):
+    other = {domain: rows.copy() for domain, rows in data.pairs.items()}
+    for rows in other.values():
+        rows[2 * N :] = rows[2 * N :][::-1]
+    changed = measure(Bundle.open(small_bundle(tmp_path / "bundle", TwoDomains(data.views, other))))
+    assert changed | {"spaces": 0, "oracle": 0} == theory | {"spaces": 0, "oracle": 0}
+    for space in SPACES:
+        assert changed["spaces"][space] == theory["spaces"][space] | {"recall@1": changed["spaces"][space]["recall@1"]}
+
+
+def test_too_few_pairs_are_refused_and_the_text_says_what_is_needed(tmp_path, data):
+    ids = np.arange(len(SPLITS)) % 50
+    folder = small_bundle(tmp_path / "bundle", data, ids)
+    with pytest.raises(BundleError, match="more than 64 sources of train queries"):
+        measure(Bundle.open(folder))
+
+
+def test_the_step_writes_small_plain_json_and_the_same_bytes_twice(bundle, tmp_path, capsys):
+    written = []
+    for i in range(2):
+        main(["--bundle", str(bundle), "--out", str(tmp_path / "made" / f"{i}.json")])
+        written.append((tmp_path / "made" / f"{i}.json").read_bytes())
+    table = capsys.readouterr().out
+    assert written[0] == written[1]
+    assert "| backbone | aligned | disentangled | oracle |" in table and "closeness, cka, shrinkage 0.1" in table
+    main(["--bundle", str(bundle)])
+    opened = Bundle.open(bundle)
+    assert opened.read_json("theory.json") == json.loads(written[0])
+    assert len(opened.read_bytes("theory.json")) < 60_000
+    assert (
+        opened.manifest["steps"]["measure_theory"]["command"]
+        == f"python -m precompute.measure_theory --bundle {bundle}"
+    )
+
+
+def test_the_step_explains_itself(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0 and "python -m precompute.measure_theory" in capsys.readouterr().out

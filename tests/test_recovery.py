@@ -1,0 +1,94 @@
+"""Alignment and Infomax together find the directions that CCA would find from pairs; half of it does not. See tests/recovery.py."""
+
+import numpy as np
+import pytest
+
+from aad.baselines import SupervisedConfig, centring, nuisance_whitening, supervised, whitening
+from aad.covariance import covariance, nuisance
+from aad.heads import Head
+from aad.spaces import Domain
+from aad.training import TrainConfig, Views, fit_head
+from tests.recovery import N_SOURCES, matched, oracle, recovered, two_domains
+
+SHRINKAGE = 1e-3  # enough images here to see every direction
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def data(request):
+    return two_domains(request.param)
+
+
+def attraction_alone(views: Views) -> Head:
+    """Alignment without Infomax, kept from collapsing by an orthonormal frame: the directions of least view variance."""
+    quietest = np.linalg.eigh(nuisance(views.real) + nuisance(views.synthetic))[1].T[:N_SOURCES]
+    return Head(centring(views).centre, dict.fromkeys(Domain, quietest.astype(np.float32)))
+
+
+def attraction_under_a_power_limit(views: Views) -> Head:
+    """Minimise ``tr(W N W')`` with ``tr(W C W') = 1``: everything goes into the one direction that views share best."""
+    total = (covariance(views.real) + covariance(views.synthetic)) / 2
+    within = (nuisance(views.real) + nuisance(views.synthetic)) / 2
+    values, vectors = np.linalg.eig(np.linalg.solve(total, within))
+    one = np.real(vectors[:, np.argmin(np.real(values))])
+    weight = np.zeros_like(total, dtype=np.float32)
+    weight[0] = one
+    return Head(centring(views).centre, dict.fromkeys(Domain, weight))
+
+
+def test_alignment_and_infomax_recover_the_directions_of_cca_without_pairs(data):
+    assert recovered(nuisance_whitening(data.views, SHRINKAGE), data) > 0.97
+    assert recovered(nuisance_whitening(data.views, SHRINKAGE, per_domain=True), data) > 0.97
+
+
+def test_attraction_alone_does_not(data):
+    assert recovered(attraction_alone(data.views), data) < 0.5
+    assert recovered(attraction_under_a_power_limit(data.views), data) == pytest.approx(1 / N_SOURCES, abs=0.1)
+
+
+@pytest.mark.parametrize("fitted_on", ["joint", "per_domain"])
+def test_infomax_alone_does_not(data, fitted_on):
+    assert recovered(whitening(data.views, SHRINKAGE, fitted_on, on="views"), data) < 0.6
+
+
+def test_features_as_they_are_do_not(data):
+    assert recovered(centring(data.views), data) < 0.3
+
+
+def test_more_of_the_directions_means_more_matches(data):
+    heads = (centring(data.views), nuisance_whitening(data.views, SHRINKAGE), oracle(data))
+    rates = [matched(head, data) for head in heads]
+    assert rates[0] + 0.1 < rates[1] < rates[2] - 0.1, rates
+    assert matched(whitening(data.views, SHRINKAGE, on="views"), data) < rates[1] - 0.1
+
+
+def test_the_trained_losses_recover_them_too(data):
+    head, _ = fit_head(data.views, TrainConfig(infomax="gaussian", shrinkage=SHRINKAGE, n_steps=150))
+    assert recovered(head, data) > 0.9
+
+
+def test_in_batch_contrast_alone_recovers_them_as_its_negatives_are_an_infomax_of_their_own(data):
+    # Wang and Isola, arXiv:2005.10242: InfoNCE is attraction plus a spreading term. So the claim "alignment alone does not"
+    # holds for the attraction, not for InfoNCE.
+    head, _ = fit_head(data.views, TrainConfig(infomax="none", n_steps=150))
+    assert recovered(head, data) > 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_views_that_keep_what_the_generator_replaces_mislead(seed):
+    broken = two_domains(seed, n_private=N_SOURCES)
+    assert recovered(nuisance_whitening(broken.views, SHRINKAGE), broken) < 0.6
+
+
+def test_pairs_are_not_misled_by_what_only_views_share():
+    broken = two_domains(0, n_private=N_SOURCES)
+    assert matched(oracle(broken), broken) > 0.3
+    config = SupervisedConfig(temperature=0.2, decay=0, n_steps=400, learning_rate=3e-3)
+    fitted = supervised(broken.pairs[Domain.REAL][:1000], broken.pairs[Domain.SYNTHETIC][:1000], config)
+    assert recovered(fitted, broken) > 0.9
+
+
+def test_domains_that_are_turned_against_each_other_keep_their_directions_and_lose_their_match():
+    turned = two_domains(0, turned=True)
+    head = nuisance_whitening(turned.views, SHRINKAGE, per_domain=True)
+    assert recovered(head, turned) > 0.97
+    assert matched(head, turned) < 0.02 and matched(oracle(turned), turned) > 0.3

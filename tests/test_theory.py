@@ -1,0 +1,203 @@
+"""Measures on matched embeddings against closed forms and independent loops."""
+
+import numpy as np
+import pytest
+
+from aad.theory import (
+    canonical_correlations,
+    correlations,
+    cross_correlation,
+    cross_covariance,
+    diagonal_share,
+    effective_rank,
+    linear_cka,
+    principal_directions,
+    redundancy,
+    subspace_agreement,
+)
+
+
+def white(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """Rows whose sample mean is exactly 0 and whose sample covariance is exactly the identity."""
+    rows = np.random.default_rng(seed).normal(size=(n, d))
+    return np.linalg.qr(rows - rows.mean(0))[0] * np.sqrt(n)
+
+
+def rotation(d: int, seed: int = 0) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng([seed, 1]).normal(size=(d, d)))[0]
+
+
+def pairs_of_known_correlations(rho: np.ndarray, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two white blocks whose sample canonical correlations are exactly ``rho``, each then mixed by a map of its own."""
+    d = len(rho)
+    both = white(n, 2 * d)
+    first, second = both[:, :d], both[:, :d] * rho + both[:, d:] * np.sqrt(1 - rho**2)
+    rng = np.random.default_rng(3)
+    return first @ rng.normal(size=(d, d)) + 5, second @ rng.normal(size=(d, d)) - 2
+
+
+def test_cross_covariance_equals_a_loop_over_rows():
+    rng = np.random.default_rng(0)
+    real, synthetic = rng.normal(size=(7, 3)) + 4, rng.normal(size=(7, 2))
+    expected = np.zeros((3, 2))
+    for x, y in zip(real, synthetic, strict=True):
+        for i in range(3):
+            for j in range(2):
+                expected[i, j] += (x[i] - real[:, i].mean()) * (y[j] - synthetic[:, j].mean()) / 7
+    assert np.allclose(cross_covariance(real, synthetic), expected)
+
+
+@pytest.mark.parametrize("shapes", [((4, 2), (5, 2)), ((1, 2), (1, 2)), ((4,), (4,))])
+def test_cross_covariance_refuses_rows_that_are_not_matched(shapes):
+    with pytest.raises(ValueError, match="matched rows"):
+        cross_covariance(np.zeros(shapes[0]), np.zeros(shapes[1]))
+
+
+def test_cross_correlation_agrees_with_numpy_and_is_zero_without_variance():
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(30, 3)) * [1, 10, 0.1] + 7
+    synthetic = real[:, ::-1] + rng.normal(size=(30, 3))
+    expected = np.corrcoef(real.T, synthetic.T)[:3, 3:]
+    assert np.allclose(cross_correlation(real, synthetic), expected)
+    assert np.allclose(correlations(real, synthetic), np.diag(expected))
+    real[:, 1] = 0.1  # a constant that has no exact binary form
+    assert np.array_equal(cross_correlation(real, synthetic)[1], np.zeros(3))
+    assert correlations(real, synthetic)[1] == 0
+
+
+def test_diagonal_share_is_one_for_a_diagonal_and_one_over_d_for_equal_entries():
+    assert diagonal_share(np.diag([3.0, -1.0, 0.0])) == 1
+    assert diagonal_share(np.full((4, 4), -0.3)) == pytest.approx(0.25)
+    assert diagonal_share(np.eye(3)[::-1] + 0.0) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((2, 2)), np.ones((2, 3))])
+def test_diagonal_share_refuses_what_has_no_diagonal(matrix):
+    with pytest.raises(ValueError, match="square matrix"):
+        diagonal_share(matrix)
+
+
+def test_canonical_correlations_are_found_through_any_mixing():
+    rho = np.array([0.9, 0.6, 0.2])
+    real, synthetic = pairs_of_known_correlations(rho)
+    assert np.allclose(canonical_correlations(real, synthetic, 0.0), rho, atol=1e-6)
+
+
+def test_canonical_correlations_without_shrinkage_are_refused_where_they_would_all_be_one():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="singular"):
+        canonical_correlations(rng.normal(size=(10, 20)), rng.normal(size=(10, 20)), 0.0)
+
+
+def test_full_shrinkage_leaves_the_cross_covariance_in_units_of_mean_power():
+    real, synthetic = pairs_of_known_correlations(np.array([0.8, 0.1]))
+    power = np.sqrt(real.var(0).mean() * synthetic.var(0).mean())
+    expected = np.linalg.svd(cross_covariance(real, synthetic), compute_uv=False) / power
+    assert np.allclose(canonical_correlations(real, synthetic, 1.0), np.minimum(expected, 1))
+
+
+def test_effective_rank_of_white_embeddings_is_their_dimension_and_of_a_line_one():
+    assert effective_rank(white(50, 6) @ rotation(6) + 9) == pytest.approx(6)
+    assert effective_rank(np.outer(np.arange(5.0), [1, 2, 3])) == pytest.approx(1)
+
+
+def test_effective_rank_is_the_exponential_of_the_spectral_entropy():
+    rows = white(40, 3) * np.sqrt([2, 1, 1])
+    assert effective_rank(rows) == pytest.approx(np.exp(-0.5 * np.log(0.5) - 2 * 0.25 * np.log(0.25)))
+
+
+def test_white_rows_with_as_many_dimensions_as_images_read_about_six_tenths():
+    rows = np.random.default_rng(0).normal(size=(300, 300))
+    assert effective_rank(rows) / 300 == pytest.approx(0.6, abs=0.02)
+
+
+def test_effective_rank_of_identical_rows_is_refused():
+    with pytest.raises(ValueError, match="all alike"):
+        effective_rank(np.full((5, 3), 0.5))
+
+
+def test_redundancy_is_zero_for_white_and_one_for_copied_dimensions():
+    rows = white(50, 4)
+    assert redundancy(rows * [1, 5, 9, 2] + 3) == pytest.approx(0, abs=1e-12)
+    assert redundancy(rows[:, [0, 0, 0]] * [1, -4, 2]) == pytest.approx(1)
+
+
+def test_redundancy_of_independent_dimensions_is_one_over_n_minus_one():
+    rows = np.random.default_rng(0).normal(size=(101, 200))
+    assert redundancy(rows) == pytest.approx(1 / 100, rel=0.03)
+
+
+def test_redundancy_needs_two_dimensions():
+    with pytest.raises(ValueError, match="between dimensions"):
+        redundancy(np.zeros((5, 1)))
+
+
+def test_principal_directions_are_the_loudest_in_order():
+    turn = rotation(4)
+    rows = white(80, 4) * [1, 4, 2, 3] @ turn + 6
+    found = principal_directions(rows, 3)
+    assert np.allclose(np.abs(found @ turn.T), np.eye(4)[[1, 3, 2]], atol=1e-8)
+    assert (found[np.arange(3), np.abs(found).argmax(1)] > 0).all()
+    with pytest.raises(ValueError, match="k must be"):
+        principal_directions(rows, 5)
+
+
+def test_subspace_agreement_does_not_see_mixing_and_is_zero_for_orthogonal_scores():
+    rows = white(60, 6)
+    mixed = rows[:, :3] @ np.random.default_rng(0).normal(size=(3, 3)) * 100 + 7
+    assert subspace_agreement(mixed, rows[:, :3]) == pytest.approx(1)
+    assert subspace_agreement(rows[:, 3:], rows[:, :3]) == pytest.approx(0, abs=1e-12)
+    assert subspace_agreement(rows[:, :2], rows[:, :4]) == pytest.approx(0.5)  # half of the target is captured
+    assert subspace_agreement(rows[:, :4], rows[:, :2]) == pytest.approx(1)
+
+
+def test_subspace_agreement_is_the_mean_squared_cosine_of_the_principal_angles():
+    rows, angles = white(60, 4), np.array([0.3, 1.1])
+    tilted = rows[:, :2] * np.cos(angles) + rows[:, 2:] * np.sin(angles)
+    assert subspace_agreement(tilted, rows[:, :2]) == pytest.approx((np.cos(angles) ** 2).mean())
+
+
+def test_unrelated_scores_agree_by_chance_as_often_as_documented():
+    rng = np.random.default_rng(0)
+    found = [subspace_agreement(rng.normal(size=(81, 8)), rng.normal(size=(81, 8))) for _ in range(40)]
+    assert np.mean(found) == pytest.approx(8 / 80, rel=0.1)
+
+
+def test_cka_does_not_see_rotation_and_scale_but_does_see_loudness():
+    rows = white(50, 5) * [4, 3, 2, 1, 1]
+    assert linear_cka(rows, 3 * rows @ rotation(5) + 2) == pytest.approx(1)
+    assert linear_cka(rows, rows / [4, 3, 2, 1, 1]) < 0.9
+
+
+def test_cka_of_unrelated_rows_is_about_zero_even_with_more_dimensions_than_images():
+    rng = np.random.default_rng(0)
+    found = [linear_cka(rng.normal(size=(40, 200)), rng.normal(size=(40, 100))) for _ in range(40)]
+    assert abs(np.mean(found)) < 0.02
+
+
+def test_cka_equals_the_estimator_written_as_a_sum_over_four_different_rows():
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+    second[:, 0] += first[:, 0]
+
+    def hsic(a, b):  # the U-statistic of Song et al., equation 4, term by term
+        k, m = a @ a.T, b @ b.T
+        ids = range(len(a))
+        pair = np.mean([k[i, j] * m[i, j] for i in ids for j in ids if i != j])
+        four = [k[i, j] * m[p, q] for i in ids for j in ids for p in ids for q in ids if len({i, j, p, q}) == 4]
+        three = [k[i, j] * m[i, q] for i in ids for j in ids for q in ids if len({i, j, q}) == 3]
+        return pair + np.mean(four) - 2 * np.mean(three)
+
+    expected = hsic(first, second) / np.sqrt(hsic(first, first) * hsic(second, second))
+    assert linear_cka(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (5, 6)])
+def test_cka_refuses_rows_that_are_too_few_or_not_matched(n, m):
+    with pytest.raises(ValueError, match="matched rows"):
+        linear_cka(np.eye(n), np.eye(m))
+
+
+def test_cka_of_identical_rows_is_refused():
+    with pytest.raises(ValueError, match="all alike"):
+        linear_cka(np.ones((5, 2)), np.arange(10.0).reshape(5, 2))
