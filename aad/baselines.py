@@ -90,7 +90,8 @@ def view_cca(views: Views, shrinkage: float, rank: int | None = None, weighting:
         views: unpaired training data.
         shrinkage: as in ``nuisance_whitening``; C is then S plus the shrunk N.
         rank: directions kept, most correlated first; all when None.
-        weighting: each variate is multiplied with ``(1 - r)^-weighting``; at 0 all have unit variance.
+        weighting: each variate is multiplied with ``(1 - r)^-weighting``; at 0 all have unit variance, and at full rank that is
+            Infomax alone again, the cosines of ``C^(-1/2)``: directions tell nothing until some are preferred.
     """
     within = (nuisance(views.real) + nuisance(views.synthetic)) / 2
     common = (covariance(views.real) + covariance(views.synthetic)) / 2 - within
@@ -106,7 +107,7 @@ class SupervisedConfig:
     """Settings of ``supervised``."""
 
     temperature: float = 0.05  # of the cosine, as in alignment without pairs
-    decay: float = 1.0  # pull of both maps towards the identity, per unit of mean squared change per row
+    decay: float = 100.0  # pull towards the identity, per unit of mean squared change per row; 1000 learns too little
     n_steps: int = 250
     batch_size: int = 192  # sources per step, with one synthetic image of each
     learning_rate: float = 1e-3

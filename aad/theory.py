@@ -138,7 +138,8 @@ def subspace_agreement(scores: np.ndarray, target: np.ndarray) -> float:
 
     Args:
         scores: (n, k), for instance the coordinates along a space's k principal directions.
-        target: (n, m), for instance the oracle's first m canonical variates.
+        target: (n, m), for instance the oracle's first m canonical variates. Take only those that correlate on other pairs as
+            well: the others are chance, lean towards loud directions, and hide what the first say.
 
     References:
         Bjoerck and Golub, Mathematics of Computation 27, 1973, for the angles; the mean of their squared cosines is R^2_CCA in

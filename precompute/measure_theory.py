@@ -3,10 +3,11 @@
 Reads   the bundle: queries with one known source, references, heads
 Writes  theory.json, into the bundle or to --out
 
-Every direction and every CCA is fitted on train-split pairs (or without pairs, where that is said); every figure is measured on
-test-split pairs, whose concepts are others. With a few hundred sources CCA cannot be estimated in all dimensions of a backbone, so
-the oracle works within the loudest directions of the features, and closeness to it is measured within them. It is an estimate, not
-the best there is: see its own recall.
+Every direction and every CCA is fitted on train-split pairs (or without pairs, where that is said); validation-split pairs tell how
+many of the oracle's variates hold up; every figure is measured on test-split pairs. No split shares a concept with another. With
+a few hundred sources CCA cannot be estimated in all dimensions of a backbone, so the oracle works within the loudest directions of
+the features, and closeness to it is measured within them. It is an estimate still: the oracle's own column has its recall, and its
+closeness to another oracle, fitted on the validation pairs, which is the most that can be asked of a space.
 
     python -m precompute.measure_theory
     python -m precompute.measure_theory --bundle BUNDLE --out FILE
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, BundleError, write_atomically, write_step
+from aad.artifacts import Bundle, write_atomically, write_step
 from aad.baselines import cca
 from aad.heads import Head, read_heads
 from aad.metrics import exemplar_ranks, recall_at_k
@@ -37,12 +38,13 @@ from aad.theory import (
     subspace_agreement,
 )
 from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common.pairs import Pairs, read_pairs
 
 PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
 SPECTRUM = 64  # singular values kept
 SUBSPACE = 64  # loudest directions within which CCA is fitted: well below the number of sources
 VARIATES = 32  # canonical correlations kept
-ORACLE_RANK = 16  # variates that closeness is about; later ones hardly correlate on other pairs
+ORACLE_RANK = 16  # most variates that closeness is about: a quarter of the subspace, so that chance is a quarter
 SHRINKAGES = (
     0.01,
     0.1,
@@ -51,28 +53,18 @@ SHRINKAGE = SHRINKAGES[-1]
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Matched images of one split: (n,) reference ids, and (n, d) features of either domain."""
-
-    source_ids: np.ndarray
-    features: dict[Domain, np.ndarray]
-
-    def distinct(self, rows: np.ndarray, domain: Domain) -> np.ndarray:
-        """Rows of different images: a source with several queries counts once."""
-        return rows[np.unique(self.source_ids, return_index=True)[1]] if domain == Domain.REAL else rows
-
-
-@dataclass(frozen=True, slots=True)
 class Oracle:
-    """CCA of the train pairs within a subspace: ``head`` maps features to variates, ``basis`` (s, d) spans the subspace."""
+    """CCA of the train pairs within a subspace.
+
+    Attributes:
+        head: maps features to variates, weighted by their correlation.
+        basis: (s, d) orthonormal, spans the subspace.
+        rank: leading variates that correlate on the validation pairs too; the others are chance and would drown them.
+    """
 
     head: Head
     basis: np.ndarray
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of the subspace."""
-        return len(self.basis)
+    rank: int
 
     def inside(self, features: np.ndarray, domain: Domain) -> np.ndarray:
         """Features with all that lies outside the subspace replaced by the domain's mean."""
@@ -100,14 +92,16 @@ def main(argv: Sequence[str]) -> None:
 
 def measure(bundle: Bundle) -> dict[str, Any]:
     """All figures as plain JSON: ``["spaces"][space]``, and ``["oracle"]`` for what the pairs themselves give."""
-    train, test = (_read_pairs(bundle, split) for split in ("train", "test"))
+    train, validation, test = (read_pairs(bundle, split, SUBSPACE) for split in ("train", "validation", "test"))
     heads = read_heads(bundle)
-    oracles = {shrinkage: _oracle(train, shrinkage) for shrinkage in SHRINKAGES}
+    oracles = {shrinkage: _oracle(train, validation, shrinkage) for shrinkage in SHRINKAGES}
+    ranks = {str(shrinkage): oracle.rank for shrinkage, oracle in oracles.items()}
+    n_directions = len(oracles[SHRINKAGE].basis)
     return {
         "n_pairs": {"train": len(train.source_ids), "test": len(test.source_ids)},
-        "n_sources": {"train": len(np.unique(train.source_ids)), "test": len(np.unique(test.source_ids))},
-        "settings": {"subspace": SUBSPACE, "oracle_rank": ORACLE_RANK, "shrinkage": SHRINKAGE},
-        "chance": {"subspace": ORACLE_RANK / oracles[SHRINKAGE].dim},  # of a map that prefers no direction
+        "n_sources": {"train": train.n_sources, "test": test.n_sources},
+        "settings": {"subspace": n_directions, "oracle_rank": ranks, "shrinkage": SHRINKAGE},
+        "chance": {s: {"subspace": rank / n_directions} for s, rank in ranks.items()},  # of a map without preference
         "spaces": {
             str(space): {"recall@1": _recall(heads[space], bundle, test)}
             | _matching(heads[space], train, test)
@@ -116,41 +110,28 @@ def measure(bundle: Bundle) -> dict[str, Any]:
             for space in SPACES
         },
         "oracle": {"recall@1": _recall(oracles[SHRINKAGE].head, bundle, test)}
-        | _matching(oracles[SHRINKAGE].head, train, test, own_coordinates=True),
+        | _matching(oracles[SHRINKAGE].head, train, test, own_coordinates=True)
+        | {
+            "closeness": {
+                str(shrinkage): _closeness(_oracle(validation, train, shrinkage).head, oracle, train, test)
+                for shrinkage, oracle in oracles.items()
+            }
+        },
     }
 
 
-def _read_pairs(bundle: Bundle, split: str) -> Pairs:
-    """Queries of a split with exactly one known source, and that source.
-
-    Raises:
-        BundleError: too few of them to fit or to measure anything.
-    """
-    dim = bundle.manifest["backbone"]["dim"]
-    references = bundle.read_array("references_backbone.npy", (None, dim))
-    queries = bundle.read_array("queries_backbone.npy", (None, dim))
-    sources = {
-        i: query["exemplar_ids"][0]
-        for i, query in enumerate(bundle.read_json("queries.json"))
-        if query.get("split") == split and len(query["exemplar_ids"]) == 1
-    }
-    n_sources = len(set(sources.values()))
-    if n_sources <= SUBSPACE:
-        raise BundleError(
-            f"the theory is measured on known pairs: more than {SUBSPACE} sources of {split} queries are required, "
-            f"{bundle.folder} has {n_sources}; a benchmark such as the demo has them"
-        )
-    source_ids = np.array(list(sources.values()))
-    return Pairs(source_ids, {Domain.REAL: references[source_ids], Domain.SYNTHETIC: queries[list(sources)]})
-
-
-def _oracle(train: Pairs, shrinkage: float) -> Oracle:
+def _oracle(train: Pairs, validation: Pairs, shrinkage: float) -> Oracle:
+    """Fitted on the one set of pairs, its rank told by the other."""
     centre = {domain: rows.mean(0) for domain, rows in train.features.items()}
     centred = [train.features[domain] - centre[domain] for domain in Domain]
     basis = principal_directions(np.concatenate(centred), min(SUBSPACE, centred[0].shape[1])).astype(np.float32)
     real, synthetic = (rows @ basis.T for rows in centred)
     inner = cca(real, synthetic, shrinkage, min(VARIATES, len(basis)), weighting=1)
-    return Oracle(Head(centre, {domain: inner.weight[domain] @ basis for domain in Domain}), basis)
+    head = Head(centre, {domain: inner.weight[domain] @ basis for domain in Domain})
+    held_up = correlations(*(head.apply(validation.features[domain], domain) for domain in Domain))
+    chance = 3 / np.sqrt(validation.n_sources)  # three standard deviations of unrelated variates
+    rank = int(np.argmin([*(held_up > chance), False]))  # up to the first that does not
+    return Oracle(head, basis, min(max(rank, 1), ORACLE_RANK))
 
 
 def _recall(head: Head, bundle: Bundle, test: Pairs) -> float:
@@ -201,13 +182,13 @@ def _spread(head: Head, test: Pairs) -> dict[str, Any]:
 def _closeness(head: Head, oracle: Oracle, train: Pairs, test: Pairs) -> dict[str, float]:
     """Agreement with the oracle on test images, the mean of both domains, of the map within the oracle's subspace."""
     fitted = [head.apply(oracle.inside(train.features[domain], domain), domain) for domain in Domain]
-    basis = principal_directions(np.concatenate([rows - rows.mean(0) for rows in fitted]), ORACLE_RANK)
+    basis = principal_directions(np.concatenate([rows - rows.mean(0) for rows in fitted]), oracle.rank)
     agreement: dict[str, list[float]] = {"subspace": [], "cka": []}
     for domain in Domain:
         rows = test.distinct(test.features[domain], domain)
         mapped, variates = head.apply(oracle.inside(rows, domain), domain), oracle.head.apply(rows, domain)
-        agreement["subspace"].append(subspace_agreement(mapped @ basis.T, variates[:, :ORACLE_RANK]))
-        agreement["cka"].append(linear_cka(mapped, variates[:, :ORACLE_RANK]))
+        agreement["subspace"].append(subspace_agreement(mapped @ basis.T, variates[:, : oracle.rank]))
+        agreement["cka"].append(linear_cka(mapped, variates[:, : oracle.rank]))
     return {name: _rounded(float(np.mean(values))) for name, values in agreement.items()}
 
 
@@ -217,7 +198,7 @@ def _rounded(values: Any, digits: int = 4) -> Any:
 
 
 def table(theory: dict[str, Any]) -> str:
-    """The figures as a Markdown table, a column for each space and one for the oracle, which is not measured against itself."""
+    """The figures as a Markdown table, a column for each space and one for the oracle."""
     columns = {**theory["spaces"], "oracle": theory["oracle"]}
     cells = {name: _cells(column) for name, column in columns.items()}
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]

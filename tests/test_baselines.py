@@ -257,18 +257,19 @@ def test_a_source_is_never_its_own_negative(pairs, monkeypatch):
     batches = []
 
     def watched(first, second, temperature):
-        batches.append(first.detach().numpy())
+        batches.append(second.detach().numpy())
         return original(first, second, temperature)
 
     original = losses.info_nce
     monkeypatch.setattr(losses, "info_nce", watched)
     real = np.repeat(pairs[0][:10], 3, axis=0)
-    supervised(real, pairs[1][:30], SupervisedConfig(n_steps=3))
+    supervised(real, pairs[1][:30], SupervisedConfig(n_steps=3, learning_rate=0))
     jittered = real + np.random.default_rng(0).normal(size=real.shape).astype(
         np.float32
     )  # views: no two rows are equal
     supervised(jittered, pairs[1][:30], SupervisedConfig(n_steps=3), source_ids=np.repeat(np.arange(10), 3))
     assert [len(batch) for batch in batches] == [10] * 6
+    assert 10 < len(np.unique(np.concatenate(batches[:3]), axis=0)) <= 30  # but each of its images has its turn
     with pytest.raises(ValueError, match="two different sources"):
         supervised(real[:3], pairs[1][:3], QUICK)
 

@@ -291,7 +291,7 @@ def test_no_concept_is_in_two_splits() -> None:
 def test_held_out_generator_and_styles_never_meet_training() -> None:
     queries = shipped("queries.json")
     training = [query for query in queries if query["split"] == "train"]
-    assert training and all(query["generator"] != recipes.HELD_OUT_GENERATOR for query in training)
+    assert training and all(query["generator"] != recipes.TEST_ONLY_GENERATOR for query in training)
     assert max(query["recipe"]["style"] for query in training) < recipes.N_TRAIN_STYLES
     for split in ("validation", "test"):
         types = {query["type"] for query in queries if query["split"] == split}

@@ -15,7 +15,7 @@ from aad.spaces import Space
 from aad.training import ALIGNED, DISENTANGLED
 from precompute import compare, leave_out
 from precompute.common import variations
-from precompute.common.trials import Queries, read_pairs, read_queries, read_views, score
+from precompute.common.trials import Queries, read_training_pairs, read_queries, read_views, score
 
 D, N = 24, 30
 GENERATORS = ("multistyle26", "filters", "photometric")
@@ -85,7 +85,9 @@ def test_a_family_left_out_is_in_neither_the_images_nor_the_views(bundle):
     assert everything.real.shape == (10, 5, D) and everything.synthetic.shape == (30, 3, D)
     assert without.real.shape == (10, 4, D) and without.synthetic.shape == (20, 3, D)
     assert np.array_equal(without.synthetic, everything.synthetic[10:])
-    assert len(read_pairs(Bundle.open(bundle), ["multistyle26"])[0]) == 19  # one of the twenty has no known source
+    assert (
+        len(read_training_pairs(Bundle.open(bundle), ["multistyle26"])[0]) == 19
+    )  # one of the twenty has no known source
 
 
 def test_a_share_of_the_images_is_drawn_from_all_of_them_and_the_same_each_time(bundle):
@@ -149,7 +151,7 @@ def test_leave_out_on_validation_leaves_the_bundle_alone(bundle, tmp_path):
 
 def test_every_variation_gives_a_head_for_these_features(bundle):
     trial = variations.Trial(Bundle.open(bundle), "multistyle26")
-    names = ("centring", "CCA between views", "supervised AbC recipe (pairs)")
+    names = ("centring", "CCA between views, rank 256", "supervised AbC recipe (pairs)")
     names += ("nuisance whitening, then supervised (pairs)", "nuisance whitening (both terms, closed form)")
     for name in names:
         head = variations.BASELINES[name](trial)

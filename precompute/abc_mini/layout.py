@@ -22,7 +22,7 @@ N_STYLE_QUERIES = 12  # for each painter
 
 
 # Queries for the app's strip, from the test split: chosen by eye before any result was known, but for the first one, which
-# opens the page and was taken because the three spaces disagree on it.
+# opens the page and was taken because the three spaces differ on it.
 EXAMPLES = Path(__file__).with_name("examples.txt")
 
 
@@ -96,7 +96,7 @@ def plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
         types = ["media", "photo"] if exemplar.split == "train" else ["media", "media", "photo"]
         if exemplar.entry.kind == "cutout":
             types.append("scene")
-        if exemplar.split != "train":  # a generator held out of training altogether
+        if exemplar.split != "train":  # no query of the train split comes from this generator
             types.append("painted")
         for number, query_type in enumerate(types):
             key = f"synth/{query_type}/{exemplar.case}/{types[:number].count(query_type):02d}"

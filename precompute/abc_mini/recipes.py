@@ -31,7 +31,7 @@ GENERATORS = {
     "painted": "arbitrary_style",
     "style": "arbitrary_style",
 }
-HELD_OUT_GENERATOR = "arbitrary_style"
+TEST_ONLY_GENERATOR = "arbitrary_style"  # no train-split query comes from it
 N_STYLES = 26
 N_TRAIN_STYLES = 18  # styles 18 to 25 are met only in validation and test
 COARSE_STYLES = {1, 3, 9, 17}  # they paint in blocks as large as a face: used at three quarters of the strength
@@ -154,7 +154,7 @@ class Kitchen:
             picture = paste_in_scene(self.cutout(recipe["subject"]), picture, recipe["placing"])
         if query_type == "photo":
             picture = rephotograph(picture, recipe["look"], np.random.default_rng(recipe["draw"]))
-        if recipe["generator"] == HELD_OUT_GENERATOR:
+        if recipe["generator"] == TEST_ONLY_GENERATOR:
             style = self.picture(recipe.get("palette", recipe["subject"]))
             style = reframe(style, recipe["style_box"], False, 0.0, size)
             picture = self.network.stylize_with(picture, style, strength=recipe["strength"])

@@ -66,7 +66,7 @@ def read_views(
         raise BundleError(f"{error}; give more pictures, or take another bundle's heads with --heads-from") from error
 
 
-def read_pairs(bundle: Bundle, left_out: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+def read_training_pairs(bundle: Bundle, left_out: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Matched (n, d) real and synthetic training features, for baselines that need pairs; nothing shipped is fitted on them."""
     with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
         kept = ~np.isin(stored["generators"], left_out) & (stored["synthetic_sources"] >= 0)

@@ -14,7 +14,7 @@ from aad.baselines import SupervisedConfig, cca, centring, nuisance_whitening, s
 from aad.heads import Head
 from aad.spaces import Domain
 from aad.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
-from precompute.common.trials import read_pairs, read_views
+from precompute.common.trials import read_training_pairs, read_views
 
 SHRINKAGE = 0.03  # of the baselines; the ablation varies the shipped head's
 STYLES = ("filters", "arbitrary_style", "multistyle26")  # kinds of view that change the rendering
@@ -33,7 +33,7 @@ class Trial:
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Matched real and synthetic training features without the family."""
-        return read_pairs(self.bundle, [self.left_out])
+        return read_training_pairs(self.bundle, [self.left_out])
 
 
 Fit = Callable[[Trial], Head]
@@ -66,7 +66,7 @@ BASELINES: dict[str, Fit] = {
     "PCA whitening, per domain": lambda trial: whitening(trial.views(), SHRINKAGE, "per_domain", "pca"),
     "ZCA whitening, per domain": lambda trial: whitening(trial.views(), SHRINKAGE, "per_domain"),
     "ZCA whitening of all views (Infomax alone)": lambda trial: whitening(trial.views(), SHRINKAGE, on="views"),
-    "CCA between views": lambda trial: view_cca(trial.views(), SHRINKAGE),
+    "CCA between views, rank 256": lambda trial: view_cca(trial.views(), SHRINKAGE, rank=256),
     "nuisance whitening (both terms, closed form)": lambda trial: nuisance_whitening(trial.views(), SHRINKAGE),
     "nuisance whitening, per domain": lambda trial: nuisance_whitening(trial.views(), SHRINKAGE, per_domain=True),
     "supervised AbC recipe (pairs)": lambda trial: supervised(*trial.pairs(), SupervisedConfig()),
