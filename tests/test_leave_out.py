@@ -15,7 +15,7 @@ from aad.spaces import Space
 from aad.training import ALIGNED, DISENTANGLED
 from precompute import compare, leave_out
 from precompute.common import variations
-from precompute.common.trials import Queries, read_training_pairs, read_queries, read_views, score
+from precompute.common.trials import Queries, read_queries, read_training_pairs, read_views, score
 
 D, N = 24, 30
 GENERATORS = ("multistyle26", "filters", "photometric")
