@@ -54,7 +54,9 @@ class TrainConfig:
     infomax: Literal["none", "gaussian", "bell_sejnowski"] = "none"
     infomax_weight: float = 10.0  # of a term per dimension
     shrinkage: float = 0.03  # share of the views' covariance replaced by the identity before whitening
-    shared: bool = True  # one matrix for both domains; one per domain fits the generators it has seen
+    shared: bool = (
+        True  # one matrix for both domains; one for each is no better on unseen generators, and twice the size
+    )
     anchor_weight: float = 0.0  # pull of the map towards its start, per unit of mean squared change
     n_steps: int = 250
     batch_size: int = 192  # images of each domain per step
