@@ -52,6 +52,15 @@ def test_tensors_carry_a_head_and_a_shared_matrix_is_stored_once(shared):
         assert np.array_equal(back.embed(features(), domain), head.embed(features(), domain))
 
 
+def test_half_precision_moves_a_cosine_by_less_than_a_thousandth():
+    rows, generator = features(50, 64), np.random.default_rng(2)
+    weight = (np.eye(64) + 0.3 * generator.normal(size=(64, 64))).astype(np.float32)
+    head = Head(dict.fromkeys(Domain, np.full(64, 0.01, np.float32)), dict.fromkeys(Domain, weight))
+    stored = Head.from_tensors(head.to_tensors("aligned"), "aligned")
+    before, after = (h.embed(rows, "synthetic") @ h.embed(rows, "real").T for h in (head, stored))
+    assert 0 < np.abs(before - after).max() < 1e-3
+
+
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "centre"])
 def test_damaged_tensors_are_refused_by_name(damage):
     tensors = some_head(shared=False).to_tensors("aligned")
