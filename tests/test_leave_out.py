@@ -119,7 +119,7 @@ def test_queries_of_a_family_are_the_bundles_own_and_the_made_ones_of_one_split(
 def test_an_ignored_reference_is_neither_right_nor_wrong():
     references = np.eye(3, dtype=np.float32)
     features = np.array([[0.6, 0.8, 0.0]], np.float32)  # nearest to reference 1, made of reference 0
-    queries = Queries(features, ((0,),), np.array([-1]), ("composite",), ("c",))
+    queries = Queries(features, ((0,),), np.array([-1]), ("composite",), ("c",), np.zeros((1, 0, 3), np.float32))
     assert score(Head.identity(3), references, queries)["mrr"].tolist() == [0.5]
     assert score(Head.identity(3), references, replace(queries, ignored_ids=np.array([1])))["mrr"].tolist() == [1.0]
 

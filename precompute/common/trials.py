@@ -28,6 +28,7 @@ class Queries:
         ignored_ids: (n,) a reference that is neither right nor wrong, because the query shows it too; -1 for none.
         types: query type of each; the family's name where it has no types.
         concepts: concept of each, which intervals resample.
+        crops: (n, c, d) features of further crops of each; none of them (c = 0) unless asked for.
     """
 
     features: np.ndarray
@@ -35,6 +36,7 @@ class Queries:
     ignored_ids: np.ndarray
     types: tuple[str, ...]
     concepts: tuple[str, ...]
+    crops: np.ndarray
 
 
 def read_views(
@@ -74,8 +76,12 @@ def read_training_pairs(bundle: Bundle, left_out: Sequence[str] = ()) -> tuple[n
         return real.astype(np.float32), stored["synthetic"][kept, 0].astype(np.float32)
 
 
-def read_queries(bundle: Bundle, family: str, split: str) -> Queries:
-    """Every query of a family in a split: the bundle's own, and those that ``extract_families`` made."""
+def read_queries(bundle: Bundle, family: str, split: str, with_crops: bool = False) -> Queries:
+    """Every query of a family in a split: the bundle's own, and those that ``extract_families`` made.
+
+    Raises:
+        BundleError: a scratch file is missing; or crops are asked for, and the family has queries that are not the bundle's own.
+    """
     entries, references = bundle.read_json("queries.json"), bundle.read_json("references.json")
     features = bundle.read_array("queries_backbone.npy", (len(entries), bundle.manifest["backbone"]["dim"]))
     own = [
@@ -87,18 +93,33 @@ def read_queries(bundle: Bundle, family: str, split: str) -> Queries:
         made = np.flatnonzero((stored["family"] == family) & (stored["split"] == split))
         made_features, made_ids = stored["features"][made], stored["exemplar_id"][made]
         ignored = stored["ignored_id"][made]
+    whole = np.concatenate([features[own], made_features]).astype(np.float32)
     return Queries(
-        np.concatenate([features[own], made_features]).astype(np.float32),
+        whole,
         (*(tuple(entries[i]["exemplar_ids"]) for i in own), *((int(i),) for i in made_ids)),
         np.concatenate([np.full(len(own), -1), ignored]).astype(np.int64),
         (*(entries[i]["type"] for i in own), *(family for _ in made)),
         (*(entries[i]["concept"] for i in own), *(references[i]["concept"] for i in made_ids)),
+        _read_crops(bundle, own, len(made)) if with_crops else np.zeros((len(whole), 0, whole.shape[1]), np.float32),
     )
 
 
+def _read_crops(bundle: Bundle, own: Sequence[int], n_made: int) -> np.ndarray:
+    if n_made:
+        raise BundleError("crops are of the bundle's own queries; of those that extract_families makes there are none")
+    with np.load(scratch_file(bundle, "query_crops.npz", "extract_crops"), allow_pickle=False) as stored:
+        row_of = {int(query_id): row for row, query_id in enumerate(stored["query_ids"])}
+        return stored["crops"][[row_of[i] for i in own]].astype(np.float32)
+
+
 def score(head: Head, references: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
-    """Per-query recall@1 and reciprocal rank, each (n,), with all references as the gallery."""
-    similarities = head.embed(queries.features, Domain.SYNTHETIC) @ head.embed(references, Domain.REAL).T
+    """``score_similarities`` of the cosine under a head, with all references as the gallery."""
+    embedded = head.embed(queries.features, Domain.SYNTHETIC)
+    return score_similarities(embedded @ head.embed(references, Domain.REAL).T, queries)
+
+
+def score_similarities(similarities: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
+    """Per-query recall@1 and reciprocal rank, each (n,), from (n, m) similarities to all references; changes them."""
     ignored = np.flatnonzero(queries.ignored_ids >= 0)
     similarities[ignored, queries.ignored_ids[ignored]] = -np.inf
     ranks = [exemplar_ranks(row, ids) for row, ids in zip(similarities, queries.exemplar_ids, strict=True)]

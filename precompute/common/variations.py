@@ -1,9 +1,9 @@
 """What ``compare`` compares: every baseline and every variation of the shipped settings, each one line.
 
-A variation is a function from what training may see to a head. Only the two methods marked "pairs" look at the pairs.
+A variation is a function from what training may see to a way of ranking. Only the methods marked "pairs" look at the pairs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from aad.baselines import SupervisedConfig, cca, centring, nuisance_whitening, s
 from aad.heads import Head
 from aad.spaces import Domain
 from aad.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
+from precompute.common.rankings import Ranking, expanded, hub_corrected, mixture, several_crops
 from precompute.common.trials import read_training_pairs, read_views
 
 SHRINKAGE = 0.03  # of the baselines; the ablation varies the shipped head's
@@ -45,6 +46,24 @@ def _identity(trial: Trial) -> Head:
 
 def _trained(config: TrainConfig, **options: Any) -> Fit:
     return lambda trial: fit_head(trial.views(**options), config)[0]
+
+
+def _read_at(columns: np.ndarray, config: TrainConfig | None = None) -> Fit:
+    """A head that reads only some columns of the backbone's features; untrained without settings."""
+
+    def fit(trial: Trial) -> Head:
+        chosen = np.zeros((len(columns), trial.bundle.manifest["backbone"]["dim"]), np.float32)
+        chosen[np.arange(len(columns)), columns] = 1
+        if config is None:
+            return Head(_identity(trial).centre, dict.fromkeys(Domain, chosen))
+        views = trial.views()
+        head, _ = fit_head(Views(views.real[..., columns], views.synthetic[..., columns]), config)
+        return Head(
+            {domain: head.centre[domain] @ chosen for domain in Domain},
+            {domain: head.weight[domain] @ chosen for domain in Domain},
+        )
+
+    return fit
 
 
 def _supervised_after_whitening(trial: Trial) -> Head:
@@ -102,4 +121,35 @@ ABLATIONS: dict[str, Fit] = {
     "disentangled, a quarter of the images": _trained(DISENTANGLED, share=0.25),
 }
 
-VARIATIONS: dict[str, dict[str, Fit]] = {"baselines": BASELINES, "ablations": ABLATIONS}
+# EfficientNet-Lite0's features: mean and deviation of 112, then 192, then 320 channels, see aad.backbones.
+LAST_STAGE, LAST_TWO_STAGES = np.arange(608, 1248), np.arange(224, 1248)
+MEANS = np.concatenate([np.arange(0, 112), np.arange(224, 416), np.arange(608, 928)])
+
+DEPTHS: dict[str, Fit] = {
+    "backbone, last stage only": _read_at(LAST_STAGE),
+    "backbone, last two stages": _read_at(LAST_TWO_STAGES),
+    "backbone, means only": _read_at(MEANS),
+    "disentangled, last stage only": _read_at(LAST_STAGE, DISENTANGLED),
+    "disentangled, last two stages": _read_at(LAST_TWO_STAGES, DISENTANGLED),
+    "disentangled, means only": _read_at(MEANS, DISENTANGLED),
+}
+
+_aligned, _disentangled = BASELINES["aligned (shipped)"], BASELINES["disentangled (shipped)"]
+RANKINGS: dict[str, Callable[[Trial], Ranking]] = {
+    "mean cosine of all three spaces": lambda t: mixture(_identity(t), _aligned(t), _disentangled(t)),
+    "mean cosine of backbone and disentangled": lambda t: mixture(_identity(t), _disentangled(t)),
+    "disentangled, query expansion": lambda t: expanded(_disentangled(t)),
+    "disentangled, hubs corrected": lambda t: hub_corrected(_disentangled(t), t.views().synthetic[:, 0]),
+}
+CROPS: dict[str, Callable[[Trial], Ranking]] = {
+    "backbone, query and three copies": lambda t: several_crops(_identity(t)),
+    "disentangled, query and three copies": lambda t: several_crops(_disentangled(t)),
+}
+
+VARIATIONS: dict[str, Mapping[str, Callable[[Trial], Head | Ranking]]] = {
+    "baselines": BASELINES,
+    "ablations": ABLATIONS,
+    "depths": DEPTHS,
+    "rankings": RANKINGS,
+    "crops": CROPS,
+}

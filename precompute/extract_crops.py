@@ -1,0 +1,58 @@
+"""Embed a mirrored and two cropped copies of each bundled query, to measure what several crops of a query would give.
+
+Reads   queries.json of the bundle and the images of its queries outside the train split
+Writes  .work/query_crops.npz in the bundle: query_ids (m,) and crops (m, 3, d) float16
+
+``precompute.compare`` has lines that use them; the app does not. Stops and goes on.
+
+    python -m precompute.extract_crops
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from aad.artifacts import Bundle, write_atomically
+from precompute.common.cli import run_step, step_parser
+from precompute.common.shards import embed_in_shards, limit_threads
+from precompute.families.pictures import Pictures, open_backbone
+
+SIDES = (0.85, 0.7)  # of the centre crops, as shares of the picture's sides
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    arguments = parser.parse_args(argv)
+    bundle = Bundle.open(arguments.bundle)
+    entries = [(i, entry) for i, entry in enumerate(bundle.read_json("queries.json")) if entry.get("split") != "train"]
+    pictures = Pictures(bundle, entries)
+    limit_threads(arguments.threads)
+    crops = embed_in_shards(
+        open_backbone(bundle),
+        pictures.keys,
+        lambda i: crops_of(pictures.whole(i)),
+        bundle.folder / ".work",
+        ["crops", SIDES],
+        "crops",
+    )
+    buffer = io.BytesIO()
+    np.savez(buffer, query_ids=np.array(pictures.ids, dtype=np.int64), crops=crops.astype(np.float16))
+    write_atomically(bundle.folder / ".work" / "query_crops.npz", buffer.getvalue())
+    print(f"{len(pictures)} queries with {1 + len(SIDES)} copies each")
+
+
+def crops_of(image: Image.Image) -> list[Image.Image]:
+    """The picture mirrored, and its centre at each of ``SIDES``."""
+    cropped = []
+    for side in SIDES:
+        width, height = side * image.width, side * image.height
+        left, top = (image.width - width) / 2, (image.height - height) / 2
+        cropped.append(image.crop((round(left), round(top), round(left + width), round(top + height))))
+    return [ImageOps.mirror(image), *cropped]
+
+
+if __name__ == "__main__":
+    run_step(main)
