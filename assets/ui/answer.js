@@ -5,7 +5,7 @@
     "Attribution weight: the calibrated share of this picture that the reference accounts for. All bars share one scale, from 0 to 100%.";
   const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical.";
 
-  page.mountAnswer = (element, props, watch) => {
+  page.mountAnswer = (element, props, { watch }) => {
     const { make, hint } = page;
     const { on, heard, signal } = page.mount("answer");
     const root = element.querySelector(".slot");

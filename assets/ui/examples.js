@@ -2,7 +2,7 @@
 (() => {
   const page = (window.attributionPage ??= {});
 
-  page.mountExamples = (element, props, trigger) => {
+  page.mountExamples = (element, props, { trigger }) => {
     const { make, picture } = page;
     const { on, heard } = page.mount("examples");
     const picker = () => document.querySelector("#query-picture input[type=file]");
@@ -10,6 +10,11 @@
 
     const caption = make("p", { class: "query-caption", "aria-live": "polite" });
     const strip = make("div", { class: "strip", role: "group", "aria-label": "Bundled examples" });
+    // Any bundled query can be asked, not only those of the strip.
+    page.ask = (queryId) => {
+      page.busy("Looking it up\u2026");
+      trigger("select", { index: queryId, value: queryId });
+    };
     const buttons = props.value.examples.map((example, index) => {
       const button = make(
         "button",
@@ -17,10 +22,7 @@
         picture(example.url, { alt: `Example ${index + 1}`, loading: "lazy" }),
         make("span", {}, example.label),
       );
-      on(button, "click", () => {
-        page.busy("Looking it up\u2026");
-        trigger("select", { index: example.id, value: example.id });
-      });
+      on(button, "click", () => page.ask(example.id));
       return button;
     });
     strip.append(...buttons);

@@ -2,108 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-import app
+from aad import present
 from aad.spaces import SPACES
-from tests.fakes import HOSTILE_TITLE, FakeAttributor, free_port
+from interface.page import DEFAULT_K
+from tests.browser.visits import PATIENCE, Visit, ink, points_of, upload
+from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-BROWSER_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 20_000  # milliseconds; two slow cores
-
-
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
-
-
-@pytest.fixture(scope="module")
-def address(attributor: FakeAttributor) -> Iterator[str]:
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    yield url
-    stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
-    if not Path(path).exists():
-        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if found is None:
-            pytest.fail("the browser tests need Chromium: install it, or name its path in the variable CHROMIUM")
-        path = found
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Visit:
-    """A page that keeps what it asked for and what it complained about."""
-
-    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        self.page: Page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
-        self.page.set_default_timeout(PATIENCE)
-        self.page.goto(url)
-        self.page.wait_for_selector(".match", timeout=PATIENCE)
-        self.page.wait_for_selector(".map canvas", timeout=PATIENCE)
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address + "?__theme=light")
-    yield visit
-    visit.context.close()
-    outside = [url for url in visit.requests if not url.startswith((address.rstrip("/"), "data:", "blob:"))]
-    assert not outside, f"the page must ask nobody else, it asked {outside}"
-    assert not visit.complaints, visit.complaints
-
-
-def upload(page: Page, path: Path) -> None:
-    page.locator("#query-picture input[type=file]").first.set_input_files(path)
-
-
-def ink(page: Page, index: int) -> int:
-    """Number of opaque pixels on one map."""
-    script = """i => { const c = document.querySelectorAll('.map .plot canvas')[i];
-        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-        let n = 0; for (let j = 3; j < d.length; j += 4) n += d[j] > 0; return n; }"""
-    return int(page.evaluate(script, index))
-
-
-def points_of(page: Page, attributor: FakeAttributor, space: str, reference_id: int) -> tuple[float, float]:
-    """Where a reference lies on a map's canvas, in CSS pixels; 22 pixels of margin as in map.js."""
-    box = page.locator(f".map[data-space={space}] .plot canvas").bounding_box()
-    assert box is not None
-    x, y = attributor.coordinates[space][reference_id]  # type: ignore[index]
-    side, pad = box["width"], 22
-    return pad + float(x) * (side - 2 * pad), side - pad - float(y) * (side - 2 * pad)
 
 
 def test_first_page_answers_an_example_in_three_columns_and_three_maps(visit: Visit) -> None:
@@ -111,7 +25,7 @@ def test_first_page_answers_an_example_in_three_columns_and_three_maps(visit: Vi
     assert page.locator(".lane").count() == page.locator(".map .plot canvas").count() == 3
     for index, space in enumerate(SPACES):
         lane = page.locator(f".lane[data-space={space}]")
-        assert lane.locator(".match").count() == app.DEFAULT_K
+        assert lane.locator(".match").count() == DEFAULT_K
         expect(lane).to_contain_text(str(space))
         expect(lane.locator(".rest")).to_contain_text("None of these")
         expect(lane.locator(".truth")).to_contain_text("True source: rank")
@@ -157,7 +71,7 @@ def test_example_is_answered_and_marks_its_true_source(visit: Visit, attributor:
         lane = page.locator(f".lane[data-space={space}]")
         expect(lane.locator(".truth")).to_have_text(f"True source: rank {ranks[space][0]}")
         flagged = lane.locator(f".match[data-ref='{truth}'] .flag")
-        assert flagged.count() == (1 if ranks[space][0] <= app.DEFAULT_K else 0)
+        assert flagged.count() == (1 if ranks[space][0] <= DEFAULT_K else 0)
 
 
 def test_k_changes_every_column(visit: Visit) -> None:
@@ -286,7 +200,7 @@ def test_pasted_picture_is_answered(visit: Visit, attributor: FakeAttributor) ->
         """async url => { const blob = await (await fetch(url)).blob(); const transfer = new DataTransfer();
         transfer.items.add(new File([blob], 'pasted.webp', {type: 'image/webp'}));
         document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true})); }""",
-        app.present.file_url(attributor.queries[5].path),
+        present.file_url(attributor.queries[5].path),
     )
     expect(visit.page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
 

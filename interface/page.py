@@ -1,0 +1,147 @@
+"""The page's parts in order, tied to Gradio.
+
+Three views share one page: compare (a picture, its columns, the maps), inspect (every evaluated query) and why (the theory,
+measured). A part is an empty slot that a function of assets/ui fills; `PARTS` names the functions.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aad import present
+from interface import explain, inspection, takeaway, talk, why
+from interface.endpoints import add_endpoints
+from interface.handlers import answer_example, answer_upload, stream_upload
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: the page and the server stay offline
+
+HERE = Path(__file__).resolve().parent.parent
+UI = HERE / "assets" / "ui"
+TITLE = "Where did this image come from?"
+MASTHEAD = f"""<header><h1>{TITLE}</h1>
+<p>Give a synthetic picture and see which training pictures it may stem from.</p>
+<p class="term">Synthetic image attribution: alignment and disentanglement</p></header>"""
+K_CHOICES = (5, 8, 15, 30)
+DEFAULT_K = 8
+MAX_BYTES = 20_000_000  # of an upload; the page refuses larger files in words before they are sent
+
+
+def build_app(attributor: Any) -> Any:
+    """The whole page for one attributor.
+
+    Args:
+        attributor: An `aad.Attributor`, or a stand-in with its attributes.
+
+    Returns:
+        A `gradio.Blocks`; start it with `serve`.
+    """
+    import gradio as gr
+    from gradio.data_classes import ImageData
+
+    class OriginalImage(gr.Image):
+        """Hands on the uploaded file untouched, where gr.Image would open it and fail without a word."""
+
+        def preprocess(self, payload: Any) -> str | None:
+            return payload.path if payload else None
+
+        def postprocess(self, value: Any) -> Any:
+            return ImageData(path=value, orig_name=Path(value).name) if value else None
+
+        def get_block_name(self) -> str:
+            return "image"
+
+    pictures = [item.path for item in (*attributor.references, *attributor.queries)]
+    gr.set_static_paths([UI, *present.served_paths(pictures, private=[Path.cwd(), Path.home(), HERE])])
+    scripts = "".join(f'<script src="{present.file_url(path)}"></script>' for path in sorted(UI.glob("*.js")))
+
+    def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
+        """A slot that ``mountName`` of assets/ui fills; ``functions`` can be called from there."""
+        tools = "{ trigger, watch, upload" + (", server }" if functions else " }")
+        return gr.HTML(
+            value,
+            elem_id=name,
+            elem_classes=["part"],
+            html_template='<div class="slot"></div>',
+            js_on_load=f"window.attributionPage.mount{name.title()}(element, props, {tools});",
+            head=scripts,
+            apply_default_css=False,
+            server_functions=list(functions) or None,
+        )
+
+    first = attributor.examples[0] if attributor.examples else None
+    opening = present.message("empty") if first is None else answer_example(attributor, first, DEFAULT_K)
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 82800)) as demo:
+        gr.HTML(MASTHEAD, elem_id="masthead", apply_default_css=False)
+        part("nav")
+        with gr.Column(elem_id="view-compare", min_width=0):
+            with gr.Row(elem_id="stage"):
+                with gr.Column(elem_id="ask", min_width=0):
+                    image = OriginalImage(
+                        None if first is None else str(attributor.queries[first].path),
+                        type="filepath",
+                        image_mode=None,
+                        sources=["upload", "clipboard"],
+                        buttons=[],
+                        show_label=False,
+                        label="A synthetic picture",
+                        placeholder="Drop or paste a picture\nor click to choose a file",
+                        elem_id="query-picture",
+                    )
+                    strip = part("examples", {**present.catalogue(attributor), "max_bytes": MAX_BYTES})
+                    k = gr.Radio(
+                        list(K_CHOICES),
+                        value=DEFAULT_K,
+                        label="Matches per column",
+                        elem_id="k-choice",
+                        container=False,
+                    )
+                with gr.Column(elem_id="reply", min_width=0):
+                    answer = part("answer", opening)
+            part("explain", explain.value(attributor), explain.functions(attributor))
+            part("maps")
+            part("details")
+        with gr.Column(elem_id="view-inspect", min_width=0):
+            part("inspect", inspection.value(attributor), inspection.functions(attributor))
+        with gr.Column(elem_id="view-why", min_width=0):
+            part("why", why.value(attributor), why.functions(attributor))
+            part("about", present.about(attributor))
+        part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
+        part("talk", talk.value(attributor), talk.functions(attributor))
+
+        # Every handler returns the picture with its answer: however requests overtake each other, the two belong together.
+        bundled = {str(query.path): query.query_id for query in attributor.queries}
+
+        def on_select(k: int, event: gr.SelectData) -> Any:
+            query_id = int(event.index)
+            return str(attributor.queries[query_id].path), answer_example(attributor, query_id, k)
+
+        def on_upload(path: str | None, k: int) -> Any:
+            for step in stream_upload(attributor, path, k):
+                yield path, step
+
+        def on_k(path: str | None, k: int) -> Any:
+            query_id = bundled.get(path or "")
+            answer = answer_upload(attributor, path, k) if query_id is None else answer_example(attributor, query_id, k)
+            return path, answer
+
+        def on_clear() -> Any:
+            return None, present.message("empty")
+
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+        fast = {**quiet, "queue": False}
+        slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
+        # Registered first: the browser runs an event's listeners in order, and a quick answer must come after this.
+        for trigger in (image.upload, k.input):
+            trigger(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
+        events = [
+            strip.select(on_select, [k], [image, answer], **fast),
+            image.upload(on_upload, [image, k], [image, answer], **slow),
+            k.input(on_k, [image, k], [image, answer], **slow),
+            image.clear(on_clear, None, [image, answer], **fast),
+        ]
+        for event in events:
+            event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")
+        add_endpoints(attributor)
+    return demo.queue(max_size=64, default_concurrency_limit=2)

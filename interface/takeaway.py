@@ -1,0 +1,14 @@
+"""Take away: files, reports and links of what is shown."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def value(attributor: Any) -> Any:
+    """What the part is given when the page opens."""
+    return None
+
+
+def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+    """What the part may ask the server for."""
+    return ()

@@ -1,0 +1,61 @@
+"""What every browser test stands on: the page served with invented pictures, Chromium, and a visit that watches what is asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+import app
+from tests.browser.visits import Visit
+from tests.fakes import FakeAttributor, free_port
+
+BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def address(attributor: FakeAttributor) -> Iterator[str]:
+    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
+    if not Path(path).exists():
+        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if found is None:
+            pytest.fail("the browser tests need Chromium: install it, or name its path in the variable CHROMIUM")
+        path = found
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(browser, address + "?__theme=light")
+    yield visit
+    visit.context.close()
+    outside = [url for url in visit.requests if not url.startswith((address.rstrip("/"), "data:", "blob:"))]
+    assert not outside, f"the page must ask nobody else, it asked {outside}"
+    assert not visit.complaints, visit.complaints

@@ -1,0 +1,51 @@
+"""A visit to the page in a real browser, and what tests ask of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from tests.fakes import FakeAttributor
+
+PATIENCE = 20_000  # milliseconds; two slow cores
+
+
+class Visit:
+    """A page that keeps what it asked for and what it complained about."""
+
+    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
+        self.page: Page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.page.set_default_timeout(PATIENCE)
+        self.page.goto(url)
+        self.page.wait_for_selector(".match", timeout=PATIENCE)
+        self.page.wait_for_selector(".map canvas", timeout=PATIENCE)
+
+
+def upload(page: Page, path: Path) -> None:
+    """Give the page a file, as a visitor picks one."""
+    page.locator("#query-picture input[type=file]").first.set_input_files(path)
+
+
+def ink(page: Page, index: int) -> int:
+    """Number of opaque pixels on one map."""
+    script = """i => { const c = document.querySelectorAll('.map .plot canvas')[i];
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        let n = 0; for (let j = 3; j < d.length; j += 4) n += d[j] > 0; return n; }"""
+    return int(page.evaluate(script, index))
+
+
+def points_of(page: Page, attributor: FakeAttributor, space: str, reference_id: int) -> tuple[float, float]:
+    """Where a reference lies on a map's canvas, in CSS pixels; 22 pixels of margin as in map.js."""
+    box = page.locator(f".map[data-space={space}] .plot canvas").bounding_box()
+    assert box is not None
+    x, y = attributor.coordinates[space][reference_id]  # type: ignore[index]
+    side, pad = box["width"], 22
+    return pad + float(x) * (side - 2 * pad), side - pad - float(y) * (side - 2 * pad)
