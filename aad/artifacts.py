@@ -25,6 +25,8 @@ import numpy as np
 
 FORMAT = 1
 STEPS = ("extract_features", "train_heads", "calibrate", "project", "evaluate", "leave_out", "measure_theory")
+SCHEME = "hf://"  # of a bundle on the hub, see aad/hub.py
+CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 WRITTEN_BY = {
     "references.json": "extract_features",
@@ -56,9 +58,15 @@ class Bundle:
     def open(cls, folder: str | Path | None = None) -> "Bundle":
         """Read the manifest of a bundle folder; ``None`` is the bundle that ships with the project.
 
+        ``hf://owner/name@revision`` is a bundle on the hub, downloaded where it is not yet: see ``aad.hub.local_bundle``.
+
         Raises:
             BundleError: no such bundle, an unreadable manifest, or one of another format.
         """
+        if folder is not None and (address := hub_address(folder)):
+            from aad.hub import local_bundle
+
+            folder = local_bundle(address)
         folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
         path = folder / "manifest.json"
         try:
@@ -139,7 +147,17 @@ class Bundle:
         return BundleError(f"{self.folder / name} {why}; {_remedy(self.folder, WRITTEN_BY.get(name))}")
 
 
+def hub_address(folder: str | Path) -> str | None:
+    """The ``hf://`` address that a text or a path means, or None; a ``Path`` has made one slash of two."""
+    text = folder.as_posix() if isinstance(folder, Path) else folder
+    if not text.startswith("hf:/"):
+        return None
+    return SCHEME + text.removeprefix("hf:").removeprefix("/").removeprefix("/")
+
+
 def _remedy(folder: Path, step: str | None = None) -> str:
+    if folder.parent.name == CHECKED and folder.parent.parent.name.startswith("models--"):
+        return f"it came from the hub: delete {folder.parent.parent} and load it again"
     if folder == DEFAULT_BUNDLE:
         restore = "restore it with: git checkout -- assets/bundle  or "
     else:
@@ -172,8 +190,13 @@ def write_step(
         settings: seeds, versions and choices worth keeping with the step.
 
     Raises:
-        BundleError: the disk is full or the folder cannot be written.
+        BundleError: the disk is full, the folder cannot be written, or it is on the hub.
     """
+    if address := hub_address(folder):
+        raise BundleError(
+            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: "
+            f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
+        )
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest

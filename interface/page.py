@@ -37,19 +37,8 @@ def build_app(attributor: Any) -> Any:
         A `gradio.Blocks`; start it with `serve`.
     """
     import gradio as gr
-    from gradio.data_classes import ImageData
 
-    class OriginalImage(gr.Image):
-        """Hands on the uploaded file untouched, where gr.Image would open it and fail without a word."""
-
-        def preprocess(self, payload: Any) -> str | None:
-            return payload.path if payload else None
-
-        def postprocess(self, value: Any) -> Any:
-            return ImageData(path=value, orig_name=Path(value).name) if value else None
-
-        def get_block_name(self) -> str:
-            return "image"
+    from interface.original_image import OriginalImage
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     gr.set_static_paths([UI, *present.served_paths(pictures, private=[Path.cwd(), Path.home(), HERE])])

@@ -1,0 +1,353 @@
+"""Bundles from the hub, against a stand-in on this machine: what is loaded, what is refused, and what is asked when."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from aad import present
+from aad.artifacts import Bundle, BundleError, write_step
+from aad.attribution import Attributor
+from aad.hub import CHECKSUMS, local_bundle, parse_address
+from precompute import evaluate, publish
+from tests.factory import tiny_bundle
+from tests.fakes import free_port
+from tests.hub_server import TOKEN, HubServer, Repository, point_to
+
+# huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "tester/tiny"
+ADDRESS = f"hf://{NAME}"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def published(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Repository]:
+    """What a hub holds once the tiny bundle is published."""
+    folder = tmp_path_factory.mktemp("publishing")
+    with HubServer() as server, pytest.MonkeyPatch.context() as patch:
+        point_to(server.url, folder / "cache", patch)
+        publish.main(["--bundle", str(bundle), "--repo", NAME, "--upload", "--out", str(folder / "out")])
+    return server.repositories
+
+
+@pytest.fixture
+def hub(
+    published: dict[tuple[str, str], Repository], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HubServer]:
+    """A running stand-in that huggingface_hub takes for the hub, with the tiny bundle on it and an empty cache."""
+    with HubServer() as server:
+        server.repositories = deepcopy(published)
+        point_to(server.url, tmp_path / "cache", monkeypatch)
+        yield server
+
+
+@pytest.fixture
+def commit(hub: HubServer) -> str:
+    """Where the tiny bundle is on the stand-in."""
+    return hub.repositories["model", NAME].branches["main"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf://", "hf://name", "hf://owner/name/file", "hf://owner/", "hf:///name", "hf://owner/na me", "hf://own--er/name",
+        "hf://owner/name@", "hf://owner/name@../../x", "hf://owner/name@a b", "hf://owner/..", "hf://datasets/owner/name",
+    ],
+)  # fmt: skip
+def test_a_malformed_address_is_refused_with_the_right_form(address: str) -> None:
+    with pytest.raises(BundleError, match=r"hf://owner/name@revision"):
+        parse_address(address)
+
+
+def test_a_published_bundle_loads_back_as_it_was(commit: str, bundle: Path) -> None:
+    ours, theirs = Attributor.load(bundle), Attributor.load(f"{ADDRESS}@{commit}")
+    assert [(r.title, r.licence) for r in theirs.references] == [(r.title, r.licence) for r in ours.references]
+    for mine, other in zip(ours.references + ours.queries, theirs.references + theirs.queries, strict=True):
+        assert other.path.read_bytes() == mine.path.read_bytes()
+    for space in ours.spaces:
+        np.testing.assert_array_equal(theirs.similarities([0, 3], space), ours.similarities([0, 3], space))
+
+
+def test_what_is_laid_out_are_plain_files_that_take_no_second_place_on_the_disk(commit: str) -> None:
+    folder = local_bundle(f"{ADDRESS}@{commit}")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files and not any(path.is_symlink() for path in [folder, *folder.rglob("*")])
+    assert all(path.stat().st_nlink > 1 for path in files if path.suffix == ".npy")
+    assert all(
+        present.file_url(path).endswith(f"{commit}/pictures/{path.name}") for path in files if path.suffix == ".png"
+    )
+
+
+def test_without_a_revision_the_newest_commit_is_named_so_that_it_can_be_pinned(
+    commit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert local_bundle(ADDRESS).name == commit
+    assert f"{ADDRESS}@{commit}" in capsys.readouterr().err
+    assert local_bundle(f"{ADDRESS}@main").name == commit
+
+
+def test_a_pinned_revision_is_asked_for_and_checked_once_and_opens_without_the_hub(
+    commit: str, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_bundle(f"{ADDRESS}@{commit}")
+    hub.asked.clear()
+    monkeypatch.setattr("aad.hub._sha256", lambda path: pytest.fail(f"{path} is checked again"))
+    Attributor.load(f"{ADDRESS}@{commit}")
+    assert hub.asked == []
+    hub.stop()
+    Attributor.load(f"{ADDRESS}@{commit}")
+
+
+def test_the_newest_known_commit_opens_when_the_hub_is_gone(commit: str, hub: HubServer) -> None:
+    local_bundle(ADDRESS)
+    hub.stop()
+    assert local_bundle(ADDRESS).name == commit
+
+
+def test_what_the_hubs_own_tools_downloaded_is_laid_out_offline(
+    commit: str, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(NAME, revision=commit)
+    hub.stop()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    Attributor.load(f"{ADDRESS}@{commit}")
+
+
+@pytest.mark.parametrize("revision", ["", "@main", f"@{'0' * 40}"])
+def test_offline_without_a_cache_is_told_with_the_way_out(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BundleError) as caught:
+        local_bundle(ADDRESS + revision)
+    for words in (ADDRESS + revision, "HF_HUB_OFFLINE is set", "while online", "bundle folder on this machine"):
+        assert words in str(caught.value)
+    assert hub.asked == []
+
+
+def test_a_hub_out_of_reach_is_told_at_once(hub: HubServer) -> None:
+    hub.stop()
+    started = time.monotonic()
+    for revision in ("", f"@{'0' * 40}"):
+        with pytest.raises(BundleError, match=r"could not be reached.*load it once while online"):
+            local_bundle(ADDRESS + revision)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "0" * 40])
+def test_an_unknown_revision_is_told_apart_from_an_unknown_bundle(commit: str, revision: str) -> None:
+    with pytest.raises(BundleError, match="that revision is not"):
+        local_bundle(f"{ADDRESS}@{revision}")
+    with pytest.raises(BundleError, match="no model repository tester/other"):
+        local_bundle(f"hf://tester/other@{revision}")
+
+
+def test_private_and_gated_bundles_say_how_to_get_in(
+    commit: str, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = hub.repositories["model", NAME]
+    repository.private = True
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(BundleError, match=r"private.*hf auth login.*HF_TOKEN"):
+        local_bundle(ADDRESS)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    repository.gated = True
+    with pytest.raises(BundleError, match=r"is gated: ask for access at .*tester/tiny"):
+        local_bundle(ADDRESS)
+    repository.gated = False
+    assert local_bundle(ADDRESS).name == commit  # HF_TOKEN opens it
+
+
+@pytest.mark.parametrize("name", ["pictures/r3.png", "heads.safetensors", "references.json"])
+def test_a_file_that_is_not_as_published_is_named_with_the_folder_to_delete(
+    commit: str, hub: HubServer, name: str
+) -> None:
+    data = hub.tree("model", NAME)[name]
+    hub.altered[name] = data[:-1] + bytes([data[-1] ^ 1])
+    with pytest.raises(BundleError, match=r"delete (\S+) and load it again") as caught:
+        Attributor.load(f"{ADDRESS}@{commit}")
+    if name != "references.json":  # no JSON any more, so that is what is told
+        assert name in str(caught.value) and "not as published" in str(caught.value)
+    hub.altered.clear()
+    with pytest.raises(BundleError):  # the damaged file is still in the cache
+        Attributor.load(f"{ADDRESS}@{commit}")
+    folder = str(caught.value).split("delete ")[1].split(" and load")[0]
+    assert Path(folder).parent == Path(constants.HF_HUB_CACHE)
+    shutil.rmtree(folder)
+    Attributor.load(f"{ADDRESS}@{commit}")
+
+
+def test_damage_after_loading_is_found_too(commit: str) -> None:
+    folder = local_bundle(f"{ADDRESS}@{commit}")
+    (folder / "heads.safetensors").write_bytes(b"")
+    with pytest.raises(BundleError, match=rf"heads\.safetensors is damaged.*delete {folder.parent.parent} and load"):
+        Attributor.load(f"{ADDRESS}@{commit}")
+
+
+def test_an_interrupted_check_leaves_nothing_that_looks_whole(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aad.hub._link", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        local_bundle(f"{ADDRESS}@{commit}")
+    kept = Path(constants.HF_HUB_CACHE) / "models--tester--tiny" / "aad"
+    assert not kept.exists() or list(kept.iterdir()) == []
+
+
+def republish(hub: HubServer, change: dict[str, bytes]) -> str:
+    """Commit other bytes with fitting checksums, as somebody with ill will would."""
+    repository = hub.repositories["model", NAME]
+    tree = dict(repository.commits[repository.branches["main"]])
+    tree |= {name: (data, False) for name, data in change.items()}
+    if CHECKSUMS not in change:
+        listing = json.loads(tree[CHECKSUMS][0])
+        for name, data in change.items():
+            listing["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        tree[CHECKSUMS] = (json.dumps(listing).encode(), False)
+    return repository.commit("main", tree)
+
+
+def test_a_bundle_cannot_name_files_outside_itself(commit: str, hub: HubServer, tmp_path: Path) -> None:
+    manifest = json.loads(hub.tree("model", NAME)["manifest.json"])
+    for images in ("..", "../../..", "/etc", str(tmp_path)):
+        republish(hub, {"manifest.json": json.dumps({**manifest, "images": images}).encode()})
+        with pytest.raises(BundleError, match="must be relative and stay inside"):
+            local_bundle(ADDRESS)
+    references = json.loads(hub.tree("model", NAME, commit)["references.json"])
+    references[0]["path"] = "../manifest.json"
+    republish(hub, {"manifest.json": json.dumps(manifest).encode(), "references.json": json.dumps(references).encode()})
+    with pytest.raises(BundleError, match="names 1 files that it does not hold"):
+        local_bundle(ADDRESS)
+    for name in ("../x.png", "/etc/passwd"):
+        listing = {"format": 1, "files": {name: {"sha256": "0" * 64, "bytes": 1}}}
+        republish(hub, {CHECKSUMS: json.dumps(listing).encode()})
+        with pytest.raises(BundleError, match="must be relative and stay inside"):
+            local_bundle(ADDRESS)
+
+
+@pytest.mark.parametrize("listing", [b"", b"[]", b'{"format": 9, "files": {}}', b'{"format": 1, "files": {"a": 3}}'])
+def test_a_list_of_checksums_that_cannot_be_read_is_refused(commit: str, hub: HubServer, listing: bytes) -> None:
+    republish(hub, {CHECKSUMS: listing})
+    with pytest.raises(BundleError, match=r"checksums\.json is not a list of checksums"):
+        local_bundle(ADDRESS)
+
+
+def test_a_repository_that_is_no_bundle_is_refused_before_it_is_downloaded(commit: str, hub: HubServer) -> None:
+    hub.repositories["model", NAME].commit("main", {"model.safetensors": (b"x" * 1000, True)})
+    with pytest.raises(BundleError, match=r"is no bundle: it has no checksums\.json"):
+        local_bundle(ADDRESS)
+    assert not any("model.safetensors" in line for line in hub.asked)
+
+
+def test_pickles_and_whatever_else_lies_there_is_never_downloaded(commit: str, hub: HubServer) -> None:
+    repository = hub.repositories["model", NAME]
+    repository.commit("main", repository.commits[commit] | {"model.bin": (b"x", True), "code.py": (b"x", False)})
+    local_bundle(ADDRESS)
+    assert not any("model.bin" in line or "code.py" in line for line in hub.asked)
+
+
+def test_steps_read_a_bundle_on_the_hub_and_refuse_to_write_to_it(commit: str, tmp_path: Path) -> None:
+    address = f"{ADDRESS}@{commit}"
+    evaluate.main(["--bundle", address, "--out", str(tmp_path / "metrics.json")])
+    assert json.loads((tmp_path / "metrics.json").read_text())["n_references"] == 10
+    for folder in (Path(address), address):
+        with pytest.raises(BundleError, match=r"writes into a folder of this machine.*hf download tester/tiny"):
+            write_step(folder, "evaluate", {}, command="x")  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="writes into a folder of this machine"):
+        evaluate.main(["--bundle", address])
+
+
+def test_importing_the_library_and_the_app_leaves_the_hub_alone() -> None:
+    code = "import sys, aad, app, aad.hub; print('huggingface_hub' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(
+    commit: str, hub: HubServer, tmp_path: Path
+) -> None:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
+    }
+    address = f"{ADDRESS}@{commit}"
+    command = [sys.executable, "app.py", "--bundle", address, "--host", "127.0.0.1", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        page = first_page(f"http://127.0.0.1:{port}/", server, tmp_path / "log")
+        assert "Where did this image come from?" in page
+        folder = tmp_path / "home" / "hub" / "models--tester--tiny"
+        laid_out = folder / "aad" / commit
+        for name in ("r4.png", "q1.png"):
+            answer = httpx.get(f"http://127.0.0.1:{port}/{present.file_url(laid_out / 'pictures' / name)}")
+            assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
+        for path in (laid_out / "manifest.json", *folder.glob("blobs/*"), laid_out / "heads.safetensors"):
+            assert httpx.get(f"http://127.0.0.1:{port}/gradio_api/file={path}").status_code == 403
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def first_page(url: str, server: subprocess.Popen[bytes], log: Path, patience: float = 60) -> str:
+    """The page as soon as it is there; what the server said when it ends instead."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            return httpx.get(url, timeout=10).raise_for_status().text
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"no page; the server said:\n{log.read_text()}")
+
+
+def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import app
+
+    assert app.main(["--bundle", "hf://tester/nothing"]) == 2
+    assert "no model repository tester/nothing" in capsys.readouterr().err
+    assert app.main(["--bundle", "hf://tester"]) == 2
+    assert "hf://owner/name@revision" in capsys.readouterr().err
+
+
+def test_a_space_names_its_bundle_in_a_variable(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import app
+
+    monkeypatch.setenv("AAD_BUNDLE", "hf://tester/nothing")
+    assert app.main([]) == 2
+    assert "no model repository tester/nothing" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_looks_like_no_address_is_a_folder(bundle: Path) -> None:
+    assert Bundle.open(str(bundle)).folder == bundle

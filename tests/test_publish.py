@@ -1,0 +1,293 @@
+"""What a release holds, what its cards say, what is refused, and what the hub has after a line that breaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import DatasetCard, ModelCard, constants
+
+from aad.artifacts import Bundle, BundleError, write_atomically
+from aad.attribution import Attributor
+from aad.hub import local_bundle
+from precompute import evaluate, publish
+from precompute.publishing import licences
+from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
+from tests.hub_server import HubServer, point_to
+
+# huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+NAME = "tester/tiny"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        point_to(server.url, tmp_path / "cache", monkeypatch)
+        yield server
+
+
+def run(bundle: Path, *options: str, repo: str = NAME) -> None:
+    publish.main(["--bundle", str(bundle), "--repo", repo, "--out", str(bundle.parent / "out"), *options])
+
+
+def rewrite(bundle: Path, name: str, change: Any) -> None:
+    """Change a JSON table of the bundle in place, with its checksum."""
+    table = json.loads((bundle / name).read_text())
+    change(table)
+    data = json.dumps(table).encode()
+    write_atomically(bundle / name, data)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_atomically(bundle / "manifest.json", json.dumps(manifest).encode())
+
+
+def front(text: bytes) -> dict[str, Any]:
+    return yaml.safe_load(text.decode().split("---\n")[1])
+
+
+def test_a_dry_run_sends_nothing_and_leaves_both_cards_to_read(
+    bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(bundle)
+    told = capsys.readouterr().out
+    out = bundle.parent / "out"
+    assert hub.asked == [] and "nothing was sent" in told
+    assert (out / "model" / "README.md").exists() and (out / "dataset" / "README.md").exists()
+    listed = (out / "model_files.txt").read_text()
+    assert all(name in listed for name in ("pictures/r0.png", "heads.safetensors", "checksums.json"))
+    size = sum(int(line.split()[0].replace(",", "")) for line in listed.splitlines())
+    assert f"{size:,} bytes" in told and "| CC0 | 10 | 6 |" in told
+
+
+def test_the_model_repository_is_the_whole_bundle_with_a_checksum_for_every_file(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload")
+    files = hub.tree("model", NAME)
+    told = json.loads(files["checksums.json"])["files"]
+    assert set(files) == {*told, "checksums.json", "README.md", ".gitattributes"}
+    for name, entry in told.items():
+        assert entry == {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
+    ours, theirs = Bundle.open(bundle).manifest, json.loads(files["manifest.json"])
+    assert theirs == {**ours, "images": "pictures"}
+    assert {name.removeprefix("pictures/") for name in told if name.startswith("pictures/")} == {
+        path.name for path in (bundle.parent / "pictures").iterdir()
+    }
+
+
+def test_the_stamp_on_the_card_is_the_one_the_app_shows(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload")
+    stamp = Attributor.load(f"hf://{NAME}").stamp["bundle"]
+    assert f"`{stamp}`" in hub.tree("model", NAME)["README.md"].decode()
+
+
+def test_the_printed_line_names_the_commit_that_loads(
+    bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(bundle, "--upload")
+    address = capsys.readouterr().out.strip().splitlines()[-1].rpartition(" ")[2]
+    assert address == f"hf://{NAME}@{hub.repositories['model', NAME].branches['main']}"
+    assert local_bundle(address).is_dir()
+
+
+def test_the_viewer_finds_every_picture_of_every_table_and_split(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload")
+    files = hub.tree("dataset", NAME)
+    shown: dict[str, int] = {}
+    for config in front(files["README.md"])["configs"]:
+        for part in config["data_files"]:
+            found = [name for name in files if fnmatch(name, part["path"])]
+            folder = part["path"].removesuffix("**")
+            rows = [json.loads(line) for line in files[f"{folder}metadata.jsonl"].decode().splitlines()]
+            assert {folder + row["file_name"] for row in rows} == {n for n in found if not n.endswith(".jsonl")}
+            assert {row["split"] for row in rows} == {part["split"]}
+            assert len({tuple(row) for row in rows}) == 1, "one set of columns"
+            assert all(row["licence"] == "CC0" for row in rows)
+            assert all(path in files for row in rows for path in row.get("exemplars", []))
+            shown[config["config_name"]] = shown.get(config["config_name"], 0) + len(rows)
+    assert shown == {"references": N_REFERENCES, "queries": N_QUERIES}
+
+
+def test_the_cards_are_valid_for_the_hub_and_say_what_must_be_said(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--code", "https://example.com/code")
+    model = (bundle.parent / "out" / "model" / "README.md").read_text()
+    dataset = (bundle.parent / "out" / "dataset" / "README.md").read_text()
+    ModelCard(model), DatasetCard(dataset)  # raise where the front matter is none
+    meta = front(model.encode())
+    assert meta["license"] == "other" and meta["license_link"] == "LICENSE.md" and meta["datasets"] == [NAME]
+    assert front(dataset.encode())["license"] == "cc0-1.0"
+    for words in (
+        "Closeness is evidence, not proof", f'Attributor.load("hf://{NAME}")', f"python app.py --bundle hf://{NAME}",
+        "arXiv:2601.22663", "https://example.com/code", "efficientnet_lite0", "Nothing was measured", "| CC0 | 10 | 6 |",
+    ):  # fmt: skip
+        assert words in model, words
+    assert "{" not in model.replace("{n}", "{") and "| references | 0 |" not in dataset
+
+
+def test_every_figure_on_the_card_is_the_steps_own(bundle: Path, hub: HubServer) -> None:
+    evaluate.main(["--bundle", str(bundle)])
+    run(bundle)
+    card = (bundle.parent / "out" / "model" / "README.md").read_text()
+    metrics = Bundle.open(bundle).read_json("metrics.json")
+    assert evaluate.table(metrics) in card
+    for space, error in metrics["calibration_error"].items():
+        assert f"{space} {error:.2f}" in card
+    assert "maps keep: backbone 50%, aligned 50%, disentangled 50%" in card
+
+
+def test_pictures_without_a_licence_are_uploaded_only_on_ones_word(
+    bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(bundle, "references.json", lambda rows: rows[2].update(licence="not stated"))
+    run(bundle)
+    assert "warning: 2 pictures have no stated licence" in capsys.readouterr().out  # r2, and q2 that is made from it
+    with pytest.raises(BundleError, match=r"2 pictures have no licence.*--i-have-the-rights"):
+        run(bundle, "--upload")
+    assert hub.asked == []
+    run(bundle, "--upload", "--i-have-the-rights")
+    assert "| not stated | 1 | 1 |" in hub.tree("model", NAME)["LICENSE.md"].decode()
+
+
+def test_missing_pictures_are_all_counted(bundle: Path) -> None:
+    for name in ("r1", "r5", "q0"):
+        (bundle.parent / "pictures" / f"{name}.png").unlink()
+    with pytest.raises(BundleError, match=r"(?s)3 of 16 pictures are missing.*r1\.png.*r5\.png.*q0\.png"):
+        run(bundle)
+
+
+def test_a_bundle_that_does_not_load_is_not_published(bundle: Path) -> None:
+    (bundle / "coordinates.npy").unlink()
+    with pytest.raises(BundleError, match=r"coordinates\.npy"):
+        run(bundle, "--upload")
+
+
+@pytest.mark.parametrize("repo", ["tiny", "tester/", "tester/tiny/more", "tester/ti ny", "tester/-tiny", "a--b/c"])
+def test_a_malformed_name_is_refused(bundle: Path, repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(bundle, repo=repo)
+    assert "--repo must be owner/name" in capsys.readouterr().err
+
+
+def test_without_a_token_or_with_a_wrong_one_it_says_how_to_log_in(
+    bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(BundleError, match=r"does not know this token.*hf auth login"):
+        run(bundle, "--upload")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(BundleError, match=r"not logged in.*hf auth login.*HF_TOKEN"):
+        run(bundle, "--upload")
+    assert hub.repositories == {}
+
+
+def test_a_place_that_is_not_ones_own_is_told(bundle: Path, hub: HubServer) -> None:
+    with pytest.raises(BundleError, match=r"tester may not write to somebody/tiny"):
+        run(bundle, "--upload", repo="somebody/tiny")
+
+
+def test_offline_and_out_of_reach_are_told(bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BundleError, match="HF_HUB_OFFLINE is set"):
+        run(bundle, "--upload")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.stop()
+    with pytest.raises(BundleError, match=r"did not take it"):
+        run(bundle, "--upload")
+
+
+def test_a_line_that_breaks_leaves_nothing_half_and_a_second_run_goes_on(bundle: Path, hub: HubServer) -> None:
+    hub.fail_after = 5
+    with pytest.raises(BundleError, match=r"nothing is half: run the same command again"):
+        run(bundle, "--upload")
+    assert set(hub.tree("dataset", NAME)) == {".gitattributes"} and ("model", NAME) not in hub.repositories
+    held, hub.fail_after = set(hub.stored), None
+    hub.asked.clear()
+    run(bundle, "--upload")
+    sent = {line.rpartition("/")[2] for line in hub.asked if line.startswith("PUT")}
+    assert len(held) == 5 and not sent & held
+    assert "pictures/r0.png" in hub.tree("model", NAME) and "references/test/r0.png" in hub.tree("dataset", NAME)
+    assert [line for line in hub.asked if "/commit/" in line] == [
+        f"POST /api/datasets/{NAME}/commit/main",
+        f"POST /api/models/{NAME}/commit/main",
+    ]
+
+
+def test_publishing_the_same_again_makes_no_commit(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload")
+    before = {key: dict(repository.branches) for key, repository in hub.repositories.items()}
+    run(bundle, "--upload")
+    assert {key: dict(repository.branches) for key, repository in hub.repositories.items()} == before
+
+
+def test_a_new_release_replaces_the_old_one_whole(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload")
+    old = hub.repositories["model", NAME].branches["main"]
+    rewrite(bundle, "queries.json", lambda rows: rows[5].update(path="q4.png"))
+    run(bundle, "--upload")
+    assert "pictures/q5.png" in hub.tree("model", NAME, old)
+    assert "pictures/q5.png" not in hub.tree("model", NAME) and "queries/test/q5.png" not in hub.tree("dataset", NAME)
+    assert Attributor.load(f"hf://{NAME}@{old}").queries[5].path.name == "q5.png"
+
+
+def test_private_and_another_branch_hold_for_both(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload", "--private", "--revision", "trial")
+    for kind in ("model", "dataset"):
+        repository = hub.repositories[kind, NAME]
+        assert repository.private
+        assert set(hub.tree(kind, NAME)) == {".gitattributes"} and "README.md" in hub.tree(kind, NAME, "trial")
+    assert Attributor.load(f"hf://{NAME}@trial").references
+
+
+def test_a_licence_text_beside_the_pictures_goes_with_them(bundle: Path, hub: HubServer) -> None:
+    folder = bundle.parent / "pictures" / "set"
+    folder.mkdir()
+    (bundle.parent / "pictures" / "r0.png").rename(folder / "r0.png")
+    (folder / "LICENCE.md").write_text("credit the painter")
+    rewrite(bundle, "references.json", lambda rows: rows[0].update(path="set/r0.png"))
+    run(bundle, "--upload")
+    assert hub.tree("model", NAME)["pictures/set/LICENCE.md"] == b"credit the painter"
+    assert hub.tree("dataset", NAME)["licences/set/LICENCE.md"] == b"credit the painter"
+    assert Attributor.load(f"hf://{NAME}").references[0].path.parent.name == "set"
+
+
+def test_a_command_that_names_a_folder_of_this_machine_is_pointed_out(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["steps"]["extract_features"]["command"] = (
+        "python -m precompute.extract_features --references /srv/me/pictures"
+    )
+    write_atomically(bundle / "manifest.json", json.dumps(manifest).encode())
+    run(bundle)
+    assert "the command of extract_features names a folder of this machine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("query", "licence"),
+    [
+        ({"licence": "CC-BY-4.0", "exemplar_ids": [1]}, "CC-BY-4.0"),
+        ({"exemplar_ids": [0, 1]}, "CC0 and GPL-2.0-or-later"),
+        ({"exemplar_ids": [0, 2]}, "not stated"),
+        ({"exemplar_ids": []}, "not stated"),
+        ({"exemplar_ids": [0], "recipe": {"subject": {"name": "a"}, "style": 3}}, "CC0"),
+        ({"exemplar_ids": [0], "recipe": {"backdrop": {"name": "sea"}}}, f"CC0 and {licences.FURTHER}"),
+    ],
+)
+def test_a_query_is_under_the_terms_of_what_it_is_made_from(query: dict[str, Any], licence: str) -> None:
+    references = [
+        {"path": "x/a.png", "licence": "CC0"},
+        {"path": "x/b.png", "licence": "GPL-2.0-or-later"},
+        {"path": "x/c.png", "licence": " Unknown "},
+    ]
+    assert licences.of_query(query, references) == licence

@@ -1,0 +1,136 @@
+"""The repository as a Space on the hub: its front matter, and the app from a bare clone with a Space's settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from aad.spaces import SPACES
+from tests.fakes import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+GIT_LIMIT = 10 * 2**20  # of the hub, for a file that is not in its large file store
+BLOCKED = """
+import socket
+def refuse(self, address):
+    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost", "0.0.0.0"):
+        raise RuntimeError(f"the app reached for {address}")
+    return connect(self, address)
+connect, socket.socket.connect = socket.socket.connect, refuse
+print("other machines are out of reach", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def front() -> dict[str, object]:
+    found = re.match(r"---\n(.*?)\n---\n", README, re.DOTALL)
+    assert found, "README.md opens with the Space's settings"
+    return yaml.safe_load(found[1])
+
+
+def test_the_space_runs_the_versions_that_are_pinned(front: dict[str, object]) -> None:
+    pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert front["sdk"] == "gradio" and front["sdk_version"] == pinned["gradio"]
+    assert project["requires-python"] == f">={front['python_version']}"
+    assert project["license"].lower() == front["license"]
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines), "every version is exact"
+
+
+def test_the_front_matter_is_as_the_hub_takes_it(front: dict[str, object]) -> None:
+    assert (ROOT / str(front["app_file"])).is_file()
+    assert front["title"] and 0 < len(str(front["short_description"])) <= 60
+    assert {front["colorFrom"], front["colorTo"]} <= COLOURS
+    assert isinstance(front["pinned"], bool) and isinstance(front["sdk_version"], str)
+    assert isinstance(front["python_version"], str)  # 3.10 as a number would be 3.1
+
+
+def tracked() -> list[str]:
+    """What a clone has: tracked files as they are now, and new ones that are not ignored."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a git checkout")
+    return [name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_tracked_file_is_too_large_for_the_hub() -> None:
+    assert {name for name in tracked() if (ROOT / name).stat().st_size > GIT_LIMIT} == set()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home") / "app"
+    for name in tracked():
+        if name.startswith(("tests/", "docs/", "precompute/")):
+            continue  # the page must not need them
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tmp_path: Path) -> None:
+    from gradio_client import Client, handle_file
+
+    port, home = free_port(), tmp_path / "home"
+    home.touch()  # a home that nobody, not even root, can write into
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(BLOCKED)
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "OMP_NUM_THREADS") if key in os.environ}
+    settings = {
+        "HOME": str(home),
+        "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{clone}",
+        "SYSTEM": "spaces",
+        "SPACE_ID": "tester/where-from",
+        "SPACE_HOST": "tester-where-from.hf.space",
+        "SPACE_AUTHOR_NAME": "tester",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
+    }
+    log = tmp_path / "log"
+    with log.open("w") as told:
+        server = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=clone, env={**kept, **settings}, stdout=told, stderr=subprocess.STDOUT
+        )
+    try:
+        url = f"http://127.0.0.1:{port}/"
+        deadline = time.monotonic() + 120
+        while not _answers(url):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        assert "Where did this image come from?" in httpx.get(url).text
+        asked = httpx.get(url + "config").json()
+        assert asked["space_id"] == "tester/where-from"
+        config = str(asked["components"])
+        shown = re.search(r"gradio_api/file=(\S+?/assets/abc_mini/synth/[^'\"]+\.webp)", config)
+        assert shown and Path(shown[1]).is_relative_to(clone)
+        assert httpx.get(f"{url}gradio_api/file={shown[1]}").headers["content-type"] == "image/webp"
+        assert httpx.get(f"{url}gradio_api/file={clone / 'app.py'}").status_code == 403
+        reply = Client(url, verbose=False).predict(handle_file(shown[1]), 3, api_name="/attribute")
+        assert all(len(reply[space]["matches"]) == 3 for space in SPACES)
+        assert "out of reach" in log.read_text() and "reached for" not in log.read_text()
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).is_success
+    except httpx.TransportError:
+        return False
