@@ -179,11 +179,11 @@ def _several_depths(spec: BackboneSpec) -> "torch.nn.Module":
         def __init__(self, network: Any) -> None:
             super().__init__()
             self.stem = torch.nn.Sequential(network.conv_stem, network.bn1)  # bn1 has the activation in it
-            self.stages = network.blocks
+            self.blocks = network.blocks
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             x, parts = self.stem(batch), []
-            for number, stage in enumerate(self.stages):
+            for number, stage in enumerate(self.blocks):
                 x = stage(x)  # (n, channels, height, width)
                 if number in POOLED_STAGES:
                     std, mean = torch.std_mean(x, dim=(2, 3))

@@ -1,0 +1,173 @@
+"""Fresh views of a bundle's training images, kept as the activations that a fine-tuned tail starts from.
+
+A picture is drawn once and goes through the frozen front of the network once; what is kept is a shard of float16 activations on
+disk, which training maps into memory. A shard belongs to one kind of view or one generator, so a run that leaves another one out
+uses it again. The views are drawn with other seeds than those of step 3: heads fitted to step 3's views must not meet pictures
+that the backbone was tuned on.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from aad.artifacts import write_atomically
+from aad.backbones import BackboneError, BackboneSpec
+from aad.cutting import Cut
+from aad.finetuning import Pool
+from aad.views import make_view, view_rng
+
+from . import RENDER, RESTYLE
+from .pictures import Pictures
+
+KINDS = ("plain", *RESTYLE)
+SHARD = 64  # images: half a minute of work, so little is lost when interrupted
+BATCH_SIZE = 32  # pictures through the front at once; fixed, because the last bits depend on it
+N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
+
+Item = tuple[str, Callable[[], list[Image.Image]]]  # a text that changes with the pictures, and what draws them
+Part = tuple[list[np.ndarray], int]  # shards, each (images, pictures of one, ...), and the number of images in all
+
+
+def generator_of(entry: Mapping[str, Any]) -> str:
+    """What made a synthetic image, as far as its table tells."""
+    return str(entry.get("generator", "unknown"))
+
+
+class Activations:
+    """Draws pictures and keeps their activations; a picture depends on the seed, its image and its number only.
+
+    Args:
+        real: training images; also surroundings, backdrops and styles.
+        queries: the bundle's own synthetic training images.
+        cut: of the network that is fine-tuned.
+        spec: of its backbone.
+        scratch: folder for shards; safe to delete.
+        seed: of everything drawn.
+    """
+
+    def __init__(
+        self, real: Pictures, queries: Pictures, cut: Cut, spec: BackboneSpec, scratch: Path, seed: int
+    ) -> None:
+        self.real, self.queries, self.cut, self.spec, self.scratch, self.seed = real, queries, cut, spec, scratch, seed
+        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
+        self.common = [spec.name, spec.sha256, cut.depth, seed, real.keys]  # every picture may show any other
+        self.used: list[str] = []  # names of all shards
+
+    def real_pool(self, kinds: Sequence[str], n_views: int) -> Pool:
+        """Every real image, with ``n_views`` views of each kind.
+
+        Raises:
+            ValueError: too little to train on.
+        """
+        real = self.real
+        whole: list[Item] = [(real.keys[i], partial(_whole, real, i)) for i in range(len(real))]
+        parts = [self._keep(whole, "whole", "real images")]
+        for kind in kinds if n_views else ():
+            items: list[Item] = [(real.keys[i], partial(self._views, kind, n_views, i)) for i in range(len(real))]
+            parts.append(self._keep(items, ["views", kind, n_views], f"{kind} views"))
+        return _pool(parts, axis=1)
+
+    def synthetic_pool(self, generators: Sequence[str], families: Sequence[str], n_made: int) -> Pool:
+        """The bundle's own synthetic images of some generators, then ``n_made`` of each family from every real image.
+
+        Raises:
+            ValueError: too little to train on.
+        """
+        parts = []
+        for generator in generators:
+            own = [i for i, entry in enumerate(self.queries.entries) if generator_of(entry) == generator]
+            items: list[Item] = [(self.queries.keys[i], partial(self._query, i)) for i in own]
+            parts.append(self._keep(items, "query", f"{generator} images"))
+        for family in families:
+            items = [
+                (f"{self.real.keys[i]} {number}", partial(self._made, family, i, number))
+                for number in range(n_made)
+                for i in range(len(self.real))
+            ]
+            parts.append(self._keep(items, ["made", family], f"made: {family}"))
+        return _pool(parts, axis=0)
+
+    def _views(self, kind: str, n_views: int, i: int) -> list[Image.Image]:
+        views = []
+        for number in range(n_views):
+            rng = view_rng(self.seed, f"fine-tuning {kind}|{self.real.names[i]}", number)
+            view = self._plain(self.real.drawable(i), i, rng)
+            if kind in RESTYLE:
+                view = RESTYLE[kind](view, self.real.drawable(self.real.another(i, rng)), rng)
+            views.append(view)
+        return views
+
+    def _query(self, i: int) -> list[Image.Image]:
+        image, rng = self.queries.whole(i), view_rng(self.seed, f"fine-tuning|{self.queries.names[i]}", 0)
+        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+
+    def _made(self, family: str, i: int, number: int) -> list[Image.Image]:
+        rng = view_rng(self.seed, f"fine-tuning made {family}|{self.real.names[i]}", number)
+        among = self.styles if family == "arbitrary_style" else None
+        other = self.real.drawable(self.real.another(i, rng, among))
+        made = RENDER[family](self.real.drawable(i), other, rng)
+        return [made, *(self._plain(made, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+
+    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
+        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
+
+    def _keep(self, items: Sequence[Item], settings: object, label: str) -> Part:
+        """The shards of these items, made where they are not on disk yet."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        shards = []
+        with tqdm(total=len(items), desc=label, unit="image", disable=None) as bar:
+            for start in range(0, len(items), SHARD):
+                members = items[start : start + SHARD]
+                content = json.dumps([self.common, settings, [key for key, _ in members]])
+                name = f"activations-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
+                if not (self.scratch / name).exists():
+                    self._make(self.scratch / name, [draw for _, draw in members])
+                self.used.append(name)
+                shards.append(np.load(self.scratch / name, mmap_mode="r", allow_pickle=False))
+                bar.update(len(members))
+        return shards, len(items)
+
+    def _make(self, path: Path, draws: Sequence[Callable[[], list[Image.Image]]]) -> None:
+        import torch
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow frees the interpreter lock
+            drawn = list(pool.map(lambda draw: draw(), draws))
+        flat = [picture for pictures in drawn for picture in pictures]
+        rows = []
+        for start in range(0, len(flat), BATCH_SIZE):
+            pixels = np.stack([self.spec.preprocess(picture) for picture in flat[start : start + BATCH_SIZE]])
+            rows.append(self.cut.front(torch.from_numpy(pixels)).cpu().numpy())
+        values = np.concatenate(rows)
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            raise BackboneError(
+                f"activations reach {np.abs(values).max():.0f}, more than half precision holds; train more blocks"
+            )
+        buffer = io.BytesIO()
+        np.save(buffer, values.astype(np.float16).reshape(len(drawn), -1, *values.shape[1:]), allow_pickle=False)
+        write_atomically(path, buffer.getvalue())
+
+
+def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
+    return [pictures.whole(i)]
+
+
+def _pool(parts: Sequence[Part], axis: int) -> Pool:
+    """One pool of parts that hold further views of the same images (axis 1) or further images (axis 0)."""
+    arrays: list[np.ndarray] = []
+    places = [np.zeros((0, 1 + N_SYNTHETIC_VIEWS, 3), np.int64)] if axis == 0 else []
+    for shards, n in parts:
+        columns = shards[0].shape[1] if shards else 1 + N_SYNTHETIC_VIEWS
+        image, column = np.indices((n, columns))
+        places.append(np.stack([len(arrays) + image // SHARD, image % SHARD, column], axis=2))
+        arrays += shards
+    return Pool(tuple(arrays), np.concatenate(places, axis=axis))

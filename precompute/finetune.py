@@ -1,0 +1,235 @@
+"""An option: fine-tune the last blocks of a bundle's backbone by contrastive self-supervision, without pairs.
+
+Reads   references.json and queries.json of the bundle and their images; trains on entries of the train split, or of no split
+Writes  OUT: weights of the whole network for --weights, and how they were made; scratch goes to .work/ in the bundle
+
+Pictures are drawn once, as in extract_views but with other seeds; what the frozen blocks make of them is kept on disk (43 kB a
+picture with EfficientNet-Lite0), so a second run with other settings starts at once. With known sources R@1 on validation queries
+is printed before and after, by cosine of the features alone. Stops and goes on; the same options on the same number of threads give
+the same bytes. The tuned backbone is measured as any other:
+
+    python -m precompute.finetune --leave-out multistyle26 --out tuned.safetensors
+    python -m precompute.extract_features --weights tuned.safetensors --bundle OUT
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aad.artifacts import Bundle, BundleError, write_atomically
+from aad.backbones import Backbone, BackboneError
+from aad.cutting import cut_network
+from aad.finetuning import TERMS, FineTuneConfig, FineTuning
+from aad.metrics import exemplar_ranks, recall_at_k
+from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.shards import limit_threads
+from precompute.families import FAMILIES
+from precompute.families.activations import KINDS, Activations, generator_of
+from precompute.families.pictures import Pictures, open_backbone
+from precompute.families.restyle import STYLE_FAMILIES, style_networks
+
+SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
+DEFAULTS = FineTuneConfig()
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the tuned weights, a .safetensors file")
+    parser.add_argument("--blocks", type=int, default=DEFAULTS.n_blocks, help="how many of the last blocks to train")
+    parser.add_argument("--steps", type=int, default=DEFAULTS.n_steps, help="steps of the optimiser")
+    parser.add_argument("--batch-size", type=int, default=DEFAULTS.batch_size, help="images of each domain per step")
+    parser.add_argument("--learning-rate", type=float, default=DEFAULTS.learning_rate, help="Adam's, at its highest")
+    parser.add_argument(
+        "--anchor-weight",
+        type=float,
+        default=DEFAULTS.anchor_weight,
+        help="pull of features towards the untouched ones",
+    )
+    parser.add_argument("--n-views", type=int, default=4, help="views of each kind per real image")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
+    parser.add_argument("--n-made", type=int, default=1, help="synthetic images of each family per real image")
+    parser.add_argument(
+        "--made",
+        nargs="*",
+        choices=FAMILIES,
+        default=["arbitrary_style", "filters", "composite", "photometric"],
+        help="families of synthetic images to make",
+    )
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn, and of the training")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the network runs")
+    parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    arguments = parser.parse_args(argv)
+    if arguments.out.suffix != ".safetensors":
+        parser.error(f"--out must end in .safetensors, got {arguments.out}")
+    if min(arguments.n_views, arguments.n_made) < 0 or min(arguments.steps, arguments.batch_size - 1) < 1:
+        parser.error("--n-views and --n-made must be 0 or more, --steps 1 or more, --batch-size 2 or more")
+    bundle = Bundle.open(arguments.bundle)
+    left_out, real, queries = set(arguments.leave_out), *_training_pictures(bundle)
+    generators = sorted({generator_of(entry) for entry in queries.entries})
+    if unknown := left_out - {*FAMILIES, *generators}:
+        known = ", ".join(sorted({*FAMILIES, *generators}))
+        parser.error(f"--leave-out {' '.join(sorted(unknown))}: no such family or generator; there are {known}")
+    kinds, made, generators = ([x for x in dict.fromkeys(names) if x not in left_out]
+                               for names in (arguments.kinds, arguments.made, generators))  # fmt: skip
+    if {*kinds, *made} & STYLE_FAMILIES:
+        style_networks()
+    limit_threads(arguments.threads)
+    backbone = open_backbone(bundle)
+    backbone.network.to(_device(arguments.device))
+    config = FineTuneConfig(
+        n_blocks=arguments.blocks,
+        n_steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        anchor_weight=arguments.anchor_weight,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+    )
+    scratch = bundle.folder / ".work"
+    cut = cut_network(backbone.network, config.n_blocks, backbone.spec.image_size)
+    drawn = Activations(real, queries, cut, backbone.spec, scratch, arguments.seed)
+    try:
+        pools = (
+            drawn.real_pool(kinds, arguments.n_views),
+            drawn.synthetic_pool(generators, made if arguments.n_made else [], arguments.n_made),
+        )
+        tuning = FineTuning(cut, *pools, config)
+    except ValueError as error:
+        raise BundleError(f"{error}; give more images, other --kinds or --made, or leave fewer families out") from error
+    before = validation_recall(bundle)
+    _show("before", before)
+    _run(tuning, _checkpoint_path(scratch, backbone, drawn.used, config))
+    tuned = tuning.weights()
+    backbone.network.cpu()
+    backbone.network.load_state_dict(tuned)
+    after = validation_recall(bundle, backbone) if before else {}
+    _show("after", after)
+    notes = {
+        "command": command_line("precompute.finetune", argv),
+        "backbone": backbone.spec.name,
+        "base_sha256": backbone.spec.sha256,
+        "config": asdict(config),
+        "kinds": kinds,
+        "generators": generators,
+        "made": made,
+        "left_out": sorted(left_out),
+        "n_real": len(pools[0]),
+        "n_synthetic": len(pools[1]),
+        "history": _history(tuning.losses),
+        "validation_recall@1": {"before": before, "after": after},
+        "versions": versions("torch", "timm", "pillow", "numpy"),
+    }
+    _save(arguments.out, tuned, notes)
+    print(
+        f"{len(tuning.trained)} of {len(tuned)} tensors trained on {len(pools[0])} real and {len(pools[1])} synthetic images"
+    )
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BackboneError("--device cuda needs a GPU that torch can use, and there is none: take --device cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
+    """Real and synthetic images of the train split, or of no split."""
+    real, queries = (
+        Pictures(bundle, [(i, e) for i, e in enumerate(bundle.read_json(name)) if e.get("split", "") in ("train", "")])
+        for name in ("references.json", "queries.json")
+    )
+    if not len(real):
+        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
+    return real, queries
+
+
+def _run(tuning: FineTuning, path: Path) -> None:
+    """Take all steps, from the checkpoint at ``path`` where there is one."""
+    from safetensors.torch import load, save
+
+    if path.exists():
+        tuning.restore(load(path.read_bytes()))
+    n_steps = tuning.config.n_steps
+    with tqdm(total=n_steps, initial=tuning.n_done, desc="fine-tuning", unit="step", disable=None) as bar:
+        while tuning.n_done < n_steps:
+            bar.set_postfix({name: f"{value:.3f}" for name, value in tuning.step().items()})
+            bar.update()
+            if tuning.n_done % SAVE_EVERY == 0 or tuning.n_done == n_steps:
+                write_atomically(path, save(tuning.checkpoint()))
+
+
+def _checkpoint_path(scratch: Path, backbone: Backbone, shards: Sequence[str], config: FineTuneConfig) -> Path:
+    content = json.dumps([backbone.spec.sha256, list(shards), asdict(config)])
+    return scratch / f"finetune-{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+
+
+def validation_recall(bundle: Bundle, backbone: Backbone | None = None) -> dict[str, float]:
+    """R@1 of the bundle's validation queries by type, all references as the gallery, by cosine of features alone.
+
+    Args:
+        bundle: has the queries and their sources.
+        backbone: embeds them; the features in the bundle when None.
+
+    Returns:
+        Query type to mean; empty without validation queries of known source.
+    """
+    references, entries = bundle.read_json("references.json"), bundle.read_json("queries.json")
+    chosen = [i for i, entry in enumerate(entries) if entry.get("split") == "validation" and entry["exemplar_ids"]]
+    if not chosen:
+        return {}
+    gallery = Pictures(bundle, list(enumerate(references)))
+    queries = Pictures(bundle, [(i, entries[i]) for i in chosen])
+    if backbone is None:
+        dim = bundle.manifest["backbone"]["dim"]
+        features = bundle.read_array("references_backbone.npy", (len(references), dim))
+        query_features = bundle.read_array("queries_backbone.npy", (len(entries), dim))[chosen]
+    else:
+        features, query_features = (_embed(pictures, backbone) for pictures in (gallery, queries))
+    recalls: dict[str, list[float]] = {}
+    for entry, similarities in zip(queries.entries, query_features @ features.T, strict=True):
+        ranks = exemplar_ranks(similarities, entry["exemplar_ids"])
+        recalls.setdefault(str(entry["type"]), []).append(recall_at_k(ranks, 1))
+    return {kind: round(float(np.mean(values)), 4) for kind, values in sorted(recalls.items())}
+
+
+def _embed(pictures: Pictures, backbone: Backbone) -> np.ndarray:
+    rows = []
+    with tqdm(total=len(pictures), desc="validation", unit="image", disable=None) as bar:
+        for start in range(0, len(pictures), 64):  # few whole images in memory at once
+            rows.append(
+                backbone.embed([pictures.whole(i) for i in range(start, min(start + 64, len(pictures)))], bar.update)
+            )
+    return np.concatenate(rows)
+
+
+def _show(when: str, recalls: Mapping[str, float]) -> None:
+    if recalls:
+        shown = "  ".join(f"{kind} {value:.3f}" for kind, value in recalls.items())
+        print(f"validation R@1 {when}: {shown}", flush=True)
+
+
+def _history(losses: Sequence[tuple[float, ...]]) -> list[dict[str, float]]:
+    """Mean losses of each tenth of the run."""
+    tenths = np.array_split(np.array(losses), min(10, len(losses)))
+    return [dict(zip(TERMS, (round(float(v), 4) for v in tenth.mean(0)), strict=True)) for tenth in tenths]
+
+
+def _save(path: Path, tensors: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # one entry: the order of several in the file is not fixed
+    write_atomically(path, save(dict(tensors), {"fine_tuning": json.dumps(notes)}))
+
+
+if __name__ == "__main__":
+    run_step(main)
