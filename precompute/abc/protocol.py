@@ -1,0 +1,227 @@
+"""AbC's evaluation, counted instead of sorted.
+
+For each query the gallery is every LAION row, then the exemplars of the query's own model. The authors concatenate them in this
+order, multiply, and sort by descending similarity. All that their figures need is the rank of each exemplar, which is 1 + the
+number of gallery rows that beat it, so LAION is read once, block by block, and nothing is ever sorted.
+
+Ties. The authors call ``torch.argsort(-similarity)`` without asking for a stable sort, so on paper equal similarities may come in
+any order. In practice the sorts that torch uses for a gallery of this size keep the order of concatenation: LAION first, exemplars
+in theirs. That is the order here, and the honest one: an exemplar that only equals a LAION row does not outrank it.
+
+What equal means. A similarity is the cosine of two float32 embeddings, correctly rounded to float32. A float32 matrix product is
+off in its last digits, differently for each shape of block, so it only screens: rows that it puts within its own error bound of
+an exemplar are counted again in float64. Equal features therefore tie wherever they stand, and ranks depend neither on the size of
+the blocks nor on the device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from aad.benchmark import BenchmarkError
+from aad.spaces import Domain
+from precompute.abc.checkpoints import Affine, Calibrator, Maps
+from precompute.abc.features import Laion, TestCase
+from precompute.abc.ranking import exact_similarities, rows_ahead
+
+QUERIES = 512  # per matrix product: enough to keep it busy; more only needs more memory
+ROWS = 16_384  # at most per block, which is also what an interrupted run loses
+MAP_ROWS = 4096  # mapped at a time, in float64
+PROCESS_BYTES = 700e6  # of Python, numpy and torch themselves
+SMALLEST_NORM = 1e-12  # as in torch.nn.functional.normalize: a row of zeros stays zero and resembles nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Every query of every prompt type, with its similarity to its own model's exemplars.
+
+    Attributes:
+        queries: (m, k) float32 unit rows, prompt type after prompt type.
+        model: (m,) int64.
+        similarities: for each query in turn, float32 similarities to its exemplars in their order, flat.
+        bounds: (m + 1,) int64; query i owns ``similarities[bounds[i]:bounds[i + 1]]``.
+    """
+
+    queries: np.ndarray
+    model: np.ndarray
+    similarities: np.ndarray
+    bounds: np.ndarray
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known after some blocks of LAION; all of it is kept on disk between blocks.
+
+    Attributes:
+        sweep: 0 while rows are counted, 1 while a calibrator's weights are summed.
+        next_row: the first LAION row that this sweep has not seen.
+        ahead: like ``Work.similarities``, int64, LAION rows that rank before the exemplar.
+        best: (m,) float32, the greatest similarity to a LAION row; its first row is ``best_row``.
+        best_row: (m,) int64.
+        total: (m,) float64, the sum over LAION of the calibrator's weights before they are normalised.
+    """
+
+    sweep: int
+    next_row: int
+    ahead: np.ndarray
+    best: np.ndarray
+    best_row: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def start(cls, work: Work) -> "Tally":
+        """Nothing seen yet."""
+        m = len(work.queries)
+        best = np.full(m, -np.inf, np.float32)
+        return cls(0, 0, np.zeros(len(work.similarities), np.int64), best, np.zeros(m, np.int64), np.zeros(m))
+
+
+def prepare(case: TestCase, maps: Maps | None, device: str) -> Work:
+    """Embed queries and exemplars, each in its domain, and compare every query with its own model's exemplars."""
+    exemplars = embed(case.exemplars, _map(maps, Domain.REAL), device, "exemplar").cpu().numpy()
+    synthetic = _map(maps, Domain.SYNTHETIC)
+    queries = np.concatenate(
+        [embed(q.features, synthetic, device, f"{kind} query").cpu().numpy() for kind, q in case.queries.items()]
+    )
+    model = np.concatenate([q.ids for q in case.queries.values()])
+    own = [
+        exact_similarities(exemplars[slice(*case.chunks[m])], query) for m, query in zip(model, queries, strict=True)
+    ]
+    bounds = np.concatenate([[0], np.cumsum([len(part) for part in own])])
+    return Work(queries, model, np.concatenate(own), bounds)
+
+
+def _map(maps: Maps | None, domain: Domain) -> Affine | None:
+    return maps[domain] if maps else None
+
+
+def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, first: int = 0) -> torch.Tensor:
+    """Map (n, d) features and scale them to unit length: (n, k) float32 on the device.
+
+    The arithmetic is in float64 and rounded once, so that equal rows have equal embeddings whatever stands beside them.
+
+    Raises:
+        BenchmarkError: a row that is not finite, before or after the map; ``what`` and ``first`` name it.
+    """
+    k = affine.weight.shape[0] if affine else features.shape[1]
+    embedded = torch.empty((len(features), k), dtype=torch.float32, device=device)
+    if affine:
+        weight = torch.from_numpy(affine.weight).to(device, torch.float64)
+        bias = torch.from_numpy(affine.bias).to(device, torch.float64)
+    for start in range(0, len(features), MAP_ROWS):
+        rows = torch.from_numpy(features[start : start + MAP_ROWS]).to(device, torch.float64)
+        if affine:
+            rows = torch.addmm(bias, rows, weight.T)
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        finite = torch.isfinite(norms[:, 0])
+        if not bool(finite.all()):
+            row = first + start + int((~finite).nonzero()[0])
+            raise BenchmarkError(
+                f"features must be finite, got {what} row {row} that is not; extract or convert them again"
+            )
+        embedded[start : start + len(rows)] = rows.div_(norms.clamp_min_(SMALLEST_NORM))
+    return embedded
+
+
+def block_rows(laion: Laion, work: Work, memory: float) -> int:
+    """How many LAION rows fit beside the queries in ``memory`` GB.
+
+    Raises:
+        BenchmarkError: not even a few; says how much would do.
+    """
+    (_, d), (m, k) = laion.features.shape, work.queries.shape
+    held = PROCESS_BYTES + 4 * work.queries.nbytes + 6 * work.similarities.nbytes + 64 * m + 16 * MAP_ROWS * (d + k)
+    each = 8 * d + 8 * k + 16 * min(m, QUERIES)  # one row as read and embedded, and its similarities with their masks
+    n_rows = int((memory * 1e9 - held) // each)
+    if n_rows < 256:
+        needed = np.ceil((held + 256 * each) / 1e8) / 10
+        raise BenchmarkError(f"these {m} queries need --memory {needed:g} (GB) or more, got {memory:g}; raise it")
+    return min(n_rows, ROWS)
+
+
+def sweep(laion: Laion, maps: Maps | None, work: Work, tally: Tally, n_rows: int, device: str) -> Iterator[int]:
+    """Count over the LAION rows not seen yet; yields after each block, when ``tally`` may be kept, with its number of rows."""
+    torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
+    while tally.next_row < len(laion.features):
+        start = tally.next_row
+        rows = _gallery_block(laion, maps, start, n_rows, device)
+        for queries, part in _query_blocks(work, device):
+            similarities = queries @ rows.T
+            own = slice(work.bounds[part.start], work.bounds[part.stop])
+            bounds = work.bounds[part.start : part.stop + 1] - work.bounds[part.start]
+            tally.ahead[own] += rows_ahead(similarities, rows, queries, work.similarities[own], bounds)
+            _keep_best(tally, similarities, rows, work.queries[part], part, start)
+        tally.next_row = start + len(rows)
+        yield len(rows)
+
+
+def sweep_weights(
+    laion: Laion, maps: Maps | None, work: Work, tally: Tally, n_rows: int, device: str, calibrator: Calibrator
+) -> Iterator[int]:
+    """Sum the calibrator's weights over LAION; needs the best similarities of a finished ``sweep``. Yields as that does."""
+    torch.set_float32_matmul_precision("highest")
+    best = best_similarities(work, tally)
+    while tally.next_row < len(laion.features):
+        rows = _gallery_block(laion, maps, tally.next_row, n_rows, device)
+        for queries, part in _query_blocks(work, device):
+            weights = queries @ rows.T
+            weights.sub_(torch.from_numpy(best[part]).to(device)[:, None]).mul_(calibrator.inverse_temperature)
+            weights.exp_().add_(calibrator.bias).clamp_min_(0)
+            tally.total[part] += weights.sum(1, dtype=torch.float64).cpu().numpy()
+        tally.next_row += len(rows)
+        yield len(rows)
+
+
+def best_similarities(work: Work, tally: Tally) -> np.ndarray:
+    """(m,) float32, the greatest similarity in each query's gallery, its exemplars included."""
+    return np.maximum(tally.best, np.maximum.reduceat(work.similarities, work.bounds[:-1]))
+
+
+def ranks_among_all(work: Work, tally: Tally) -> list[np.ndarray]:
+    """Per query, the 1-based rank of each of its exemplars in their order; among equal exemplars the earlier is first."""
+    ranks = []
+    for start, stop in pairwise(work.bounds):
+        order = np.argsort(-work.similarities[start:stop], kind="stable")
+        among_own = np.empty(len(order), np.int64)
+        among_own[order] = np.arange(1, len(order) + 1)
+        ranks.append(tally.ahead[start:stop] + among_own)
+    return ranks
+
+
+def exemplar_weights(work: Work, tally: Tally, calibrator: Calibrator) -> list[np.ndarray]:
+    """Per query, the attribution weight of each of its exemplars; with those of all LAION rows they sum to 1."""
+    best = best_similarities(work, tally).astype(np.float64)
+    weights = []
+    for i, (start, stop) in enumerate(pairwise(work.bounds)):
+        logits = calibrator.inverse_temperature * (work.similarities[start:stop] - best[i])
+        own = np.maximum(np.exp(logits) + calibrator.bias, 0)
+        weights.append(own / (tally.total[i] + own.sum()))
+    return weights
+
+
+def _gallery_block(laion: Laion, maps: Maps | None, start: int, n_rows: int, device: str) -> torch.Tensor:
+    features = laion.rows(start, start + n_rows)
+    return embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.folder})", start)
+
+
+def _query_blocks(work: Work, device: str) -> Iterator[tuple[torch.Tensor, slice]]:
+    for start in range(0, len(work.queries), QUERIES):
+        part = slice(start, min(start + QUERIES, len(work.queries)))
+        yield torch.from_numpy(work.queries[part]).to(device), part
+
+
+def _keep_best(
+    tally: Tally, similarities: torch.Tensor, rows: torch.Tensor, queries: np.ndarray, part: slice, start: int
+) -> None:
+    if similarities.device.type == "cpu":
+        nearest = similarities.numpy().argmax(1)  # several times faster than torch's
+    else:
+        nearest = similarities.argmax(1).cpu().numpy()
+    found = rows[torch.from_numpy(nearest).to(rows.device)].cpu().numpy().astype(np.float64)
+    exact = np.einsum("qk,qk->q", found, queries.astype(np.float64)).astype(np.float32)
+    better = exact > tally.best[part]  # not at equality: the earlier row is first
+    tally.best[part] = np.where(better, exact, tally.best[part])
+    tally.best_row[part] = np.where(better, start + nearest, tally.best_row[part])

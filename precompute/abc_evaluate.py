@@ -1,0 +1,188 @@
+r"""AbC's evaluation on the authors' feature files, or on ours in the same form: recall@k and mean average precision.
+
+Reads   LAION features (`laion_subset.pth`, or the folder converted from it), the features of one test case (`test_artchive.pth`),
+        and what embeds them: --mapper (the authors' .pth, or .safetensors from precompute.abc_train), or the heads of a --bundle;
+        without either the features themselves are compared
+Writes  --out: per prompt type {"recall": {"5": x, "10": x, "100": x}, "map": x, "n_queries": n, ...}, and beside it
+        FILE.queries.jsonl: per query the ranks and similarities of its exemplars and what ranked first
+        laion_subset.converted/ beside the LAION file, the first time
+
+For each query the gallery is all LAION rows, then the exemplars of the query's own model. Recall@k is the share of these exemplars
+among the first k; average precision is over the full ranking and divides by their number; both are means over queries. At equal
+similarity LAION rows come first. An interrupted run goes on where it was when it is started again.
+
+    python -m precompute.abc_evaluate --laion-features feats/dino/laion_subset.pth --test-features feats/dino/test_artchive.pth \
+        --mapper weights/mapper/dino_tuned.pth --out results/test_artchive.json
+    python -m precompute.abc_evaluate --table results/*.json
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from aad.artifacts import write_atomically
+from aad.benchmark import BenchmarkError
+from aad.spaces import SPACES, Domain, Space
+from precompute.abc import protocol, results
+from precompute.abc.checkpoints import Calibrator, Maps, bundle_maps, read_calibrator, read_mapper
+from precompute.abc.features import Laion, TestCase, open_laion, read_test_case
+from precompute.abc.laion import fingerprint
+from precompute.abc.progress import Scratch
+from precompute.common.cli import command_line, run_step
+
+FORMAT = 1  # of the counts; another number starts every interrupted run afresh
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.table:
+        print(results.table(arguments.table))
+        return
+    if not arguments.laion_features or not arguments.test_features:
+        parser.error("--laion-features and --test-features are required")
+    if arguments.space and not arguments.bundle:
+        parser.error("--space names a space of a --bundle")
+    if min(arguments.recall_k) < 1:
+        parser.error(f"--recall-k must be 1 or more, got {min(arguments.recall_k)}")
+    _require_device(arguments.device)
+    print(json.dumps(evaluate(arguments, command_line("precompute.abc_evaluate", argv)), indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--laion-features", type=Path, help="laion_subset.pth, or the folder it was converted into")
+    add("--test-features", type=Path, help="features of one test case; the file's name names the case in the results")
+    maps = parser.add_mutually_exclusive_group()
+    maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint, or mapper.safetensors")
+    maps.add_argument(
+        "--bundle", type=Path, help="a bundle whose heads to use, real for the gallery, synthetic for queries"
+    )
+    add("--space", choices=[str(space) for space in SPACES], help="of the bundle (default: disentangled)")
+    add(
+        "--calibrator",
+        type=Path,
+        help="an official calibrator: adds attribution weights; takes a second pass over LAION",
+    )
+    add("--recall-k", type=int, nargs="+", default=[5, 10, 100], help="(default: 5 10 100)")
+    add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
+    add("--cache", type=Path, help="where to convert LAION features to (default: beside the file)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    add("--memory", type=float, default=4.0, help="GB that the run may take, on the device too (default: 4)")
+    add(
+        "--table",
+        nargs="+",
+        metavar="[NAME=]FILE",
+        help="print R@5 of results files beside the published figures and stop",
+    )
+    return parser
+
+
+def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Run the protocol and write both result files; returns what ``--out`` holds."""
+    test_case = arguments.test_features.stem
+    out = arguments.out or Path(f"{test_case}.results.json")
+    case = read_test_case(arguments.test_features)
+    maps, mapped_by = _read_maps(arguments)
+    calibrator = read_calibrator(arguments.calibrator) if arguments.calibrator else None
+    laion = open_laion(arguments.laion_features, arguments.cache)
+    _require_one_dimension(laion, case, maps, arguments)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    used = {
+        name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator") if getattr(arguments, name)
+    }
+    inputs = {name: {"file": str(path), **fingerprint(path)} for name, path in used.items()}
+    inputs["laion_features"] = {"folder": str(laion.folder), **fingerprint(laion.folder / "features.npy")}
+    scratch = Scratch(out, [FORMAT, mapped_by, {name: _contents(entry) for name, entry in inputs.items()}])
+    work = protocol.prepare(case, maps, arguments.device)
+    tally = _count(laion, maps, work, calibrator, scratch, arguments)
+    records = results.per_query(laion, case, work, tally, calibrator)
+    queries_file = out.with_suffix(".queries.jsonl")
+    facts = {
+        "test_case": test_case,
+        "n_laion": len(laion.features),
+        "ties": "LAION rows come first",
+        "queries_file": queries_file.name,
+        "embedded_by": mapped_by,
+        "inputs": inputs,
+        "command": command,
+    }
+    summaries = {kind: results.summary(some, arguments.recall_k) | facts for kind, some in records.items()}
+    write_atomically(queries_file, "".join(results.lines(records)).encode())
+    write_atomically(out, (json.dumps(summaries, indent=1) + "\n").encode())
+    scratch.remove()
+    return summaries
+
+
+def _count(
+    laion: Laion,
+    maps: Maps | None,
+    work: protocol.Work,
+    calibrator: Calibrator | None,
+    scratch: Scratch,
+    arguments: argparse.Namespace,
+) -> protocol.Tally:
+    n_rows = protocol.block_rows(laion, work, arguments.memory)
+    tally, n, common = scratch.load(work), len(laion.features), (n_rows, arguments.device)
+    with tqdm(total=n * (2 if calibrator else 1), unit="row", unit_scale=True, disable=None) as bar:
+        bar.update(tally.sweep * n + tally.next_row)
+        bar.set_description("rank")
+        if tally.sweep == 0:
+            for rows_done in protocol.sweep(laion, maps, work, tally, *common):
+                scratch.keep(tally)
+                bar.update(rows_done)
+        if calibrator:
+            bar.set_description("weigh")
+            if tally.sweep == 0:
+                tally.sweep, tally.next_row = 1, 0
+            for rows_done in protocol.sweep_weights(laion, maps, work, tally, *common, calibrator):
+                scratch.keep(tally)
+                bar.update(rows_done)
+    return tally
+
+
+def _read_maps(arguments: argparse.Namespace) -> tuple[Maps | None, Any]:
+    """The maps, and a description of them for the results."""
+    if arguments.mapper:
+        return read_mapper(arguments.mapper), "mapper"
+    if arguments.bundle:
+        space = Space(arguments.space or Space.DISENTANGLED)
+        heads = arguments.bundle / "heads.safetensors"
+        maps = bundle_maps(arguments.bundle, space)
+        return maps, {"bundle": str(arguments.bundle), "space": space, **fingerprint(heads)}
+    return None, "nothing: the features themselves"
+
+
+def _require_one_dimension(laion: Laion, case: TestCase, maps: Maps | None, arguments: argparse.Namespace) -> None:
+    d = case.exemplars.shape[1]
+    if laion.features.shape[1] != d:
+        raise BenchmarkError(
+            f"LAION and test-case features must come from one backbone, got {laion.features.shape[1]} columns in "
+            f"{arguments.laion_features} and {d} in {arguments.test_features}; give two files of the same backbone"
+        )
+    if maps and maps[Domain.REAL].weight.shape[1] != d:
+        raise BenchmarkError(
+            f"the maps must be for the backbone of the features, got maps of {maps[Domain.REAL].weight.shape[1]} columns in "
+            f"{arguments.mapper or arguments.bundle} and features of {d}; give those of the same backbone"
+        )
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchmarkError("--device cuda needs a GPU that torch can use, got none; use --device cpu")
+
+
+def _contents(entry: dict[str, Any]) -> dict[str, Any]:
+    """A fingerprint without the path: a run goes on after its files were moved."""
+    return {key: value for key, value in entry.items() if key not in ("file", "folder")}
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,411 @@
+"""AbC's evaluation equals a full sort of the full gallery, ties included, however it is cut up or interrupted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aad.artifacts import Bundle, BundleError
+from aad.benchmark import BenchmarkError
+from aad.heads import read_heads
+from aad.spaces import Domain, Space
+from precompute import abc_evaluate
+from precompute.abc import protocol, ranking, results
+from precompute.abc.checkpoints import Affine, Calibrator
+from precompute.abc.features import open_laion, read_test_case
+from precompute.abc.progress import Scratch
+from tests.abc_files import case_content, tied_rows, write_calibrator, write_laion, write_mapper
+from tests.factory import tiny_bundle
+
+RECALL_K = (1, 5, 10, 100)
+SIZES = (3, 1, 12, 4)
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return torch.nn.functional.normalize(torch.from_numpy(rows), dim=-1).numpy()
+
+
+def write(folder: Path, *, tied: bool, n: int = 700, d: int = 16) -> list[str]:
+    """A LAION file and a test case; some LAION rows are copies of exemplars. Returns the arguments that name them."""
+    generator = np.random.default_rng(3)
+    make = tied_rows if tied else lambda g, rows, columns: g.normal(size=(rows, columns)).astype(np.float32)
+    laion, exemplars = make(generator, n, d), make(generator, sum(SIZES), d)
+    laion[generator.choice(n, 40, replace=False)] = exemplars[generator.choice(sum(SIZES), 40)]
+    exemplars[5] = exemplars[4]  # equal exemplars of one model
+    ids = {kind: np.repeat(np.arange(len(SIZES)), 6) for kind in ("gpt", "object")}
+    ids["object"] = ids["object"][::-1]
+    ends = np.cumsum(SIZES)
+    queries = {}
+    for kind, models in ids.items():
+        source = exemplars[(ends - 1)[models]]
+        queries[kind] = make(generator, len(models), d) if tied else source + make(generator, len(models), d)
+    write_laion(folder / "laion_subset.pth", laion)
+    torch.save(case_content(exemplars, SIZES, queries, ids), folder / "test_artchive.pth")
+    files = ["--laion-features", str(folder / "laion_subset.pth"), "--test-features", str(folder / "test_artchive.pth")]
+    return [*files, "--recall-k", *map(str, RECALL_K), "--out", str(folder / "out.json")]
+
+
+def naive(folder: Path, real: Embed = unit, synthetic: Embed = unit) -> dict[str, dict[str, Any]]:
+    """The protocol as one would write it down: concatenate, multiply row by row, sort everything, per query."""
+    laion = real(torch.load(folder / "laion_subset.pth")["feats"].numpy())
+    case = torch.load(folder / "test_artchive.pth")
+    exemplars, found = real(case["exemplar_tensors"].numpy()), {}
+    for kind, features in case["synth_tensors"].items():
+        recalls, precisions = [], []
+        for query, model in zip(synthetic(features.numpy()), case["synth_ids"][kind], strict=True):
+            start, end = case["exemplar_chunks"][model]
+            gallery = np.concatenate([laion, exemplars[start:end]]).astype(np.float64)
+            scores = torch.from_numpy((gallery * query.astype(np.float64)).sum(1)).float()
+            order = torch.argsort(-scores, stable=True).numpy()
+            hits = order >= len(laion)
+            recalls.append([hits[:k].sum() / (end - start) for k in RECALL_K])
+            places = np.flatnonzero(hits) + 1
+            precisions.append(np.mean([(i + 1) / place for i, place in enumerate(places)]))
+        means = dict(zip(map(str, RECALL_K), np.mean(recalls, axis=0), strict=True))
+        found[kind] = {"recall": means, "map": np.mean(precisions), "n_queries": len(precisions)}
+    return found
+
+
+def run(arguments: list[str]) -> dict[str, Any]:
+    abc_evaluate.main(arguments)
+    return json.loads(Path(arguments[arguments.index("--out") + 1]).read_text())
+
+
+def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    assert list(ours) == list(theirs)
+    for kind, figures in theirs.items():
+        assert ours[kind]["n_queries"] == figures["n_queries"]
+        assert ours[kind]["recall"] == pytest.approx(figures["recall"], abs=1e-9)
+        assert ours[kind]["map"] == pytest.approx(figures["map"], abs=1e-9)
+
+
+@pytest.fixture(params=[(64, 7), (700, 512), (29, 1)], ids=["blocks", "whole", "single queries"])
+def _cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "ROWS", request.param[0])
+    monkeypatch.setattr(protocol, "QUERIES", request.param[1])
+    monkeypatch.setattr(protocol, "MAP_ROWS", 50)
+
+
+@pytest.mark.usefixtures("_cut")
+@pytest.mark.parametrize("tied", [True, False])
+def test_figures_are_those_of_a_full_sort(tmp_path: Path, tied: bool) -> None:
+    arguments = write(tmp_path, tied=tied)
+    assert_same(run(arguments), naive(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["dino_tuned.pth", "mapper.safetensors"])
+def test_each_domain_goes_through_its_own_map(tmp_path: Path, name: str) -> None:
+    arguments, generator = write(tmp_path, tied=False), np.random.default_rng(5)
+    real, synthetic = ((generator.normal(size=(16, 16)), generator.normal(size=16)) for _ in range(2))
+    halves = [tuple(part.astype(np.float32) for part in layer) for layer in (real, synthetic)]
+    write_mapper(tmp_path / name, halves[0], halves[1])
+
+    def through(layer: tuple[np.ndarray, ...]) -> Embed:
+        weight, bias = (part.astype(np.float64) for part in layer)
+        return lambda rows: unit(rows.astype(np.float64) @ weight.T + bias).astype(np.float32)
+
+    assert_same(run([*arguments, "--mapper", str(tmp_path / name)]), naive(tmp_path, *map(through, halves)))
+
+
+def test_ties_stay_exact_through_a_map(tmp_path: Path) -> None:
+    arguments, turn = write(tmp_path, tied=True), np.eye(16, dtype=np.float32)[::-1].copy()
+    layer = (2 * turn, np.zeros(16, np.float32))
+    write_mapper(tmp_path / "m.pth", layer, layer)
+    assert_same(run([*arguments, "--mapper", str(tmp_path / "m.pth")]), naive(tmp_path))
+
+
+def test_heads_of_a_bundle_embed_the_gallery_as_real_and_queries_as_synthetic(tmp_path: Path) -> None:
+    folder = tiny_bundle(tmp_path / "b")
+    arguments = write(tmp_path, tied=False, n=120, d=Bundle.open(folder).manifest["backbone"]["dim"])
+    for space in (None, Space.ALIGNED, Space.BACKBONE):
+        head = read_heads(Bundle.open(folder))[space or Space.DISENTANGLED]
+        maps = [lambda rows, d=domain, h=head: h.embed(rows, d) for domain in (Domain.REAL, Domain.SYNTHETIC)]
+        chosen = ["--space", str(space)] if space else []
+        assert_same(run([*arguments, "--bundle", str(folder), *chosen]), naive(tmp_path, *maps))
+
+
+def test_exemplar_that_only_equals_a_laion_row_comes_after_it(tmp_path: Path) -> None:
+    e = np.eye(4, dtype=np.float32)
+    write_laion(tmp_path / "laion.pth", np.stack([e[1], 3 * e[0], e[2]]))  # one copy of the exemplar, longer
+    torch.save(case_content(np.stack([e[0], e[0]]), [2], {"gpt": e[:1]}, {"gpt": np.array([0])}), tmp_path / "t.pth")
+    files = ["--laion-features", str(tmp_path / "laion.pth"), "--test-features", str(tmp_path / "t.pth")]
+    figures = run([*files, "--recall-k", "1", "2", "3", "--out", str(tmp_path / "o.json")])["gpt"]
+    assert figures["recall"] == {"1": 0.0, "2": 0.5, "3": 1.0}
+    assert figures["map"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    (line,) = (tmp_path / "o.queries.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert (record["ranks"], record["best"]["path"]) == ([2, 3], "laion_subset/0000001.png")
+
+
+def test_row_of_zeros_resembles_nothing_and_so_ranks_by_the_tie_rule(tmp_path: Path) -> None:
+    e = np.eye(4, dtype=np.float32)
+    queries = np.stack([e[0] * 0, e[0]])
+    write_laion(tmp_path / "laion.pth", np.stack([e[1], e[1] * 0, -e[0]]))
+    torch.save(case_content(e[:1], [1], {"gpt": queries}, {"gpt": np.array([0, 0])}), tmp_path / "t.pth")
+    files = ["--laion-features", str(tmp_path / "laion.pth"), "--test-features", str(tmp_path / "t.pth")]
+    run([*files, "--out", str(tmp_path / "o.json")])
+    ranks = [json.loads(line)["ranks"] for line in (tmp_path / "o.queries.jsonl").read_text().splitlines()]
+    assert ranks == [[4], [1]]
+
+
+def test_map_that_overflows_is_refused(tmp_path: Path) -> None:
+    arguments = write(tmp_path, tied=True)
+    folder = open_laion(tmp_path / "laion_subset.pth").folder
+    features = np.load(folder / "features.npy")
+    features[123] = np.inf  # damaged after the conversion had checked it
+    np.save(folder / "features.npy", features)
+    with pytest.raises(BenchmarkError, match=r"finite, got LAION \(.*laion_subset.converted\) row 123"):
+        run(arguments)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_both_ways_of_counting_agree(tied: bool) -> None:
+    generator = np.random.default_rng(8)
+    make = tied_rows if tied else lambda g, n, d: g.normal(size=(n, d)).astype(np.float32)
+    rows, queries = unit(make(generator, 900, 24)), unit(make(generator, 20, 24))
+    sizes = generator.integers(1, 9, 20)
+    own = np.concatenate(
+        [ranking.exact_similarities(rows[generator.choice(900, s)], q) for s, q in zip(sizes, queries, strict=True)]
+    )
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    similarities = queries @ rows.T
+    noise = generator.uniform(-0.9, 0.9, similarities.shape) * ranking.screening_error(24)
+    noisy = (similarities + noise).astype(np.float32)  # as inexact as the bound allows: the counts must not move
+    exact = np.stack([ranking.exact_similarities(rows, query) for query in queries])
+    expected = np.concatenate([(exact[i] >= own[bounds[i] : bounds[i + 1], None]).sum(1) for i in range(20)])
+    tensors = torch.from_numpy(rows), torch.from_numpy(queries)
+    for screened in (similarities, noisy):
+        np.testing.assert_array_equal(ranking._count_on_cpu(screened, rows, queries, own, bounds), expected)
+        counted = ranking._count_on_device(torch.from_numpy(screened), *tensors, own, bounds)
+        np.testing.assert_array_equal(counted, expected)
+
+
+def test_equal_features_tie_wherever_they_stand() -> None:
+    generator = np.random.default_rng(0)
+    row = generator.normal(size=(1, 384)).astype(np.float32)
+    crowd = generator.normal(size=(997, 384)).astype(np.float32)
+    places = [3, 500, 996]
+    crowd[places] = row
+    affine = Affine(generator.normal(size=(384, 384)).astype(np.float32), generator.normal(size=384))
+    for through in (None, affine):
+        alone = protocol.embed(row, through, "cpu", "row").numpy()
+        among = protocol.embed(crowd, through, "cpu", "row").numpy()
+        np.testing.assert_array_equal(among[places], np.repeat(alone, 3, axis=0))
+
+
+@pytest.mark.parametrize("bias", [-5.0, 0.0, 5.0])
+def test_attribution_weights_are_normalised_over_the_whole_gallery(
+    tmp_path: Path, bias: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "ROWS", 64)
+    arguments = write(tmp_path, tied=False)
+    file = write_calibrator(tmp_path / "c.pth", 8.0, bias)
+    figures = run([*arguments, "--calibrator", str(file)])
+    laion = unit(torch.load(tmp_path / "laion_subset.pth")["feats"].numpy())
+    case = torch.load(tmp_path / "test_artchive.pth")
+    records = [json.loads(line) for line in (tmp_path / "out.queries.jsonl").read_text().splitlines()]
+    for kind in figures:
+        shares = []
+        for i, record in enumerate(r for r in records if r["type"] == kind):
+            start, end = case["exemplar_chunks"][case["synth_ids"][kind][i]]
+            gallery = np.concatenate([laion, unit(case["exemplar_tensors"][start:end].numpy())])
+            scaled = torch.from_numpy(gallery @ unit(case["synth_tensors"][kind].numpy())[i]) * 8.0
+            weights = torch.relu(torch.exp(scaled - scaled.max()) + 0.001 * bias)
+            weights = (weights / weights.sum())[len(laion) :].numpy()
+            np.testing.assert_allclose(record["weights"], weights, atol=1e-6)
+            assert record["exemplar_share"] == pytest.approx(weights.sum(), abs=1e-6)
+            shares.append(weights.sum())
+        assert figures[kind]["exemplar_share"] == pytest.approx(np.mean(shares), abs=1e-6)
+
+
+@pytest.mark.parametrize("after", [2, 9])  # of 6 blocks: while ranks are counted, and while weights are summed
+def test_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "ROWS", 128)
+    arguments = write(tmp_path, tied=False)
+    arguments += ["--calibrator", str(write_calibrator(tmp_path / "c.pth", 8.0, -1.0))]
+    whole = run(arguments)
+    lines = (tmp_path / "out.queries.jsonl").read_bytes()
+    (tmp_path / "out.json").unlink()
+    kept, keep = [], Scratch.keep
+
+    def keep_some(self: Scratch, tally: protocol.Tally) -> None:
+        if len(kept) == after:
+            raise KeyboardInterrupt
+        keep(self, tally)
+        kept.append((tally.sweep, tally.next_row))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "keep", keep_some)
+        with pytest.raises(KeyboardInterrupt):
+            run(arguments)
+    assert kept[-1] == ((0, 256) if after == 2 else (1, 384))
+    assert not (tmp_path / "out.json").exists() and list(tmp_path.glob(".out.json.*.work"))
+    blocks = []
+    with monkeypatch.context() as patch:
+        embedded = protocol._gallery_block
+        patch.setattr(protocol, "_gallery_block", lambda *a: blocks.append(a[2]) or embedded(*a))
+        assert run(arguments) == whole
+    assert len(blocks) == 12 - after
+    assert (tmp_path / "out.queries.jsonl").read_bytes() == lines
+    assert not list(tmp_path.glob(".out.json.*.work"))
+
+
+def test_run_with_other_inputs_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = write(tmp_path, tied=False)
+    layers = [(factor * np.eye(16, dtype=np.float32), np.ones(16, np.float32)) for factor in (1, 2)]
+    write_mapper(tmp_path / "m.pth", layers[0], layers[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "per_query", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run([*arguments, "--mapper", str(tmp_path / "m.pth")])
+    assert_same(run(arguments), naive(tmp_path))
+
+
+def test_damaged_scratch_is_counted_again(tmp_path: Path) -> None:
+    work = protocol.Work(
+        np.ones((2, 3), np.float32), np.zeros(2, np.int64), np.ones(4, np.float32), np.array([0, 2, 4])
+    )
+    scratch, tally = Scratch(tmp_path / "o.json", ["x"]), protocol.Tally.start(work)
+    tally.next_row, tally.ahead[1] = 7, 5
+    scratch.keep(tally)
+    assert (scratch.load(work).next_row, scratch.load(work).ahead[1]) == (7, 5)
+    other = protocol.Work(work.queries, work.model, np.ones(5, np.float32), np.array([0, 2, 5]))
+    assert scratch.load(other).next_row == 0
+    (scratch.folder / "tally.npz").write_bytes(b"half")
+    assert scratch.load(work).next_row == 0
+
+
+def test_results_hold_the_prompt_types_and_nothing_beside_them(tmp_path: Path) -> None:
+    figures = run(write(tmp_path, tied=True))
+    assert list(figures) == ["gpt", "object"]
+    for part in figures.values():
+        assert list(part["recall"]) == ["1", "5", "10", "100"]
+        assert (part["n_queries"], part["n_models"], part["n_laion"]) == (24, 4, 700)
+        assert part["test_case"] == "test_artchive"
+        low, high = part["interval_95"]["recall"]["5"]
+        assert low <= part["recall"]["5"] <= high
+    records = [json.loads(line) for line in (tmp_path / "out.queries.jsonl").read_text().splitlines()]
+    assert [record["type"] for record in records] == ["gpt"] * 24 + ["object"] * 24
+    mean = np.mean([(np.array(record["ranks"]) <= 5).mean() for record in records[:24]])
+    assert mean == pytest.approx(figures["gpt"]["recall"]["5"])
+
+
+def test_best_match_is_what_ranks_first(tmp_path: Path) -> None:
+    run(write(tmp_path, tied=False))
+    laion = unit(torch.load(tmp_path / "laion_subset.pth")["feats"].numpy())
+    case = torch.load(tmp_path / "test_artchive.pth")
+    queries = {kind: iter(unit(rows.numpy())) for kind, rows in case["synth_tensors"].items()}
+    for record in map(json.loads, (tmp_path / "out.queries.jsonl").read_text().splitlines()):
+        similarities = laion @ next(queries[record["type"]])
+        first = min(zip(record["ranks"], record["exemplars"], record["similarities"], strict=True))
+        expected = first[1:] if first[0] == 1 else (f"laion_subset/{similarities.argmax():07d}.png", similarities.max())
+        assert record["best"]["path"] == expected[0] and record["best"]["similarity"] == pytest.approx(
+            expected[1], abs=1e-6
+        )
+        assert record["best"]["is_exemplar"] == (first[0] == 1)
+
+
+def test_dimensions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    arguments = write(tmp_path, tied=False)
+    layer = (np.eye(8, dtype=np.float32), np.zeros(8, np.float32))
+    write_mapper(tmp_path / "m.pth", layer, layer)
+    with pytest.raises(BenchmarkError, match=r"maps of 8 columns in .*m\.pth and features of 16"):
+        run([*arguments, "--mapper", str(tmp_path / "m.pth")])
+    write_laion(tmp_path / "laion_subset.pth", np.ones((5, 8), np.float32))
+    with pytest.raises(BenchmarkError, match=r"one backbone, got 8 columns in .* and 16 in"):
+        run(arguments)
+    with pytest.raises(BundleError, match="no bundle at"):
+        run([*arguments, "--bundle", str(tmp_path / "none")])
+
+
+def test_memory_bounds_the_blocks_and_too_little_is_refused(tmp_path: Path) -> None:
+    arguments = write(tmp_path, tied=False)
+    laion, case = open_laion(tmp_path / "laion_subset.pth"), read_test_case(tmp_path / "test_artchive.pth")
+    work = protocol.prepare(case, None, "cpu")
+    assert protocol.block_rows(laion, work, 4) == protocol.ROWS
+    small = protocol.block_rows(laion, work, 0.71)
+    assert 256 <= small < protocol.ROWS
+    with pytest.raises(BenchmarkError, match=r"need --memory 0\.8 \(GB\) or more, got 0\.5"):
+        run([*arguments, "--memory", "0.5"])
+    protocol.block_rows(laion, work, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--space", "aligned"], "--space names a space of a --bundle"),
+        (["--recall-k", "0"], "--recall-k must be 1 or more"),
+        (["--mapper", "m", "--bundle", "b"], "not allowed with argument"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    tmp_path: Path, extra: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run([*write(tmp_path, tied=True), *extra])
+    assert said in capsys.readouterr().err
+
+
+def test_missing_gpu_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BenchmarkError, match="use --device cpu"):
+        run([*write(tmp_path, tied=True), "--device", "cuda"])
+
+
+def results_file(path: Path, test_case: str, **recall: float) -> str:
+    path.write_text(
+        json.dumps({kind: {"recall": {"5": value}, "test_case": test_case} for kind, value in recall.items()})
+    )
+    return str(path)
+
+
+def test_table_has_the_eight_rows_beside_the_published_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = results_file(tmp_path / "a.json", "test_observed_imagenet", gpt=0.5, media=0.4)
+    art = results_file(tmp_path / "b.json", "my_features", gpt=0.25)
+    abc_evaluate.main(["--table", seen, f"Artchive={art}"])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["R@5", "prompts", "this run", "unsupervised (2026)", "supervised AbC (2023)"]
+    assert rows[2:] == [
+        ["ImageNet-Seen", "gpt", "0.500", "0.491", "0.475"],
+        ["ImageNet-Seen", "media", "0.400", "0.364", "0.351"],
+        ["ImageNet-Unseen", "gpt", "", "0.845", "0.842"],
+        ["ImageNet-Unseen", "media", "", "0.633", "0.598"],
+        ["BAM-FG", "gpt", "", "0.203", "0.186"],
+        ["BAM-FG", "object", "", "0.251", "0.314"],
+        ["Artchive", "gpt", "0.250", "0.229", "0.259"],
+        ["Artchive", "object", "", "0.176", "0.201"],
+    ]
+
+
+def test_table_refuses_what_it_cannot_place(tmp_path: Path) -> None:
+    unknown = results_file(tmp_path / "a.json", "other", gpt=0.5)
+    with pytest.raises(BenchmarkError, match=r"got other in .*NAME=FILE"):
+        results.table([unknown])
+    with pytest.raises(BenchmarkError, match="got a second for BAM-FG, gpt"):
+        results.table([f"BAM-FG={unknown}", f"test_bamfg={unknown}"])
+    with pytest.raises(BenchmarkError, match="got BAM-FG media"):
+        results.table([results_file(tmp_path / "b.json", "test_bamfg", media=0.5)])
+    (tmp_path / "c.json").write_text('{"gpt": {"recall": {"10": 0.5}}}')
+    with pytest.raises(BenchmarkError, match="5 among --recall-k"):
+        results.table([str(tmp_path / "c.json")])
+    (tmp_path / "d.json").write_text("no")
+    for name in ("d.json", "none.json"):
+        with pytest.raises(BenchmarkError, match="results must be"):
+            results.table([str(tmp_path / name)])
+
+
+def test_calibrator_that_gives_nothing_to_far_references_gives_all_to_the_near() -> None:
+    work = protocol.Work(
+        np.ones((1, 1), np.float32), np.zeros(1, np.int64), np.array([0.9, 0.1], np.float32), np.array([0, 2])
+    )
+    tally = protocol.Tally.start(work)
+    tally.best[:], tally.total[:] = 0.2, 0.0
+    (weights,) = protocol.exemplar_weights(work, tally, Calibrator(20.0, -0.01))
+    assert weights.tolist() == [1.0, 0.0]
