@@ -38,12 +38,16 @@ def main(argv: list[str] | None = None) -> int:
         default=os.environ.get("AAD_BUNDLE") or None,
         help="folder made by precompute, or hf://owner/name@revision (default: $AAD_BUNDLE, else the one in assets/)",
     )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights of the bundle's backbone, where it is not the one that ships"
+    )
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="where the backbone runs")
     parser.add_argument("--host", help="address to listen on (default: this machine only; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public gradio.live link")
     options = parser.parse_args(argv)
     try:
-        attributor = Attributor.load(options.bundle)
+        attributor = Attributor.load(options.bundle, options.weights, options.device)
     except BundleError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2

@@ -18,8 +18,10 @@ import numpy as np
 from PIL import Image
 
 from aad.artifacts import Bundle, safe_paths
-from aad.backbones import Backbone, l2_normalise, load_backbone
+from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
 from aad.calibration import Calibration
+from aad.domain import DomainHint, DomainModel, fit_domain
+from aad.gallery import fold_near_copies
 from aad.heads import read_heads
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
@@ -89,9 +91,15 @@ class SpaceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``."""
+    """The answers of all spaces to one query: ``attribution["aligned"]``.
+
+    Attributes:
+        spaces: one answer per space.
+        hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
+    """
 
     spaces: dict[Space, SpaceAttribution]
+    hint: DomainHint | None = None
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]
@@ -104,8 +112,10 @@ class Attribution:
 class Attributor:
     """A bundle opened for questions. Read-only after loading, and safe to share between threads."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu") -> None:
         manifest = bundle.manifest
+        self._made_with: dict[str, Any] = manifest["backbone"]
+        self._weights, self._device = weights, device
         images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
         self.references = tuple(
             Reference(
@@ -146,15 +156,25 @@ class Attributor:
         }
         self._backbone: Backbone | None = None
         self._loading = threading.Lock()
+        self._domain: DomainModel | None = None
+        self._domain_fitted = False
+        self._fitting = threading.Lock()
 
     @classmethod
-    def load(cls, bundle: str | Path | None = None) -> "Attributor":
+    def load(
+        cls, bundle: str | Path | None = None, weights: str | Path | None = None, device: str = "cpu"
+    ) -> "Attributor":
         """Open a bundle folder; by default the one that ships with the project. No network, no torch yet.
+
+        Args:
+            bundle: the folder, or ``hf://owner/name@revision``.
+            weights: file with the weights of its backbone, where ``load_backbone`` would not find them itself.
+            device: where the backbone runs: ``cpu``, ``cuda`` or ``auto``.
 
         Raises:
             BundleError: a file is missing or damaged; the text names it and the command that rebuilds it.
         """
-        return cls(Bundle.open(bundle))
+        return cls(Bundle.open(bundle), weights, device)
 
     @property
     def ready(self) -> bool:
@@ -162,10 +182,19 @@ class Attributor:
         return self._backbone is not None
 
     def warm_up(self) -> None:
-        """Load the backbone and run it once, which takes some seconds."""
+        """Load the backbone and run it once, which takes some seconds.
+
+        Raises:
+            BackboneError: its weights are missing, or are not those that the bundle's features were made with.
+        """
         with self._loading:
             if self._backbone is None:
-                backbone = load_backbone(self.stamp["backbone"])
+                backbone = load_backbone(self.stamp["backbone"], self._weights, self._device)
+                if different := difference(self._made_with, backbone.spec):
+                    raise BackboneError(
+                        f"this bundle holds {different}: give the weights that it was made with (weights= of "
+                        "Attributor.load, or their file in $AAD_WEIGHTS), or make its features again"
+                    )
                 backbone.embed([Image.new("RGB", (32, 32))])
                 self._backbone = backbone
 
@@ -194,18 +223,52 @@ class Attributor:
         assert self._backbone is not None
         return head.embed(self._backbone.embed(pictures), domain)
 
-    def attribute(self, image: Image.Image | str | Path, k: int = 10) -> Attribution:
+    def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         """The k nearest references of an image in every space, with weights.
+
+        Args:
+            image: PIL image or path.
+            k: how many.
+            among: (n,) bool, the references that may be named; the weights stay those of the whole gallery.
 
         Raises:
             ImageError: the image cannot be read.
             ValueError: k below 1.
         """
-        return self._answer(self.embed([image], Space.BACKBONE), k)
+        features = self.embed([image], Space.BACKBONE)
+        return self._answer(features, k, among, self.domain.judge(features)[0] if self.domain else None)
 
-    def attribute_query(self, query_id: int, k: int = 10) -> Attribution:
+    def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         """As ``attribute`` for a bundled query, from its stored features: no network is loaded."""
-        return self._answer(self._query_features[[query_id]], k)
+        return self._answer(self._query_features[[query_id]], k, among)
+
+    def attribute_reference(self, reference_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
+        """The k nearest other references of a reference, as if it were not in the gallery; no network is loaded.
+
+        It is compared as what it is, a real picture; the weights are calibrated for synthetic ones.
+        """
+        queries = {space: self._index[space].embeddings[[reference_id]] for space in SPACES}
+        return self._search(queries, k, among, without=reference_id)
+
+    def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
+        """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.gallery.fold_near_copies``."""
+        return fold_near_copies(self._index[Space.BACKBONE].embeddings[list(reference_ids)])
+
+    @property
+    def domain(self) -> DomainModel | None:
+        """What tells photographs from synthetic images, fitted at first use (under a second) outside the test split."""
+        with self._fitting:
+            if not self._domain_fitted:
+                references = [one for one in self.references if one.split != "test"]
+                queries = [one for one in self.queries if one.split != "test"]
+                self._domain = fit_domain(
+                    self._index[Space.BACKBONE].embeddings[[one.reference_id for one in references]],
+                    l2_normalise(self._query_features[[one.query_id for one in queries]]),
+                    [one.concept for one in references],
+                    [one.concept for one in queries],
+                )
+                self._domain_fitted = True
+            return self._domain
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""
@@ -221,21 +284,59 @@ class Attributor:
             for space in SPACES
         }
 
-    def _answer(self, features: np.ndarray, k: int) -> Attribution:
+    def _answer(
+        self, features: np.ndarray, k: int, among: np.ndarray | None = None, hint: DomainHint | None = None
+    ) -> Attribution:
+        queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
+        return self._search(queries, k, among, hint=hint)
+
+    def _search(
+        self,
+        queries: dict[Space, np.ndarray],
+        k: int,
+        among: np.ndarray | None = None,
+        without: int | None = None,
+        hint: DomainHint | None = None,
+    ) -> Attribution:
+        """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
         answers = {}
         for space in SPACES:
-            query = self.heads[space].embed(features, Domain.SYNTHETIC)
-            found = self._index[space].search(query, k)
-            ids = found.ids[0]
-            weights, remainder = self.calibration[space].weights(self._index[space].similarities(query)[0])
+            index, query = self._index[space], queries[space]
+            similarities = index.similarities(query)[0]
+            in_gallery = np.ones(len(index), dtype=bool)
+            if without is not None:
+                in_gallery[without] = False
+            weights = np.zeros(len(index))
+            weights[in_gallery], remainder = self.calibration[space].weights(similarities[in_gallery])
+            if among is None and without is None:
+                found = index.search(query, k)
+                ids, shown = found.ids[0], found.similarities[0]
+            else:
+                ids = _nearest(similarities, k, in_gallery if among is None else in_gallery & among)
+                shown = similarities[ids]
             matches = tuple(
                 Match(int(i), rank, float(similarity), float(weights[i]))
-                for rank, (i, similarity) in enumerate(zip(ids, found.similarities[0], strict=True), start=1)
+                for rank, (i, similarity) in enumerate(zip(ids, shown, strict=True), start=1)
             )
             elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
-            position = place_query(self.coordinates[space], ids, weights[ids])
+            if without is not None:
+                x, y = self.coordinates[space][without]
+                position = float(x), float(y)
+            else:
+                near = (
+                    ids if among is None else _nearest(similarities, k, in_gallery)
+                )  # a filter does not move the query
+                position = place_query(self.coordinates[space], near, weights[near])
             answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, position)
-        return Attribution(answers)
+        return Attribution(answers, hint)
+
+
+def _nearest(similarities: np.ndarray, k: int, allowed: np.ndarray) -> np.ndarray:
+    """Ids of the k most similar references among those allowed, best first; equal ones by id, as the index orders them."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    ids = np.flatnonzero(allowed)
+    return ids[np.lexsort((ids, -similarities[ids]))[:k]]
 
 
 def _entries(bundle: Bundle, name: str, images: Path) -> list[tuple[dict[str, Any], Path]]:

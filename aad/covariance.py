@@ -1,5 +1,7 @@
 """Covariances and their roots, in float64: what the closed forms in ``baselines`` and the measures in ``theory`` are made of."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -8,6 +10,38 @@ def covariance(rows: np.ndarray) -> np.ndarray:
     flat = rows.reshape(-1, rows.shape[-1])
     centred = flat - flat.mean(0, dtype=np.float64)
     return centred.T @ centred / len(flat)
+
+
+def streamed_moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of ``[:, 0]`` and covariance of all rows of (m, v, d) chunks, read once: (d,) and (d, d), float64.
+
+    Each chunk is centred on its own mean before it is squared, so that nothing cancels where means are large.
+
+    References:
+        Chan, Golub and LeVeque, The American Statistician 37(3), 1983, for joining the moments of two sets.
+
+    >>> whole = np.array([[[0.0], [1.0]], [[2.0], [5.0]]])
+    >>> [part.tolist() for part in streamed_moments([whole[:1], whole[1:]])] == [[1.0], covariance(whole).tolist()]
+    True
+
+    Raises:
+        ValueError: no rows at all, or a value that is not finite.
+    """
+    n_images, n_rows, first, mean, scatter = 0, 0, np.zeros(()), np.zeros(()), np.zeros(())
+    for chunk in chunks:
+        if not chunk.size:
+            continue
+        flat = chunk.reshape(-1, chunk.shape[-1])
+        if not np.isfinite(flat).all():
+            raise ValueError(f"moments need finite values, got others among the {len(chunk)} images after {n_images:,}")
+        own, n_images, n_rows = flat.mean(0, dtype=np.float64), n_images + len(chunk), n_rows + len(flat)
+        moved = own - mean
+        mean = mean + moved * (len(flat) / n_rows)
+        scatter = scatter + covariance(flat) * len(flat) + np.outer(moved, own - mean) * len(flat)
+        first = first + chunk[:, 0].sum(0, dtype=np.float64)
+    if not n_rows:
+        raise ValueError("moments need at least one row")
+    return first / n_images, scatter / n_rows
 
 
 def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -7,17 +7,22 @@ What goes in is unpaired: several views of each real image and of each synthetic
 from which real one, and images are contrasted with others of their own domain only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from aad.alignment import Alignment
-from aad.covariance import covariance, inverse_root, shrunk
+from aad.covariance import covariance, inverse_root, shrunk, streamed_moments
 from aad.heads import Head
 from aad.losses import infomax_bell_sejnowski, infomax_gaussian
 from aad.spaces import Domain
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 512  # images read at a time from disk: 512 x 5 views x 768 numbers are 16 MB in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,70 @@ class Views:
     synthetic: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, rows in (("real", self.real), ("synthetic", self.synthetic)):
-            if rows.ndim != 3 or rows.shape[1] < 2 or rows.shape[2] != self.real.shape[2]:
-                raise ValueError(f"{name} views must be (n, v >= 2, d) with one d for both domains, got {rows.shape}")
-            if len(rows) < 2:
-                raise ValueError(f"training needs at least two images of each domain, got {len(rows)} {name}")
+        _check(self.real, self.synthetic)
 
     def of(self, domain: Domain) -> np.ndarray:
         """The (n, v, d) views of one domain."""
         return self.real if domain == Domain.REAL else self.synthetic
+
+
+class Rows(Protocol):
+    """(n, v, d) views that stay where they are stored; indexed with a slice or image numbers they are read, as float32."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, v, d)."""
+
+    def __getitem__(self, images: slice | np.ndarray, /) -> np.ndarray:
+        """The (m, v, d) views of m images."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredViews:
+    """``Views`` that do not fit into memory: batches are read when they are drawn. Made by ``measure``.
+
+    Attributes:
+        rows: per domain, (n, v, d).
+        centre: per domain, (d,) float32 mean of the images themselves.
+        spread: per domain, (d, d) float64 covariance of all views.
+    """
+
+    rows: dict[Domain, Rows]
+    centre: dict[Domain, np.ndarray]
+    spread: dict[Domain, np.ndarray]
+
+    @classmethod
+    def measure(cls, real: Rows, synthetic: Rows, progress: Callable[[int], object] | None = None) -> "StoredViews":
+        """Read everything once for centres and covariances, which every fit needs.
+
+        Args:
+            real: views of real images.
+            synthetic: views of synthetic images.
+            progress: called with the number of images read after each chunk.
+
+        Raises:
+            ValueError: as ``Views``, or a value that is not finite.
+        """
+        _check(real, synthetic)
+        rows = {Domain.REAL: real, Domain.SYNTHETIC: synthetic}
+        moments = {domain: streamed_moments(_chunks(rows[domain], progress)) for domain in Domain}
+        return cls(rows, {d: moments[d][0].astype(np.float32) for d in Domain}, {d: moments[d][1] for d in Domain})
+
+
+def _check(real: Rows, synthetic: Rows) -> None:
+    for name, rows in (("real", real), ("synthetic", synthetic)):
+        if len(rows.shape) != 3 or rows.shape[1] < 2 or rows.shape[2] != real.shape[2]:
+            raise ValueError(f"{name} views must be (n, v >= 2, d) with one d for both domains, got {rows.shape}")
+        if rows.shape[0] < 2:
+            raise ValueError(f"training needs at least two images of each domain, got {rows.shape[0]} {name}")
+
+
+def _chunks(rows: Rows, progress: Callable[[int], object] | None) -> Iterator[np.ndarray]:
+    for start in range(0, rows.shape[0], CHUNK):
+        chunk = rows[start : start + CHUNK]
+        yield chunk
+        if progress:
+            progress(len(chunk))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +129,7 @@ DISENTANGLED = TrainConfig(infomax="gaussian")
 
 
 def fit_head(
-    views: Views, config: TrainConfig, progress: Callable[[int, float], object] | None = None
+    views: Views | StoredViews, config: TrainConfig, progress: Callable[[int, float], object] | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
     """Fit a head by contrastive alignment and, where the settings ask for it, Infomax.
 
@@ -78,7 +138,7 @@ def fit_head(
     same optimum is reached too slowly, because the features' variances span several orders of magnitude.
 
     Args:
-        views: see ``Views``.
+        views: see ``Views``; ``StoredViews`` of the same images give the same head but for rounding.
         config: settings.
         progress: called with the step and the loss.
 
@@ -93,10 +153,16 @@ def fit_head(
 
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    centre = {domain: views.of(domain)[:, 0].mean(0).astype(np.float32) for domain in Domain}
-    start = _starts(views, config)
-    inputs = {d: torch.from_numpy((views.of(d) - centre[d]) @ start[d].T) for d in Domain}  # (n, v, d) each
-    d = views.real.shape[2]
+    if isinstance(views, Views):
+        centre = {domain: views.of(domain)[:, 0].mean(0).astype(np.float32) for domain in Domain}
+        start = _starts({domain: covariance(views.of(domain)) for domain in Domain}, config)
+        inputs: dict[Domain, torch.Tensor | _Prepared] = {
+            d: torch.from_numpy((views.of(d) - centre[d]) @ start[d].T) for d in Domain
+        }  # (n, v, d) each
+    else:
+        centre, start = views.centre, _starts(views.spread, config)
+        inputs = {d: _Prepared(views.rows[d], centre[d], start[d]) for d in Domain}
+    d = len(centre[Domain.REAL])
     maps = {domain: torch.eye(d, requires_grad=True) for domain in Domain}
     if config.shared:
         maps[Domain.SYNTHETIC] = maps[Domain.REAL]
@@ -139,9 +205,25 @@ def fit_head(
     return Head(centre, learnt), history
 
 
-def _starts(views: Views, config: TrainConfig) -> dict[Domain, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Stored rows that come to the coordinates of training when a batch is drawn."""
+
+    rows: Rows
+    centre: np.ndarray
+    start: np.ndarray
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def __getitem__(self, chosen: np.ndarray) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy((self.rows[chosen] - self.centre) @ self.start.T)
+
+
+def _starts(spread: dict[Domain, np.ndarray], config: TrainConfig) -> dict[Domain, np.ndarray]:
     """Coordinates to train in, (d, d) float32 per domain: unit power and nothing else, or whitened for Infomax."""
-    spread = {domain: covariance(views.of(domain)) for domain in Domain}
     both = (spread[Domain.REAL] + spread[Domain.SYNTHETIC]) / 2
     if config.infomax == "none":
         return dict.fromkeys(Domain, (np.eye(len(both)) / np.sqrt(np.trace(both) / len(both))).astype(np.float32))

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from aad.artifacts import Bundle, write_atomically
-from precompute.common.cli import run_step, step_parser
+from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families.pictures import Pictures, open_backbone
 
@@ -24,6 +24,7 @@ SIDES = (0.85, 0.7)  # of the centre crops, as shares of the picture's sides
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
+    add_network_options(parser)
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
     bundle = Bundle.open(arguments.bundle)
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     pictures = Pictures(bundle, entries)
     limit_threads(arguments.threads)
     crops = embed_in_shards(
-        open_backbone(bundle),
+        open_backbone(bundle, arguments.weights, arguments.device),
         pictures.keys,
         lambda i: crops_of(pictures.whole(i)),
         bundle.folder / ".work",

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.views import view_rng
-from precompute.common.cli import run_step, step_parser
+from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families import FAMILIES, RENDER
 from precompute.families.pictures import Pictures, open_backbone
@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--contact-sheet", type=Path, help="also draw every family into this picture (.webp, .png)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    add_network_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.n_made < 1:
         parser.error("--n-made must be 1 or more")
@@ -53,7 +54,8 @@ def main(argv: Sequence[str]) -> None:
         arguments.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         draw_contact_sheet(maker).save(arguments.contact_sheet, quality=80)
     limit_threads(arguments.threads)
-    backbone, n_made, pictures = open_backbone(bundle), arguments.n_made, maker.pictures
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
+    n_made, pictures = arguments.n_made, maker.pictures
     rows: dict[str, list[object]] = {"family": [], "exemplar_id": [], "ignored_id": [], "split": []}
     features = [np.zeros((0, backbone.spec.dim), np.float32)]
     for family in families:

@@ -1,54 +1,73 @@
 """Step 2: embed every reference and every bundled query with the frozen backbone.
 
-Reads   the demo benchmark, or your own folders of images
+Reads   the demo benchmark, a benchmark in AbC's layout, or your own folders of images
 Writes  references.json, queries.json, references_backbone.npy and queries_backbone.npy into the bundle
 
     python -m precompute.extract_features
+    python -m precompute.extract_features --list
     python -m precompute.extract_features --references FOLDER --queries FOLDER --bundle OUT
+    python -m precompute.extract_features --benchmark dataset --cases test_artchive --backbone dino_vitb16 --bundle OUT
+    python -m precompute.extract_features --backbone mocov3_vitb16 --weights vit-b-300ep.pth.tar --device auto --bundle OUT
+
+--list shows every backbone, where its weights come from and whether they are here. The weights' fingerprint is kept in the bundle:
+later steps and the app refuse other weights. AbC's dataset folder holds exemplar/, synth/ and json/; --cases takes some of its json
+files, and of those every image must be there.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from aad.artifacts import write_step
-from aad.backbones import BACKBONES, load_backbone
+from aad.backbones import load_backbone, manifest_entry
 from aad.images import load_image
-from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
 from precompute.common.gallery import from_benchmark, from_folders
+from precompute.common.listing import backbone_table
 from precompute.common.shards import embed_in_shards, file_key, limit_threads
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__)
+    parser = step_parser(__doc__, backbone="efficientnet_lite0")
+    parser.add_argument("--list", action="store_true", help="show all backbones and stop")
     parser.add_argument("--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC's layout")
+    parser.add_argument(
+        "--cases", nargs="+", metavar="NAME", help="json files of the benchmark to take, such as test_artchive; all"
+    )
     parser.add_argument("--references", type=Path, help="your own folder of real images, instead of the benchmark")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
-    parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), help="frozen encoder")
+    add_network_options(parser)
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
+    if arguments.list:
+        print(backbone_table())
+        return
     if arguments.queries and not arguments.references:
         parser.error("--queries goes with --references")
+    if arguments.cases and arguments.references:
+        parser.error("--cases goes with --benchmark, not with --references")
+    scratch = arguments.bundle / ".work"
     gallery = (
         from_folders(arguments.references, arguments.queries)
         if arguments.references
-        else from_benchmark(arguments.benchmark)
+        else from_benchmark(arguments.benchmark, arguments.cases, scratch / "missing_images.txt")
     )
     limit_threads(arguments.threads)
-    backbone = load_backbone(arguments.backbone)
+    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
     features = {}
     for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
         paths = [gallery.root / entry["path"] for entry in entries]
+        named = tqdm(zip(paths, entries, strict=True), f"read {label}", len(paths), unit="image", disable=None)
         features[label] = embed_in_shards(
             backbone,
-            [file_key(path, entry["path"]) for path, entry in zip(paths, entries, strict=True)],
+            [file_key(path, entry["path"]) for path, entry in named],
             partial(_whole, paths),
-            arguments.bundle / ".work",
+            scratch,
             "whole image",
             label,
         )[:, 0]
@@ -65,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
         sections={
             "name": gallery.name,
             "images": os.path.relpath(gallery.root.resolve(), arguments.bundle.resolve()),
-            "backbone": asdict(backbone.spec),
+            "backbone": manifest_entry(backbone.spec),
             "examples": gallery.examples,
         },
         settings={"versions": versions("torch", "timm", "pillow", "numpy")},

@@ -27,7 +27,7 @@ from PIL import Image
 from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.backbones import Backbone
 from aad.views import make_view, view_rng
-from precompute.common.cli import run_step, step_parser
+from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families import FAMILIES, RENDER, RESTYLE
 from precompute.families.pictures import Pictures, open_backbone
@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    add_network_options(parser)
     arguments = parser.parse_args(argv)
     if min(arguments.n_views, arguments.n_made) < 0:
         parser.error("--n-views and --n-made must be 0 or more")
@@ -65,7 +66,8 @@ def main(argv: Sequence[str]) -> None:
     if not len(real):
         raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
     limit_threads(arguments.threads)
-    drawing = Drawing(real, queries, open_backbone(bundle), bundle.folder / ".work", arguments.seed)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
+    drawing = Drawing(real, queries, backbone, bundle.folder / ".work", arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)
     buffer = io.BytesIO()

@@ -23,11 +23,11 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.artifacts import Bundle, BundleError, write_atomically
-from aad.backbones import Backbone, BackboneError
+from aad.backbones import Backbone
 from aad.cutting import cut_network
 from aad.finetuning import TERMS, FineTuneConfig, FineTuning
 from aad.metrics import exemplar_ranks, recall_at_k
-from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
 from precompute.common.shards import limit_threads
 from precompute.families import FAMILIES
 from precompute.families.activations import KINDS, Activations, generator_of
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn, and of the training")
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the network runs")
+    add_network_options(parser)
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
     if arguments.out.suffix != ".safetensors":
@@ -83,8 +83,7 @@ def main(argv: Sequence[str]) -> None:
     if {*kinds, *made} & STYLE_FAMILIES:
         style_networks()
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle)
-    backbone.network.to(_device(arguments.device))
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
     config = FineTuneConfig(
         n_blocks=arguments.blocks,
         n_steps=arguments.steps,
@@ -131,14 +130,6 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"{len(tuning.trained)} of {len(tuned)} tensors trained on {len(pools[0])} real and {len(pools[1])} synthetic images"
     )
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BackboneError("--device cuda needs a GPU that torch can use, and there is none: take --device cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:

@@ -8,6 +8,11 @@ Your own pictures, with the shipped heads (add --train to fit heads on your fold
 
     python -m precompute.run --references FOLDER [--queries FOLDER] --bundle OUT
     python app.py --bundle OUT
+
+With another backbone, or other weights; the shipped heads do not fit those, so your folders need --train:
+
+    python -m precompute.run --backbone dino_vitb16 --device auto --bundle OUT
+    python -m precompute.run --references FOLDER --queries FOLDER --train --backbone dino_vitb16 --bundle OUT
 """
 
 import subprocess
@@ -17,13 +22,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aad.artifacts import DEFAULT_BUNDLE
-from precompute.common.cli import run_step, step_parser
+from precompute.common.cli import add_network_options, run_step, step_parser
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
+BACKBONE = "efficientnet_lite0"  # of the shipped bundle
+RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")
+
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__)
+    parser = step_parser(__doc__, backbone=BACKBONE)
+    add_network_options(parser)
     parser.add_argument("--references", type=Path, help="your own folder of real images")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
     parser.add_argument(
@@ -37,24 +46,37 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--queries and --train go with --references")
     if arguments.train and not arguments.queries:
         parser.error("--train needs synthetic images as well: give --queries FOLDER")
-    if arguments.references and arguments.bundle.resolve() == DEFAULT_BUNDLE:
+    other = arguments.backbone != BACKBONE or arguments.weights is not None
+    if (arguments.references or other) and arguments.bundle.resolve() == DEFAULT_BUNDLE:
         parser.error("give --bundle OUT, so that the shipped bundle is not overwritten")
-    bundle = ["--bundle", str(arguments.bundle)]
+    if arguments.references and other and not arguments.train:
+        parser.error(f"the shipped heads fit {BACKBONE} with its own weights only: add --train and --queries FOLDER")
+    everywhere = ["--bundle", str(arguments.bundle)]
+    everywhere += ["--backbone", arguments.backbone] if arguments.backbone != BACKBONE else []
+    running = ["--weights", str(arguments.weights)] if arguments.weights else []
+    running += ["--device", arguments.device] if arguments.device != "cpu" else []
     for step, options in steps(arguments.references, arguments.queries, arguments.train, arguments.packages):
+        if step == "build_benchmark":
+            if other and not arguments.packages:
+                continue  # the benchmark that ships with the project is there, and is the same for every backbone
+        else:
+            options = [*options, *everywhere, *(running if step in RUN_THE_BACKBONE else [])]
         started = time.monotonic()
         print(f"== {step}", flush=True)
-        command = [sys.executable, "-m", f"precompute.{step}", *options, *(bundle if step != "build_benchmark" else [])]
+        command = [sys.executable, "-m", f"precompute.{step}", *options]
         code = subprocess.run(command).returncode
         if code:
             sys.exit(code)
         print(f"   {time.monotonic() - started:.0f} s", flush=True)
     print(f"done; open it with: python app.py --bundle {arguments.bundle}")
+    if arguments.weights:
+        print(f"the page looks for its weights in the folder $AAD_WEIGHTS, also as {arguments.backbone}.safetensors")
 
 
 def steps(
     references: Path | None, queries: Path | None, train: bool, packages: Path | None
 ) -> list[tuple[str, list[str]]]:
-    """The steps with their options, without ``--bundle``."""
+    """The steps with their options, without those that say which bundle and which backbone."""
     if references is None:
         return [
             ("build_benchmark", ["--packages", str(packages)] if packages else []),

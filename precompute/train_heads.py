@@ -1,15 +1,22 @@
 """Step 4: fit the aligned and the disentangled head without pairs, and embed the references with them.
 
-Reads   .work/views.npz of the bundle (step 3), or with --heads-from another bundle's heads
+Reads   .work/views.npz of the bundle (step 3); or folders of shards (extract_shards) with --real and --synthetic; or with
+        --heads-from another bundle's heads
 Writes  heads.safetensors, references_aligned.npy and references_disentangled.npy
 
     python -m precompute.train_heads --leave-out multistyle26       # as shipped: this generator's images stay unseen
     python -m precompute.train_heads --bundle OUT --heads-from assets/bundle
+    python -m precompute.train_heads --bundle OUT --real SHARDS/real --synthetic SHARDS/one SHARDS/two --steps 5000
+
+Shards stay on disk: they are read once for means and covariances, and then a batch at a time. Folders of one domain may have
+different numbers of views; as many of each image are used as the folder with the fewest has.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,10 +24,11 @@ from tqdm import tqdm
 from aad.artifacts import Bundle, BundleError, write_step
 from aad.heads import Head, read_heads
 from aad.spaces import Domain, Space
-from aad.training import ALIGNED, DISENTANGLED, fit_head
+from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.shards import limit_threads
 from precompute.common.trials import read_views
+from precompute.common.view_shards import ShardError, StoredRows, ViewShards, check_backbone
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,16 +37,41 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
     )
+    for domain in Domain:
+        parser.add_argument(
+            f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=f"train on these {domain} images"
+        )
+    parser.add_argument("--steps", type=int, help=f"of each head's training; {ALIGNED.n_steps} when not given")
+    parser.add_argument(
+        "--batch-size", type=int, help=f"images of each domain per step; {ALIGNED.batch_size} when not given"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
+    if bool(arguments.real) != bool(arguments.synthetic):
+        parser.error("--real and --synthetic go together")
+    if arguments.real and (arguments.heads_from or arguments.leave_out):
+        parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
+    given = {"seed": arguments.seed, "n_steps": arguments.steps, "batch_size": arguments.batch_size}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes.get("n_steps", 1) < 1 or changes.get("batch_size", 2) < 2:
+        parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     bundle = Bundle.open(arguments.bundle)
     features = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     if arguments.heads_from:
         heads, settings = _taken(Bundle.open(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
-        heads, settings = _trained(bundle, arguments.seed, arguments.leave_out)
+        views: Views | StoredViews
+        if arguments.real:
+            views, seen = _stored(bundle, arguments.real, arguments.synthetic)
+            _tell_coverage(views, replace(ALIGNED, **changes))
+        else:
+            views = read_views(bundle, arguments.leave_out)
+            seen = {"left_out": sorted(arguments.leave_out)}
+            seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
+        heads, settings = _trained(views, changes)
+        settings |= seen
     write_step(
         arguments.bundle,
         "train_heads",
@@ -53,13 +86,45 @@ def main(argv: Sequence[str]) -> None:
     print(f"{len(heads)} heads, {len(features)} references embedded with each")
 
 
-def _trained(bundle: Bundle, seed: int, left_out: Sequence[str]) -> tuple[dict[Space, Head], dict]:
-    views = read_views(bundle, left_out)
+def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> tuple[StoredViews, dict]:
+    """The views in shards, read once to see that they are sound and to measure them."""
+    if repeated := [folder for folder, n in Counter(path.resolve() for path in (*real, *synthetic)).items() if n > 1]:
+        raise ShardError(f"{repeated[0]} is given twice; name each folder of shards once")
+    shards = {Domain.REAL: [ViewShards.open(folder, Domain.REAL) for folder in real]}
+    shards[Domain.SYNTHETIC] = [ViewShards.open(folder, Domain.SYNTHETIC) for folder in synthetic]
+    everything = [folder for folders in shards.values() for folder in folders]
+    for folder in everything:
+        check_backbone(folder, bundle)
+    rows = {domain: StoredRows(folders) for domain, folders in shards.items()}
+    n_images = sum(stored.shape[0] for stored in rows.values())
+    with tqdm(total=2 * n_images, desc="check and measure", unit="image", disable=None) as bar:
+        for folder in everything:
+            folder.verify(bar.update)
+        try:
+            views = StoredViews.measure(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
+        except ValueError as error:
+            raise ShardError(f"these shards cannot be trained on: {error}") from error
+    seen: dict = {}
+    for domain, stored in rows.items():
+        seen[str(domain)] = {"n": stored.shape[0], "n_views": stored.shape[1] - 1}
+        seen[str(domain)]["shards"] = [folder.summary() for folder in shards[domain]]
+        print(f"{stored.shape[0]:,} {domain} images with {stored.shape[1] - 1} views each")
+    return views, seen
+
+
+def _tell_coverage(views: StoredViews, config: TrainConfig) -> None:
+    """The default number of steps is right for some thousand images: say how many it shows of a million."""
+    drawn, n = config.n_steps * config.batch_size, max(rows.shape[0] for rows in views.rows.values())
+    if drawn < n:
+        once = -(-n // config.batch_size)
+        print(f"{config.n_steps} steps draw {drawn:,} of {n:,} images; --steps {once} draws as many as there are")
+
+
+def _trained(views: Views | StoredViews, changes: dict[str, Any]) -> tuple[dict[Space, Head], dict]:
     heads: dict[Space, Head] = {}
-    settings: dict = {"seed": seed, "versions": versions("torch", "numpy"), "left_out": sorted(left_out)}
-    settings |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
+    settings: dict = {"seed": changes["seed"], "versions": versions("torch", "numpy")}
     for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
-        config = replace(config, seed=seed)
+        config = replace(config, **changes)
         with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
             heads[space], history = fit_head(views, config, _counter(bar))
         settings[str(space)] = {"config": asdict(config), "history": history}
@@ -71,7 +136,8 @@ def _counter(bar: tqdm) -> Callable[[int, float], object]:
 
 
 def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, Head], dict]:
-    if source.manifest["backbone"] != bundle.manifest["backbone"]:
+    told, own = (b.manifest["backbone"] for b in (source, bundle))
+    if any(told.get(key) != own.get(key) for key in ("name", "dim", "sha256")):
         raise BundleError(
             f"the heads of {source.folder} belong to {source.manifest['backbone']['name']}, this bundle uses "
             f"{bundle.manifest['backbone']['name']}; train heads of its own instead of --heads-from"

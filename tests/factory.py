@@ -21,7 +21,7 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
     for name in [f"r{i}" for i in range(N_REFERENCES)] + [f"q{i}" for i in range(N_QUERIES)]:
         colour = tuple(int(c) for c in generator.integers(0, 256, 3))
         Image.new("RGB", (32, 32), colour).save(folder / "pictures" / f"{name}.png")
-    spec = BACKBONES["efficientnet_lite0"][0]
+    spec = BACKBONES["efficientnet_lite0"]
     references = l2_normalise(generator.normal(size=(N_REFERENCES, spec.dim)))
     queries = l2_normalise(references[:N_QUERIES] + 0.5 * l2_normalise(generator.normal(size=(N_QUERIES, spec.dim))))
     bundle = folder / "bundle"

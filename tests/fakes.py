@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 import itertools
 import socket
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from aad.attribution import Attribution, Match, Query, Reference, SpaceAttribution
+from aad.calibration import Calibration
+from aad.domain import DomainHint
+from aad.explain import Explanation, SpaceExplanation
 from aad.images import load_image
 from aad.spaces import SPACES, Space
 
@@ -24,6 +29,8 @@ TYPES = ("media", "scene", "photo", "style", "painted")
 HOSTILE_TITLE = '<img src=x onerror="window.pwned=1"></script><b>Boat</b>'
 NOISE = {Space.BACKBONE: 1.9, Space.ALIGNED: 1.2, Space.DISENTANGLED: 0.7}
 DIMENSION = 24
+SCALE = {Space.BACKBONE: 9.0, Space.ALIGNED: 14.0, Space.DISENTANGLED: 22.0}
+N_EXAMPLES = 12
 
 
 class FakeAttributor:
@@ -32,14 +39,16 @@ class FakeAttributor:
     Args:
         folder: Where the pictures are written.
         n_per_group: References in each of the 13 concept groups.
+        n_queries: Bundled queries. The first 12 are the examples, of the test split; further ones are of all splits.
         seed: Everything follows from it.
     """
 
-    def __init__(self, folder: Path, *, n_per_group: int = 9, seed: int = 0) -> None:
+    def __init__(self, folder: Path, *, n_per_group: int = 9, n_queries: int = N_EXAMPLES, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.spaces = SPACES
         self.ready = False
         self.n_backbone_calls = 0
+        self._n_per_group = n_per_group
         centres = rng.normal(size=(len(GROUPS), DIMENSION))
         (folder / "exemplar").mkdir(parents=True, exist_ok=True)
         (folder / "synth").mkdir(parents=True, exist_ok=True)
@@ -60,6 +69,7 @@ class FakeAttributor:
                     url="https://example.org/picture" if item % 3 == 0 else "javascript:alert(1)" if item == 1 else "",
                     concept=f"{GROUPS[group]}-{item // 2}",
                     group=GROUPS[group],
+                    split=("train", "validation", "test")[(item // 2) % 3],
                 )
             )
         self.references = tuple(references)
@@ -67,8 +77,9 @@ class FakeAttributor:
         self._spread = {space: rng.normal(size=self._latent.shape) * NOISE[space] * 0.6 for space in SPACES}
         self.coordinates = self._lay_out(rng)
         self.neighbour_preservation = {Space.BACKBONE: 0.33, Space.ALIGNED: 0.41, Space.DISENTANGLED: 0.38}
-        self.queries, self._query_latent = self._make_queries(folder, rng)
-        self.examples = tuple(range(len(self.queries)))
+        self.calibration = {space: Calibration(SCALE[space], 0.62 * SCALE[space]) for space in SPACES}
+        self.queries, self._query_latent = self._make_queries(folder, rng, n_queries)
+        self.examples = tuple(range(min(N_EXAMPLES, n_queries)))
         self.metrics = _metrics()
         self.stamp = {
             "name": "invented",
@@ -78,16 +89,31 @@ class FakeAttributor:
             "versions": {"numpy": np.__version__},
         }
 
-    def attribute(self, image: Image.Image | str | Path, k: int = 10) -> Attribution:
+    def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
+        """A portrait-shaped picture is called a photograph, a very wide one unfamiliar."""
         picture = load_image(image)
         self.warm_up()
         seed = int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum())
         rng = np.random.default_rng(seed)
         target = int(rng.integers(len(self.references)))
-        return self._search(self._latent[target] + 0.8 * rng.normal(size=DIMENSION), k, seed)
+        width, height = picture.size
+        hint = DomainHint(height > width, width > 4 * height, 0.4 if height > width else -0.8, 0.6)
+        latent = self._latent[target] + 0.8 * rng.normal(size=DIMENSION)
+        return replace(self._search(latent, k, seed, among), hint=hint)
 
-    def attribute_query(self, query_id: int, k: int = 10) -> Attribution:
-        return self._search(self._query_latent[query_id], k, query_id)
+    def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
+        return self._search(self._query_latent[query_id], k, query_id, among)
+
+    def attribute_reference(self, reference_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
+        others = np.arange(len(self.references)) != reference_id
+        allowed = others if among is None else others & among
+        return self._search(self._latent[reference_id], k, 1000 + reference_id, allowed)
+
+    def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
+        """The last two pictures of every group are near-copies, when a group has nine."""
+        twins = {i: i - 1 if i % 9 == 8 else i + 1 for i in reference_ids if i % 9 > 6 and self._n_per_group == 9}
+        ids = list(reference_ids)
+        return [ids.index(twins[i]) if twins.get(i) in ids[:row] else None for row, i in enumerate(ids)]
 
     def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
         known = list(self.queries[query_id].exemplar_ids)
@@ -97,31 +123,52 @@ class FakeAttributor:
             ranks[space] = sorted(int((similarity > similarity[i]).sum()) + 1 for i in known)
         return ranks
 
+    def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
+        rows = [self._similarity(self._query_latent[query_id], query_id, Space(space)) for query_id in query_ids]
+        return np.array(rows).reshape(len(rows), len(self.references))
+
     def _similarity(self, latent: np.ndarray, seed: int, space: Space) -> np.ndarray:
         rng = np.random.default_rng([seed, list(SPACES).index(space)])
         return _cosine(latent + NOISE[space] * rng.normal(size=DIMENSION), self._latent)
+
+    def explain(self, query: int | Reference | Path, reference_id: int) -> Explanation:
+        """One warm spot in each picture, elsewhere a little for and against."""
+        self.warm_up()
+        seed = query if isinstance(query, int) else len(str(query))
+        rng = np.random.default_rng([seed, reference_id])
+        spaces = {}
+        for space in SPACES:
+            rows, columns = np.mgrid[:7, :7]
+            heats = []
+            for row, column in rng.integers(1, 6, (2, 2)):
+                warm = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 3)
+                heats.append((0.02 * warm - 0.002 + 0.002 * rng.normal(size=(7, 7))).astype(np.float32))
+            latent = self._query_latent[query] if isinstance(query, int) else self._latent[seed % len(self._latent)]
+            similarity = float(self._similarity(latent, seed, space)[reference_id])
+            spaces[space] = SpaceExplanation(space, similarity, *heats)
+        return Explanation(spaces, 7)
 
     def warm_up(self) -> None:
         self.n_backbone_calls += 1
         self.ready = True
 
-    def _search(self, latent: np.ndarray, k: int, seed: int) -> Attribution:
+    def _search(self, latent: np.ndarray, k: int, seed: int, among: np.ndarray | None = None) -> Attribution:
         answers = {}
         for space in SPACES:
             similarity = self._similarity(latent, seed, space)
-            order = np.argsort(-similarity, kind="stable")
-            scale = {Space.BACKBONE: 9.0, Space.ALIGNED: 14.0, Space.DISENTANGLED: 22.0}[space]
+            everything = np.argsort(-similarity, kind="stable")
+            order = everything if among is None else everything[among[everything]]
+            scale = SCALE[space]
             mass = np.exp(scale * similarity)
             weight = mass / (mass.sum() + np.exp(scale * 0.62))
             matches = tuple(
                 Match(int(i), rank, float(similarity[i]), float(weight[i])) for rank, i in enumerate(order[:k], start=1)
             )
-            near = order[:5]
+            near = everything[:5]
             place = np.average(self.coordinates[space][near], axis=0, weights=mass[near])
             remainder = float(1 - weight.sum())
-            answers[space] = SpaceAttribution(
-                space, matches, remainder, float(weight[order[k:]].sum()), (float(place[0]), float(place[1]))
-            )
+            elsewhere = float(weight.sum() - weight[order[:k]].sum())
+            answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, (float(place[0]), float(place[1])))
         return Attribution(answers)
 
     def _lay_out(self, rng: np.random.Generator) -> dict[Space, np.ndarray]:
@@ -131,15 +178,21 @@ class FakeAttributor:
         low, span = everything.min(axis=0), np.ptp(everything, axis=0)
         return {space: ((p - low) / span).astype(np.float32) for space, p in places.items()}
 
-    def _make_queries(self, folder: Path, rng: np.random.Generator) -> tuple[tuple[Query, ...], np.ndarray]:
+    def _make_queries(self, folder: Path, rng: np.random.Generator, n: int) -> tuple[tuple[Query, ...], np.ndarray]:
         queries, latent = [], []
-        for query_id in range(12):
+        for query_id in range(n):
             target = int((query_id * 11 + 3) % len(self.references))
             group, item = divmod(target, len(self.references) // len(GROUPS))
             path = folder / "synth" / f"query {query_id}.webp"
             _draw(path, group, item, restyled=True)
-            queries.append(Query(query_id, path, TYPES[query_id % 5], "multistyle26", "test", GROUPS[group], (target,)))
-            latent.append(self._latent[target] + 0.5 * rng.normal(size=DIMENSION))
+            kind, generator, split, sources, blur = TYPES[query_id % 5], "multistyle26", "test", (target,), 0.5
+            if query_id >= N_EXAMPLES:  # of every kind, harder, some with two sources
+                generator = ("multistyle26", "photometric")[query_id % 5 == 2]
+                split = ("test", "validation", "train")[query_id % 3]
+                sources = (target,) if query_id % 5 != 3 else tuple(sorted((target, target ^ 1)))
+                blur = 0.5 + 0.5 * (query_id % 4)
+            queries.append(Query(query_id, path, kind, generator, split, GROUPS[group], sources))
+            latent.append(self._latent[target] + blur * rng.normal(size=DIMENSION))
         return tuple(queries), np.array(latent)
 
 

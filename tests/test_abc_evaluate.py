@@ -119,12 +119,12 @@ def test_ties_stay_exact_through_a_map(tmp_path: Path) -> None:
     assert_same(run([*arguments, "--mapper", str(tmp_path / "m.pth")]), naive(tmp_path))
 
 
-def test_heads_of_a_bundle_embed_the_gallery_as_real_and_queries_as_synthetic(tmp_path: Path) -> None:
+def test_heads_of_a_bundle_embed_unit_rows_the_gallery_as_real_and_queries_as_synthetic(tmp_path: Path) -> None:
     folder = tiny_bundle(tmp_path / "b")
     arguments = write(tmp_path, tied=False, n=120, d=Bundle.open(folder).manifest["backbone"]["dim"])
     for space in (None, Space.ALIGNED, Space.BACKBONE):
         head = read_heads(Bundle.open(folder))[space or Space.DISENTANGLED]
-        maps = [lambda rows, d=domain, h=head: h.embed(rows, d) for domain in (Domain.REAL, Domain.SYNTHETIC)]
+        maps = [lambda rows, d=domain, h=head: h.embed(unit(rows), d) for domain in (Domain.REAL, Domain.SYNTHETIC)]
         chosen = ["--space", str(space)] if space else []
         assert_same(run([*arguments, "--bundle", str(folder), *chosen]), naive(tmp_path, *maps))
 

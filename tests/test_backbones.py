@@ -33,7 +33,7 @@ def test_an_image_has_the_same_feature_in_any_company(backbone):
 
 
 def test_preprocessing_is_the_whole_picture_scaled_to_minus_one_to_one():
-    spec = BACKBONES["efficientnet_lite0"][0]
+    spec = BACKBONES["efficientnet_lite0"]
     wide = Image.new("RGB", (400, 100), "black")
     wide.paste("white", (200, 0, 400, 100))
     pixels = spec.preprocess(wide)
@@ -90,7 +90,7 @@ def test_a_cropped_copy_is_nearest_to_its_own_picture_among_others_of_the_thing(
     assert len(images) == 6 and similarity.argmax(1).tolist() == list(range(6))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_final"])
 def test_a_blank_picture_has_a_finite_feature(name):
     assert np.isfinite(load_backbone(name).embed([Image.new("RGB", (16, 16), "black")])).all()
 

@@ -16,7 +16,7 @@ from aad.backbones import BACKBONES, Backbone, BackboneError
 from precompute import extract_families, extract_views
 from precompute.families import FAMILIES, pictures, restyle
 
-SPEC = BACKBONES["efficientnet_lite0"][0]
+SPEC = BACKBONES["efficientnet_lite0"]
 SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
@@ -42,7 +42,7 @@ def network(monkeypatch):
 
 
 def use(monkeypatch, network):
-    monkeypatch.setattr(pictures, "load_backbone", lambda name: Backbone(SPEC, network))
+    monkeypatch.setattr(pictures, "load_backbone", lambda name, weights, device: Backbone(SPEC, network))
     return network
 
 

@@ -313,13 +313,6 @@ def test_options_that_make_no_sense_are_refused(tmp_path, capsys, options, compl
     assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(BackboneError, match="--device cuda needs a GPU"):
-        tune(small_bundle(tmp_path), *PLAIN, "--device", "cuda")
-    assert tune(small_bundle(tmp_path / "auto"), *PLAIN, "--device", "auto").exists()
-
-
 def test_more_blocks_than_there_are_is_refused(tmp_path):
     with pytest.raises(BackboneError, match="between 1 and 2 of the network's 3 blocks"):
         tune(small_bundle(tmp_path), *PLAIN, "--blocks", 3)

@@ -286,7 +286,7 @@ class CountingNetwork:
 
 
 def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path):
-    spec = BACKBONES["efficientnet_lite0"][0]
+    spec = BACKBONES["efficientnet_lite0"]
     keys = [str(i) for i in range(150)]
 
     def embed(network, folder):

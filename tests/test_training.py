@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from aad import training
 from aad.alignment import QUEUE, Alignment, two_views
 from aad.backbones import l2_normalise
 from aad.heads import Head
 from aad.spaces import Domain
-from aad.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
+from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
 
 SMALL_ALIGNED = replace(ALIGNED, n_steps=150, learning_rate=5e-3, temperature=0.1)
 SMALL_DISENTANGLED = replace(DISENTANGLED, n_steps=60, learning_rate=5e-3, temperature=0.1)
@@ -119,6 +120,64 @@ def test_progress_and_history_tell_the_losses():
     )
     assert [step for step, _ in seen] == list(range(1, 21)) and all(np.isfinite(loss) for _, loss in seen)
     assert len(history) == 10 and set(history[0]) == {"step", "alignment", "infomax", "anchor"}
+
+
+class OnDisk:
+    """Stands for rows on disk: gives a few when asked, and remembers how many at most."""
+
+    def __init__(self, rows):
+        self.rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __getitem__(self, images):
+        self.most = max(self.most, len(self.rows[images]))
+        return self.rows[images]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(SMALL_ALIGNED, n_steps=20, batch_size=32),
+        replace(SMALL_DISENTANGLED, n_steps=20, batch_size=32),
+        replace(SMALL_DISENTANGLED, n_steps=20, batch_size=32, shared=False, infomax="bell_sejnowski"),
+    ],
+)
+def test_views_on_disk_give_the_head_that_views_in_memory_give_and_are_read_in_small_parts(config, monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 48)
+    views = two_domains()
+    views = Views(views.real, views.synthetic[:150, :3])  # sizes may differ, and 150 is no multiple of 48
+    on_disk = OnDisk(views.real), OnDisk(views.synthetic)
+    read = []
+    stored = StoredViews.measure(*on_disk, read.append)
+    assert sum(read) == 350 and len(read) == 5 + 4
+    (head, history), (wanted, wanted_history) = fit_head(stored, config), fit_head(views, config)
+    for domain in Domain:
+        assert np.allclose(head.centre[domain], wanted.centre[domain], atol=1e-6)
+        scale = np.abs(wanted.weight[domain]).max()
+        assert np.abs(head.weight[domain] - wanted.weight[domain]).max() < 1e-4 * scale
+    assert history[-1] == pytest.approx(wanted_history[-1], rel=1e-3)
+    assert max(rows.most for rows in on_disk) == 48
+    again, _ = fit_head(StoredViews.measure(*on_disk), config)
+    assert all(np.array_equal(head.weight[domain], again.weight[domain]) for domain in Domain)
+
+
+def test_the_measures_of_stored_views_are_those_of_all_their_rows(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 7)
+    views = Views(np.float32(two_domains().real + 30), two_domains().synthetic)  # a mean that dwarfs the variance
+    stored = StoredViews.measure(views.real, views.synthetic)
+    for domain in Domain:
+        flat = views.of(domain).reshape(-1, 30).astype(float)
+        assert np.allclose(stored.spread[domain], np.cov(flat.T, bias=True), rtol=1e-9, atol=1e-12)
+        assert np.allclose(stored.centre[domain], views.of(domain)[:, 0].astype(float).mean(0), rtol=1e-6)
+
+
+def test_stored_views_that_cannot_be_trained_on_are_refused():
+    fine = np.ones((5, 3, 8), np.float32)
+    with pytest.raises(ValueError, match="synthetic views must be"):
+        StoredViews.measure(fine, fine[:, :1])
+    with pytest.raises(ValueError, match="two images of each domain, got 1 real"):
+        StoredViews.measure(fine[:1], fine)
+    with pytest.raises(ValueError, match="moments need finite values, got others among the 5 images after 0"):
+        StoredViews.measure(fine * np.nan, fine)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,13 @@ class Affine:
     Attributes:
         weight: (k, d) float32.
         bias: (k,) float64.
+        of_unit_rows: the map is for features of unit length, so x is scaled to it first. Our heads are fitted on such; the
+            authors' mappers on features as their files have them.
     """
 
     weight: np.ndarray
     bias: np.ndarray
+    of_unit_rows: bool = False
 
 
 Maps = dict[Domain, Affine]
@@ -92,7 +95,7 @@ def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:
         BundleError: no such bundle, or its heads are missing or damaged.
     """
     head = read_heads(Bundle.open(Path(folder)))[Space(space)]
-    return {d: Affine(head.weight[d], -(head.weight[d].astype(np.float64) @ head.centre[d])) for d in Domain}
+    return {d: Affine(head.weight[d], -(head.weight[d].astype(np.float64) @ head.centre[d]), True) for d in Domain}
 
 
 def read_calibrator(path: str | os.PathLike[str]) -> Calibrator:

@@ -113,6 +113,8 @@ def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, f
         bias = torch.from_numpy(affine.bias).to(device, torch.float64)
     for start in range(0, len(features), MAP_ROWS):
         rows = torch.from_numpy(features[start : start + MAP_ROWS]).to(device, torch.float64)
+        if affine and affine.of_unit_rows:
+            rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
         if affine:
             rows = torch.addmm(bias, rows, weight.T)
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)

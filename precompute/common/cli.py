@@ -7,18 +7,59 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from aad.artifacts import DEFAULT_BUNDLE, BundleError
-from aad.backbones import BackboneError
+from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
+from aad.backbones import BACKBONES, BackboneError
 from aad.benchmark import BenchmarkError
 from aad.images import ImageError
 
 
-def step_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with ``--bundle`` that shows defaults in ``--help``; pass the module's docstring."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+def step_parser(description: str | None, backbone: str | None = None) -> argparse.ArgumentParser:
+    """A parser with ``--bundle`` and ``--backbone`` that shows defaults in ``--help``; pass the module's docstring.
+
+    Args:
+        description: what ``--help`` shows.
+        backbone: the default of a step that chooses the backbone. Without one the step reads a bundle's features, and
+            parsing refuses a ``--backbone`` that the bundle was not made with.
+    """
+    parser = _StepParser(description=description, formatter_class=_Formatter)
+    parser.chooses = backbone is not None
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="bundle folder that the step completes")
+    said = (
+        "frozen encoder; extract_features --list shows them all" if backbone else "refuse a bundle of another encoder"
+    )
+    parser.add_argument("--backbone", default=backbone, choices=sorted(BACKBONES), metavar="NAME", help=said)
     return parser
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """``--weights`` and ``--device``, for steps that run the backbone: ``arguments.weights``, ``arguments.device``."""
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights of the backbone, instead of looking for them"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the backbone runs")
+
+
+class _StepParser(argparse.ArgumentParser):
+    chooses = False
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """The arguments, after seeing that ``--backbone`` is the bundle's.
+
+        Raises:
+            BundleError: the bundle cannot be read or was made with another backbone.
+        """
+        arguments = super().parse_args(args, namespace)
+        asked = getattr(arguments, "backbone", None)
+        if asked and not self.chooses:
+            stored = Bundle.open(arguments.bundle).section("backbone", "extract_features")["name"]
+            if stored != asked:
+                raise BundleError(
+                    f"{arguments.bundle} was made with {stored}, --backbone says {asked}: leave it out, give another --bundle, or "
+                    f"make one with python -m precompute.extract_features --backbone {asked} --bundle OUT"
+                )
+        return arguments
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -4,15 +4,18 @@ import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.benchmark import BenchmarkError, load_split, missing_files
+from aad.artifacts import write_atomically
+from aad.benchmark import BenchmarkError, Case, load_split, missing_files
 from aad.images import ImageError, load_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+N_SHOWN = 20  # missing images that an error text lists; more of them go to a file
 COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
 
 
@@ -27,25 +30,27 @@ class Gallery:
     examples: list[int]
 
 
-def from_benchmark(folder: Path) -> Gallery:
-    """Every case of a benchmark in AbC's layout, `json/*.json`; the name of a file is the split of its cases.
+def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Path | None = None) -> Gallery:
+    """The cases of a benchmark in AbC's layout, `json/*.json`; the name of a file is the split of its cases.
 
     exemplars.json and queries.json, where the folder has them as AbC-mini does, add what AbC's form has no room for: titles,
     licences, groups, generators, recipes. examples.json picks the queries that the app offers.
 
+    Args:
+        folder: the dataset's own folder; paths in its json files start with the folder's name.
+        names: which json files, with or without their ending; all of them when None.
+        report: file for the names of missing images, where they are many; without it the error text has all.
+
     Raises:
-        FileNotFoundError: no cases, or images missing; all of them are counted.
-        BenchmarkError: a JSON file departs from AbC's form.
+        FileNotFoundError: no cases, or images missing; all of them are counted and listed.
+        BenchmarkError: no such json file, or one that departs from AbC's form.
     """
-    cases = [(path.stem, case) for path in sorted((folder / "json").glob("*.json")) for case in load_split(path)]
+    cases = [(path.stem, case) for path in _case_files(folder, names) for case in load_split(path)]
     if not cases:
         raise FileNotFoundError(
             f"{folder}/json holds no cases; make the demo with: python -m precompute.build_benchmark"
         )
-    missing = missing_files([case for _, case in cases], folder.parent)
-    if missing:
-        listed = "".join(f"\n  {path}" for path in missing[:20]) + ("\n  ..." if len(missing) > 20 else "")
-        raise FileNotFoundError(f"{len(missing)} images of {folder} are missing:{listed}")
+    _refuse_missing(folder, [case for _, case in cases], report)
     told = {row["path"]: row for name in ("exemplars.json", "queries.json") for row in _table(folder / name)}
     references: dict[str, dict[str, Any]] = {}
     queries: dict[str, dict[str, Any]] = {}
@@ -66,6 +71,41 @@ def from_benchmark(folder: Path) -> Gallery:
     ordered = [queries[path] for path in query_ids]
     examples = [query_ids[path] for path in _table(folder / "examples.json")]
     return Gallery(folder.name, folder.parent, [references[path] for path in ids], ordered, examples or spread(ordered))
+
+
+def _case_files(folder: Path, names: Sequence[str] | None) -> list[Path]:
+    found = sorted((folder / "json").glob("*.json"))
+    if names is None:
+        return found
+    wanted = {name.removesuffix(".json") for name in names}
+    if unknown := sorted(wanted - {path.stem for path in found}):
+        there = ", ".join(path.stem for path in found) or "none"
+        raise BenchmarkError(f"{folder}/json has no {', '.join(unknown)}; there are: {there}")
+    return [path for path in found if path.stem in wanted]
+
+
+def _refuse_missing(folder: Path, cases: Sequence[Case], report: Path | None) -> None:
+    """Raise with every missing image: counts by folder in the text, the names there too or, where they are many, in a file."""
+    root = folder.parent
+    missing = missing_files(cases, root)
+    if not missing:
+        return
+    named = Counter(_top(path) for path in dict.fromkeys(path for case in cases for path in case.paths))
+    counts = Counter(_top(path) for path in missing)
+    lines = [f"  {top}: {counts[top]} of {n}" for top, n in sorted(named.items()) if counts[top]]
+    if len(missing) > N_SHOWN and report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(report, "".join(f"{path}\n" for path in missing).encode())
+        lines.append(f"All of them are listed in {report}.")
+    else:
+        lines += ["All of them:", *(f"  {path}" for path in missing)]
+    lines.append(f"Paths start at {root.resolve()}: unpack there what is missing, or choose json files with --cases")
+    raise FileNotFoundError("\n".join([f"{len(missing)} images of {folder} are missing:", *lines]))
+
+
+def _top(path: str) -> str:
+    """The folders that a download comes in: dataset/exemplar/artchive; fewer where the path has fewer."""
+    return "/".join(path.split("/")[:-1][:3]) or "."
 
 
 def _table(path: Path) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from aad.artifacts import Bundle, BundleError, safe_paths
-from aad.backbones import Backbone, load_backbone
+from aad.backbones import Backbone, difference, load_backbone
 from aad.images import load_image
 from precompute.common.shards import file_key
 
@@ -60,17 +60,23 @@ class Pictures:
         return [place for place, entry in enumerate(self.entries) if entry.get("kind") == "painting"]
 
 
-def open_backbone(bundle: Bundle) -> Backbone:
+def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu") -> Backbone:
     """The backbone that the bundle's features come from.
 
+    Args:
+        bundle: its manifest says which.
+        weights: local file with its weights, where ``load_backbone`` would not find them itself.
+        device: where it runs.
+
     Raises:
-        BundleError: the bundle was made with another version of it.
+        BackboneError: no such weights.
+        BundleError: the bundle was made with other weights or another version of it.
     """
     stored = bundle.section("backbone", "extract_features")
-    backbone = load_backbone(stored["name"])
-    if stored["dim"] != backbone.spec.dim:
+    backbone = load_backbone(stored["name"], weights, device)
+    if different := difference(stored, backbone.spec):
         raise BundleError(
-            f"{bundle.folder} has features of {stored['dim']} dimensions, {stored['name']} now gives {backbone.spec.dim}: "
-            f"make them again with python -m precompute.extract_features --bundle {bundle.folder}"
+            f"{bundle.folder} has {different}: give the weights that it was made with (--weights FILE, or their file in "
+            f"$AAD_WEIGHTS), or make it again with python -m precompute.extract_features --bundle {bundle.folder}"
         )
     return backbone

@@ -1,0 +1,42 @@
+"""Frozen encoders. A backbone carries its own preprocessing and dimension, so query and gallery cannot drift apart.
+
+    backbone = load_backbone("efficientnet_lite0")                       # weights come with a package
+    backbone = load_backbone("mocov3_vitb16", weights="vit-b-300ep.pth.tar")
+    features = backbone.embed(images)                                    # (n, dim) float32, L2-normalised
+
+`spec` says what a backbone is, `releases` lists them all with the source of their weights, `networks` builds them, `checkpoints`
+reads weight files, `layouts` renames what releases call their tensors, and `loading` puts it together. To add a backbone, add an
+entry to `releases`, and a layout where the release has names of its own.
+"""
+
+from aad.backbones.layouts import in_order
+from aad.backbones.loading import available, load_backbone, state_fingerprint
+from aad.backbones.networks import build_network
+from aad.backbones.releases import BACKBONES, RELEASES, Release
+from aad.backbones.spec import (
+    BATCH_SIZE,
+    Backbone,
+    BackboneError,
+    BackboneSpec,
+    difference,
+    l2_normalise,
+    manifest_entry,
+)
+
+__all__ = [
+    "BACKBONES",
+    "BATCH_SIZE",
+    "RELEASES",
+    "Backbone",
+    "BackboneError",
+    "BackboneSpec",
+    "Release",
+    "available",
+    "build_network",
+    "difference",
+    "in_order",
+    "l2_normalise",
+    "load_backbone",
+    "manifest_entry",
+    "state_fingerprint",
+]

