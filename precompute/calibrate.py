@@ -1,13 +1,16 @@
 """Step 5: turn similarities into attribution weights, per space, on validation queries.
 
-Reads   heads.safetensors, the embeddings and the validation queries of the bundle
+Reads   heads.safetensors, the embeddings and the queries of one split of the bundle whose sources are known
 Writes  the calibration in the manifest
 
 A bundle of your own folders has no known sources; its calibration is then copied from another bundle, the shipped one by default.
+One of another backbone has cosines of another scale: its weights then say little, and the step says so.
 
     python -m precompute.calibrate
+    python -m precompute.calibrate --bundle BUNDLE --split test_artchive     # AbC has no validation split: name one of its files
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,19 +26,29 @@ from precompute.common.cli import command_line, run_step, step_parser
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
+    parser.add_argument("--split", default="validation", help="whose queries to fit on")
     parser.add_argument(
-        "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when no validation query is there"
+        "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when the split has no query of known source"
     )
     arguments = parser.parse_args(argv)
     bundle = Bundle.open(arguments.bundle)
     references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
-    chosen = [i for i, query in enumerate(queries) if query.get("split") == "validation" and query["exemplar_ids"]]
+    chosen = [i for i, query in enumerate(queries) if query.get("split") == arguments.split and query["exemplar_ids"]]
     if chosen:
         calibration = _fit(bundle, references, [queries[i] for i in chosen], chosen)
-        origin = f"{len(chosen)} validation queries"
+        origin = f"{len(chosen)} {arguments.split} queries"
     else:
-        calibration = Bundle.open(arguments.calibration_from).section("calibration", "calibrate")
+        source = Bundle.open(arguments.calibration_from)
+        calibration = source.section("calibration", "calibrate")
         origin = f"copied from {arguments.calibration_from.name}"
+        theirs, ours = (b.manifest["backbone"]["name"] for b in (source, bundle))
+        if theirs != ours:
+            origin += f", of {theirs}"
+            print(
+                f"warning: the weights' scale is {theirs}'s, this bundle uses {ours}: read similarities, not weights; "
+                "--split NAME fits on queries whose sources are known",
+                file=sys.stderr,
+            )
     write_step(
         arguments.bundle,
         "calibrate",
