@@ -1,14 +1,229 @@
-"""Inspect: every evaluated query, what each space made of it, and where a space fails."""
+"""Inspect: every evaluated query, what each space made of it, and where a space fails.
 
-from collections.abc import Callable, Sequence
+The table of outcomes travels once, when the view is first opened, as packed whole numbers; the browser filters and sorts it.
+Intervals and hubs of the queries a visitor has chosen are asked for by a bit mask over the table's rows.
+"""
+
+import base64
+import binascii
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from aad import present
+from aad.metrics import Interval
+from aad.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
+from aad.spaces import SPACES
+from aad.words import GENERATOR_WORDS, TYPE_WORDS
+
+AT_MOST = 40  # values of a factor that are measured apart; the rarer ones are counted only
+N_HUBS = 8  # listed per space
+N_CURVE = 61  # points of the drawn k-occurrence
 
 
-def value(attributor: Any) -> Any:
-    """What the part is given when the page opens."""
-    return None
+class Refused(ValueError):
+    """A request of the page that cannot be answered; its text says what was required and what came."""
+
+
+def value(attributor: Any) -> dict[str, int]:
+    """What the part is given when the page opens: how many bundled queries there are, and how many with known sources."""
+    return {"n": sum(bool(query.exemplar_ids) for query in attributor.queries), "n_queries": len(attributor.queries)}
 
 
 def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
-    """What the part may ask the server for."""
-    return ()
+    """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
+    working = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
+
+    def careful(work: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+        def answer(request: Any = None) -> dict[str, Any]:
+            try:
+                with working:
+                    return work(request if isinstance(request, dict) else {})
+            except Refused as error:
+                return {"error": str(error)}
+
+        answer.__name__ = work.__name__
+        return answer
+
+    @functools.lru_cache(maxsize=64)
+    def recall(rows: bytes, measure: str, factor: str) -> dict[str, Any]:
+        return recalls(outcomes_of(attributor), np.frombuffer(rows, bool), measure, factor)
+
+    @careful
+    def inspect_outcomes(request: dict[str, Any]) -> dict[str, Any]:
+        return table(attributor)
+
+    @careful
+    def inspect_recall(request: dict[str, Any]) -> dict[str, Any]:
+        rows = chosen(request, len(outcomes_of(attributor)))
+        return recall(rows.tobytes(), one_of(request, "measure", MEASURES), one_of(request, "by", FACTORS))
+
+    @careful
+    def inspect_hubs(request: dict[str, Any]) -> dict[str, Any]:
+        return hubs(outcomes_of(attributor), chosen(request, len(outcomes_of(attributor))))
+
+    @careful
+    def inspect_retrieving(request: dict[str, Any]) -> dict[str, Any]:
+        space, n = one_of(request, "space", [str(space) for space in SPACES]), len(attributor.references)
+        reference = request.get("reference")
+        if not isinstance(reference, int) or isinstance(reference, bool) or not 0 <= reference < n:
+            raise Refused(f"reference must be a whole number from 0 to {n - 1}, got {reference!r:.80}.")
+        return {"rows": bit_mask(outcomes_of(attributor).retrieving(space, reference))}
+
+    return inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving
+
+
+def table(attributor: Any) -> dict[str, Any]:
+    """The outcomes as the page keeps them.
+
+    Returns:
+        JSON-ready dict over m queries with known sources: `ids`, `truth` (the source named first), `sources` (how many), and, space
+        after space, `rank` (of the best-placed source), `found` (sources among the first five), `first` (the first answer),
+        `similarity` (65535 is 1, 0 is -1) and `weight` (65535 is 1), each as `packed`; `words` with `values` and packed `index` for
+        type, generator, split and concept; the pictures' addresses in parts; and `labels`, visitor's words where there are some.
+    """
+    outcomes = outcomes_of(attributor)
+    paths = [attributor.queries[query_id].path for query_id in outcomes.query_ids.tolist()]
+    return {
+        "ids": packed(outcomes.query_ids),
+        "truth": packed([ids[0] for ids in outcomes.exemplar_ids]),
+        "sources": packed([len(ids) for ids in outcomes.exemplar_ids]),
+        "rank": packed(outcomes.best_rank),
+        "found": packed(outcomes.n_first_five),
+        "first": packed(outcomes.neighbours[:, :, 0]),
+        "similarity": packed(np.rint((outcomes.similarity.clip(-1, 1) + 1) / 2 * 65535)),
+        "weight": packed(np.rint(outcomes.weight.clip(0, 1) * 65535)),
+        "words": {key: indexed(outcomes.labels[key].tolist()) for key in ("type", "generator", "split", "concept")},
+        "pictures": _addresses(paths),
+        "labels": {"type": TYPE_WORDS, "generator": GENERATOR_WORDS},
+        "held_out": list((attributor.metrics or {}).get("held_out_generators", ())),
+        "classes": [str(outcome) for outcome in Outcome],
+        "measures": list(MEASURES),
+    }
+
+
+def recalls(outcomes: Outcomes, rows: np.ndarray, measure: str, factor: str) -> dict[str, Any]:
+    """A measure of the chosen queries with its intervals, for all of them and for each value of a factor.
+
+    Returns:
+        `{"all": figure, "by": [{"value", **figure}], "left_out": n}`. A figure is `{"n", "n_concepts", "spaces", "steps"}` with
+        `[mean, low, high]` for each space and for each step between them; `left_out` queries have one of the rarer values.
+    """
+    names, counts = np.unique(outcomes.labels[factor][rows].astype(str), return_counts=True)
+    order = sorted(np.argsort(-counts, kind="stable")[:AT_MOST].tolist())
+    kept = rows & np.isin(outcomes.labels[factor].astype(str), names[order])
+    return {
+        "all": _figure(outcomes.recall(rows, measure)),
+        "by": [{"value": name, **_figure(one)} for name, one in outcomes.recall_by(factor, kept, measure).items()],
+        "left_out": int(rows.sum() - kept.sum()),
+    }
+
+
+def hubs(outcomes: Outcomes, rows: np.ndarray) -> dict[str, Any]:
+    """How evenly each space hands out its first ten places to the chosen queries.
+
+    Returns:
+        `{"n", "k", "expected", "spaces": [{"skewness", "never", "top", "curve"}]}`: `expected` is the mean N_k; `never` counts
+        the references that no query retrieves; `top` is `[[reference id, N_k, of these as a true source]]`; `curve` is N_k from
+        the most to the least retrieved reference, at evenly spaced references.
+    """
+    n, k = len(outcomes.reference_labels["group"]), outcomes.neighbours.shape[2]
+    spaces = []
+    for space in SPACES:
+        one = outcomes.hubness(space, rows)
+        falling = np.argsort(-one.counts, kind="stable")
+        top = [[int(i), int(one.counts[i]), int(one.deserved[i])] for i in falling[:N_HUBS] if one.counts[i]]
+        at = np.rint(np.linspace(0, n - 1, min(n, N_CURVE))).astype(int)
+        spaces.append(
+            {
+                "skewness": round(one.skewness, 3),
+                "never": int((one.counts == 0).sum()),
+                "top": top,
+                "curve": one.counts[falling][at].tolist(),
+            }
+        )
+    return {"n": int(rows.sum()), "k": min(k, N_NEIGHBOURS), "expected": k * int(rows.sum()) / n, "spaces": spaces}
+
+
+def packed(numbers: Any) -> dict[str, Any]:
+    """Whole numbers from 0 as base64 of the narrowest little-endian unsigned integers that hold them.
+
+    >>> packed([1, 258])
+    {'bits': 16, 'data': 'AQACAQ=='}
+    """
+    array = np.asarray(numbers).ravel()
+    most = int(array.max()) if len(array) else 0
+    bits = 8 if most < 1 << 8 else 16 if most < 1 << 16 else 32
+    return {"bits": bits, "data": base64.b64encode(array.astype(f"<u{bits // 8}").tobytes()).decode("ascii")}
+
+
+def indexed(words: Iterable[str]) -> dict[str, Any]:
+    """`["b", "a", "b"]` as its sorted `values` and one packed `index` per word."""
+    words = list(words)
+    values = sorted(set(words))
+    place = {word: i for i, word in enumerate(values)}
+    return {"values": values, "index": packed([place[word] for word in words])}
+
+
+def bit_mask(rows: np.ndarray) -> str:
+    """(m,) bool as base64 of ceil(m / 8) bytes, the first row in the lowest bit."""
+    return base64.b64encode(np.packbits(rows, bitorder="little").tobytes()).decode("ascii")
+
+
+def chosen(request: dict[str, Any], m: int) -> np.ndarray:
+    """The (m,) bool that a request's `rows` means; at least one is set.
+
+    Raises:
+        Refused: `rows` is no mask of m rows, or none of them is chosen.
+    """
+    text, n_bytes = request.get("rows"), (m + 7) // 8
+    try:
+        data = base64.b64decode(text, validate=True) if isinstance(text, str) and len(text) <= 2 * n_bytes + 4 else b""
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) != n_bytes:
+        raise Refused(f"rows must be base64 of {n_bytes} bytes, one bit for each of {m} queries; open the page again.")
+    rows = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[:m].astype(bool)
+    if not rows.any():
+        raise Refused("rows must choose at least one query, got none; remove a filter.")
+    return rows
+
+
+def one_of(request: dict[str, Any], name: str, allowed: Sequence[str]) -> str:
+    """One field of a request that must be one of a few words."""
+    word = request.get(name)
+    if not isinstance(word, str) or word not in allowed:
+        raise Refused(f"{name} must be one of {', '.join(allowed)}, got {word!r:.80}.")
+    return word
+
+
+def _figure(recall: Recall) -> dict[str, Any]:
+    def triple(interval: Interval) -> list[float]:
+        return [round(interval.mean, 6), round(interval.low, 6), round(interval.high, 6)]
+
+    return {
+        "n": recall.n_queries,
+        "n_concepts": recall.n_concepts,
+        "spaces": [triple(recall.spaces[space]) for space in SPACES],
+        "steps": [triple(interval) for interval in recall.steps.values()],
+    }
+
+
+def _addresses(paths: Sequence[Path]) -> dict[str, Any]:
+    """Where the pictures are served, in parts: one root, folders below it, names in them; joined, they are `present.file_url`."""
+    resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
+    root = Path(os.path.commonpath(resolved.values())) if resolved else Path("/")
+    below = {
+        folder: "".join(f"{quote(part)}/" for part in full.relative_to(root).parts) for folder, full in resolved.items()
+    }
+    return {
+        "root": present.file_url(root).rstrip("/") + "/",
+        "folder": indexed(below[path.parent] for path in paths),
+        "name": indexed(quote(path.name) for path in paths),
+    }

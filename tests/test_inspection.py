@@ -1,0 +1,205 @@
+"""Inspect without a browser: what it is sent, what may be asked, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aad import present
+from aad.outcomes import Outcome, outcomes_of
+from aad.spaces import SPACES, Space
+from interface import inspection
+from tests.fakes import FakeAttributor
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_per_group=4, n_queries=60)
+
+
+@pytest.fixture(scope="module")
+def server(attributor: FakeAttributor) -> dict[str, Callable[..., Any]]:
+    return {function.__name__: function for function in inspection.functions(attributor)}
+
+
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(packed["data"]), f"<u{packed['bits'] // 8}").astype(np.int64)
+
+
+def words(indexed: dict[str, Any]) -> list[str]:
+    return [indexed["values"][i] for i in unpack(indexed["index"])]
+
+
+def test_table_holds_the_outcomes(attributor: FakeAttributor, server: dict[str, Callable[..., Any]]) -> None:
+    sent = json.loads(json.dumps(server["inspect_outcomes"]({})))
+    outcomes = outcomes_of(attributor)
+    m = len(outcomes)
+    assert unpack(sent["ids"]).tolist() == outcomes.query_ids.tolist()
+    assert unpack(sent["truth"]).tolist() == [ids[0] for ids in outcomes.exemplar_ids]
+    assert unpack(sent["sources"]).tolist() == [len(ids) for ids in outcomes.exemplar_ids]
+    assert (unpack(sent["rank"]).reshape(3, m) == outcomes.best_rank).all()
+    assert (unpack(sent["found"]).reshape(3, m) == outcomes.n_first_five).all()
+    assert (unpack(sent["first"]).reshape(3, m) == outcomes.neighbours[:, :, 0]).all()
+    assert np.allclose(unpack(sent["similarity"]).reshape(3, m) / 65535 * 2 - 1, outcomes.similarity, atol=2e-5)
+    assert np.allclose(unpack(sent["weight"]).reshape(3, m) / 65535, outcomes.weight, atol=1e-5)
+    for key, one in sent["words"].items():
+        assert words(one) == outcomes.labels[key].tolist()
+    assert sent["classes"] == [str(outcome) for outcome in Outcome]
+    pictures = sent["pictures"]
+    addresses = zip(words(pictures["folder"]), words(pictures["name"]), strict=True)
+    assert [pictures["root"] + folder + name for folder, name in addresses] == [
+        present.file_url(attributor.queries[query_id].path) for query_id in outcomes.query_ids
+    ]
+
+
+def test_shipped_table_is_small() -> None:
+    from aad import Attributor
+
+    sent = json.dumps(inspection.table(Attributor.load()))
+    assert len(sent) < 250_000, "1,999 queries travel in less than a quarter of a megabyte"
+
+
+def test_numbers_travel_in_the_narrowest_form_that_holds_them() -> None:
+    for numbers, bits in (([], 8), ([255], 8), ([256], 16), ([65_536, 3], 32)):
+        packed = inspection.packed(numbers)
+        assert packed["bits"] == bits and unpack(packed).tolist() == numbers
+
+
+@pytest.mark.parametrize("m", [1, 8, 9, 60])
+def test_masks_survive_the_way_there_and_back(m: int) -> None:
+    rows = np.random.default_rng(m).random(m) < 0.5
+    rows[-1] = True
+    assert (inspection.chosen({"rows": inspection.bit_mask(rows)}, m) == rows).all()
+
+
+def test_recall_is_that_of_the_outcomes(attributor: FakeAttributor, server: dict[str, Callable[..., Any]]) -> None:
+    outcomes = outcomes_of(attributor)
+    rows = outcomes.labels["split"] == "test"
+    request = {"rows": inspection.bit_mask(rows), "measure": "MRR", "by": "type"}
+    reply = json.loads(json.dumps(server["inspect_recall"](request)))
+    expected = outcomes.recall(rows, "MRR")
+    for s, space in enumerate(SPACES):
+        one = expected.spaces[space]
+        assert reply["all"]["spaces"][s] == pytest.approx([one.mean, one.low, one.high], abs=1e-6)
+    step = expected.steps[Space.ALIGNED]
+    assert reply["all"]["steps"][0] == pytest.approx([step.mean, step.low, step.high], abs=1e-6)
+    assert reply["all"]["n"] == rows.sum() and reply["left_out"] == 0
+    by_type = outcomes.recall_by("type", rows, "MRR")
+    assert [(one["value"], one["n"], one["n_concepts"]) for one in reply["by"]] == [
+        (value, one.n_queries, one.n_concepts) for value, one in by_type.items()
+    ]
+
+
+def test_rare_values_are_counted_but_not_measured_apart(
+    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "AT_MOST", 2)
+    outcomes = outcomes_of(attributor)
+    rows = np.ones(len(outcomes), bool)
+    reply = inspection.recalls(outcomes, rows, "R@1", "group")
+    counts = sorted(np.unique(outcomes.labels["group"].astype(str), return_counts=True)[1].tolist(), reverse=True)
+    assert sorted((one["n"] for one in reply["by"]), reverse=True) == counts[:2]
+    assert reply["left_out"] == len(outcomes) - sum(counts[:2])
+
+
+def test_hubs_and_who_retrieves_them_agree(attributor: FakeAttributor, server: dict[str, Callable[..., Any]]) -> None:
+    outcomes = outcomes_of(attributor)
+    rows = outcomes.labels["type"] == "media"
+    reply = json.loads(json.dumps(server["inspect_hubs"]({"rows": inspection.bit_mask(rows)})))
+    n = len(attributor.references)
+    assert reply["expected"] == pytest.approx(10 * rows.sum() / n)
+    for space, one in zip(SPACES, reply["spaces"], strict=True):
+        counts = outcomes.hubness(space, rows).counts
+        assert [count for _, count, _ in one["top"]] == sorted(counts.tolist(), reverse=True)[: inspection.N_HUBS]
+        assert one["never"] == (counts == 0).sum()
+        assert one["curve"][0] == counts.max() and one["curve"] == sorted(one["curve"], reverse=True)
+        reference, count, deserved = one["top"][0]
+        mask = server["inspect_retrieving"]({"space": space, "reference": reference})["rows"]
+        near = inspection.chosen({"rows": mask}, len(outcomes))
+        assert (near & rows).sum() == count
+        assert sum(reference in outcomes.exemplar_ids[row] for row in np.flatnonzero(near & rows)) == deserved
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("inspect_recall", {"rows": "AAAA"}, "one bit for each of 60"),
+        ("inspect_recall", {"rows": None}, "one bit for each"),
+        ("inspect_recall", {"rows": ["x"]}, "one bit for each"),
+        ("inspect_recall", {"rows": "?" * 12}, "one bit for each"),
+        ("inspect_recall", {"rows": "A" * 5_000_000}, "one bit for each"),
+        ("inspect_recall", {"rows": base64.b64encode(bytes(8)).decode()}, "at least one query"),
+        ("inspect_recall", {"measure": "accuracy"}, "R@1, R@5, MRR"),
+        ("inspect_recall", {"measure": ["R@1"]}, "R@1, R@5, MRR"),
+        ("inspect_recall", {"by": "concept"}, "type, generator, group, split"),
+        ("inspect_hubs", {"rows": "AAAA"}, "one bit for each"),
+        ("inspect_retrieving", {"space": "moon"}, "backbone, aligned, disentangled"),
+        ("inspect_retrieving", {"reference": -1}, "from 0 to 51"),
+        ("inspect_retrieving", {"reference": 52}, "from 0 to 51"),
+        ("inspect_retrieving", {"reference": True}, "from 0 to 51"),
+        ("inspect_retrieving", {"reference": "1"}, "from 0 to 51"),
+    ],
+)
+def test_requests_from_anybody_are_refused_in_words(
+    server: dict[str, Callable[..., Any]], name: str, change: dict[str, Any], words: str
+) -> None:
+    sound = {
+        "rows": inspection.bit_mask(np.ones(60, bool)),
+        "measure": "R@1",
+        "by": "type",
+        "space": "aligned",
+        "reference": 1,
+    }
+    assert "error" not in server[name](sound)
+    reply = server[name]({**sound, **change})
+    assert words in reply["error"] and len(reply["error"]) < 400
+
+
+@pytest.mark.parametrize("request_", [None, [], "text", 7])
+def test_request_that_is_no_object_is_refused(server: dict[str, Callable[..., Any]], request_: Any) -> None:
+    for name in ("inspect_recall", "inspect_hubs", "inspect_retrieving"):
+        assert "must be" in server[name](request_)["error"]
+
+
+def test_equal_requests_are_computed_once_and_one_at_a_time(
+    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most, calls, recalls = [0], [0], [], inspection.recalls
+
+    def watched(*arguments: Any) -> dict[str, Any]:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        calls.append(arguments)
+        reply = recalls(*arguments)
+        running[0] -= 1
+        return reply
+
+    monkeypatch.setattr(inspection, "recalls", watched)
+    ask = {function.__name__: function for function in inspection.functions(attributor)}["inspect_recall"]
+    rows = inspection.bit_mask(np.ones(60, bool))
+    requests = [{"rows": rows, "measure": measure, "by": "type"} for measure in ("R@1", "R@1", "MRR", "R@5")]
+    threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 3 and most[0] == 1
+
+
+def test_page_is_told_how_many_queries_have_a_known_source(attributor: FakeAttributor) -> None:
+    assert inspection.value(attributor) == {"n": 60, "n_queries": 60}
+
+
+def test_bundle_without_known_sources_has_an_empty_table(tmp_path: Path) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=2)
+    attributor.queries = tuple(replace(query, exemplar_ids=()) for query in attributor.queries)
+    assert inspection.value(attributor) == {"n": 0, "n_queries": 12}
+    assert unpack(inspection.table(attributor)["ids"]).tolist() == []

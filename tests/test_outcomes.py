@@ -1,0 +1,255 @@
+"""Outcomes of bundled queries against loops over single queries, and figures small enough to count by hand."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aad import outcomes as module
+from aad.calibration import Calibration
+from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+from aad.outcomes import Outcome, Outcomes, compute_outcomes, outcomes_of, skewness
+from aad.ranking import first_weights, nearest, source_ranks
+from aad.spaces import SPACES, Space
+
+
+class Small:
+    """An attributor that only knows its similarities, given as (3, m, n)."""
+
+    def __init__(self, cosines: np.ndarray, sources: Sequence[tuple[int, ...]], groups: Sequence[str]) -> None:
+        self.cosines = np.asarray(cosines, np.float32)
+        self.n_searches = 0
+        self.references = [SimpleNamespace(group=group, concept=f"{group} {i}") for i, group in enumerate(groups)]
+        self.queries = [
+            SimpleNamespace(
+                query_id=i, exemplar_ids=ids, type="ab"[i % 2], generator="g", split="test", concept=f"c{i // 3}"
+            )
+            for i, ids in enumerate(sources)
+        ]
+        self.calibration = {
+            space: Calibration(4.0 + i, (3.0, -2.0, 900.0)[i]) for i, space in enumerate(SPACES)
+        }  # the last would overflow a bare exponential
+
+    def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
+        self.n_searches += 1
+        return self.cosines[SPACES.index(Space(space)), list(query_ids)]
+
+
+@pytest.fixture(scope="module")
+def tied() -> Small:
+    """60 queries, 47 references, cosines on a coarse grid so that ties are everywhere; every fifth source is unknown."""
+    rng = np.random.default_rng(3)
+    sources = [() if i % 5 == 4 else tuple(rng.choice(47, size=1 + i % 4, replace=False).tolist()) for i in range(60)]
+    groups = [f"group {i % 4}" for i in range(47)]
+    return Small(rng.integers(-4, 5, (3, 60, 47)) / 4, sources, groups)
+
+
+def same(a: Outcomes, b: Outcomes) -> bool:
+    for field in fields(Outcomes):
+        one, two = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(one, dict):
+            if not all((one[key] == two[key]).all() for key in one):
+                return False
+        elif not np.array_equal(one, two) if isinstance(one, np.ndarray) else one != two:
+            return False
+    return True
+
+
+def test_outcomes_equal_a_loop_over_single_queries(tied: Small) -> None:
+    found = compute_outcomes(tied)
+    known = [query for query in tied.queries if query.exemplar_ids]
+    assert found.query_ids.tolist() == [query.query_id for query in known]
+    for s, space in enumerate(SPACES):
+        for row, query in enumerate(known):
+            cosines = tied.cosines[s, query.query_id]
+            ranks = exemplar_ranks(cosines, query.exemplar_ids)
+            order = sorted(range(47), key=lambda i: (-cosines[i], i))
+            assert found.best_rank[s, row] == ranks[0]
+            assert found.n_first_five[s, row] == (ranks <= 5).sum()
+            assert found.neighbours[s, row].tolist() == order[:10]
+            assert found.right[s, row] == (order[0] in query.exemplar_ids)
+            assert found.similarity[s, row] == cosines[order[0]]
+            weights, _ = tied.calibration[space].weights(cosines)
+            assert found.weight[s, row] == pytest.approx(weights[order[0]], rel=1e-5)
+            for measure, value in (
+                ("R@1", recall_at_k(ranks, 1)),
+                ("R@5", recall_at_k(ranks, 5)),
+                ("MRR", reciprocal_rank(ranks)),
+            ):
+                assert found.figures(measure)[s, row] == pytest.approx(value)
+    assert found.labels["group"].tolist() == [tied.references[query.exemplar_ids[0]].group for query in known]
+
+
+def test_chunks_change_nothing(tied: Small) -> None:
+    whole = compute_outcomes(tied)
+    for n_cells in (1, 47, 100, 47 * 7):
+        assert same(compute_outcomes(tied, n_cells=n_cells), whole), n_cells
+
+
+def test_gallery_smaller_than_ten_is_no_special_case() -> None:
+    small = Small(np.random.default_rng(0).random((3, 4, 3)), [(0,), (1,), (2,), (0, 1)], "aab")
+    found = compute_outcomes(small)
+    assert found.neighbours.shape == (3, 4, 3)
+    assert found.hubness("aligned").counts.tolist() == [4, 4, 4]
+
+
+def test_bundle_without_known_sources_has_no_rows() -> None:
+    found = compute_outcomes(Small(np.zeros((3, 2, 3)), [(), ()], "abc"))
+    assert len(found) == 0 and found.right.shape == (3, 0)
+    assert found.confusions("backbone") == []
+    assert found.hubness("backbone").counts.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="at least one value"):
+        found.recall()
+
+
+def test_classes_cover_every_query_and_overlap_only_where_it_changed_twice() -> None:
+    patterns = [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+    cosines = np.array([[[0.5, 0.9 if right[s] else 0.1] for right in patterns] for s in range(3)])
+    found = compute_outcomes(Small(cosines, [(1,)] * 8, "ab"))
+    assert found.right.T.astype(int).tolist() == [list(right) for right in patterns]
+    classes = {right: {str(one) for one in Outcome if found.members(one)[row]} for row, right in enumerate(patterns)}
+    assert classes == {
+        (0, 0, 0): {"wrong_everywhere"},
+        (0, 0, 1): {"fixed_by_disentangling"},
+        (0, 1, 0): {"fixed_by_alignment", "broken_by_disentangling"},
+        (0, 1, 1): {"fixed_by_alignment"},
+        (1, 0, 0): {"broken_by_alignment"},
+        (1, 0, 1): {"broken_by_alignment", "fixed_by_disentangling"},
+        (1, 1, 0): {"broken_by_disentangling"},
+        (1, 1, 1): {"right_everywhere"},
+    }
+
+
+def test_a_constructed_hub_is_found_and_skews_the_counts() -> None:
+    rng = np.random.default_rng(5)
+    cosines = rng.random((3, 40, 60)) * 0.5
+    cosines[0, :, 17] = 0.99  # nearest to every query in the backbone only, though the source of one
+    found = compute_outcomes(Small(cosines, [(i,) for i in range(40)], "a" * 60))
+    hub = found.hubness("backbone")
+    assert hub.counts.argmax() == 17 and hub.counts[17] == 40 and hub.deserved[17] == 1
+    assert hub.counts.sum() == 40 * 10
+    assert hub.skewness > 3 > 1.5 > found.hubness("aligned").skewness
+    assert found.retrieving("backbone", 17).all()
+    some = np.arange(40) < 5
+    assert found.hubness("backbone", some).counts[17] == 5
+    by_hand = sum(1 for row in range(40) if 3 in np.argsort(-cosines[1, row])[:10])
+    assert found.hubness("aligned").counts[3] == by_hand == found.retrieving("aligned", 3).sum()
+
+
+def test_skewness_follows_its_definition() -> None:
+    counts = np.random.default_rng(0).poisson(3, 500)
+    mean = sum(counts) / 500
+    second, third = (sum((c - mean) ** p for c in counts) / 500 for p in (2, 3))
+    assert skewness(counts) == pytest.approx(third / second**1.5)
+    assert skewness(-counts) == pytest.approx(-skewness(counts))
+
+
+def test_confusions_count_wrong_first_answers_by_group_and_concept() -> None:
+    groups = ["cats", "cats", "dogs", "fish"]
+    firsts = [1, 2, 2, 0, 3]  # query 0..4 from reference 0: wrong cat, dog, dog, right, fish
+    cosines = np.zeros((3, 5, 4))
+    cosines[1, np.arange(5), firsts] = 1
+    cosines[[0, 2], :, 0] = 1
+    found = compute_outcomes(Small(cosines, [(0,)] * 5, groups))
+    assert [(c.truth, c.answer, c.n) for c in found.confusions("aligned")] == [
+        ("cats", "dogs", 2),
+        ("cats", "cats", 1),
+        ("cats", "fish", 1),
+    ]
+    assert [(c.truth, c.answer, c.n) for c in found.confusions("aligned", by="concept", at_most=1)] == [
+        ("cats 0", "dogs 2", 2)
+    ]
+    assert found.confusions("aligned", np.array([1, 0, 0, 1, 0], bool)) == found.confusions("aligned")[1:2]
+    assert found.confusions("backbone") == []
+
+
+def test_recall_has_the_intervals_of_the_metrics_and_pairs_its_steps(tied: Small) -> None:
+    found = compute_outcomes(tied)
+    rows = found.labels["type"] == "a"
+    by_type = found.recall_by("type", measure="R@5")
+    assert list(by_type) == ["a", "b"]
+    concepts = found.labels["concept"][rows].tolist()
+    figures = found.figures("R@5")[:, rows]
+    assert by_type["a"].n_queries == rows.sum()
+    assert by_type["a"].spaces[Space.ALIGNED] == bootstrap_interval(figures[1], concepts)
+    assert by_type["a"].steps[Space.DISENTANGLED] == bootstrap_interval(figures[2] - figures[1], concepts)
+    assert found.recall(rows, "R@5") == by_type["a"]
+    with pytest.raises(ValueError, match="one of R@1, R@5, MRR"):
+        found.recall(rows, "accuracy")
+
+
+def test_threads_share_one_computation(monkeypatch: pytest.MonkeyPatch, tied: Small) -> None:
+    attributor = Small(tied.cosines, [query.exemplar_ids for query in tied.queries], ["g"] * 47)
+    calls, compute = [], compute_outcomes
+
+    def slow(one: Any) -> Outcomes:
+        calls.append(one)
+        time.sleep(0.1)
+        return compute(one)
+
+    monkeypatch.setattr(module, "compute_outcomes", slow)
+    results: list[Outcomes] = []
+    threads = [threading.Thread(target=lambda: results.append(outcomes_of(attributor))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1 and len({id(result) for result in results}) == 1
+    assert outcomes_of(attributor) is results[0]
+
+
+def test_outcomes_go_with_their_attributor(tied: Small) -> None:
+    attributor = Small(tied.cosines, [query.exemplar_ids for query in tied.queries], ["g"] * 47)
+    outcomes_of(attributor)
+    before = len(module._KEPT)
+    del attributor
+    gc.collect()
+    assert len(module._KEPT) < before
+
+
+def test_nearest_keeps_the_smaller_id_at_a_tied_edge() -> None:
+    row = np.array([[0.2, 0.7, 0.7, 0.9, 0.7, 0.7]], np.float32)
+    assert nearest(row, 3).tolist() == [[3, 1, 2]]
+    assert nearest(row, 9).tolist() == [[3, 1, 2, 4, 5, 0]]
+
+
+def test_source_outside_the_gallery_is_refused() -> None:
+    for ids in ((), (4,), (-1,)):
+        with pytest.raises(ValueError, match=r"within 0\.\.3"):
+            source_ranks(np.zeros((1, 4), np.float32), [ids])
+
+
+def test_weight_of_the_first_answer_stays_finite_for_any_calibration() -> None:
+    cosines = np.array([[0.1, 0.5]])
+    for calibration in (Calibration(2000.0, 1.0), Calibration(1.0, 2000.0), Calibration(2000.0, 1000.0)):
+        expected, _ = calibration.weights(cosines[0])
+        assert first_weights(cosines, np.array([0.5]), calibration)[0] == pytest.approx(expected.max())
+
+
+def test_shipped_bundle_gives_the_figures_of_its_metrics() -> None:
+    from aad import Attributor
+
+    attributor = Attributor.load()
+    found = outcomes_of(attributor)
+    assert len(found) == sum(1 for query in attributor.queries if query.exemplar_ids)
+    assert attributor.metrics is not None
+    recall = found.recall((found.labels["split"] == "test") & (found.labels["type"] == "scene"))
+    for space in SPACES:
+        stored = attributor.metrics["spaces"][space]["test"]["scene"]
+        assert recall.n_queries == stored["n_queries"]
+        one = recall.spaces[space]
+        assert {"mean": one.mean, "low": one.low, "high": one.high} == pytest.approx(stored["recall"]["1"], abs=2e-6)
+    query_id = int(found.query_ids[7])
+    answer = attributor.attribute_query(query_id, k=10)
+    for s, space in enumerate(SPACES):
+        assert found.best_rank[s, 7] == attributor.true_ranks(query_id)[space][0]
+        assert found.neighbours[s, 7].tolist() == [match.reference_id for match in answer[space].matches]
+        assert found.weight[s, 7] == pytest.approx(answer[space].matches[0].weight, rel=1e-4)
