@@ -146,7 +146,10 @@ class Attributor:
         preserved = bundle.section("neighbour_preservation", "project")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples: tuple[int, ...] = tuple(manifest.get("examples", ()))
-        self.metrics: dict[str, Any] | None = bundle.read_json("metrics.json") if bundle.has("metrics.json") else None
+        self.metrics, self.generalisation, self.theory = (
+            bundle.read_json(name) if bundle.has(name) else None
+            for name in ("metrics.json", "generalisation.json", "theory.json")
+        )
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
             "backbone": manifest["backbone"]["name"],

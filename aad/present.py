@@ -9,15 +9,31 @@ from __future__ import annotations
 
 import base64
 import itertools
-import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
 
+from aad.about import about, metrics_rows
+from aad.addresses import file_url, served_paths
+from aad.gallery import chosen
 from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+
+__all__ = [
+    "about",
+    "answer",
+    "api_answer",
+    "catalogue",
+    "example",
+    "file_url",
+    "gallery",
+    "message",
+    "metrics_rows",
+    "reference",
+    "served_paths",
+]
 
 _SERIAL = itertools.count(1)
 
@@ -29,41 +45,6 @@ class SpaceAnswer(Protocol):
     remainder: float
     elsewhere: float
     position: tuple[float, float]
-
-
-def file_url(path: str | os.PathLike[str]) -> str:
-    """Address of a served file, relative to the page so that it holds behind a proxy.
-
-    Args:
-        path: Absolute path of a file under one of `served_paths`.
-
-    Returns:
-        For example `gradio_api/file=/srv/pictures/a%20b.webp`.
-    """
-    return "gradio_api/file=" + quote(Path(path).resolve().as_posix(), safe="/:")
-
-
-def served_paths(paths: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:
-    """Smallest set of folders and files to serve so that every picture can be shown.
-
-    A picture's folder is served, unless it holds one of the `private` folders (the working directory, the home
-    folder, the code): then only the picture itself is.
-
-    Args:
-        paths: Absolute paths of the pictures.
-        private: Folders that must not be reachable, nor anything in them but the pictures.
-
-    Returns:
-        Sorted folders and files.
-    """
-    guarded = [folder.resolve() for folder in private]
-    served: set[Path] = set()
-    for path in paths:
-        folder = path.parent.resolve()
-        exposes = any(keep == folder or keep.is_relative_to(folder) for keep in guarded)
-        served.add(path.resolve() if exposes else folder)
-    folders = {entry for entry in served if entry.is_dir()}
-    return sorted(entry for entry in served if not folders.intersection(entry.parents))
 
 
 def catalogue(attributor: Any) -> dict[str, Any]:
@@ -85,7 +66,7 @@ def catalogue(attributor: Any) -> dict[str, Any]:
         "folders": {"values": [file_url(folder) + "/" for folder in folders["values"]], "index": folders["index"]},
         "words": {
             field: _factor(str(getattr(ref, field) or "") for ref in references)
-            for field in ("source", "licence", "author", "url", "concept", "group")
+            for field in ("source", "licence", "author", "url", "concept", "group", "split")
         },
         "spaces": [
             {
@@ -118,17 +99,44 @@ def example(attributor: Any, query_id: int) -> dict[str, Any]:
     }
 
 
-def answer(result: Any, *, k: int, ready: bool, query: dict[str, Any]) -> dict[str, Any]:
+def reference(attributor: Any, reference_id: int) -> dict[str, Any]:
+    """A reference that is searched again, as a query of its own: no true source, and it is not among its own answers."""
+    return {"reference": int(reference_id), "url": file_url(attributor.references[reference_id].path)}
+
+
+def gallery(attributor: Any, wanted: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+    """What a filter leaves: what the page is told of it, and the (n,) bool mask; both None where it leaves everything.
+
+    Raises:
+        ValueError: a field that cannot be filtered, or values that are no texts.
+    """
+    passes = chosen(attributor.references, wanted)
+    asked = {field: sorted(values) for field, values in wanted.items() if values}
+    return ({"filter": asked, "n": int(passes.sum())}, passes) if asked else (None, None)
+
+
+def answer(
+    result: Any,
+    *,
+    k: int,
+    ready: bool,
+    query: dict[str, Any],
+    gallery: dict[str, Any] | None = None,
+    copies: Mapping[str, Sequence[int | None]] | None = None,
+) -> dict[str, Any]:
     """One query's attribution as the page draws it.
 
     Args:
         result: An `aad.attribution.Attribution`.
         k: Matches asked for in each space.
         ready: Whether the backbone is loaded, so that the next upload is fast.
-        query: `example(...)` for a bundled query, or `{"url": ...}` for an upload.
+        query: `example(...)` for a bundled query, `reference(...)`, or `{"url": ...}` for an upload.
+        gallery: What a filter left, see `gallery(...)`; None for everything.
+        copies: Per space and match, the place of the match that it is a near-copy of, see `Attributor.near_copies`.
 
     Returns:
-        JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one.
+        JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
+        `convincing` is False where its remainder outweighs all matches shown together.
     """
     return {
         "serial": next(_SERIAL),
@@ -136,14 +144,18 @@ def answer(result: Any, *, k: int, ready: bool, query: dict[str, Any]) -> dict[s
         "k": k,
         "ready": ready,
         "query": query,
-        "spaces": {str(space): _space_answer(result[space]) for space in result.spaces},
+        "gallery": gallery,
+        "domain": None if result.hint is None else asdict(result.hint),
+        "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
 
-def message(status: str, text: str = "", *, ready: bool = True) -> dict[str, Any]:
+def message(status: str, text: str = "", *, title: str | None = None, ready: bool = True) -> dict[str, Any]:
     """An answer without matches: `status` is "empty", "warming" or "error"; its text starts like a sentence."""
     text = text[:1].upper() + text[1:]
-    return {"serial": next(_SERIAL), "status": status, "text": text, "ready": ready}
+    return {"serial": next(_SERIAL), "status": status, "text": text, "ready": ready} | (
+        {"title": title} if title else {}
+    )
 
 
 def api_answer(attributor: Any, result: Any, *, k: int) -> dict[str, Any]:
@@ -171,63 +183,13 @@ def api_answer(attributor: Any, result: Any, *, k: int) -> dict[str, Any]:
     }
 
 
-def about(attributor: Any) -> dict[str, Any]:
-    """What the page says about itself: how each space works, what was measured, and what computed the answers.
-
-    Returns:
-        `{"how": [...], "metrics": metrics_rows(...), "stamp": [[name, value], ...]}`.
-    """
-    stamp: list[list[str]] = []
-    for name, value in attributor.stamp.items():
-        parts = value.items() if isinstance(value, dict) else [(name, value)]
-        stamp.extend([str(key).replace("_", " "), str(entry)] for key, entry in parts)
-    return {
-        "how": [{"id": str(space), **SPACE_WORDS[str(space)]} for space in attributor.spaces],
-        "metrics": metrics_rows(attributor.metrics),
-        "stamp": stamp,
-    }
-
-
-def metrics_rows(metrics: dict[str, Any] | None, *, split: str = "test") -> list[dict[str, Any]]:
-    """Rows of the measured results: one per query type, with every space's figures.
-
-    Args:
-        metrics: The bundle's metrics, or None.
-        split: Which split to show.
-
-    Returns:
-        `[{"type", "label", "n_queries", "held_out", "cells": {measure: {space: {"mean", "low", "high"}}}}]`, with the
-        measures "R@1", "R@5" and "MRR"; `held_out` says that no generator of these queries was trained on. Empty when
-        nothing was measured.
-    """
-    metrics = metrics or {}
-    spaces, generators = metrics.get("spaces", {}), metrics.get("generators", {})
-    held_out = set(metrics.get("held_out_generators", ()))
-    rows: dict[str, dict[str, Any]] = {}
-    for space in SPACE_WORDS:
-        for query_type, figures in spaces.get(space, {}).get(split, {}).items():
-            row = rows.setdefault(
-                query_type,
-                {
-                    "type": query_type,
-                    "label": TYPE_WORDS.get(query_type, query_type.capitalize()),
-                    "n_queries": figures.get("n_queries"),
-                    "held_out": bool(generators.get(query_type)) and held_out.issuperset(generators[query_type]),
-                    "cells": {"R@1": {}, "R@5": {}, "MRR": {}},
-                },
-            )
-            recall = figures.get("recall", {})
-            for measure, figure in (("R@1", recall.get("1")), ("R@5", recall.get("5")), ("MRR", figures.get("mrr"))):
-                if figure and figure.get("mean") is not None:
-                    row["cells"][measure][space] = figure
-    return list(rows.values())
-
-
-def _space_answer(space: SpaceAnswer) -> dict[str, Any]:
+def _space_answer(space: SpaceAnswer, copies: Sequence[int | None] | None) -> dict[str, Any]:
     return {
         "matches": [
             [int(m.reference_id), round(float(m.similarity), 5), round(float(m.weight), 5)] for m in space.matches
         ],
+        "copies": list(copies) if copies is not None else [None] * len(space.matches),
+        "convincing": bool(space.remainder <= sum(m.weight for m in space.matches)),
         "remainder": float(space.remainder),
         "elsewhere": float(space.elsewhere),
         "position": [float(space.position[0]), float(space.position[1])],

@@ -1,6 +1,6 @@
 """What the page's events do: plain functions of an `Attributor`, with answers as `aad.present` makes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aad import present
@@ -9,41 +9,66 @@ from aad.images import ImageError
 
 MAX_K = 100
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
+MISFIT = "This cannot be asked here"  # heads an error about a question, not about a picture
+
+#: field -> values allowed there, as `aad.gallery.chosen` takes it
+Filter = Mapping[str, Sequence[str]]
 
 
-def answer_example(attributor: Any, query_id: int, k: int) -> dict[str, Any]:
+def answer_example(attributor: Any, query_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
     """Answer to a bundled query: immediate, since its features are stored.
 
     Args:
         attributor: An `aad.Attributor`.
         query_id: Which bundled query.
         k: Matches per space.
+        wanted: A filter of the gallery; None searches everything.
 
     Returns:
         What the page draws, see `aad.present.answer`; an error message when there is no such query.
     """
-    if not 0 <= query_id < len(attributor.queries):
-        return present.message("error", f"There is no example {query_id}: choose one of the strip.")
-    result = attributor.attribute_query(query_id, k)
-    return present.answer(result, k=k, ready=attributor.ready, query=present.example(attributor, query_id))
+    if not _is_row(query_id, attributor.queries):
+        return present.message("error", f"There is no example {query_id}: choose one of the strip.", title=MISFIT)
+    return _answer(
+        attributor,
+        lambda **among: attributor.attribute_query(query_id, k, **among),
+        present.example(attributor, query_id),
+        k,
+        wanted,
+    )
 
 
-def answer_upload(attributor: Any, path: str | None, k: int) -> dict[str, Any]:
+def answer_reference(attributor: Any, reference_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
+    """Answer to a picture of the collection, searched again; it is not listed among its own answers."""
+    if not _is_row(reference_id, attributor.references):
+        return present.message("error", f"There is no picture {reference_id} in this collection.", title=MISFIT)
+    return _answer(
+        attributor,
+        lambda **among: attributor.attribute_reference(reference_id, k, **among),
+        present.reference(attributor, reference_id),
+        k,
+        wanted,
+    )
+
+
+def answer_upload(attributor: Any, path: str | None, k: int, wanted: Filter | None = None) -> dict[str, Any]:
     """Answer to an uploaded file; a file that is no usable picture gives an error message, and the app goes on."""
     if path is None:
         return present.message("empty")
-    try:
-        result = attributor.attribute(path, k)
-    except (ImageError, BackboneError) as error:
-        return present.message("error", str(error))
-    return present.answer(result, k=k, ready=attributor.ready, query={"url": present.file_url(path)})
+    return _answer(
+        attributor,
+        lambda **among: attributor.attribute(path, k, **among),
+        {"url": present.file_url(path)},
+        k,
+        wanted,
+    )
 
 
-def stream_upload(attributor: Any, path: str | None, k: int) -> Iterator[dict[str, Any]]:
+def stream_upload(attributor: Any, path: str | None, k: int, wanted: Filter | None = None) -> Iterator[dict[str, Any]]:
     """`answer_upload`, preceded by a word of patience while the backbone is still loading."""
     if path is not None and not attributor.ready:
         yield present.message("warming", WARMING, ready=False)
-    yield answer_upload(attributor, path, k)
+    yield answer_upload(attributor, path, k, wanted)
 
 
 def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any]:
@@ -70,3 +95,41 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
         return present.api_answer(attributor, attributor.attribute(path, int(k)), k=int(k))
     except (ImageError, BackboneError) as error:
         raise gr.Error(str(error)) from error
+
+
+def _is_row(number: Any, rows: Sequence[Any]) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(rows)
+
+
+def _answer(
+    attributor: Any, attribute: Callable[..., Any], query: dict[str, Any], k: Any, wanted: Filter | None
+) -> dict[str, Any]:
+    """One search: ``attribute`` is called with the references that the filter leaves, or with nothing where it leaves all."""
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MAX_K:
+        return present.message("error", f"k must be a whole number from 1 to {MAX_K}, got {k!r}.", title=MISFIT)
+    if wanted is not None and not isinstance(wanted, Mapping):
+        return present.message("error", f"a filter names fields and values, got {wanted!r}.", title=MISFIT)
+    try:
+        gallery, among = present.gallery(attributor, wanted or {})
+    except ValueError as error:
+        return present.message("error", str(error), title=MISFIT)
+    if gallery is not None and not gallery["n"]:
+        text = "No picture of the collection passes this filter. Take something out of it, or clear it."
+        return present.message("error", text, title="Nothing to search in")
+    try:
+        result = attribute() if among is None else attribute(among=among)
+    except (ImageError, BackboneError) as error:
+        return present.message("error", str(error))
+    if gallery is not None and "ranks" in query:
+        query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
+    return present.answer(
+        result,
+        k=k,
+        ready=attributor.ready,
+        query=query,
+        gallery=gallery,
+        copies={
+            space: attributor.near_copies([match.reference_id for match in result[space].matches])
+            for space in result.spaces
+        },
+    )

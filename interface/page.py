@@ -4,6 +4,8 @@ Three views share one page: compare (a picture, its columns, the maps), inspect 
 measured). A part is an empty slot that a function of assets/ui fills; `PARTS` names the functions.
 """
 
+import json
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from aad import present
 from interface import explain, inspection, takeaway, talk, why
 from interface.endpoints import add_endpoints
-from interface.handlers import answer_example, answer_upload, stream_upload
+from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: the page and the server stay offline
 
@@ -78,7 +80,8 @@ def build_app(attributor: Any) -> Any:
                         placeholder="Drop or paste a picture\nor click to choose a file",
                         elem_id="query-picture",
                     )
-                    strip = part("examples", {**present.catalogue(attributor), "max_bytes": MAX_BYTES})
+                    shelf = {**present.catalogue(attributor), "max_bytes": MAX_BYTES, "k_choices": K_CHOICES}
+                    strip = part("examples", json.dumps(shelf))  # as one text: Gradio wraps every entry of an object
                     k = gr.Radio(
                         list(K_CHOICES),
                         value=DEFAULT_K,
@@ -87,6 +90,7 @@ def build_app(attributor: Any) -> Any:
                         container=False,
                     )
                 with gr.Column(elem_id="reply", min_width=0):
+                    part("filters")
                     answer = part("answer", opening)
             part("explain", explain.value(attributor), explain.functions(attributor))
             part("maps")
@@ -96,24 +100,37 @@ def build_app(attributor: Any) -> Any:
         with gr.Column(elem_id="view-why", min_width=0):
             part("why", why.value(attributor), why.functions(attributor))
             part("about", present.about(attributor))
+        part("imprint", present.about(attributor)["stamp"])
         part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
         part("talk", talk.value(attributor), talk.functions(attributor))
 
         # Every handler returns the picture with its answer: however requests overtake each other, the two belong together.
-        bundled = {str(query.path): query.query_id for query in attributor.queries}
+        # The filter comes from the page's state, as JSON: the text box is only its way in.
+        wanted = gr.Textbox("{}", visible=False)
+        with_filter = "(image, k) => [image, k, window.attributionPage.filterText()]"
+        answers: dict[str, tuple[Callable[..., dict[str, Any]], int]]
+        answers = {str(ref.path): (answer_reference, ref.reference_id) for ref in attributor.references}
+        answers |= {str(query.path): (answer_example, query.query_id) for query in attributor.queries}
 
-        def on_select(k: int, event: gr.SelectData) -> Any:
-            query_id = int(event.index)
-            return str(attributor.queries[query_id].path), answer_example(attributor, query_id, k)
+        def on_select(event: gr.SelectData) -> Any:
+            asked = event.value if isinstance(event.value, dict) else {}
+            again = asked.get("kind") == "reference"
+            reply, rows = (answer_reference, attributor.references) if again else (answer_example, attributor.queries)
+            k = asked["k"] if asked.get("k") in K_CHOICES else DEFAULT_K
+            result = reply(attributor, event.index, k, asked.get("filter"))
+            picture = gr.skip() if "query" not in result else str(rows[event.index].path)
+            # The choice of k follows a link; later it is the visitor's, who may have changed it meanwhile.
+            return picture, result, k if asked.get("opening") else gr.skip()
 
-        def on_upload(path: str | None, k: int) -> Any:
-            for step in stream_upload(attributor, path, k):
+        def on_upload(path: str | None, k: int, wanted: str) -> Any:
+            for step in stream_upload(attributor, path, k, json.loads(wanted)):
                 yield path, step
 
-        def on_k(path: str | None, k: int) -> Any:
-            query_id = bundled.get(path or "")
-            answer = answer_upload(attributor, path, k) if query_id is None else answer_example(attributor, query_id, k)
-            return path, answer
+        def on_settings(path: str | None, k: int, wanted: str) -> Any:
+            if path not in answers:
+                return path, answer_upload(attributor, path, k, json.loads(wanted))
+            reply, row = answers[path]
+            return path, reply(attributor, row, k, json.loads(wanted))
 
         def on_clear() -> Any:
             return None, present.message("empty")
@@ -122,13 +139,15 @@ def build_app(attributor: Any) -> Any:
         fast = {**quiet, "queue": False}
         slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
         # Registered first: the browser runs an event's listeners in order, and a quick answer must come after this.
-        for trigger in (image.upload, k.input):
-            trigger(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
+        image.upload(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
+        k.input(None, [k], js="k => window.attributionPage.chooseK(k)", api_visibility="private")
+        shown = [image, answer]
         events = [
-            strip.select(on_select, [k], [image, answer], **fast),
-            image.upload(on_upload, [image, k], [image, answer], **slow),
-            k.input(on_k, [image, k], [image, answer], **slow),
-            image.clear(on_clear, None, [image, answer], **fast),
+            strip.select(on_select, None, [*shown, k], **fast),
+            image.upload(on_upload, [image, k, wanted], shown, js=with_filter, **slow),
+            k.input(on_settings, [image, k, wanted], shown, js=with_filter, **slow),
+            strip.apply(on_settings, [image, k, wanted], shown, js=with_filter, **slow),
+            image.clear(on_clear, None, shown, **fast),
         ]
         for event in events:
             event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")

@@ -1,7 +1,25 @@
-"""Talk mode: a guided story on bundled cases, for a room."""
+"""Talk mode: a guided story on bundled cases, for a room.
 
+The story is chosen by rule from what the spaces made of the bundle's own queries, so that any bundle with known sources has one,
+and it travels whole, pictures included, when talk mode is entered: from then on a lecture needs neither network nor server.
+"""
+
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+
+from aad.images import ImageError
+from aad.outcomes import Outcome, Outcomes, outcomes_of
+from aad.spaces import SPACES
+from aad.thumbnails import data_uri
+from interface.handlers import answer_example
+from interface.talk_steps import steps
+
+K = 8  # matches per space
+N_WALL = 48  # pictures that a source hides among
+LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 
 def value(attributor: Any) -> Any:
@@ -11,4 +29,131 @@ def value(attributor: Any) -> Any:
 
 def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
-    return ()
+    telling = threading.Lock()
+    told: list[dict[str, Any]] = []
+
+    def talk_story(request: Any = None) -> dict[str, Any]:
+        with telling:  # worked out once, whoever asks first
+            if not told:
+                told.append(story(attributor))
+        return told[0]
+
+    return (talk_story,)
+
+
+def story(attributor: Any) -> dict[str, Any]:
+    """The whole story.
+
+    Returns:
+        JSON-ready: `steps` in order, `cases` (name -> an answer as the page draws it), `wall` (reference ids), `figures` (share of
+        right first answers per space), and `pictures` ("query-3", "reference-7" -> data address).
+    """
+    outcomes = outcomes_of(attributor)
+    rows = choose(outcomes, held_out=(attributor.metrics or {}).get("held_out_generators", ()))
+    ids = {name: int(outcomes.query_ids[row]) for name, row in rows.items()}
+    if "turn" not in ids and len(attributor.queries):
+        ids["turn"] = int(attributor.examples[0]) if attributor.examples else 0
+    cases = {name: answer_example(attributor, query_id, K) for name, query_id in ids.items()}
+    truth = cases["turn"]["query"]["truth"] if "turn" in cases else []
+    wall = spread(len(attributor.references), N_WALL, truth[:1])
+    figures = shares(outcomes, (attributor.metrics or {}).get("held_out_generators", ()))
+    return {
+        "steps": steps(attributor, cases, figures, len(wall)),
+        "cases": cases,
+        "wall": wall,
+        "figures": figures,
+        "pictures": _pictures(attributor, cases, wall),
+    }
+
+
+def choose(outcomes: Outcomes, held_out: Sequence[str] = ()) -> dict[str, int]:
+    """The rows of the outcomes that make the story, each of another concept group where that is possible.
+
+    turn: right at last, wrong at first, and better in each space; seen at a glance, since the first answer is of another group. Of
+        these the largest gain, log2 of the backbone's rank, times the weight that the last space gives the source.
+    easy: right everywhere, with the most weight in the space that gives it least.
+    fails: wrong everywhere with an answer of another group, and of these the one that the last space is surest about.
+
+    Queries with one source come first, and of the test split, and by a generator that training never saw, as far as there are any.
+    """
+    m = len(outcomes)
+    if not m:
+        return {}
+    rank, weight, first = outcomes.best_rank, outcomes.weight, outcomes.neighbours[:, :, 0]
+    groups = outcomes.reference_labels["group"]
+    truth = groups[[ids[0] for ids in outcomes.exemplar_ids]]
+    fair = _narrow(np.ones(m, bool), outcomes.labels["split"] == "test")
+    fair = _narrow(fair, np.array([len(ids) == 1 for ids in outcomes.exemplar_ids]))
+    unseen = np.isin(outcomes.labels["generator"].astype(str), list(held_out))
+
+    turned = fair & (rank[2] == 1) & (rank[0] > 1)
+    turned = _narrow(turned, groups[first[0]] != truth)
+    turned = _narrow(turned, (rank[0] > rank[1]) & (rank[1] > 1))
+    plain = {
+        "turn": (_narrow(turned, unseen), np.log2(rank[0]) * weight[2]),
+        "easy": (fair & outcomes.members(Outcome.RIGHT_EVERYWHERE), weight.min(0)),
+        "fails": (_narrow(fair & outcomes.members(Outcome.WRONG_EVERYWHERE), groups[first[2]] != truth), weight[2]),
+    }
+    chosen: dict[str, int] = {}
+    for name, (among, score) in plain.items():
+        others = ~np.isin(truth.astype(str), [str(truth[row]) for row in chosen.values()])
+        among = _narrow(among, others)
+        if among.any():
+            chosen[name] = int(np.argmax(np.where(among, score, -np.inf)))
+    return chosen
+
+
+def shares(outcomes: Outcomes, held_out: Sequence[str] = ()) -> dict[str, Any] | None:
+    """How often the first answer is a true source in each space, of the fairest queries; None without any."""
+    if not len(outcomes):
+        return None
+    of_test = outcomes.labels["split"] == "test"
+    unseen = of_test & np.isin(outcomes.labels["generator"].astype(str), list(held_out))
+    rows = unseen if unseen.any() else _narrow(np.ones(len(outcomes), bool), of_test)
+    right = dict(zip(SPACES, outcomes.right[:, rows].mean(1).tolist(), strict=True))
+    return {
+        "n": int(rows.sum()),
+        "spaces": {str(space): share for space, share in right.items()},
+        "is_test": bool(of_test.any()),
+        "is_unseen": bool(unseen.any()),
+    }
+
+
+def spread(n: int, n_shown: int, wanted: Sequence[int] = ()) -> list[int]:
+    """Ids evenly through a collection; one that is wanted takes the place of its nearest.
+
+    >>> spread(100, 4, [70])
+    [12, 37, 70, 87]
+    """
+    ids = [int((i + 0.5) * n / min(n, n_shown)) for i in range(min(n, n_shown))]
+    for one in wanted:
+        ids[min(range(len(ids)), key=lambda i: abs(ids[i] - one))] = one
+    return ids
+
+
+def _narrow(rows: np.ndarray, further: np.ndarray) -> np.ndarray:
+    """The rows that pass a further wish, or all of them where none does."""
+    both = rows & further
+    return both if both.any() else rows
+
+
+def _pictures(attributor: Any, cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
+    paths = {f"query-{case['query']['id']}": attributor.queries[case["query"]["id"]].path for case in cases.values()}
+    large: set[int] = set()
+    small = set(wall)
+    for case in cases.values():
+        large |= set(case["query"]["truth"])
+        for part in case["spaces"].values():
+            large |= {match[0] for match in part["matches"][:1]}
+            small |= {match[0] for match in part["matches"]}
+    sides = dict.fromkeys(paths, LARGE)
+    for reference_id in large | small:
+        key = f"reference-{reference_id}"
+        paths[key], sides[key] = attributor.references[reference_id].path, LARGE if reference_id in large else SMALL
+    found = {}
+    for key, path in paths.items():
+        try:
+            found[key] = data_uri(path, sides[key])
+        except ImageError:  # a missing picture leaves an empty frame
+            continue
+    return found

@@ -1,14 +1,240 @@
-"""Why it works: the theory, measured on this collection, and a small toy."""
+"""Why it works: the theory as it was measured on this collection, and whether it holds for generators that training never saw.
 
-from collections.abc import Callable, Sequence
+Every sentence is written from the figures it stands beside: where a figure does not rise from space to space, the sentence says so.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 
-def value(attributor: Any) -> Any:
-    """What the part is given when the page opens."""
-    return None
+from aad.spaces import SPACES
+from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+
+#: Where figures are missing, the command that makes them; the folder stays a word, as the page names no path of the server.
+COMMANDS = {
+    "theory": "python -m precompute.measure_theory --bundle FOLDER",
+    "families": "python -m precompute.leave_out --bundle FOLDER",
+}
+ORACLE = {"id": "oracle", "name": "Shown the pairs"}
+#: Visitor's words for families of synthetic images that are no query type.
+FAMILY_WORDS = {
+    "multistyle26, all": "Restyled and new scenes",
+    "filters": "Painterly filters",
+    "composite": "Set into another picture",
+    "photometric": "Photo-like",
+    "near_copy": "Cropped and compressed",
+    "all families": "All of them",
+}
+POOL = "all families"
+CEILING = 0.98  # of recall: above it there is nothing left to gain
+
+
+def value(attributor: Any) -> dict[str, Any]:
+    """What the part is given when the page opens.
+
+    Returns:
+        `{"how": [...], "theory": theory_of(...) or None, "families": families_of(...) or None, "commands": COMMANDS}`; None where
+        the bundle has no such file, as bundles of one's own have none.
+    """
+    theory, families = getattr(attributor, "theory", None), getattr(attributor, "generalisation", None)
+    return {
+        "how": [{"id": str(space), **SPACE_WORDS[str(space)]} for space in attributor.spaces],
+        "theory": theory_of(theory) if theory else None,
+        "families": families_of(families) if families else None,
+        "commands": COMMANDS,
+    }
 
 
 def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
-    """What the part may ask the server for."""
+    """What the part may ask the server for: nothing, all of it travels with the page in some kilobytes."""
     return ()
+
+
+def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
+    """The bundle's theory.json as the page draws it.
+
+    Returns:
+        JSON-ready dict. `columns` holds the three spaces and the oracle: `picture` is base64 of d x d signed bytes, a hundred times
+        the correlation, row by row (real) and column by column (synthetic); the other entries are those of theory.json. `scatter`
+        is the correlation that unrelated traits reach by chance (one standard deviation), `floor` the redundancy that independent
+        dimensions read, both from the number of different pictures. `sentences` holds three per chart.
+    """
+    columns = [
+        {"id": str(space), "name": SPACE_WORDS[str(space)]["name"]} | theory["spaces"][space] for space in SPACES
+    ]
+    columns.append(ORACLE | theory["oracle"])
+    n_sources, n_pairs = theory["n_sources"]["test"], theory["n_pairs"]["test"]
+    return {
+        "columns": [
+            {key: column.get(key) for key in ("id", "name", "recall@1", "diagonal_share", "spectrum", "closeness")}
+            | {key: column.get(key) for key in ("canonical_correlations", "effective_rank", "redundancy")}
+            | {"picture": _packed(column["cross_correlation"])}
+            for column in columns
+        ],
+        "side": len(columns[0]["cross_correlation"]),
+        "scatter": round(n_sources**-0.5, 3),
+        "floor": {"real": round(1 / (n_sources - 1), 5), "synthetic": round(1 / (n_pairs - 1), 5)},
+        **{key: theory[key] for key in ("n_pairs", "n_sources", "settings", "chance")},
+        "sentences": _sentences(theory, n_sources, n_pairs),
+    }
+
+
+def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[str, list[str]]:
+    """Three sentences per chart, the visitor's first; what is said of a course is read off the figures."""
+    spaces, oracle = [theory["spaces"][space] for space in SPACES], theory["oracle"]
+    side, directions = len(oracle["cross_correlation"]), theory["settings"]["subspace"]
+    shares = [one["diagonal_share"]["correlation"] for one in spaces]
+    means = [float(np.mean(one["canonical_correlations"])) for one in spaces]
+    wide = [sum(v >= one["spectrum"][0] / 2 for v in one["spectrum"]) for one in spaces]
+    ranks = {domain: [one["effective_rank"][domain] for one in spaces] for domain in ("real", "synthetic")}
+    repeats = {domain: [one["redundancy"][domain] for one in spaces] for domain in ("real", "synthetic")}
+    recalls = [one["recall@1"] for one in spaces]
+    ways = [(s, name) for s in oracle["closeness"] for name in oracle["closeness"][s]]
+    courses = [[one["closeness"][s][name] for one in spaces] for s, name in ways]
+    n_rising, n_first = sum(map(rises, courses)), sum(int(np.argmax(course)) == 0 for course in courses)
+    steady = {
+        (True, False): "The share rises from space to space",
+        (False, True): "The share falls from space to space",
+    }.get((rises(shares), rises(shares[::-1])), f"It does not rise from space to space: {_name(shares)} has the most")
+    only = "a step can only change which of them are loud"
+    agreement = {
+        (True, False): "it rises from space to space",
+        (False, True): f"it falls from space to space, so neither step adds agreement; {only}",
+    }.get((rises(means), rises(means[::-1])), f"it does not rise from space to space; {only}")
+    return {
+        "picture": [
+            "Each square sets the traits of real pictures against those of the synthetic pictures made from them: the more a cell "
+            "stands out, the more the two go together.",
+            f"If each trait met only itself, the diagonal alone would stand out; it holds {_listed(shares)} of all squared "
+            f"correlation, and would hold {1 / side:.2f} if no place were preferred.",
+            f"{steady}, and traits chosen with the pairs known hold {oracle['diagonal_share']['correlation']:.2f}.",
+        ],
+        "canonical": [
+            "Shown the pairs, which mixes of traits agree best between a synthetic picture and its source? 1 is full agreement, "
+            "0 none.",
+            f"The mixes were chosen within each space\u2019s {directions} loudest directions on training concepts and are tested "
+            f"on others, where mixes that have nothing in common still read about \u00b1{n_sources**-0.5:.2f}.",
+            f"Their mean is {_listed(means)}, and {np.mean(oracle['canonical_correlations']):.2f} for the oracle: {agreement}.",
+        ],
+        "spectrum": [
+            "What pictures and sources share comes in many directions; each line shows how strong they are beside the strongest.",
+            f"Counting the first, {_listed(wide, '{:d}')} of them are at least half as strong as it, in the order of the spaces.",
+            "The flatter the line, the more traits have a say when pictures are compared: "
+            + ("each step makes it flatter." if rises(wide) else "here not every step makes it flatter."),
+        ],
+        "spread": [
+            f"How many directions do pictures really fill? Real ones {_listed(ranks['real'], '{:.0f}')}, synthetic ones "
+            f"{_listed(ranks['synthetic'], '{:.0f}')} (effective rank).",
+            f"How far do two dimensions repeat each other? Real pictures {_listed(repeats['real'], '{:.4f}')}, synthetic ones "
+            f"{_listed(repeats['synthetic'], '{:.4f}')} (redundancy, 0 is not at all).",
+            _spread_conclusion(ranks, repeats),
+        ],
+        "closeness": [
+            "In theory the two steps together approach canonical correlation analysis (CCA), which needs the pairs; here they are "
+            "set beside a CCA that was shown them, the oracle.",
+            f"They do not come steadily nearer: in {n_rising} of {len(ways)} ways to measure it closeness rises from space to "
+            f"space, and in {n_first} the backbone is the nearest."
+            if n_rising < len(ways)
+            else f"In all {len(ways)} ways to measure it here, they come nearer from space to space.",
+            f"Sources found at rank 1 go {_listed(recalls)}, while the oracle finds {oracle['recall@1']:.2f}: it saw pairs of "
+            f"{theory['n_sources']['train']} sources only, so it is itself poorly known.",
+        ],
+    }
+
+
+def _spread_conclusion(ranks: Mapping[str, list[float]], repeats: Mapping[str, list[float]]) -> str:
+    is_wider = all(ranks[domain][2] > max(ranks[domain][:2]) for domain in ranks)
+    is_leaner = all(repeats[domain][2] < min(repeats[domain][:2]) for domain in repeats)
+    if is_wider and is_leaner:
+        repeats_more = all(repeats[domain][1] > repeats[domain][0] for domain in repeats)
+        aside = "; alignment by itself repeats more than the backbone" if repeats_more else ""
+        return f"The disentangled space is the widest and repeats least, which is what Infomax is for{aside}."
+    return "The disentangled space is not both the widest and the least repetitive here, which is what Infomax is for."
+
+
+def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[str, Any] | None:
+    """The bundle's generalisation.json as the page draws it, for one split; None where that split was not measured.
+
+    Returns:
+        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: {measure: [mean, low, high]}}}], "sentences": [3]}`.
+        A pooled row that repeats the figures of a kind of its own is left out; `is_sum` marks the pool of all families.
+    """
+    found = generalisation.get(split)
+    if not found:
+        return None
+    rows = []
+    apart = (
+        f", but \u201c{TYPE_WORDS['style']}\u201d" if "style" in found else ""
+    )  # leave_out never pools that other task
+    for name, row in found.items():
+        twins = [other for key, other in found.items() if key != name and other["left_out"] == row["left_out"]]
+        if name.endswith(", all") and any(other["spaces"] == row["spaces"] for other in twins):
+            continue
+        left_out = row["left_out"]
+        rows.append(
+            {
+                "id": name,
+                "label": FAMILY_WORDS.get(name) or TYPE_WORDS.get(name, name.removesuffix(", all").capitalize()),
+                "left_out": GENERATOR_WORDS.get(left_out, left_out.replace("_", " ")) + (apart if name == POOL else ""),
+                "n": row["n_queries"],
+                "is_sum": name == POOL,
+                "spaces": {
+                    str(space): {
+                        measure: [row["spaces"][space][key][part] for part in ("mean", "low", "high")]
+                        for measure, key in (("R@1", "recall@1"), ("MRR", "mrr"))
+                    }
+                    for space in SPACES
+                },
+            }
+        )
+    return {"rows": rows, "sentences": _family_sentences(rows)}
+
+
+def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
+    courses = {row["label"]: [row["spaces"][str(space)]["R@1"][0] for space in SPACES] for row in kinds}
+    ordered = [label for label, course in courses.items() if rises(course)]
+    full = [label for label, course in courses.items() if label not in ordered and course[0] > CEILING]
+    others = [label for label in courses if label not in ordered and label not in full]
+    rest = []
+    if full:
+        rest.append(
+            f"The first glance already finds nearly every source of {_quoted(full)}, so nothing is left to gain there"
+        )
+    if others:
+        rest.append(f"{'n' if rest else 'N'}o such order for {_quoted(others)}")
+    return [
+        "Each row is a kind of synthetic picture that was left out of training, images and views alike, and tested on new "
+        "concepts.",
+        f"Each step finds more sources first for {len(ordered)} of {len(kinds)} kinds"
+        + (f": {_and(ordered)}." if len(ordered) < len(kinds) else "."),
+        "; ".join(rest) + "." if rest else "No kind is an exception.",
+    ]
+
+
+def rises(figures: Sequence[float]) -> bool:
+    """Whether each figure is above the one before."""
+    return all(later > earlier for earlier, later in pairwise(figures))
+
+
+def _packed(matrix: Sequence[Sequence[float]]) -> str:
+    return base64.b64encode(np.rint(100 * np.asarray(matrix)).astype(np.int8).tobytes()).decode()
+
+
+def _name(figures: Sequence[float]) -> str:
+    return f"the {SPACES[int(np.argmax(figures))]} space"
+
+
+def _listed(figures: Sequence[Any], form: str = "{:.2f}") -> str:
+    return _and([form.format(figure) for figure in figures])
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return _and([f"\u201c{word}\u201d" for word in words])
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

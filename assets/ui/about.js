@@ -1,4 +1,4 @@
-// How it works and how well, what the page does and does not claim, and the stamp that lets an answer be repeated.
+// How well it works: the measured figures of this bundle, with their intervals.
 (() => {
   const page = (window.attributionPage ??= {});
   const MEANINGS = {
@@ -10,7 +10,7 @@
   page.mountAbout = (element, props) => {
     const { make, hint } = page;
     page.mount("about");
-    const { how, metrics, stamp } = props.value;
+    const { how, metrics } = props.value;
 
     const cell = (figure, space) =>
       figure
@@ -62,36 +62,17 @@
     };
 
     element.querySelector(".slot").replaceChildren(
-      make(
-        "details",
-        { class: "how" },
-        make("summary", {}, metrics.length ? "How it works, and how well" : "How it works"),
-        make(
-          "div",
-          { class: "trio" },
-          ...how.map((space) =>
-            make("section", { "data-space": space.id }, make("h3", {}, space.name, " ", make("span", { class: "term" }, space.id)), make("p", {}, space.how)),
-          ),
-        ),
-        ...(metrics.length
-          ? [
-              make("h3", {}, "Measured on concepts that were never trained on"),
-              make("p", { class: "muted" }, "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
+      ...(metrics.length
+        ? [
+            make(
+              "section",
+              { class: "results" },
+              make("h2", { class: "why-part" }, "How well, measured on concepts that were never trained on"),
+              make("p", { class: "why-lead" }, "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
               table(),
-            ]
-          : []),
-      ),
-      make(
-        "footer",
-        {},
-        make(
-          "p",
-          {},
-          "This page shows which pictures of this collection lie closest to yours. Closeness is evidence, not proof: it does not show that a generator was trained on a picture, nor that it copied it.",
-        ),
-        make("p", {}, "Each picture keeps its own licence, shown when you choose it. Your picture is compared on this server, sent nowhere else, and deleted within a day."),
-        make("p", { class: "stamp" }, ...stamp.flatMap(([name, value]) => [make("span", {}, `${name} `, make("b", {}, value)), " "])),
-      ),
+            ),
+          ]
+        : []),
     );
   };
 })();

@@ -1,23 +1,39 @@
-// The three columns: what each space retrieves, on one scale, with the share that no reference explains.
+// The answer: what the query looks like, the three columns on one scale, and how their ranks differ.
 (() => {
   const page = (window.attributionPage ??= {});
   const WEIGHT_MEANING =
     "Attribution weight: the calibrated share of this picture that the reference accounts for. All bars share one scale, from 0 to 100%.";
   const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical.";
+  const MOVE_MEANING =
+    "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
+  const PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture.";
+  const PHOTOGRAPH_MEANING =
+    "A hint from a simple comparison with the pictures that this page knows. It is wrong about some: a generator that imitates photographs well is often taken for one.";
+  const UNFAMILIAR = "This is unlike every synthetic picture that the page has seen.";
+  const UNFAMILIAR_MEANING =
+    "Its nearest synthetic picture, by the backbone\u2019s features, is farther away than for nearly all synthetic pictures known here. Ranks and weights may mean little.";
 
   page.mountAnswer = (element, props, { watch }) => {
-    const { make, hint } = page;
-    const { on, heard, signal } = page.mount("answer");
+    const { make, hint, bar } = page;
+    const part = page.mount("answer");
+    const { on, heard, signal } = part;
     const root = element.querySelector(".slot");
     const status = make("p", { class: "status", role: "status" });
     const tabs = make("div", { class: "tabs", role: "group", "aria-label": "Choose a space" });
     const columns = make("div", { class: "lanes" });
     const notice = make("div", { class: "notice", hidden: true });
+    const cautions = make("div", { class: "cautions", role: "status" });
+    const slopes = page.makeSlopes(part);
+
+    const first = props.value?.serial;
 
     const receive = () => {
       const answer = props.value;
       if (!answer || answer.serial === undefined) return;
+      if (page.opening && answer.serial === first) return; // the link asks for something else: its answer is on the way
+      page.opening = false;
       if (answer.status === "warming") return page.busy(answer.text);
+      if (page.isStale(answer)) return;
       page.busy(null);
       page.set("selected", null);
       page.set("answer", answer);
@@ -30,7 +46,9 @@
       notice.hidden = shown;
       legend.hidden = !shown;
       if (!shown) notice.replaceChildren(...noticeOf(answer));
-      columns.replaceChildren(...page.catalogue.spaces.map((space) => column(space, shown ? answer : null)));
+      cautions.replaceChildren(...(shown ? cautionsOf(answer.domain) : []));
+      columns.replaceChildren(...page.catalogue.spaces.map((space, i) => column(space, page.catalogue.spaces[i - 1], shown ? answer : null)));
+      slopes.show(shown ? answer : null);
     };
 
     const noticeOf = (answer) =>
@@ -46,10 +64,15 @@
             make("p", { class: "muted" }, "The three columns below will show the closest pictures of the collection."),
           ];
 
-    const column = (space, answer) => {
-      const part = answer?.spaces[space.id];
-      const list = make("ol", { class: "matches" });
-      part?.matches.forEach(([id, similarity, weight], i) => list.append(row(id, i + 1, similarity, weight)));
+    const caution = (text, meaning) => make("p", { class: "caution" }, text, " ", hint("How sure is this?", meaning));
+    const cautionsOf = (domain) =>
+      domain
+        ? [domain.photograph ? caution(PHOTOGRAPH, PHOTOGRAPH_MEANING) : null, domain.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : null].filter(Boolean)
+        : [];
+
+    const column = (space, before, answer) => {
+      const found = answer?.spaces[space.id];
+      const moves = found && before ? page.moves(page.idsOf(before.id, answer), page.idsOf(space.id, answer)) : null;
       return make(
         "section",
         { class: "lane", "data-space": space.id, "aria-label": `${space.name}: the ${space.id} space` },
@@ -59,17 +82,29 @@
           make("h2", {}, space.name, " ", make("span", { class: "term" }, space.id)),
           make("p", { class: "line" }, space.line),
           make("p", { class: "truth" }, answer ? truthLine(answer, space.id) : ""),
+          answer ? make("p", { class: "verdict" }, found.convincing ? null : verdict(found)) : null,
         ),
-        list,
-        part ? rest(part) : null,
+        found ? page.matchList(found, moves, before) : make("ol", { class: "matches" }),
+        found ? rest(found, answer) : null,
+        page.departed(moves, before),
+      );
+    };
+
+    const verdict = (found) => {
+      const together = found.matches.reduce((sum, [, , weight]) => sum + weight, 0);
+      const all = found.matches.length === 1 ? "the picture shown" : `all ${found.matches.length} pictures shown together`;
+      return hint(
+        "No convincing source",
+        `Said where the remainder, \u201cnone of these\u201d, outweighs everything shown: here ${page.percent(found.remainder)} against ${page.percent(together)} for ${all}.`,
       );
     };
 
     const truthLine = (answer, space) => {
       const known = answer.query.truth ?? [];
       if (!known.length) return "";
-      const ranks = answer.query.ranks?.[space] ?? [];
       const many = known.length > 1;
+      if (answer.gallery && !known.some(page.passes)) return many ? "True sources: filtered out" : "True source: filtered out";
+      const ranks = answer.query.ranks?.[space] ?? [];
       if (!ranks.length) {
         const found = page.matchesOf(space);
         const seen = known.filter((id) => found.has(id)).map((id) => found.get(id).rank);
@@ -79,58 +114,32 @@
       return many ? `True sources (${known.length}): best at rank ${ranks[0]}` : `True source: rank ${ranks[0]}`;
     };
 
-    const bar = (share, kind = "", unit = null) =>
-      make(
-        "span",
-        { class: "measure" },
-        make("span", { class: "number" }, page.percent(share)),
-        make("span", { class: `bar ${kind}` }, make("span", { style: { width: `${100 * Math.max(0, share)}%` } })),
-        unit ? make("span", { class: "unit" }, unit) : null,
-      );
-
-    const row = (id, rank, similarity, weight) => {
-      const reference = page.reference(id);
-      const isTruth = page.truth().has(id);
-      const flag = isTruth ? make("span", { class: "flag" }, "True source") : null;
-      const button = make(
-        "button",
-        { type: "button", class: "match", "data-ref": id },
-        make("span", { class: "rank" }, make("span", { class: "sr" }, "Rank "), String(rank)),
-        make("span", { class: "frame" }, page.picture(reference.picture, rank > 3 ? { loading: "lazy" } : {}), rank === 1 ? flag : null),
-        make(
-          "span",
-          { class: "words" },
-          make("span", { class: "title", title: reference.title }, reference.title),
-          make("span", { class: "similarity" }, "similarity ", make("span", { class: "number" }, page.cosine(similarity))),
-          rank === 1 ? null : flag,
-        ),
-        bar(weight, "", rank === 1 ? "weight" : null),
-      );
-      return make("li", { class: isTruth ? "is-truth" : null }, button);
-    };
-
-    const rest = (part) =>
+    const rest = (found, answer) =>
       make(
         "div",
         { class: "rest" },
         make(
           "p",
           {},
-          hint("Further down the list", "The share of all references beyond the ones shown, together."),
-          bar(part.elsewhere, "faint"),
+          answer.gallery
+            ? hint("Not shown", "The share of all references beyond the ones shown, together: further down the list, or filtered out.")
+            : hint("Further down the list", "The share of all references beyond the ones shown, together."),
+          bar(found.elsewhere, "faint"),
         ),
         make(
           "p",
           {},
           hint("None of these", "The remainder: the share that no picture of this collection explains."),
-          bar(part.remainder, "hatched"),
+          bar(found.remainder, "hatched"),
         ),
       );
 
     const legend = make(
       "p",
       { class: "legend" },
-      "Each row: ",
+      "Each row: how its ",
+      hint("rank moved", MOVE_MEANING),
+      ", its ",
       hint("similarity", SIMILARITY_MEANING),
       " and, as a bar, its ",
       hint("attribution weight", WEIGHT_MEANING),
@@ -145,9 +154,10 @@
 
     const markHover = () => {
       const id = page.state.hover;
-      columns.querySelectorAll(".match").forEach((button) => {
+      columns.querySelectorAll("[data-ref]").forEach((button) => {
         button.classList.toggle("is-linked", id !== null && Number(button.dataset.ref) === id);
       });
+      slopes.mark();
     };
 
     const markTab = () => {
@@ -168,14 +178,18 @@
           return tab;
         }),
       );
-      root.replaceChildren(status, notice, tabs, columns, legend);
+      root.replaceChildren(status, cautions, notice, tabs, columns, legend, slopes.root);
       const refOf = (event) => {
-        const button = event.target.closest?.(".match");
+        const button = event.target.closest?.("[data-ref]");
         return button ? { id: Number(button.dataset.ref), opener: button } : null;
       };
-      on(columns, "click", (event) => refOf(event) && page.set("selected", refOf(event)));
-      for (const type of ["pointerover", "focusin"]) on(columns, type, (event) => page.set("hover", refOf(event)?.id ?? null));
-      for (const type of ["pointerleave", "focusout"]) on(columns, type, () => page.set("hover", null));
+      on(columns, "click", (event) => {
+        const again = event.target.closest?.("[data-again]");
+        if (again) page.askReference(Number(again.dataset.again));
+        else if (refOf(event)) page.set("selected", refOf(event));
+      });
+      for (const type of ["pointerover", "focusin"]) on(columns, type, (event) => page.set("hover", refOf(event)?.id ?? page.resting()));
+      for (const type of ["pointerleave", "focusout"]) on(columns, type, () => page.set("hover", page.resting()));
       on(columns, "scroll", markTab, { passive: true });
       heard("answer", draw);
       heard("busy", showBusy);

@@ -8,8 +8,9 @@
   page.catalogueReady = new Promise((resolve) => (catalogueArrived = resolve));
 
   // State: answer (last payload), busy (text or null), hover (reference id or null), selected ({id, opener} or null), group (number or
-  // null), view ("compare", "inspect" or "why"), selection (Set of reference ids or null).
-  page.state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null };
+  // null), view ("compare", "inspect" or "why"), selection (Set of reference ids or null),
+  // filter ({group, source, licence} -> Set of words or null; null without one), settings ({k}).
+  page.state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null, filter: null, settings: {} };
 
   page.set = (name, value) => {
     if (page.state[name] === value) return;

@@ -29,6 +29,12 @@
       return make("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, url.host + url.pathname);
     };
 
+    const searchAgain = (id) => {
+      const button = make("button", { type: "button", class: "search-again" }, "Search again with this picture");
+      on(button, "click", () => page.askReference(id));
+      return button;
+    };
+
     const standing = (id) =>
       page.catalogue.spaces.map((space) => {
         const match = page.matchesOf(space.id).get(id);
@@ -51,7 +57,7 @@
       on(close, "click", () => page.set("selected", null));
       const pictures = [
         query?.url
-          ? make("figure", {}, make("span", { class: "frame" }, page.picture(query.url)), make("figcaption", {}, "The synthetic picture"))
+          ? make("figure", {}, make("span", { class: "frame" }, page.picture(query.url)), make("figcaption", {}, query.reference === undefined ? "The synthetic picture" : "The picture searched with"))
           : null,
         make(
           "figure",
@@ -76,6 +82,7 @@
             reference.url ? fact("Link", link(reference.url)) : [],
             fact("Concept", [reference.concept, reference.group].filter(Boolean).join(" \u00b7 ") || "not stated"),
           ),
+          query?.reference === id ? null : searchAgain(id),
           page.state.answer?.status === "answer"
             ? make(
                 "table",

@@ -2,20 +2,20 @@
 (() => {
   const page = (window.attributionPage ??= {});
 
+  const AGAIN_MEANING =
+    "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
+
   page.mountExamples = (element, props, { trigger }) => {
-    const { make, picture } = page;
+    const { make, picture, hint } = page;
     const { on, heard } = page.mount("examples");
     const picker = () => document.querySelector("#query-picture input[type=file]");
-    page.setCatalogue(props.value);
+    const shelf = JSON.parse(props.value);
+    page.setCatalogue(shelf);
 
     const caption = make("p", { class: "query-caption", "aria-live": "polite" });
     const strip = make("div", { class: "strip", role: "group", "aria-label": "Bundled examples" });
-    // Any bundled query can be asked, not only those of the strip.
-    page.ask = (queryId) => {
-      page.busy("Looking it up\u2026");
-      trigger("select", { index: queryId, value: queryId });
-    };
-    const buttons = props.value.examples.map((example, index) => {
+    page.startAsking({ trigger, heard, first: shelf.examples[0]?.id, choices: shelf.k_choices, again: (file) => offer([file]) });
+    const buttons = shelf.examples.map((example, index) => {
       const button = make(
         "button",
         { type: "button", class: "example", "data-query": example.id, "aria-pressed": "false" },
@@ -35,8 +35,17 @@
     heard("answer", () => {
       const query = page.state.answer?.query;
       buttons.forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.query) === query?.id)));
+      const back = query && page.wayBack();
       if (!query) caption.textContent = "";
-      else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
+      else if (query.reference !== undefined) {
+        const { title } = page.reference(query.reference);
+        caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
+        if (back) {
+          const button = make("button", { type: "button", class: "back" }, `\u2190 ${back.text}`);
+          button.addEventListener("click", back.go);
+          caption.append(button);
+        }
+      } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
       else {
         const maker = query.generator ? `, by ${query.generator}` : "";
         const known = ["", " Its true source is known.", ` Its ${query.truth.length} true sources are known.`];
@@ -46,7 +55,7 @@
 
     // Gradio drops what is no picture, or too large, without a word; so it is told here, before anything is sent.
     const refused = (file) => {
-      const most = props.value.max_bytes;
+      const most = shelf.max_bytes;
       const text = !file.type.startsWith("image/")
         ? `A picture file is needed, such as PNG, JPEG or WebP; \u201c${file.name}\u201d is none by its name.`
         : file.size > most
@@ -56,7 +65,8 @@
       return Boolean(text);
     };
     const guard = (event, files) => {
-      if (!files?.length || !event.target.closest?.("#query-picture") || !refused(files[0])) return;
+      if (!files?.length || !event.target.closest?.("#query-picture")) return;
+      if (!refused(files[0])) return page.heldFile(files[0]);
       event.preventDefault();
       event.stopImmediatePropagation();
       if (event.target.type === "file") event.target.value = "";

@@ -1,0 +1,203 @@
+"""How long the maps take to draw, in a real browser: at a hover, at a zoom, in the morph, at 10,000 and 50,000 references.
+
+    python -m benchmarks.maps                        # needs Chromium; names it in $CHROMIUM where it is not on the path
+    python -m benchmarks.maps --sizes 10000 50000 200000 --ratio 2 --json maps.json
+
+The page's own scripts run on an otherwise empty page, over an invented collection: no server, no pictures, no network. Each
+figure is the time of all three maps together (of the one map, for the morph), from the change to the last pixel: after the draw
+functions one pixel of each canvas is read back, so that work which the browser put off is counted. A hover must stay under 16 ms
+at 10,000 references and under 50 ms at 50,000; the last column says how much of that was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aad.spaces import SPACES
+
+UI = Path(__file__).resolve().parents[1] / "assets" / "ui"
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
+N_GROUPS = 24
+
+# Times `change(i)` and all that the maps in question have to draw after it; the draw functions are called at once, so that the
+# browser's own pace of 60 frames a second is not in the figure.
+MEASURE = """({ name, n_rounds, n }) => {
+  const page = window.attributionPage;
+  const id = (i) => Math.floor((((i * 0.618034) % 1) * n));
+  const [first] = page.maps.all;
+  const square = (x) => [[x, x], [x + 0.3, x], [x + 0.3, x + 0.3], [x, x + 0.3]];
+  const changes = {
+    hover: (i) => {
+      const [x, y] = [first.view.geometry.points[2 * id(i)], first.view.geometry.points[2 * id(i) + 1]];
+      page.set("hover", first.view.geometry.nearest(x, y, 16 * first.perPixel(), page.passing()));
+    },
+    zoom: (i) => first.camera.look(0.5, 0.5, 1 + (i % 30) / 10),
+    lasso: (i) => page.set("selection", first.view.geometry.inside(square(0.1 + 0.5 * ((i * 0.618034) % 1)))),
+    legend: (i) => page.set("group", i % 5),
+    morph: (i) => page.morph.go(((i * 0.618034) % 1) * 2),
+  };
+  page.set("selection", null); page.set("group", null); first.camera.reset();
+  page.maps.show(name === "morph" ? "morph" : "trio");
+  const maps = name === "morph" ? [page.morph.map] : page.maps.all.slice(0, 3);
+  const finish = () => maps.forEach((map) => { map.draw(); map.canvas.getContext("2d").getImageData(0, 0, 1, 1); });
+  return new Promise((resolve) => setTimeout(() => {
+    finish();
+    const times = [];
+    for (let i = 0; i < n_rounds + 5; i++) {
+      const began = performance.now();
+      changes[name](i);
+      finish();
+      if (i >= 5) times.push(performance.now() - began);
+    }
+    resolve(times);
+  }, 300));
+}"""
+START = """(catalogue) => {
+  const page = window.attributionPage;
+  page.setCatalogue(catalogue);
+  page.mountMaps(document.getElementById("maps"));
+  const answer = (space, s) => ({ position: [0.5, 0.5], remainder: 0.2, elsewhere: 0.3,
+    matches: Array.from({ length: 15 }, (_, i) => [(i * 97 + s * 31) % catalogue.n, 0.9 - i / 50, 0.5 / 15]) });
+  page.set("answer", { status: "answer", k: 15, query: { truth: [5] },
+    spaces: Object.fromEntries(catalogue.spaces.map(({ id }, s) => [id, answer(id, s)])) });
+}"""
+
+
+def invented_catalogue(n: int, *, seed: int = 0) -> dict[str, Any]:
+    """A catalogue in the form of `aad.present.catalogue`, of n references in clusters that move between the spaces.
+
+    Args:
+        n: References.
+        seed: Everything follows from it.
+
+    Returns:
+        JSON-ready dict.
+    """
+    rng = np.random.default_rng(seed)
+    group = rng.integers(N_GROUPS, size=n)
+    centres = rng.uniform(0.1, 0.9, size=(N_GROUPS, 2))
+    spread = rng.normal(size=(n, 2))
+    spaces = []
+    for width, space in zip((0.06, 0.05, 0.04), SPACES, strict=True):
+        centres = np.clip(centres + 0.04 * rng.normal(size=centres.shape), 0.08, 0.92)
+        places = np.clip(centres[group] + width * (spread + 0.3 * rng.normal(size=spread.shape)), 0, 1)
+        levels = np.rint(places * 65535).astype("<u2")
+        coordinates = base64.b64encode(levels.tobytes()).decode("ascii")
+        spaces.append(
+            {"id": str(space), "name": str(space), "line": "", "preservation": 0.4, "coordinates": coordinates}
+        )
+    words: dict[str, Any] = {
+        "group": {"values": [f"group {i}" for i in range(N_GROUPS)], "index": group.tolist()},
+        "source": {"values": ["one", "two", "three"], "index": (group % 3).tolist()},
+        "split": {"values": ["train", "validation", "test"], "index": rng.integers(3, size=n).tolist()},
+        **{field: {"values": [""], "index": [0] * n} for field in ("licence", "author", "url", "concept")},
+    }
+    return {
+        "n": n,
+        "titles": [f"Picture {i}" for i in range(n)],
+        "files": ["x"] * n,
+        "folders": {"values": ["data:image/gif;base64,R0lGODlhAQABAAAAACw="], "index": [0] * n},
+        "words": words,
+        "spaces": spaces,
+        "examples": [],
+    }
+
+
+def blank_page() -> str:
+    """HTML of a page that holds the real scripts and styles, and one empty slot for the maps."""
+    styles = "".join(path.read_text(encoding="utf-8") for path in (UI / "page.css", UI / "maps.css"))
+    scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(UI.glob("*.js")))
+    body = '<div class="gradio-container"><div id="maps" class="part"><div class="slot"></div></div></div>'
+    return f"<!doctype html><meta charset='utf-8'><style>{styles}</style><body>{body}{scripts}</body>"
+
+
+CHANGES = ("hover", "zoom", "lasso", "legend", "morph")
+
+
+def measure(page: Any, n: int, *, n_rounds: int, names: Sequence[str] = CHANGES) -> dict[str, list[float]]:
+    """Milliseconds of every kind of change, over n references on a Playwright page.
+
+    Args:
+        page: A Playwright page; what it held is replaced.
+        n: References.
+        n_rounds: Times each kind is measured, after five rounds that do not count.
+        names: Kinds to measure.
+
+    Returns:
+        Kind of change -> (n_rounds,) times in milliseconds.
+    """
+    page.goto("about:blank")
+    page.set_content(blank_page())
+    page.evaluate(START, invented_catalogue(n))
+    page.wait_for_selector(".map canvas")
+    page.wait_for_timeout(300)
+    return {name: page.evaluate(MEASURE, {"name": name, "n_rounds": n_rounds, "n": n}) for name in names}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON.
+
+    Returns:
+        0 when every hover stayed within its budget, else 1.
+    """
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description="Time the drawing of the maps in Chromium.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(BUDGETS), help="numbers of references")
+    parser.add_argument("--rounds", type=int, default=60, help="times each change is measured")
+    parser.add_argument("--width", type=int, default=1920, help="of the window, in pixels")
+    parser.add_argument("--ratio", type=float, default=1.0, help="device pixels per pixel: 2 for a dense screen")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args(argv)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print(
+            "benchmarks.maps: Chromium is needed: install it, or name its path in the variable CHROMIUM",
+            file=sys.stderr,
+        )
+        return 2
+    rows = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        viewport: Any = {"width": options.width, "height": 1080}
+        page = browser.new_context(viewport=viewport, device_scale_factor=options.ratio).new_page()
+        for n in options.sizes:
+            for name, times in measure(page, n, n_rounds=options.rounds).items():
+                median, high = statistics.median(times), float(np.quantile(times, 0.95))
+                budget = BUDGETS.get(n) if name == "hover" else None
+                rows.append({"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget})
+        version = browser.version
+        browser.close()
+    print("| references | change | median, ms | 95th percentile, ms | of the budget |\n|---|---|---|---|---|")
+    for row in rows:
+        share = (
+            "" if row["budget_ms"] is None else f"{row['p95_ms'] / row['budget_ms']:.0%} of {row['budget_ms']:.0f} ms"
+        )
+        print(f"| {row['references']:,} | {row['change']} | {row['median_ms']:.1f} | {row['p95_ms']:.1f} | {share} |")
+    report = {
+        "chromium": version,
+        "width": options.width,
+        "ratio": options.ratio,
+        "rounds": options.rounds,
+        "rows": rows,
+    }
+    print(json.dumps(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return int(any(row["budget_ms"] is not None and row["p95_ms"] > row["budget_ms"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,490 @@
+"""The maps in a real browser: moved together, linked, lassoed, coloured, morphed, read as a table; quick at 50,000 references."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import app
+from aad.spaces import SPACES
+from benchmarks.maps import BUDGETS, START, blank_page, invented_catalogue, measure
+from tests.browser.visits import PATIENCE, Visit
+from tests.fakes import FakeAttributor, free_port
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PAD = 22  # pixels around the frame, as in map.js
+DRAWN = "[...document.querySelectorAll('.map .plot canvas')].map(canvas => canvas.toDataURL())"
+HOVERED = "window.attributionPage.state.hover"
+CAMERAS = "window.attributionPage.maps.all.map(({ camera }) => [camera.x, camera.y, camera.zoom])"
+SELECTED = "[...(window.attributionPage.state.selection ?? [])].sort((a, b) => a - b)"
+
+
+def pixels(page: Page, coordinates: np.ndarray, canvas: str, camera: tuple[float, ...] = (0.5, 0.5, 1)) -> np.ndarray:
+    """Where (n, 2) coordinates lie on the window, in CSS pixels."""
+    box = page.locator(canvas).bounding_box()
+    assert box is not None
+    step = camera[2] * (box["width"] - 2 * PAD)
+    x = box["x"] + box["width"] / 2 + (coordinates[:, 0] - camera[0]) * step
+    y = box["y"] + box["height"] / 2 - (coordinates[:, 1] - camera[1]) * step
+    return np.stack([x, y], axis=1)
+
+
+def canvas_of(space: str) -> str:
+    return f".map[data-space={space}] .plot canvas"
+
+
+def loneliest(coordinates: np.ndarray, low: float = 0.2, high: float = 0.8) -> int:
+    """The reference farthest from its nearest neighbour, among those well inside the frame."""
+    gaps = np.linalg.norm(coordinates[:, None] - coordinates[None], axis=2) + 9 * np.eye(len(coordinates))
+    inner = ((coordinates > low) & (coordinates < high)).all(axis=1)
+    return int(np.where(inner, gaps.min(axis=1), -1).argmax())
+
+
+def show_maps(page: Page) -> None:
+    """Scroll so that the maps lie wholly in the window, and let the page come to rest."""
+    page.evaluate("document.querySelector('#maps .toolbar').scrollIntoView()")
+    page.wait_for_timeout(400)
+
+
+@pytest.fixture
+def maps(visit: Visit) -> Page:
+    show_maps(visit.page)
+    return visit.page
+
+
+def point_at(page: Page, place: np.ndarray) -> None:
+    page.mouse.move(float(place[0]), float(place[1]))
+
+
+def drag(page: Page, line: np.ndarray) -> None:
+    point_at(page, line[0])
+    page.mouse.down()
+    for x, y in line[1:]:
+        page.mouse.move(float(x), float(y), steps=3)
+    page.mouse.up()
+
+
+def test_wheel_and_drag_move_the_three_maps_together(maps: Page, attributor: FakeAttributor) -> None:
+    places = attributor.coordinates[SPACES[1]]
+    chosen = loneliest(places)
+    x, y = pixels(maps, places, canvas_of("aligned"))[chosen]
+    point_at(maps, np.array([x, y]))
+    assert maps.evaluate(HOVERED) == chosen
+    maps.mouse.wheel(0, -400)
+    maps.wait_for_function("window.attributionPage.maps.all[1].camera.zoom > 1.5")
+    assert maps.evaluate(HOVERED) == chosen, "what lies under the pointer stays there"
+    cameras = maps.evaluate(CAMERAS)
+    assert all(camera == cameras[0] for camera in cameras)
+    drag(maps, np.array([[x, y + 30], [x + 20, y + 45], [x + 40, y + 60]]))
+    point_at(maps, np.array([x + 40, y + 30]))
+    assert maps.evaluate(HOVERED) == chosen, "the map follows the hand"
+    moved = maps.evaluate(CAMERAS)
+    assert moved[0] != cameras[0] and all(camera == moved[0] for camera in moved)
+    assert maps.locator(".details").is_hidden(), "a drag is no click"
+    there = pixels(maps, attributor.coordinates[SPACES[0]], canvas_of("backbone"), tuple(moved[0]))
+    middle = pixels(maps, np.array([moved[0][:2]]), canvas_of("backbone"), tuple(moved[0]))[0]
+    nearest = int(np.linalg.norm(there - middle, axis=1).argmin())
+    point_at(maps, there[nearest])
+    assert maps.evaluate(HOVERED) == nearest, "the other maps show the same part of the frame"
+    maps.get_by_role("button", name="Show the whole map").click()
+    assert maps.evaluate(CAMERAS)[0] == [0.5, 0.5, 1]
+
+
+def test_keys_buttons_and_double_click_zoom_and_maps_can_be_unlinked(maps: Page) -> None:
+    canvas = maps.locator(canvas_of("backbone"))
+    canvas.focus()
+    maps.keyboard.press("+")
+    zoom = maps.evaluate(CAMERAS)[0][2]
+    assert zoom > 1
+    maps.keyboard.press("-")
+    assert maps.evaluate(CAMERAS)[0][2] == pytest.approx(1)
+    canvas.dblclick(position={"x": 40, "y": 40})
+    assert maps.evaluate(CAMERAS)[2][2] == pytest.approx(2)
+    maps.wait_for_timeout(300)
+    assert maps.locator(".details").is_hidden(), "a double click opens nothing"
+    maps.keyboard.press("0")
+    assert maps.evaluate(CAMERAS)[2][2] == 1
+    together = maps.get_by_role("button", name="Move the three maps together")
+    expect(together).to_have_attribute("aria-pressed", "true")
+    together.click()
+    canvas.focus()
+    maps.keyboard.press("+")
+    assert [camera[2] > 1 for camera in maps.evaluate(CAMERAS)[:3]] == [True, False, False]
+    together.click()
+    assert len({tuple(camera) for camera in maps.evaluate(CAMERAS)}) == 1
+
+
+def test_hover_and_rows_are_linked_both_ways_without_the_server(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Show as a table").click()
+    show_maps(page)
+    places = attributor.coordinates[SPACES[2]]
+    matched = [
+        int(row.get_attribute("data-ref") or -1) for row in page.locator(".lane[data-space=disentangled] .match").all()
+    ]
+    target = pixels(page, places, canvas_of("disentangled"))
+    alone = max(matched, key=lambda i: np.sort(np.linalg.norm(places - places[i], axis=1))[1])
+    asked, before = len(visit.requests), page.evaluate(DRAWN)
+    point_at(page, target[alone])
+    page.wait_for_timeout(200)
+    assert page.evaluate(HOVERED) == alone
+    assert page.locator(f".twin tr.is-linked[data-ref='{alone}']").count() == 1
+    assert page.locator(f".match.is-linked[data-ref='{alone}']").count() >= 1
+    after = page.evaluate(DRAWN)
+    assert all(old != new for old, new in zip(before, after, strict=True)), "a ring on every map"
+    pictures = [url for url in visit.requests[asked:] if "/gradio_api/file=" in url]
+    assert len(visit.requests) - asked == len(pictures), "nothing but the picture of the tip"
+    page.mouse.move(5, 5)
+    row = page.locator(".twin tbody tr").nth(2)
+    row.locator("button.open").focus()
+    assert page.evaluate(HOVERED) == int(row.get_attribute("data-ref") or -1)
+    row.hover()
+    assert page.evaluate(HOVERED) == int(row.get_attribute("data-ref") or -1)
+
+
+def inside(polygon: np.ndarray, points: np.ndarray) -> set[int]:
+    """Points that a closed line winds around: the sum of the signed angles it is seen under is not zero."""
+    found = set()
+    for i, point in enumerate(points):
+        towards = polygon - point
+        angles = np.arctan2(towards[:, 1], towards[:, 0])
+        turns = np.diff(np.concatenate([angles, angles[:1]]))
+        if abs(((turns + np.pi) % (2 * np.pi) - np.pi).sum()) > np.pi:
+            found.add(i)
+    return found
+
+
+@pytest.mark.parametrize("way", ["shift", "tool"])
+def test_lasso_selects_what_it_encloses_everywhere(visit: Visit, attributor: FakeAttributor, way: str) -> None:
+    page = visit.page
+    show_maps(page)
+    places = pixels(page, attributor.coordinates[SPACES[0]], canvas_of("backbone"))
+    middle = np.median(places, axis=0)
+    line = middle + np.array([[-110, -70], [20, -25], [95, -90], [70, 80], [0, 20], [-80, 100]])
+    expected = inside(line, places)
+    assert 10 < len(expected) < len(places) - 10
+    asked = len(visit.requests)
+    if way == "tool":
+        page.get_by_role("button", name="Lasso").click()
+    else:
+        page.keyboard.down("Shift")
+    drag(page, np.concatenate([line, line[:1]]))
+    page.keyboard.up("Shift")
+    assert set(page.evaluate(SELECTED)) == expected
+    page.wait_for_timeout(150)
+    assert len(visit.requests) == asked, "a lasso asks nobody"
+    shares = Counter(attributor.references[i].group for i in expected)
+    for entry in page.locator(".groups .group").all():
+        name = entry.locator("span").first.inner_text()
+        assert entry.locator(".number").inner_text() == f"{shares[name]} of 9"
+    for row in page.locator(".match").all():
+        outside = int(row.get_attribute("data-ref") or -1) not in expected
+        assert ("is-outside" in (row.get_attribute("class") or "")) == outside
+    expect(page.locator(".chosen")).to_have_text(f"{len(expected)} of {len(places)} pictures selected")
+    page.get_by_role("button", name="Show as a table").click()
+    expect(page.locator(".pager .number")).to_have_text(f"1\u2013{min(25, len(expected))} of {len(expected)}")
+    page.keyboard.press("Escape")
+    assert page.evaluate("window.attributionPage.state.selection") is None
+    assert page.locator(".match.is-outside").count() == 0
+
+
+def test_escape_closes_the_details_before_it_clears_the_selection(maps: Page) -> None:
+    maps.evaluate("window.attributionPage.set('selection', new Set([1, 2, 3]))")
+    maps.evaluate("window.attributionPage.set('selected', { id: 1, opener: null })")
+    maps.keyboard.press("Escape")
+    assert maps.locator(".details").is_hidden() and maps.evaluate(SELECTED) == [1, 2, 3]
+    maps.keyboard.press("Escape")
+    assert maps.evaluate(SELECTED) == []
+
+
+def test_fingers_pinch_and_lasso(browser: Browser, address: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+    visit = Visit(browser, f"{address}?__theme=light", **phone)
+    page = visit.page
+    page.locator(canvas_of("backbone")).scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    box = page.locator(canvas_of("backbone")).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = visit.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": px, "y": py, "id": i} for i, (px, py) in enumerate(places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    page.get_by_role("button", name="Lasso").tap()
+    touch("touchStart", (x - 120, y - 120))
+    for px, py in ((x + 120, y - 120), (x + 120, y + 120), (x - 120, y + 120), (x - 120, y - 100)):
+        touch("touchMove", (px, py))
+    touch("touchEnd")
+    assert len(page.evaluate(SELECTED)) > 10
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for reach in (40, 60, 80):
+        touch("touchMove", (x - reach, y), (x + reach, y))
+    touch("touchEnd")
+    assert page.evaluate(CAMERAS)[0][2] > 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.context.close()
+    assert not visit.complaints, visit.complaints
+
+
+def test_colours_follow_group_source_and_split_and_the_legend_counts_them(
+    maps: Page, attributor: FakeAttributor
+) -> None:
+    drawn = []
+    for name, field in (("Concept group", "group"), ("Source", "source"), ("Split", "split")):
+        maps.locator(f".toolbar [data-value={field}]").click()
+        maps.wait_for_timeout(150)
+        drawn.append(maps.evaluate(DRAWN)[0])
+        counts = Counter(getattr(reference, field) for reference in attributor.references)
+        told = {
+            entry.locator("span").first.inner_text(): int(entry.locator(".number").inner_text())
+            for entry in maps.locator(".groups .group").all()
+        }
+        assert told == dict(counts)
+        assert f"Coloured by {name.lower()}" in (maps.locator(canvas_of("aligned")).get_attribute("aria-label") or "")
+    assert len(set(drawn)) == 3
+    entries = maps.locator(".groups .group span:first-of-type").all_inner_texts()
+    assert entries == ["train", "validation", "test"]
+    maps.locator(".groups .group").nth(1).click()
+    maps.mouse.move(5, 5)
+    maps.wait_for_timeout(150)
+    assert maps.evaluate(DRAWN)[0] != drawn[2], "a chosen entry stays lit"
+
+
+def test_filter_dims_and_scopes_the_maps(maps: Page, attributor: FakeAttributor) -> None:
+    places = pixels(maps, attributor.coordinates[SPACES[0]], canvas_of("backbone"))
+    box = maps.locator(canvas_of("backbone")).bounding_box()
+    assert box is not None
+    maps.evaluate(
+        "window.attributionPage.set('filter', { group: new Set(['birds', 'food']), source: null, licence: null })"
+    )
+    left, top, right, bottom = box["x"] + 4, box["y"] + 4, box["x"] + box["width"] - 4, box["y"] + box["height"] - 4
+    maps.keyboard.down("Shift")
+    drag(maps, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+    maps.keyboard.up("Shift")
+    wanted = [i for i, reference in enumerate(attributor.references) if reference.group in ("birds", "food")]
+    assert maps.evaluate(SELECTED) == wanted
+    passing = set(wanted)
+    alone = next(
+        i
+        for i in range(len(places))
+        if i not in passing and np.linalg.norm(places[wanted] - places[i], axis=1).min() > 17
+    )
+    point_at(maps, places[alone])
+    assert maps.evaluate(HOVERED) is None, "what is filtered out cannot be hovered"
+
+
+def test_morph_lies_between_the_spaces_and_takes_the_query_with_it(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Morph").click()
+    show_maps(page)
+    asked = len(visit.requests)
+    before, after = (attributor.coordinates[space] for space in SPACES[:2])
+    positions = [
+        np.array(page.evaluate(f"window.attributionPage.state.answer.spaces.{space}.position")) for space in SPACES
+    ]
+    for t in (0.0, 0.5, 1.0):
+        page.evaluate(f"window.attributionPage.morph.go({t})")
+        expected = (1 - t) * before + t * after
+        shown = np.array(page.evaluate("[...window.attributionPage.morph.map.view.geometry.points]")).reshape(-1, 2)
+        np.testing.assert_allclose(shown, expected, atol=2 / 65535)
+        query = page.evaluate("window.attributionPage.morph.map.query()")
+        np.testing.assert_allclose(query, (1 - t) * positions[0] + t * positions[1], atol=1e-6)
+        chosen = loneliest(expected)
+        point_at(page, pixels(page, expected, ".morph .plot canvas")[chosen])
+        assert page.evaluate(HOVERED) == chosen, "a point is caught where it is drawn"
+    slider = page.get_by_role("slider", name="From one space to the next")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("window.attributionPage.morph.at()") == pytest.approx(1.05)
+    assert slider.get_attribute("aria-valuetext") == "5% of the way from aligned to disentangled"
+    page.keyboard.press("End")
+    shown = np.array(page.evaluate("[...window.attributionPage.morph.map.view.geometry.points]")).reshape(-1, 2)
+    np.testing.assert_allclose(shown, attributor.coordinates[SPACES[2]], atol=2 / 65535)
+    tips = [url for url in visit.requests[asked:] if "/gradio_api/file=" not in url]
+    assert not tips, "the morph asks nobody"
+
+
+def test_the_address_leads_back_to_the_morph_and_its_colours(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Morph").click()
+    page.locator(".toolbar [data-value=split]").click()
+    page.reload()
+    expect(page.locator(".morph")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".toolbar [data-value=split]")).to_have_attribute("aria-pressed", "true")
+
+
+def test_morph_plays_unless_motion_is_unwanted(browser: Browser, address: str) -> None:
+    for wish in ("no-preference", "reduce"):
+        visit = Visit(browser, f"{address}?__theme=dark", reduced_motion=wish)
+        page = visit.page
+        page.get_by_role("button", name="Morph").click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.attributionPage.morph.at()") == 0, "nothing moves unasked"
+        page.get_by_role("button", name="Play").click()
+        if wish == "reduce":
+            assert page.evaluate("window.attributionPage.morph.at()") == 1, "a jump to the next space"
+            expect(page.get_by_role("button", name="Play")).to_be_visible()
+        else:
+            page.wait_for_function("window.attributionPage.morph.at() > 0.1 && window.attributionPage.morph.at() < 1")
+            page.get_by_role("button", name="Pause").click()
+            held = page.evaluate("window.attributionPage.morph.at()")
+            page.wait_for_timeout(200)
+            assert page.evaluate("window.attributionPage.morph.at()") == held
+        visit.context.close()
+        assert not visit.complaints, visit.complaints
+
+
+def test_table_sorts_pages_selects_and_exports(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    references = attributor.references
+    page.get_by_role("button", name="Show as a table").click()
+    table = page.locator(".twin")
+    first = [int(row.get_attribute("data-ref") or -1) for row in table.locator("tbody tr").all()]
+    assert len(first) == 25
+    matches = [row.get_attribute("data-ref") for row in page.locator(".lane[data-space=disentangled] .match").all()]
+    assert [str(i) for i in first[: len(matches)]] == matches, "the matches of the last space come first"
+    group = table.get_by_role("button", name="Concept group")
+    group.click()
+    group.click()
+    assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    names = sorted({reference.group for reference in references}, reverse=True)
+    expected = [i for name in names for i, reference in enumerate(references) if reference.group == name]
+    page.get_by_role("button", name="Next page of the table").click()
+    shown = [int(row.get_attribute("data-ref") or -1) for row in table.locator("tbody tr").all()]
+    assert shown == expected[25:50]
+    expect(page.locator(".pager .number")).to_have_text(f"26\u201350 of {len(references)}")
+    for i in (0, 3):
+        table.locator("tbody input").nth(i).check()
+    chosen = {shown[0], shown[3]}
+    assert set(page.evaluate(SELECTED)) == chosen
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export selection (CSV)").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {int(row["id"]) for row in rows} == chosen
+    answer = page.evaluate("window.attributionPage.state.answer.spaces")
+    for row in rows:
+        reference = references[int(row["id"])]
+        for field in ("title", "source", "licence", "group", "split", "concept"):
+            assert row[field] == getattr(reference, field)
+        for space in SPACES:
+            place = [float(row[f"{space}_x"]), float(row[f"{space}_y"])]
+            np.testing.assert_allclose(place, attributor.coordinates[space][int(row["id"])], atol=3e-5)
+            ranks = [rank for rank, match in enumerate(answer[space]["matches"], 1) if match[0] == int(row["id"])]
+            assert row[f"{space}_rank"] == (str(ranks[0]) if ranks else "")
+    table.locator("tbody button.open").first.click()
+    expect(page.locator(".details h2")).to_have_text(references[shown[0]].title)
+
+
+def test_hostile_titles_stay_text_in_table_and_tip(maps: Page) -> None:
+    maps.evaluate("window.attributionPage.set('selection', new Set([3]))")
+    maps.get_by_role("button", name="Show as a table").click()
+    expect(maps.locator(".twin tbody .title")).to_contain_text("<img src=x")
+    maps.locator(canvas_of("aligned")).focus()
+    assert maps.evaluate("window.pwned") is None
+
+
+LACKING = {  # what reaches an eye without one kind of cone (Machado, Oliveira and Fernandes, 2009, severity 1), in linear RGB
+    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_marks_of_one_shape_differ_for_every_kind_of_eye(maps: Page, theme: str) -> None:
+    maps.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+    marks = maps.evaluate("Array.from({ length: 21 }, (_, slot) => window.attributionPage.markAt(slot, 21))")
+    assert len({(mark["hue"], mark["shape"]) for mark in marks}) == 21
+    hues = [mark["hue"] for mark in marks if mark["shape"] == "circle"]
+
+    def lab(hue: str, lacking: list[list[float]]) -> np.ndarray:
+        rgb = np.array([int(hue[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        part = np.cbrt(xyz @ np.clip(np.array(lacking) @ linear, 1e-6, 1) / [0.9505, 1, 1.089])
+        return np.array([116 * part[1] - 16, 500 * (part[0] - part[1]), 200 * (part[1] - part[2])])
+
+    for cone, lacking in LACKING.items():
+        for one, other in itertools.combinations(hues, 2):
+            apart = np.linalg.norm(lab(one, lacking) - lab(other, lacking))
+            assert apart > 20, f"{one} and {other} look alike without {cone} cones: {apart:.1f}"
+
+
+@pytest.mark.parametrize("n", sorted(BUDGETS))
+def test_a_hover_is_redrawn_within_its_budget(browser: Browser, n: int) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto("about:blank")
+    times = measure(page, n, n_rounds=25, names=["hover"])["hover"]
+    page.context.close()
+    assert statistics.median(times) < BUDGETS[n], f"{n} references: {times}"
+
+
+def test_fifty_thousand_rows_are_sorted_and_lassoed_with_a_page_of_them_in_the_document(browser: Browser) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto("about:blank")
+    page.set_content(blank_page())
+    catalogue = invented_catalogue(50_000)
+    page.evaluate(START, catalogue)
+    page.get_by_role("button", name="Show as a table").click()
+    page.locator(".twin").get_by_role("button", name="Title").click()
+    page.locator(".pager").get_by_role("button", name="Last page of the table").click()
+    assert page.locator(".twin tbody tr").count() == 25
+    expect(page.locator(".twin tbody .title").last).to_have_text("Picture 49999")
+    selected = page.evaluate(
+        """() => { const page = window.attributionPage; const line = [[0.2, 0.2], [0.6, 0.2], [0.6, 0.7], [0.2, 0.7]];
+        page.set("selection", page.maps.all[0].view.geometry.inside(line)); return page.state.selection.size; }"""
+    )
+    levels = np.frombuffer(base64.b64decode(catalogue["spaces"][0]["coordinates"]), dtype="<u2").reshape(-1, 2) / 65535
+    within = (levels[:, 0] > 0.2) & (levels[:, 0] < 0.6) & (levels[:, 1] > 0.2) & (levels[:, 1] < 0.7)
+    assert abs(selected - within.sum()) <= 2  # float32 may put a point on the line to either side
+    expect(page.locator(".chosen")).to_have_text(f"{selected:,} of 50,000 pictures selected")
+    page.context.close()
+
+
+@pytest.fixture(scope="module")
+def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    attributor = FakeAttributor(tmp_path_factory.mktemp("large"))
+    n, few = 50_000, len(attributor.references)
+    rng = np.random.default_rng(0)
+    again = np.arange(n) % few
+    attributor.references = tuple(replace(attributor.references[i], reference_id=row) for row, i in enumerate(again))
+    attributor._latent = attributor._latent[again] + 0.3 * rng.normal(size=(n, attributor._latent.shape[1]))
+    attributor.coordinates = {
+        space: np.clip(places[again] + 0.02 * rng.normal(size=(n, 2)), 0, 1).astype(np.float32)
+        for space, places in attributor.coordinates.items()
+    }
+    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+    yield url
+    stop()
+
+
+def test_the_whole_page_carries_fifty_thousand_references(browser: Browser, large_address: str) -> None:
+    visit = Visit(browser, f"{large_address}?__theme=light")
+    page: Any = visit.page
+    show_maps(page)
+    expect(page.locator("#maps .lead")).to_contain_text("50,000 pictures")
+    canvas = page.locator(canvas_of("aligned"))
+    canvas.hover(position={"x": 190, "y": 190})
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("window.attributionPage.maps.all[1].camera.zoom > 1")
+    assert page.evaluate("document.querySelectorAll('*').length") < 4000
+    visit.context.close()
+    assert not visit.complaints, visit.complaints

@@ -1,0 +1,284 @@
+"""Take away in a real browser: what is downloaded is what is shown, opens by itself, and nothing leaves the machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from aad.spaces import SPACES
+from tests.browser.visits import PATIENCE, Visit, upload
+from tests.fakes import HOSTILE_TITLE, FakeAttributor
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def open_panel(page: Page) -> Any:
+    page.get_by_role("button", name="Take away").click()
+    panel = page.get_by_role("dialog", name="Take away")
+    expect(panel).to_be_visible()
+    return panel
+
+
+def take(page: Page, name: str, folder: Path) -> Path:
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.locator("dialog.takeaway").get_by_role("button", name=name, exact=True).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def give(page: Page, files: list[Path]) -> None:
+    page.locator("dialog.takeaway input[type=file]").set_input_files(files)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Two pictures, a broken one and a letter."""
+    paths = [tmp_path / name for name in ("one.png", "two <b>.png", "broken.png", "letter.txt")]
+    Image.new("RGB", (64, 48), (30, 120, 200)).save(paths[0])
+    Image.new("RGB", (48, 64), (200, 120, 30)).save(paths[1])
+    paths[2].write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    paths[3].write_text("Dear reader")
+    return paths
+
+
+def test_panel_is_a_dialog_that_keeps_the_keyboard_and_gives_it_back(visit: Visit) -> None:
+    page = visit.page
+    opener = page.get_by_role("button", name="Take away")
+    opener.focus()
+    page.keyboard.press("Enter")
+    panel = page.get_by_role("dialog", name="Take away")
+    expect(panel).to_be_visible()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        inside = (
+            "document.activeElement === document.body || document.activeElement.closest('dialog.takeaway') !== null"
+        )
+        assert page.evaluate(inside), "what lies behind is out of reach"
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    assert opener.evaluate("element => element === document.activeElement")
+
+
+def test_json_and_csv_are_the_answer_shown(visit: Visit, attributor: FakeAttributor, tmp_path: Path) -> None:
+    page = visit.page
+    page.locator(".example").nth(3).click()
+    expect(page.locator(".example").nth(3)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+    open_panel(page)
+    found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
+    query_id = attributor.examples[3]
+    expected = attributor.attribute_query(query_id, 8)
+    assert found["k"] == 8 and found["query"]["id"] == query_id and found["filter"] is None
+    assert found["query"]["truth"] == list(attributor.queries[query_id].exemplar_ids)
+    assert found["stamp"] == json.loads(json.dumps(attributor.stamp))
+    assert "url" not in found["query"], "no path of the server"
+    rows = list(csv.DictReader(io.StringIO(take(page, "CSV", tmp_path).read_bytes().decode("utf-8-sig"))))
+    for space in SPACES:
+        table = [row for row in rows if row["space"] == space]
+        assert [row["kind"] for row in table] == ["match"] * 8 + ["elsewhere", "none of these"]
+        assert float(table[-1]["weight"]) == pytest.approx(expected[space].remainder)
+        for match, row, entry in zip(expected[space].matches, table, found[space]["matches"], strict=False):
+            assert entry["reference_id"] == match.reference_id == int(row["reference_id"])
+            assert entry["rank"] == match.rank == int(row["rank"])
+            assert entry["similarity"] == pytest.approx(match.similarity, abs=1e-5)
+            assert float(row["weight"]) == entry["weight"] == pytest.approx(match.weight, abs=1e-5)
+            reference = attributor.references[match.reference_id]
+            assert found["references"][str(match.reference_id)]["licence"] == reference.licence == row["licence"]
+            assert row["title"] == reference.title
+            assert row["true_source"] == str(match.reference_id in attributor.queries[query_id].exemplar_ids).lower()
+
+
+def test_formulas_and_quotes_do_no_harm_in_a_table(visit: Visit) -> None:
+    rows = [["=HYPERLINK(1)", 'a "b", c', -0.5, None, HOSTILE_TITLE, "@x", "line\nbreak"]]
+    text = visit.page.evaluate("rows => window.attributionPage.csv(rows)", rows)
+    (read,) = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    assert read == ["'=HYPERLINK(1)", 'a "b", c', "-0.5", "", HOSTILE_TITLE, "'@x", "line\nbreak"]
+
+
+def test_report_opens_by_itself_with_every_picture(
+    visit: Visit, browser: Browser, attributor: FakeAttributor, tmp_path: Path
+) -> None:
+    page = visit.page
+    open_panel(page)
+    path = take(page, "Report (HTML)", tmp_path)
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("saved")
+    context = browser.new_context(java_script_enabled=False)
+    context.set_offline(True)
+    report = context.new_page()
+    asked: list[str] = []
+    report.on("request", lambda request: asked.append(request.url))
+    report.goto(path.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    pictures = report.locator("img")
+    assert pictures.count() == 1 + 1 + len(SPACES) * 8, "the query, its source, and three columns"
+    assert all(pictures.nth(i).evaluate("image => image.naturalWidth") > 0 for i in range(pictures.count()))
+    for words in ("To repeat this", attributor.stamp["bundle"], "Sources and licences", "True source: rank"):
+        expect(report.locator("body")).to_contain_text(words)
+    assert report.locator(".map circle.source").count() == len(SPACES)
+    assert report.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["The whole answer", "Column: Style set aside", "How the ranks change", "Map: First glance"]
+)
+def test_pictures_of_panels_are_neither_blank_nor_cut(visit: Visit, tmp_path: Path, name: str) -> None:
+    page = visit.page
+    open_panel(page)
+    with Image.open(take(page, name, tmp_path)) as image:
+        picture = image.convert("RGB")
+    selector = {"T": "#stage", "C": ".lane[data-space=aligned]", "H": ".slopes", "M": ".map[data-space=backbone]"}[
+        name[0]
+    ]
+    box = page.locator(selector).bounding_box()
+    assert box and picture.width == pytest.approx(2 * (box["width"] + 48), abs=4)
+    assert picture.height > 2 * box["height"]
+    colours = picture.getcolors(picture.width * picture.height)
+    assert colours and len(colours) > (60 if name[0] == "H" else 500)
+    paper = picture.getpixel((1, 1))
+    inked = picture.crop((0, int(picture.height * 0.35), picture.width, int(picture.height * 0.65)))
+    assert any(colour != paper for _, colour in inked.getcolors(inked.width * inked.height) or []), (
+        "its middle is drawn"
+    )
+
+
+def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(visit: Visit, tmp_path: Path) -> None:
+    page = visit.page
+    open_panel(page)
+    with Image.open(take(page, "Column: Traits untangled", tmp_path)) as image:
+        picture = image.convert("RGB")
+    assert (179, 84, 10) in {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}, (
+        "the space's colour"
+    )
+    first = page.locator(".lane[data-space=disentangled] .match img").first
+    lane = page.locator(".lane[data-space=disentangled]").bounding_box()
+    box = first.bounding_box()
+    assert box and lane
+    centre = [2 * (24 + box[axis] - lane[axis] + box[size] / 2) for axis, size in (("x", "width"), ("y", "height"))]
+    shown = picture.getpixel((int(centre[0]), int(centre[1])))
+    drawn = first.evaluate(
+        """image => { const c = document.createElement('canvas'); c.width = c.height = 3; const d = c.getContext('2d');
+        d.drawImage(image, image.naturalWidth / 2 - 1, image.naturalHeight / 2 - 1, 3, 3, 0, 0, 3, 3);
+        return [...d.getImageData(1, 1, 1, 1).data].slice(0, 3); }"""
+    )
+    assert isinstance(shown, tuple) and max(abs(a - b) for a, b in zip(shown, drawn, strict=True)) < 30
+
+
+def test_link_is_copied_and_leads_back(visit: Visit, browser: Browser, attributor: FakeAttributor) -> None:
+    page = visit.page
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".example").nth(5).click()
+    expect(page.locator(".example").nth(5)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+    panel = open_panel(page)
+    panel.get_by_role("button", name="Copy link").click()
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_have_text("The link is copied.")
+    link = page.evaluate("navigator.clipboard.readText()")
+    again = Visit(browser, link)
+    expect(again.page.locator(".example").nth(5)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+    assert again.page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[5]
+    again.context.close()
+
+
+def test_own_picture_has_files_and_says_why_it_has_no_link(visit: Visit, files: list[Path], tmp_path: Path) -> None:
+    page = visit.page
+    upload(page, files[0])
+    expect(page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
+    panel = open_panel(page)
+    expect(panel).to_contain_text("has no link")
+    assert panel.get_by_role("button", name="Copy link").count() == 0
+    report = take(page, "Report (HTML)", tmp_path).read_text("utf-8")
+    assert "Its true source is not known." in report
+    found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
+    assert found["link"] is None and "url" not in json.dumps(found["query"])
+
+
+def test_many_files_become_a_table_a_csv_and_one_report(
+    visit: Visit, attributor: FakeAttributor, files: list[Path], tmp_path: Path
+) -> None:
+    page = visit.page
+    panel = open_panel(page)
+    give(page, files)
+    status = panel.locator(".takeaway-batch .takeaway-status")
+    expect(status).to_have_text("2 of 4 pictures compared; 2 could not be.", timeout=PATIENCE)
+    rows = panel.locator(".batch tbody tr")
+    assert [rows.nth(i).locator("th").inner_text() for i in range(4)] == [path.name for path in files]
+    expected = attributor.attribute(files[0], 8)
+    for i, space in enumerate(SPACES):
+        best = expected[space].matches[0]
+        cell = rows.nth(0).locator("td").nth(i)
+        expect(cell).to_contain_text(attributor.references[best.reference_id].title)
+        expect(cell).to_contain_text("none of these")
+        is_convincing = expected[space].remainder <= sum(match.weight for match in expected[space].matches)
+        assert ("No convincing source" in cell.inner_text()) == (not is_convincing)
+    expect(rows.nth(2)).to_contain_text("complete")
+    expect(rows.nth(3)).to_contain_text("picture file is needed")
+    table = list(csv.DictReader(io.StringIO(take(page, "Table (CSV)", tmp_path).read_bytes().decode("utf-8-sig"))))
+    assert [row["file"] for row in table] == [path.name for path in files]
+    assert int(table[0]["aligned_best_id"]) == expected["aligned"].matches[0].reference_id
+    assert float(table[0]["aligned_weight"]) == pytest.approx(expected["aligned"].matches[0].weight, abs=1e-5)
+    assert table[2]["error"] and not table[2]["aligned_best_id"]
+    report = take(page, "One report (HTML)", tmp_path).read_text("utf-8")
+    assert report.count('class="case"') == 2 and "letter.txt" in report and "two &lt;b&gt;.png" in report
+    assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0], (
+        "the page shows what it showed"
+    )
+
+
+def test_several_files_dropped_on_the_page_go_to_the_table(visit: Visit, attributor: FakeAttributor) -> None:
+    page = visit.page
+    page.evaluate(
+        """async () => { const canvas = document.createElement('canvas'); canvas.width = canvas.height = 40;
+        const blob = await new Promise(done => canvas.toBlob(done)); const transfer = new DataTransfer();
+        for (const name of ['a.png', 'b.png']) transfer.items.add(new File([blob], name, {type: 'image/png'}));
+        document.querySelector('#answer').dispatchEvent(new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true})); }"""
+    )
+    expect(page.locator(".batch tbody tr")).to_have_count(2, timeout=PATIENCE)
+    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("2 of 2", timeout=PATIENCE)
+    assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0]
+
+
+def test_many_files_can_be_stopped_and_are_bounded(visit: Visit, files: list[Path]) -> None:
+    page = visit.page
+    most = page.evaluate(
+        """async () => { const files = Array.from({length: 130}, (_, i) => new File(['x'], `${i}.txt`, {type: 'text/plain'}));
+        const input = document.querySelector('dialog.takeaway input[type=file]'); const transfer = new DataTransfer();
+        files.forEach(file => transfer.items.add(file)); input.files = transfer.files;
+        window.attributionPage.openTakeaway(); input.dispatchEvent(new Event('change', {bubbles: true}));
+        await new Promise(done => setTimeout(done, 1500)); return document.querySelectorAll('.batch tbody tr').length; }"""
+    )
+    assert most == 100
+    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("at most 100 are taken at a time")
+    stop = page.locator("dialog.takeaway").get_by_role("button", name="Stop")
+    give(page, [files[0]] * 1 + [files[1]] + [files[2]])
+    if stop.is_visible():
+        stop.click(timeout=1000)
+    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("of 3 pictures compared", timeout=PATIENCE)
+
+
+def test_a_server_that_is_gone_is_told_in_words(visit: Visit) -> None:
+    page = visit.page
+    panel = open_panel(page)
+    page.route("**/component_server*", lambda route: route.abort())
+    panel.get_by_role("button", name="Report (HTML)").click()
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("could not be made", timeout=PATIENCE)
+    visit.complaints[:] = [line for line in visit.complaints if not re.search("ERR_FAILED|Failed to fetch", line)]
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light")])
+def test_panel_fits_every_window(browser: Browser, address: str, width: int, theme: str) -> None:
+    visit = Visit(browser, f"{address}?__theme={theme}", viewport={"width": width, "height": 800})
+    open_panel(visit.page)
+    box = visit.page.locator("dialog.takeaway").bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= 801
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not visit.complaints, visit.complaints
+    visit.context.close()

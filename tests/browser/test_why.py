@@ -1,0 +1,312 @@
+"""Why it works in a real browser: its figures are the bundle's, and the toy computes what numpy computes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from scipy.linalg import eigh, sqrtm
+from scipy.optimize import brentq
+
+import app
+from aad.artifacts import Bundle
+from aad.spaces import SPACES
+from tests.browser.visits import PATIENCE, Visit
+from tests.fakes import FakeAttributor, free_port
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+COLUMNS = [*SPACES, "oracle"]
+SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
+
+
+@pytest.fixture(scope="module")
+def theory() -> dict[str, Any]:
+    return Bundle.open().read_json("theory.json")
+
+
+@pytest.fixture(scope="module")
+def generalisation() -> dict[str, Any]:
+    return Bundle.open().read_json("generalisation.json")
+
+
+@pytest.fixture(scope="module")
+def attributor(
+    tmp_path_factory: pytest.TempPathFactory, theory: dict[str, Any], generalisation: dict[str, Any]
+) -> FakeAttributor:
+    attributor = FakeAttributor(tmp_path_factory.mktemp("pictures"))
+    attributor.theory, attributor.generalisation = theory, generalisation  # type: ignore[attr-defined]
+    return attributor
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    attributor = FakeAttributor(tmp_path_factory.mktemp("bare"), n_per_group=3)
+    attributor.theory = attributor.generalisation = attributor.metrics = None  # type: ignore[attr-defined, assignment]
+    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+    yield url
+    stop()
+
+
+def open_view(visit: Visit) -> Page:
+    visit.page.locator("#nav button[data-view=why]").click()
+    expect(visit.page.locator(".toy-plot").first).to_be_visible()
+    return visit.page
+
+
+@pytest.fixture
+def why(visit: Visit) -> Page:
+    return open_view(visit)
+
+
+def column(theory: dict[str, Any], name: str) -> dict[str, Any]:
+    return theory["oracle"] if name == "oracle" else theory["spaces"][name]
+
+
+def exhibit(page: Page, title: str) -> Any:
+    return page.locator(".exhibit", has=page.locator("h3", has_text=title))
+
+
+def table_of(page: Page, title: str) -> list[list[str]]:
+    """Body of an exhibit's text twin, opened by keyboard."""
+    twin = exhibit(page, title).locator(".figures-twin")
+    if twin.get_attribute("open") is None:
+        twin.locator("summary").focus()
+        page.keyboard.press("Enter")
+    expect(twin.locator("table")).to_be_visible()
+    rows: list[list[str]] = twin.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent.replaceAll('\\u2212', '-')))"
+    )
+    return rows
+
+
+def test_the_tables_hold_the_figures_of_the_bundle(why: Page, theory: dict[str, Any]) -> None:
+    for title, key, digits in (
+        ("How much does one tell", "canonical_correlations", 4),
+        ("Is one trait louder", "spectrum", 5),
+    ):
+        rows = table_of(why, title)
+        for place, name in enumerate(COLUMNS, start=1):
+            shown = [row[place] for row in rows if row[place] != "\u2013"]
+            assert shown == [f"{value:.{digits}f}" for value in column(theory, name)[key]], (title, name)
+    for row, space in zip(table_of(why, "How many traits"), SPACES, strict=True):
+        stored = theory["spaces"][space]
+        wanted = [stored["effective_rank"][d] for d in ("real", "synthetic")]
+        wanted += [stored["redundancy"][d] for d in ("real", "synthetic")]
+        assert [float(cell) for cell in row[1:]] == pytest.approx(wanted)
+    rows = table_of(why, "Does it become what pairs")
+    assert [float(cell) for cell in rows[0][1:]] == [column(theory, name)["recall@1"] for name in COLUMNS]
+    for row in rows[1:]:
+        way, shrinkage = row[0].lower().split(", shrinkage ")
+        assert [float(cell) for cell in row[1:]] == [
+            column(theory, name)["closeness"][shrinkage][way] for name in COLUMNS
+        ]
+
+
+def test_every_cell_of_the_pictures_is_in_the_table_and_drawn(why: Page, theory: dict[str, Any]) -> None:
+    chosen = exhibit(why, "Does like meet like?")
+    table_of(why, "Does like meet like?")
+    alphas = chosen.locator("canvas").evaluate_all(
+        """all => all.map(c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        return Array.from({length: d.length / 4}, (_, i) => d[4 * i + 3]); })"""
+    )
+    for place, name in enumerate(COLUMNS):
+        chosen.locator(".pick button", has_text=name).click()
+        wanted = np.array(column(theory, name)["cross_correlation"])
+        shown = np.array([row[1:] for row in table_of(why, "Does like meet like?")], dtype=float)
+        np.testing.assert_allclose(shown, wanted, atol=1e-9)
+        np.testing.assert_allclose(np.array(alphas[place]) / 255, np.abs(wanted).ravel(), atol=0.005)
+
+
+def test_charts_are_walked_by_keyboard(why: Page, theory: dict[str, Any]) -> None:
+    picture = exhibit(why, "Does like meet like?")
+    picture.locator(".panels").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        why.keyboard.press(key)
+    value = f"{theory['spaces']['backbone']['cross_correlation'][1][1]:.2f} backbone"
+    expect(picture.locator(".readout")).to_contain_text(f"Real trait 2, synthetic trait 2: {value}")
+    why.keyboard.press("Escape")
+    expect(picture.locator(".readout")).to_contain_text("Point at a square")
+    lines = exhibit(why, "How much does one tell")
+    lines.locator(".panels").focus()
+    why.keyboard.press("End")
+    value = f"{theory['spaces']['aligned']['canonical_correlations'][31]:.2f} aligned"
+    expect(lines.locator(".readout")).to_contain_text("Mix 32")
+    expect(lines.locator(".readout")).to_contain_text(value)
+    expect(lines.locator(".guide").first).to_be_visible()
+
+
+def test_pointing_at_a_cell_names_it(why: Page, theory: dict[str, Any]) -> None:
+    heat = exhibit(why, "Does like meet like?").locator(".heat").nth(2)
+    heat.scroll_into_view_if_needed()
+    box = heat.bounding_box()
+    assert box is not None
+    heat.hover(position={"x": box["width"] * 4.5 / 32, "y": box["height"] * 2.5 / 32})
+    value = f"{theory['spaces']['disentangled']['cross_correlation'][2][4]:.2f}".replace("-", "\u2212")
+    expect(exhibit(why, "Does like meet like?").locator(".readout")).to_contain_text("Real trait 3, synthetic trait 5")
+    expect(exhibit(why, "Does like meet like?").locator(".readout")).to_contain_text(f"{value} disentangled")
+
+
+def test_families_are_drawn_where_their_figures_are(why: Page, generalisation: dict[str, Any]) -> None:
+    chart = exhibit(why, "Does it hold for generators")
+    rows = [row for name, row in generalisation["test"].items() if name != "arbitrary_style, all"]
+    drawn = chart.locator(".dot-row:not(.dot-axis)")
+    assert drawn.count() == len(rows)
+    places = drawn.evaluate_all(
+        """rows => rows.map(row => [...row.querySelectorAll('.dots .dot')].map((dot, i) => {
+        const reach = row.querySelectorAll('.whisker')[i].style;
+        return [parseFloat(dot.style.left), parseFloat(reach.left), parseFloat(reach.left) + parseFloat(reach.width)]; }))"""
+    )
+    for place, row in zip(places, rows, strict=True):
+        for shown, space in zip(place, SPACES, strict=True):
+            interval = row["spaces"][space]["recall@1"]
+            assert shown == pytest.approx([100 * interval[part] for part in ("mean", "low", "high")], abs=1e-3)
+    drawn.nth(0).hover()
+    expect(chart.locator(".readout")).to_contain_text("465 pictures: 0.24 (0.20 to 0.29) backbone")
+
+
+def numpy_toy(state: dict[str, Any]) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """The map and the share matched, from the points alone: the constrained minimum by root finding, not in closed form."""
+    domains = [np.array(state["data"][name]) for name in ("real", "synthetic")]  # (n, v, 2) each
+    nuisance = np.mean([np.cov(views.T) for images in domains for views in images], axis=0)
+    centred = [images - images.mean((0, 1)) for images in domains]
+    everything = np.concatenate(centred).reshape(-1, 2)
+    covariance = everything.T @ everything / len(everything)
+    weight = state["weight"]
+    if weight == 0:
+        steadiest = eigh(nuisance, covariance)[1][:, 0]
+        square = 2 * np.outer(steadiest, steadiest)
+    else:
+
+        def excess(m: float) -> float:
+            return float(np.trace(covariance @ np.linalg.inv(nuisance + m * covariance)) * weight - 2)
+
+        lowest = -eigh(nuisance, covariance, eigvals_only=True)[0]
+        m = brentq(excess, lowest + 1e-13, lowest + 1e3, xtol=1e-15)
+        square = weight * np.linalg.inv(nuisance + m * covariance)
+    root = np.real(sqrtm(square))
+    real, synthetic = ([root @ views[0] for views in images] for images in centred)
+    right = sum(
+        min(range(len(real)), key=lambda i: float(np.sum((real[i] - point) ** 2))) == j
+        for j, point in enumerate(synthetic)
+    )
+    return root, right / len(real), nuisance, covariance
+
+
+TOY = """() => { const { data, weight, solution, embedding, t, rawShare } = window.attributionPage.toy;
+    return { data, weight, map: solution.map, powers: solution.powers, share: embedding.share, t, rawShare }; }"""
+
+
+def test_the_toy_is_what_numpy_computes(why: Page) -> None:
+    for place in (0.0, 0.08, 0.3, 0.51, 0.75, 1.0):
+        why.evaluate("t => window.attributionPage.toy.go(t)", place)
+        state = why.evaluate(TOY)
+        root, share, nuisance, covariance = numpy_toy(state)
+        a, b, c = state["map"]
+        shown = np.array([[a, b], [b, c]])
+        np.testing.assert_allclose(shown, root, atol=2e-6)
+        assert state["share"] == share
+        assert np.trace(shown @ covariance @ shown) == pytest.approx(2)
+        words = why.locator(".toy-side").nth(1).locator(".toy-title b").inner_text()
+        assert words == f"{round(share * 16)} of 16 matched"
+        if place > 0:
+            assert_nothing_of_the_same_power_does_better(shown, state["weight"], nuisance, covariance)
+
+
+def assert_nothing_of_the_same_power_does_better(
+    shown: np.ndarray, weight: float, nuisance: np.ndarray, covariance: np.ndarray
+) -> None:
+    def loss(candidate: np.ndarray) -> float:
+        candidate = candidate * np.sqrt(2 / np.trace(candidate @ covariance @ candidate.T))
+        return float(np.trace(candidate @ nuisance @ candidate.T) - 2 * weight * np.log(abs(np.linalg.det(candidate))))
+
+    rng = np.random.default_rng(0)
+    assert all(loss(shown) <= loss(shown + 0.1 * rng.normal(size=(2, 2))) + 1e-12 for _ in range(200))
+
+
+def test_the_toy_at_its_three_places_is_what_the_exercise_says(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, reduced_motion="reduce")
+    page = open_view(visit)
+    seen = []
+    for name in ("Alignment alone", "In balance", "Infomax alone"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("button", name=name)).to_have_attribute("aria-pressed", "true", timeout=200)
+        seen.append(page.evaluate(TOY))
+    found = [round(16 * state["share"]) for state in seen]
+    sheet = " ".join(SHEET.read_text("utf-8").split())
+    assert f"{found[0]} of 16, {found[1]} of 16 and {found[2]} of 16" in sheet
+    assert f"Before any step it is {round(16 * seen[0]['rawShare'])} of 16" in sheet
+    assert seen[0]["powers"] == [2, 0], "one of two dimensions is given up"
+    root, _, nuisance, covariance = numpy_toy(seen[1])
+    views = root @ nuisance @ root
+    np.testing.assert_allclose(views, views[0, 0] * np.eye(2), atol=0.02 * views[0, 0])
+    root = numpy_toy(seen[2])[0]
+    np.testing.assert_allclose(root @ covariance @ root, np.eye(2), atol=0.1)
+    best = page.evaluate(
+        """() => { const path = document.querySelector('.toy-curve .line-other').getAttribute('d');
+        const heights = path.slice(1).split('L').map(pair => Number(pair.split(' ')[1]));
+        return heights.indexOf(Math.min(...heights)) / (heights.length - 1); }"""
+    )
+    assert abs(best - seen[1]["t"]) < 0.15, "the mean of other draws has its top near the balance"
+    assert not visit.complaints, visit.complaints
+    visit.context.close()
+
+
+def test_the_toy_by_keyboard_and_back(why: Page) -> None:
+    start = why.evaluate(TOY)
+    slider = why.locator(".toy input[type=range]")
+    slider.focus()
+    why.keyboard.press("End")
+    assert why.evaluate(TOY)["t"] == 1
+    assert "Infomax" in (slider.get_attribute("aria-valuetext") or "")
+    why.keyboard.press("ArrowLeft")
+    assert why.evaluate(TOY)["t"] == pytest.approx(0.98)
+    why.get_by_role("button", name="New pictures").click()
+    assert why.evaluate(TOY)["data"] != start["data"]
+    why.get_by_role("button", name="Reset").click()
+    assert why.evaluate(TOY) == start
+    plots = why.locator(".toy-plots")
+    plots.focus()
+    why.keyboard.press("ArrowRight")
+    expect(why.locator(".toy .readout")).to_contain_text(re.compile("^Source 1: after the map"))
+    assert why.locator(".toy-view").count() == 2 * 2 * 8, "the views of both pictures, in both drawings"
+    why.keyboard.press("Escape")
+    assert why.locator(".toy-view").count() == 0
+
+
+def test_a_travelling_toy_arrives(why: Page) -> None:
+    why.get_by_role("button", name="Infomax alone").click()
+    expect(why.get_by_role("button", name="Infomax alone")).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+    assert why.evaluate(TOY)["t"] == 1
+
+
+def test_what_was_not_measured_is_said_with_the_command(browser: Browser, bare: str) -> None:
+    visit = Visit(browser, bare)
+    page = open_view(visit)
+    expect(page.locator(".unmeasured code")).to_have_text(
+        ["python -m precompute.measure_theory --bundle FOLDER", "python -m precompute.leave_out --bundle FOLDER"]
+    )
+    expect(page.locator(".toy-plot").first).to_be_visible()
+    assert page.locator(".panels").count() == page.locator(".results").count() == 0
+    expect(page.locator("#imprint footer")).to_contain_text("Closeness is evidence, not proof")
+    assert not visit.complaints, visit.complaints
+    visit.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_all_of_it_without_sideways_scroll(browser: Browser, address: str, theme: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+    visit = Visit(browser, f"{address}?__theme={theme}", **phone)
+    open_view(visit)
+    for summary in visit.page.locator(".figures-twin summary").all():
+        summary.click()
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.page.locator(".exhibit").count() == 7
+    assert not visit.complaints, visit.complaints
+    visit.context.close()

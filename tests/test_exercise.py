@@ -1,0 +1,131 @@
+"""The classroom exercise in docs/: what it says will be seen is what the shipped collection gives."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from aad import SPACES, Attributor
+from aad.artifacts import Bundle
+from aad.outcomes import Outcome, outcomes_of
+from aad.words import SPACE_WORDS, TYPE_WORDS
+from interface import why
+
+ROOT = Path(__file__).resolve().parent.parent
+SHEET = (ROOT / "docs" / "exercise.md").read_text("utf-8")
+QUESTIONS, ANSWERS = (
+    {
+        number: " ".join(words.split())
+        for number, words in re.findall(r"^(\d+)\. ((?:.+\n?)+?)(?=^\d+\. |^$|\Z)", part, re.M)
+    }
+    for part in SHEET.split("## Answers")
+)
+TASKS = " ".join(SHEET.split("## Answers")[0].split())
+
+
+@pytest.fixture(scope="module")
+def attributor():
+    return Attributor.load()
+
+
+@pytest.fixture(scope="module")
+def outcomes(attributor):
+    return outcomes_of(attributor)
+
+
+@pytest.fixture(scope="module")
+def tested(outcomes):
+    return outcomes.labels["split"] == "test"
+
+
+def example(attributor, place):
+    return attributor.queries[attributor.examples[place - 1]]
+
+
+def best_ranks(attributor, query):
+    return [attributor.true_ranks(query.query_id)[space][0] for space in SPACES]
+
+
+def test_there_is_an_answer_to_every_question():
+    assert list(ANSWERS) == list(QUESTIONS) == [str(i) for i in range(1, 14)]
+
+
+def test_the_ninth_example_is_a_parrot_that_the_first_glance_takes_for_a_painting(attributor):
+    query = example(attributor, 9)
+    assert (query.concept, TYPE_WORDS[query.type]) == ("parrot", "Repainted") and "*Repainted*" in TASKS
+    first = attributor.attribute_query(query.query_id, 3)["backbone"].matches[0].reference_id
+    assert f'First comes "{attributor.references[first].title}"' in ANSWERS["2"] and first not in query.exemplar_ids
+    ranks = best_ranks(attributor, query)
+    names = [SPACE_WORDS[space]["name"] for space in SPACES]
+    said = ", ".join(f"at rank {rank} in *{name}*" for rank, name in zip(ranks, names, strict=True))
+    assert said.replace(", at rank 1 in *Traits", " and at rank 1 in *Traits") in ANSWERS["3"].replace("At", "at")
+    assert f'The source is "{attributor.references[query.exemplar_ids[0]].title}"' in ANSWERS["3"]
+    remainder = attributor.attribute_query(query.query_id)["disentangled"].remainder
+    assert f'"None of these" holds {remainder:.0%}'.replace("%", " %") in ANSWERS["13"]
+
+
+def test_the_query_of_the_ninth_example_lands_nearer_to_its_source(attributor):
+    query = example(attributor, 9)
+    answer = attributor.attribute_query(query.query_id, 8)
+    source = query.exemplar_ids[0]
+
+    def distance(space):
+        at, there = answer[space].position, attributor.coordinates[space][source]
+        return ((at[0] - there[0]) ** 2 + (at[1] - there[1]) ** 2) ** 0.5
+
+    assert distance("aligned") < distance("backbone") / 2, "answer 5"
+
+
+def test_the_twelfth_example_is_helped_by_alignment_and_lost_by_disentangling(attributor):
+    query = example(attributor, 12)
+    assert TYPE_WORDS[query.type] == "In this style"
+    first, second, third = best_ranks(attributor, query)
+    assert f"at rank {first}, {second} and {third}" in ANSWERS["4"] and second < first < third
+
+
+def test_the_maps_keep_what_the_exercise_says(attributor):
+    kept = [f"{attributor.neighbour_preservation[space]:.0%}".replace("%", " %") for space in SPACES]
+    assert f"keep {kept[0]}, {kept[1]} and {kept[2]} of" in ANSWERS["6"]
+    assert max(attributor.neighbour_preservation.values()) < 0.5, "question 6"
+
+
+def test_the_counts_of_inspect_are_those_of_the_exercise(outcomes, tested):
+    n = {outcome: int((outcomes.members(outcome) & tested).sum()) for outcome in Outcome}
+    assert f"Of {tested.sum()} queries, alignment fixes {n[Outcome.FIXED_BY_ALIGNMENT]} and" in ANSWERS["7"]
+    assert f"breaks {n[Outcome.BROKEN_BY_ALIGNMENT]};" in ANSWERS["7"]
+    assert f"disentangling fixes {n[Outcome.FIXED_BY_DISENTANGLING]} and breaks " in ANSWERS["7"]
+    assert f"breaks {n[Outcome.BROKEN_BY_DISENTANGLING]}." in ANSWERS["7"]
+    found = [f"{one.mean:.0%}".replace("%", " %") for one in outcomes.recall(tested).spaces.values()]
+    assert f"{found[0]}, {found[1]} and {found[2]} of sources" in ANSWERS["7"]
+    assert f"For {n[Outcome.WRONG_EVERYWHERE]} queries no space is right" in ANSWERS["7"]
+
+
+def test_the_hub_of_the_first_glance_is_the_one_named(attributor, outcomes, tested):
+    first, second = outcomes.hubness("backbone", tested), outcomes.hubness("aligned", tested)
+    hub = int(first.counts.argmax())
+    assert f'"{attributor.references[hub].title}" is among the first ten of {first.counts[hub]} queries' in ANSWERS["8"]
+    assert f"a true source of {first.deserved[hub]} of them" in ANSWERS["8"]
+    assert f"the most frequent picture has {second.counts.max()}" in ANSWERS["8"]
+
+
+def test_the_kinds_without_an_order_are_the_ones_named():
+    rows = why.families_of(Bundle.open().read_json("generalisation.json"))["rows"]
+    kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
+    ordered = [row for row in kinds if why.rises([row["spaces"][space]["R@1"][0] for space in SPACES])]
+    assert f"for {len(ordered)} of {len(kinds)} kinds" in ANSWERS["12"]
+    named = set(re.findall(r'"([^"]+)"', ANSWERS["12"]))
+    assert named == {row["label"] for row in kinds} - {row["label"] for row in ordered}
+
+
+def test_the_theory_is_as_unsettled_as_the_exercise_says():
+    spaces = Bundle.open().read_json("theory.json")["spaces"]
+    assert why.rises([spaces[space]["recall@1"] for space in SPACES])
+    ways = [(s, way) for s in spaces["backbone"]["closeness"] for way in spaces["backbone"]["closeness"][s]]
+    assert not any(why.rises([spaces[space]["closeness"][s][way] for space in SPACES]) for s, way in ways)
+
+
+def test_every_word_to_click_stands_on_the_page():
+    page = "".join(path.read_text("utf-8") for path in (ROOT / "assets" / "ui").glob("*.js"))
+    words = [*TYPE_WORDS.values(), *(words["name"] for words in SPACE_WORDS.values())]
+    for name in set(re.findall(r"\*\*?([A-Z][^*]+?)\*", TASKS)):
+        assert f'"{name}' in page or f">{name}" in page or name in words or name == "Test", name

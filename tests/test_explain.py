@@ -1,0 +1,321 @@
+"""Heat of a match: equal to pooling again by a loop, lit where the pictures agree, and refused where nothing is pooled."""
+
+import functools
+import itertools
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aad import Attributor, load_image
+from aad import explain as module
+from aad.attribution import Query, Reference
+from aad.backbones import l2_normalise
+from aad.explain import Explanation, ExplanationError, explain, pool_without_regions, why_not
+from aad.heads import Head
+from aad.images import ImageError
+from aad.spaces import SPACES, Domain, Space
+
+SIDE = 56
+
+
+class Local(torch.nn.Module):
+    """Seven blocks that never look beyond a cell of the 7 x 7 grid; pools the last three as the shipped backbone does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        conv, relu = functools.partial(torch.nn.Conv2d, bias=False), torch.nn.ReLU()
+        self.blocks = torch.nn.Sequential(
+            conv(3, 8, 2, 2),
+            relu,
+            conv(8, 12, 2, 2),
+            torch.nn.Identity(),
+            torch.nn.Sequential(conv(12, 16, 1), relu),  # 14 x 14
+            torch.nn.Sequential(conv(16, 20, 2, 2), relu),  # 7 x 7
+            torch.nn.Sequential(conv(20, 24, 1), relu),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in (4, 5, 6):
+                std, mean = torch.std_mean(x, dim=(2, 3))
+                parts += [mean, std]
+        return torch.cat([torch.nn.functional.normalize(part) for part in parts], dim=1)
+
+
+class ToyBackbone:
+    def __init__(self, name: str = "efficientnet_lite0") -> None:
+        self.spec = SimpleNamespace(name=name)
+        self.network = Local().eval().requires_grad_(False)
+        self.n_runs = 0
+
+    def embed(self, images: list[Image.Image]) -> np.ndarray:
+        self.n_runs += 1
+        return l2_normalise(self.network(pixels(images)).numpy())
+
+
+def pixels(images: list[Image.Image]) -> torch.Tensor:
+    squares = [np.asarray(image.resize((SIDE, SIDE)), np.float32) / 255 - 0.5 for image in images]
+    return torch.from_numpy(np.stack(squares).transpose(0, 3, 1, 2))
+
+
+class Toy:
+    """An attributor of a few noisy pictures, with a random head of its own for each domain and learnt space."""
+
+    def __init__(self, folder: Path, name: str = "efficientnet_lite0") -> None:
+        rng = np.random.default_rng(0)
+        paths = []
+        for i in range(4):
+            paths.append(folder / f"{i}.png")
+            noise(rng).save(paths[-1])
+        self.references = tuple(Reference(i, path, f"Picture {i}", "test", "CC0") for i, path in enumerate(paths[:3]))
+        self.queries = (Query(0, paths[3], "media"),)
+        self.spaces, self.stamp = SPACES, {"backbone": name}
+        self._backbone = ToyBackbone(name)
+        d = 2 * (16 + 20 + 24)
+        self.heads = {Space.BACKBONE: Head.identity(d)} | {
+            space: Head(
+                {domain: 0.02 * rng.normal(size=d).astype(np.float32) for domain in Domain},
+                {
+                    domain: np.eye(d, dtype=np.float32) + 0.05 * rng.normal(size=(d, d)).astype(np.float32)
+                    for domain in Domain
+                },
+            )
+            for space in SPACES[1:]
+        }
+
+    def warm_up(self) -> None:
+        pass
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path)
+
+
+def noise(rng: np.random.Generator, colour: tuple[int, int, int] | None = None) -> Image.Image:
+    """Patches of half a region's side about one colour, the picture's own: pictures differ, and so do regions."""
+    colours = np.array(colour or rng.integers(0, 256, 3)) + 40 * rng.normal(size=(14, 14, 3))
+    return Image.fromarray(colours.clip(0, 255).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+
+
+def grids_of(toy: Toy, path: Path) -> list[torch.Tensor]:
+    x, found = pixels([load_image(path)]), []
+    for block in toy._backbone.network.blocks:
+        x = block(x)
+        found.append(x[0])
+    return found[4:]
+
+
+def embedding_without(toy: Toy, path: Path, region: tuple[int, int] | None, space: Space, domain: Domain) -> np.ndarray:
+    """By a loop over the positions that remain, in torch: shares nothing with the sums that are tested."""
+    parts = []
+    for grid in grids_of(toy, path):
+        step = grid.shape[1] // 7
+        kept = [
+            grid[:, y, x]
+            for y, x in itertools.product(range(grid.shape[1]), repeat=2)
+            if (y // step, x // step) != region
+        ]
+        positions = torch.stack(kept, dim=1)
+        parts += [positions.mean(1), positions.std(1)]
+    feature = torch.cat([torch.nn.functional.normalize(part, dim=0) for part in parts])
+    head = toy.heads[space]
+    mapped = head.weight[domain] @ (feature.numpy() / np.linalg.norm(feature.numpy()) - head.centre[domain])
+    return mapped / np.linalg.norm(mapped)
+
+
+@pytest.mark.parametrize("region", [(0, 0), (2, 5), (6, 6)])
+@pytest.mark.parametrize("space", SPACES)
+def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(
+    toy: Toy, space: Space, region: tuple[int, int]
+) -> None:
+    query, reference = toy.queries[0].path, toy.references[1].path
+    whole = embedding_without(toy, query, None, space, Domain.SYNTHETIC)
+    other = embedding_without(toy, reference, None, space, Domain.REAL)
+    found = explain(toy, 0, 1)[space]
+    assert found.similarity == pytest.approx(whole @ other, abs=2e-6)
+    left = embedding_without(toy, query, region, space, Domain.SYNTHETIC)
+    assert found.heat_query[region] == pytest.approx(whole @ other - left @ other, abs=2e-6)
+    left = embedding_without(toy, reference, region, space, Domain.REAL)
+    assert found.heat_reference[region] == pytest.approx(whole @ other - left @ whole, abs=2e-6)
+    assert abs(found.heat_query[region]) > 2e-5, "a difference that rounding could not make"
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_the_quarter_in_which_two_pictures_agree_is_lit_in_both(toy: Toy, corner: tuple[int, int]) -> None:
+    down, right = corner
+    box = (32 * right, 32 * down, 32 * right + 24, 32 * down + 24)  # three by three regions
+    ours, theirs = noise(np.random.default_rng(1), (30, 60, 200)), noise(np.random.default_rng(2), (40, 190, 30))
+    shared = noise(np.random.default_rng(3), (220, 40, 60)).crop(box)
+    for picture in (ours, theirs):
+        picture.paste(shared, box[:2])
+    theirs.save(toy.references[0].path)
+    agrees = np.zeros((7, 7), bool)
+    agrees[4 * down : 4 * down + 3, 4 * right : 4 * right + 3] = True
+    found = explain(toy, ours, 0)
+    for heat in (found["backbone"].heat_query, found["backbone"].heat_reference):
+        assert heat[agrees].mean() > 0 > heat[~agrees].mean()
+        assert agrees.ravel()[heat.argmax()]
+
+
+def test_of_two_equal_pictures_every_region_speaks_for_the_match(toy: Toy) -> None:
+    found = explain(toy, toy.references[2], 2)["backbone"]
+    assert found.similarity == pytest.approx(1, abs=1e-5)
+    assert (found.heat_query > 0).all(), "whatever is left out, a similarity of 1 can only fall"
+    assert np.allclose(found.heat_query, found.heat_reference, atol=1e-6)
+
+
+def test_where_all_positions_are_alike_leaving_one_out_changes_nothing() -> None:
+    values = np.random.default_rng(0).random((5, 1, 1), dtype=np.float32)
+    rows = pool_without_regions([np.tile(values, (1, s, s)) for s in (14, 7)])
+    assert rows.shape == (50, 20) and np.allclose(rows, rows[0], atol=1e-6)
+    assert not np.isnan(rows).any() and not rows[:, 5:10].any(), "nothing varies: the deviations are zero"
+
+
+def test_the_pooled_feature_survives_a_large_common_offset() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.random((6, 7, 7))
+    rows = pool_without_regions([(small + 1000).astype(np.float32)])
+    kept = (small + 1000).astype(np.float32).astype(np.float64).reshape(6, 49)[:, 1:]
+    std = kept.std(1, ddof=1)
+    assert np.allclose(rows[1, 6:] * np.sqrt(2), std / np.linalg.norm(std), atol=1e-6)
+
+
+def test_gradient_times_activation_sums_to_zero_which_is_why_regions_are_left_out(toy: Toy) -> None:
+    grid = grids_of(toy, toy.references[0].path)[0].clone().requires_grad_()
+    std, mean = torch.std_mean(grid, dim=(1, 2))
+    feature = torch.cat([torch.nn.functional.normalize(part, dim=0) for part in (mean, std)])
+    (feature @ torch.randn(len(feature))).backward()
+    assert grid.grad is not None
+    product = (grid.grad * grid).detach().sum(0)
+    assert abs(float(product.sum())) < 1e-4 * float(product.abs().sum())
+
+
+def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) -> None:
+    found = explain(toy, toy.references[0], 1)["aligned"]
+    ours = embedding_without(toy, toy.references[0].path, None, Space.ALIGNED, Domain.REAL)
+    theirs = embedding_without(toy, toy.references[1].path, None, Space.ALIGNED, Domain.REAL)
+    assert found.similarity == pytest.approx(ours @ theirs, abs=1e-5)
+    as_synthetic = explain(toy, toy.references[0].path, 1)["aligned"]
+    assert abs(as_synthetic.similarity - found.similarity) > 1e-3
+
+
+def test_a_bundled_query_its_path_and_its_image_are_explained_alike(toy: Toy) -> None:
+    path = toy.queries[0].path
+    first = explain(toy, 0, 1)["disentangled"].heat_query
+    for query in (path, str(path), load_image(path)):
+        assert np.array_equal(explain(toy, query, 1)["disentangled"].heat_query, first)
+
+
+def test_pictures_are_read_once_until_their_file_changes(toy: Toy) -> None:
+    first = explain(toy, 0, 1)
+    assert toy._backbone.n_runs == 2
+    explain(toy, 0, 1)
+    assert toy._backbone.n_runs == 2
+    explain(toy, 0, 2)
+    assert toy._backbone.n_runs == 3
+    path = toy.queries[0].path
+    noise(np.random.default_rng(9)).save(path)
+    os.utime(path, ns=(1, 1))
+    assert explain(toy, 0, 1)["backbone"].similarity != first["backbone"].similarity
+    assert toy._backbone.n_runs == 4
+
+
+def test_a_run_of_another_thread_does_not_get_into_the_heat(toy: Toy) -> None:
+    quiet = explain(toy, 0, 1)
+    module._READERS.clear()
+
+    def intrude() -> None:
+        thread = threading.Thread(target=toy._backbone.embed, args=([load_image(toy.references[2].path)],))
+        thread.start()
+        thread.join()
+
+    def late(*_: Any) -> None:  # after the last block has been seen, and before the run is over
+        if threading.current_thread() is threading.main_thread():
+            intrude()
+
+    toy._backbone.network.register_forward_hook(late)
+    found = explain(toy, 0, 1)
+    for space in SPACES:
+        assert np.array_equal(found[space].heat_query, quiet[space].heat_query)
+
+
+def test_no_hook_stays_in_the_network(toy: Toy) -> None:
+    explain(toy, 0, 1)
+    assert not any(block._forward_hooks for block in toy._backbone.network.blocks)
+
+
+def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, name="dino_vits16")
+    toy.warm_up = lambda: pytest.fail("the backbone was loaded for nothing")  # type: ignore[method-assign]
+    assert "dino_vits16" in (why_not(toy) or "")
+    with pytest.raises(ExplanationError, match="dino_vits16 does not pool"):
+        explain(toy, 0, 0)
+
+
+def test_a_table_that_does_not_fit_the_network_is_noticed(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.POOLED_BLOCKS, "efficientnet_lite0", (4, 5, 5))
+    with pytest.raises(ExplanationError, match="bring POOLED_BLOCKS up to date"):
+        explain(toy, 0, 1)
+
+
+@pytest.mark.parametrize("number", [-1, 3, True, "1", None, 1.0])
+def test_unknown_references_and_queries_are_refused(toy: Toy, number: Any) -> None:
+    with pytest.raises(ValueError, match="reference must be a whole number from 0 to 2"):
+        explain(toy, 0, number)
+    if not isinstance(number, str):
+        with pytest.raises(ValueError, match="query must be a whole number from 0 to 0"):
+            explain(toy, number, 0)
+
+
+def test_a_file_that_is_no_picture_is_refused(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear reader")
+    for path in (tmp_path / "letter.txt", tmp_path / "nowhere.png"):
+        with pytest.raises(ImageError):
+            explain(toy, path, 0)
+
+
+@pytest.mark.parametrize(("shapes", "words"), [([(14, 14), (5, 5)], "nest"), ([(7, 8)], "square"), ([(1, 1)], "1 x 1")])
+def test_grids_that_share_no_regions_are_refused(shapes: list[tuple[int, int]], words: str) -> None:
+    with pytest.raises(ExplanationError, match=words):
+        pool_without_regions([np.ones((3, *shape), np.float32) for shape in shapes])
+
+
+def test_regions_stretch_with_the_picture_and_tile_it() -> None:
+    explanation = Explanation({}, 7)
+    boxes = [explanation.box(row, column, (1400, 210)) for row in range(7) for column in range(7)]
+    assert boxes[0] == (0, 0, 200, 30) and boxes[-1] == pytest.approx((1200, 180, 1400, 210))
+    assert sum((right - left) * (bottom - top) for left, top, right, bottom in boxes) == pytest.approx(1400 * 210)
+
+
+def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found() -> None:
+    """With the real backbone: the stored features are rounded to half precision, hence the tolerance."""
+    attributor = Attributor.load()
+    query = attributor.queries[attributor.examples[0]]
+    reference_id = query.exemplar_ids[0]
+    found = explain(attributor, query.query_id, reference_id)
+    assert found.side == 7
+    answer = attributor.attribute(query.path, k=len(attributor.references))
+    for space in SPACES:
+        stored = attributor.similarities([query.query_id], space)[0, reference_id]
+        assert found[space].similarity == pytest.approx(stored, abs=1e-3)
+        live = {match.reference_id: match.similarity for match in answer[space].matches}[reference_id]
+        assert found[space].similarity == pytest.approx(live, abs=1e-3)
+    hits = 0
+    for reference_id, other in ((3, 200), (80, 10), (150, 60)):
+        ours, theirs = (load_image(attributor.references[i].path).resize((448, 448)) for i in (other, reference_id))
+        ours.paste(theirs.crop((224, 0, 448, 224)), (224, 0))
+        heat = explain(attributor, ours, reference_id)["disentangled"].heat_query
+        row, column = divmod(int(heat.argmax()), 7)
+        hits += row <= 3 <= column
+    assert hits >= 2, "by chance each is found for one in three"

@@ -1,0 +1,201 @@
+"""The report: everything is in the one file, every caption is text, and its figures are the attribution's."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aad.attribution import Attribution
+from aad.report import Case, is_convincing, report
+from aad.spaces import SPACES
+from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
+from tests.fakes import HOSTILE_TITLE, FakeAttributor
+
+NOW = datetime.datetime(2026, 3, 1, 12, 30, tzinfo=datetime.UTC)
+
+
+class Page(HTMLParser):
+    """What a reader of the file would meet: tags with attributes, and the text of each kind of element."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._in_style = False
+        self.feed(html)
+        self.words = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._in_style:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+
+
+def case_of(attributor: FakeAttributor, query_id: int, k: int = 4, **fields: Any) -> Case:
+    query = attributor.queries[query_id]
+    return Case(query.path.name, query.path, attributor.attribute_query(query_id, k), query_id, **fields)
+
+
+def test_report_reaches_for_nothing_outside_itself(attributor: FakeAttributor) -> None:
+    html = report(attributor, [case_of(attributor, 0), case_of(attributor, 1)], now=NOW)
+    page = Page(html)
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{tag} has a handler"
+            if name in ("src", "srcset", "data", "action"):
+                assert str(value).startswith("data:image/"), f"{tag} {name} {value!s:.40}"
+            if name == "href" and tag != "a":
+                assert str(value).startswith(("data:image/", "#map-"))
+    assert not re.search(r"url\(|@import", html), "the style sheet loads nothing"
+
+
+def test_pictures_are_inside_and_small(attributor: FakeAttributor, tmp_path: Path) -> None:
+    Image.effect_noise((3000, 2000), 90).save(tmp_path / "large.png")
+    html = report(attributor, [("large.png", tmp_path / "large.png", attributor.attribute_query(0, 4))], now=NOW)
+    sources = [str(image["src"]) for image in Page(html).all("img")]
+    assert len(sources) == 1 + len(SPACES) * 4
+    for i, source in enumerate(sources):
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+            assert max(image.size) <= (480 if i == 0 else 176)
+    assert len(html) < 1_000_000
+
+
+def test_figures_are_those_of_the_attribution(attributor: FakeAttributor) -> None:
+    case = case_of(attributor, 3)
+    words = Page(report(attributor, [case], now=NOW)).words
+    for space in SPACES:
+        part = case.attribution[space]
+        _, _, column = words.partition(f" {space} ")
+        column = column.split("Map of the")[0]
+        for match in part.matches:
+            title = attributor.references[match.reference_id].title
+            near = f"{match.rank} {title} similarity {match.similarity:.3f}".replace("-", "\u2212")
+            assert near in column
+        assert f"None of these {100 * part.remainder:.0f}%" in column or "None of these <1%" in column
+        assert f"True source: rank {attributor.true_ranks(3)[space][0]}" in column
+        assert ("No convincing source" in column) == (not is_convincing(part))
+
+
+def test_hostile_captions_are_text(attributor: FakeAttributor) -> None:
+    results = [attributor.attribute_query(0, 117)]
+    html = report(
+        attributor, [(HOSTILE_TITLE, attributor.queries[0].path, results[0])], [(HOSTILE_TITLE, "<b>x</b>")], now=NOW
+    )
+    page = Page(html)
+    assert HOSTILE_TITLE in "".join(page.text)
+    assert not [a for a in page.all("img") if "onerror" in a]
+    assert "<b>x</b>" in "".join(page.text)
+    assert "<b>boat" not in html.lower() and "</script>" not in html.lower()
+
+
+def test_only_web_addresses_become_links(attributor: FakeAttributor) -> None:
+    page = Page(report(attributor, [case_of(attributor, 0, 117)], now=NOW))
+    assert "javascript:alert(1)" in page.words
+    links = [str(a["href"]) for a in page.all("a")]
+    assert links and all(link.startswith(("https://", "http://", "#case-")) for link in links)
+
+
+def test_every_picture_shown_has_its_source_and_licence(attributor: FakeAttributor) -> None:
+    case = case_of(attributor, 0)
+    words = Page(report(attributor, [case], now=NOW)).words.partition("Sources and licences")[2]
+    shown = {match.reference_id for part in case.attribution.spaces.values() for match in part.matches}
+    for reference_id in shown | set(attributor.queries[0].exemplar_ids):
+        reference = attributor.references[reference_id]
+        assert f"{reference.title} {reference.author or 'not stated'} {reference.source} {reference.licence}" in words
+
+
+def test_stamp_says_what_computed_it_and_when(attributor: FakeAttributor) -> None:
+    words = Page(report(attributor, [case_of(attributor, 0)], now=NOW)).words.partition("To repeat this")[2]
+    for value in ("invented", "0123456789ab", np.__version__, "2026-03-01T12:30:00Z"):
+        assert value in words
+
+
+def test_many_pictures_have_a_table_with_the_refused_ones(attributor: FakeAttributor) -> None:
+    cases = [case_of(attributor, i) for i in range(3)]
+    page = Page(report(attributor, cases, [("broken.png", "an image must be complete")], now=NOW))
+    table = page.words.partition("and the remainder")[2].partition("Restyled")[0]
+    for case in cases:
+        best = case.attribution["aligned"].matches[0]
+        assert case.name in table and attributor.references[best.reference_id].title in table
+    assert "broken.png an image must be complete" in table
+    assert [a["href"] for a in page.all("a")][:3] == ["#case-1", "#case-2", "#case-3"]
+    assert len(page.all("symbol")) == len(SPACES), "each map is drawn once for all of them"
+
+
+def test_a_filter_is_told_and_hides_ranks_of_the_whole_gallery(attributor: FakeAttributor) -> None:
+    words = Page(report(attributor, [case_of(attributor, 0, filter={"group": ["birds"], "source": []})], now=NOW)).words
+    assert (
+        "Searched only in group: birds" in words and "source:" not in words.partition("Sources and licences")[0].lower()
+    )
+    assert "True source: rank" not in words and "Not shown" in words
+
+
+def test_hints_about_the_picture_are_told(attributor: FakeAttributor, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 60)).save(tmp_path / "tall.png")
+    result = attributor.attribute(tmp_path / "tall.png", 2)
+    assert result.hint and result.hint.photograph and not result.hint.unfamiliar
+    words = Page(report(attributor, [("tall.png", tmp_path / "tall.png", result)], now=NOW)).words
+    assert "plain photograph" in words and "unlike every synthetic picture" not in words
+
+
+def test_a_missing_reference_picture_leaves_an_empty_frame(tmp_path: Path) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=1)
+    result = attributor.attribute_query(0, 3)
+    attributor.references[result["backbone"].matches[0].reference_id].path.unlink()
+    page = Page(report(attributor, [("q", attributor.queries[0].path, result)], now=NOW))
+    assert "picture not found" in page.words
+
+
+def test_report_of_nothing_but_refusals_still_says_why(attributor: FakeAttributor) -> None:
+    words = Page(report(attributor, [], [("a.png", "no picture")], now=NOW)).words
+    assert "a.png: no picture" in words
+
+
+def test_a_space_without_matches_is_not_convincing(attributor: FakeAttributor) -> None:
+    nothing = attributor.attribute_query(0, 3, among=np.zeros(len(attributor.references), bool))
+    assert isinstance(nothing, Attribution) and not is_convincing(nothing["aligned"])
+    report(attributor, [case_of(attributor, 0), ("none", attributor.queries[0].path, nothing)], now=NOW)
+
+
+def test_data_uri_only_ever_scales_down() -> None:
+    for size, side, expected in [((400, 100), 100, (100, 25)), ((40, 30), 100, (40, 30))]:
+        uri = data_uri(Image.new("RGB", size, (10, 200, 30)), side)
+        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+            assert image.size == expected
+
+
+def test_a_map_has_a_dot_at_each_place_and_none_elsewhere() -> None:
+    coordinates = np.array([[0.0, 0.0], [1.0, 1.0], [0.25, 0.5]], np.float32)
+    uri = map_uri(coordinates, (10, 20, 30))
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+        alpha = np.array(image.convert("RGBA"))[..., 3]
+    places = map_places(coordinates)
+    assert places[0, 1] > places[1, 1], "y grows upwards"
+    for x, y in np.rint(places).astype(int).tolist():
+        assert alpha[y, x] > 0
+        alpha[y - 6 : y + 7, x - 6 : x + 7] = 0
+    assert alpha.shape == (MAP_SIDE, MAP_SIDE) and not alpha.any()

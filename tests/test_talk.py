@@ -1,0 +1,183 @@
+"""The story of talk mode: its cases follow a rule, its words fit them, and everything it shows travels with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aad.outcomes import Outcomes, outcomes_of
+from aad.spaces import SPACES
+from interface import talk
+from tests.fakes import FakeAttributor
+
+GROUPS = ("birds", "boats", "fish", "trees")
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=40)
+
+
+def outcomes(rows: list[dict[str, object]]) -> Outcomes:
+    """Made by hand: per query ranks, weights, group of the true source, and of each space's first answer."""
+
+    def text(values: list[object]) -> np.ndarray:
+        return np.array([str(value) for value in values], dtype=object)
+
+    m = len(rows)
+    first = np.array([[GROUPS.index(str(name)) for name in row["answers"]] for row in rows], np.int32).T  # type: ignore[attr-defined]
+    return Outcomes(
+        query_ids=np.arange(m) * 10,
+        exemplar_ids=tuple((GROUPS.index(str(row["group"])),) * int(row.get("sources", 1)) for row in rows),  # type: ignore[call-overload]
+        best_rank=np.array([row["rank"] for row in rows]).T,
+        n_first_five=np.zeros((3, m), np.int64),
+        neighbours=first[:, :, None],
+        similarity=np.zeros((3, m), np.float32),
+        weight=np.array([row.get("weight", (0.1, 0.1, 0.1)) for row in rows], np.float32).T,
+        labels={
+            key: text([row.get(key, default) for row in rows])
+            for key, default in (
+                ("type", "media"),
+                ("generator", "g"),
+                ("split", "test"),
+                ("concept", "c"),
+                ("group", "x"),
+            )
+        },
+        reference_labels={"group": text(list(GROUPS)), "concept": text(list(GROUPS))},
+    )
+
+
+def turn(rank: tuple[int, int, int], **more: object) -> dict[str, object]:
+    return {"rank": rank, "group": "birds", "answers": ("boats", "boats", "birds"), **more}
+
+
+def test_the_turning_case_gains_most_and_in_each_space() -> None:
+    rows = [
+        turn((40, 1, 1)),  # nothing left for the last space to do
+        turn((5, 2, 1)),
+        turn((30, 3, 1)),  # this one
+        turn((90, 4, 1), weight=(0, 0, 0.01)),  # farther, and hardly found
+        turn((300, 4, 2)),  # not found
+        turn((300, 4, 1), split="train", weight=(0, 0, 0.9)),  # seen in training
+        turn((300, 4, 1), answers=("birds", "boats", "birds")),  # the wrong answer looks right
+    ]
+    assert talk.choose(outcomes(rows))["turn"] == 2
+
+
+def test_a_generator_never_trained_on_comes_first() -> None:
+    rows = [turn((30, 3, 1)), turn((9, 3, 1), generator="unseen")]
+    assert talk.choose(outcomes(rows))["turn"] == 0
+    assert talk.choose(outcomes(rows), held_out=["unseen"])["turn"] == 1
+
+
+def test_a_weaker_turn_is_better_than_none() -> None:
+    assert talk.choose(outcomes([turn((4, 1, 1), split="train", answers=("birds", "birds", "birds"))]))["turn"] == 0
+
+
+def test_easy_and_failing_cases_are_of_other_groups() -> None:
+    right, wrong = (1, 1, 1), (50, 40, 30)
+    rows = [
+        turn((30, 3, 1)),
+        {"rank": right, "group": "birds", "answers": ("birds",) * 3, "weight": (0.9, 0.9, 0.9)},
+        {"rank": right, "group": "fish", "answers": ("fish",) * 3, "weight": (0.2, 0.9, 0.9)},
+        {"rank": right, "group": "boats", "answers": ("boats",) * 3, "weight": (0.5, 0.5, 0.5)},
+        {"rank": wrong, "group": "trees", "answers": ("fish",) * 3, "weight": (0.9, 0.9, 0.3)},
+        {"rank": wrong, "group": "trees", "answers": ("fish",) * 3, "weight": (0.1, 0.1, 0.6)},
+        {"rank": wrong, "group": "trees", "answers": ("trees",) * 3, "weight": (0.9, 0.9, 0.9)},
+    ]
+    assert talk.choose(outcomes(rows)) == {"turn": 0, "easy": 3, "fails": 5}
+
+
+def test_no_known_source_means_no_case_of_the_rule() -> None:
+    assert talk.choose(outcomes([turn((9, 9, 9))] * 1)).get("turn") is None
+
+
+def test_shares_are_of_the_fairest_queries() -> None:
+    rows = [
+        turn((2, 1, 1), generator="unseen"),
+        turn((2, 2, 1), generator="unseen"),
+        turn((1, 1, 1)),
+        turn((1, 1, 1), split="train"),
+    ]
+    found = talk.shares(outcomes(rows), ["unseen"])
+    assert found and found["n"] == 2 and found["is_unseen"]
+    assert [found["spaces"][str(space)] for space in SPACES] == [0, 0.5, 1]
+    assert (talk.shares(outcomes(rows)) or {})["n"] == 3, "without one, all of the test split"
+
+
+def test_story_tells_every_step_with_its_pictures(attributor: FakeAttributor) -> None:
+    story = json.loads(json.dumps(talk.story(attributor)))
+    kinds = [step["kind"] for step in story["steps"]]
+    assert kinds[0] == "opening" and kinds[-1] == "end"
+    assert kinds.count("case") >= 3 and {"wall", "maps", "figures"} <= set(kinds)
+    for step in story["steps"]:
+        assert step["title"] and step["notes"]
+        assert not step.get("case") or step["case"] in story["cases"]
+    needed = {f"reference-{i}" for i in story["wall"]}
+    for case in story["cases"].values():
+        needed.add(f"query-{case['query']['id']}")
+        needed |= {f"reference-{i}" for i in case["query"]["truth"]}
+        needed |= {f"reference-{match[0]}" for part in case["spaces"].values() for match in part["matches"]}
+    assert needed <= set(story["pictures"])
+    assert all(uri.startswith("data:image/webp;base64,") for uri in story["pictures"].values())
+
+
+def test_the_three_revelations_name_the_ranks(attributor: FakeAttributor) -> None:
+    story = talk.story(attributor)
+    query_id = story["cases"]["turn"]["query"]["id"]
+    ranks = attributor.true_ranks(query_id)
+    shown = [step for step in story["steps"] if step["kind"] == "case" and step["case"] == "turn"]
+    assert [step["spaces"] for step in shown] == [[str(s) for s in SPACES[: i + 1]] for i in range(3)]
+    assert [step["truth"] for step in shown] == [False, False, True]
+    for step, space in zip(shown, SPACES, strict=True):
+        assert step["title"].endswith(f": rank {ranks[space][0]}")
+
+
+def test_the_source_hides_in_the_wall(attributor: FakeAttributor) -> None:
+    story = talk.story(attributor)
+    assert story["cases"]["turn"]["query"]["truth"][0] in story["wall"]
+    assert len(set(story["wall"])) == len(story["wall"]) == talk.N_WALL
+
+
+def test_the_real_rule_matches_the_outcomes(attributor: FakeAttributor) -> None:
+    found = outcomes_of(attributor)
+    chosen = talk.choose(found)
+    assert found.best_rank[2, chosen["turn"]] == 1 < found.best_rank[0, chosen["turn"]]
+    if "fails" in chosen:
+        assert (found.best_rank[:, chosen["fails"]] > 1).all()
+    if "easy" in chosen:
+        assert (found.best_rank[:, chosen["easy"]] == 1).all()
+
+
+def test_bundle_without_known_sources_has_a_shorter_story(tmp_path: Path) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=2)
+    attributor.queries = tuple(replace(query, exemplar_ids=()) for query in attributor.queries)
+    story = talk.story(attributor)
+    kinds = [step["kind"] for step in story["steps"]]
+    assert kinds == ["opening", "case", "case", "case", "maps", "end"]
+    assert story["cases"]["turn"]["query"]["id"] == attributor.examples[0]
+    assert all("rank" not in step["title"] for step in story["steps"])
+
+
+def test_bundle_without_queries_still_has_something_to_say(tmp_path: Path) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=2, n_queries=0)
+    story = talk.story(attributor)
+    assert [step["kind"] for step in story["steps"]] == ["opening", "maps", "end"]
+    assert story["cases"] == {} and story["figures"] is None
+
+
+def test_story_is_worked_out_once(tmp_path: Path) -> None:
+    (tell,) = talk.functions(FakeAttributor(tmp_path, n_per_group=2))
+    assert tell() is tell({"anything": 1})
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(3, [1]), (48, [0]), (500, [499]), (1, [])])
+def test_wall_is_spread_and_holds_what_is_wanted(n: int, wanted: list[int]) -> None:
+    ids = talk.spread(n, talk.N_WALL, wanted)
+    assert len(ids) == len(set(ids)) == min(n, talk.N_WALL)
+    assert set(wanted) <= set(ids) and min(ids) >= 0 and max(ids) < n
