@@ -1,8 +1,8 @@
 """Explain a match: which regions of two pictures carry their similarity, in each space.
 
     explanation = explain(attributor, query_id, reference_id)
-    explanation["aligned"].similarity            # 0.272
-    explanation["aligned"].heat_query[3, 4]      # 0.031: without this region it would be 0.241
+    explanation["disentangled"].similarity       # 0.272
+    explanation["disentangled"].heat_query[2, 3]  # 0.006: without this region it would be 0.266
 
 *Leave a region out of the pooling.* The backbone pools grids of positions (14, 7 and 7 a side) into one feature. For each cell of
 the coarsest grid the feature is pooled again without that cell's positions, embedded by the space's head, and compared with the

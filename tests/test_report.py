@@ -100,6 +100,15 @@ def test_figures_are_those_of_the_attribution(attributor: FakeAttributor) -> Non
         assert ("No convincing source" in column) == (not is_convincing(part))
 
 
+def test_only_true_sources_are_marked(attributor: FakeAttributor) -> None:
+    case = case_of(attributor, 1, 20)
+    (truth,) = attributor.queries[1].exemplar_ids
+    page = Page(report(attributor, [case], now=NOW))
+    n = sum(match.reference_id == truth for part in case.attribution.spaces.values() for match in part.matches)
+    assert 0 < n == sum(item.get("class") == "true" for item in page.all("li"))
+    assert len([ring for ring in page.all("circle") if ring.get("class") == "source"]) == len(SPACES)
+
+
 def test_hostile_captions_are_text(attributor: FakeAttributor) -> None:
     results = [attributor.attribute_query(0, 117)]
     html = report(

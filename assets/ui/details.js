@@ -29,10 +29,12 @@
       return make("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, url.host + url.pathname);
     };
 
-    const searchAgain = (id) => {
-      const button = make("button", { type: "button", class: "search-again" }, "Search again with this picture");
-      on(button, "click", () => page.askReference(id));
-      return button;
+    const further = (id) => {
+      const again = make("button", { type: "button", class: "search-again" }, "Search again with this picture");
+      on(again, "click", () => page.askReference(id));
+      const explain = make("button", { type: "button", class: "search-again" }, "Explain this match");
+      on(explain, "click", () => page.explain(id));
+      return make("p", { class: "further" }, again, explain);
     };
 
     const standing = (id) =>
@@ -82,7 +84,7 @@
             reference.url ? fact("Link", link(reference.url)) : [],
             fact("Concept", [reference.concept, reference.group].filter(Boolean).join(" \u00b7 ") || "not stated"),
           ),
-          query?.reference === id ? null : searchAgain(id),
+          query?.reference === id ? null : further(id),
           page.state.answer?.status === "answer"
             ? make(
                 "table",

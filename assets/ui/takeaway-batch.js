@@ -82,6 +82,7 @@
       fill();
       scroller.hidden = progress.hidden = stop.hidden = false;
       choose.disabled = csv.hidden = report.hidden = true;
+      element.scrollIntoView({ block: "start" });
       progress.max = files.length;
       progress.value = 0;
       for (const [i, file] of files.entries()) {

@@ -21,7 +21,8 @@
     let at = 0;
     let only = null; // the space shown alone
     let live = null; // an answer to a picture that was given during the talk
-    let isFull = false;
+    let isFull = false; // of this talk: a late end of the last one's full screen is not the end of this one
+    let isOurs = false; // whether the talk itself asked for the end of full screen
 
     const title = make("h2", { class: "talk-title", tabindex: "-1" });
     const line = make("p", { class: "talk-line" });
@@ -37,7 +38,7 @@
       });
       return button;
     };
-    const open = control("Open in the page", "Leave, and open this picture in the page", () => leave(caseOf()?.query.id));
+    const open = control("Open in the page", "Open in the page", () => leave(caseOf()?.query.id));
     const dialog = make(
       "dialog",
       { class: "talk", "aria-label": "Talk mode" },
@@ -98,8 +99,13 @@
       draw();
     };
 
+    const endFull = () => {
+      if (!document.fullscreenElement) return;
+      isOurs = true;
+      document.exitFullscreen().catch(() => {});
+    };
     const toggleFull = () => {
-      if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+      if (document.fullscreenElement) endFull();
       else document.documentElement.requestFullscreen?.().catch(() => {}); // refused: the window is filled all the same
     };
 
@@ -107,6 +113,7 @@
       if (dialog.open) return;
       page.set("selected", null);
       page.set("talk", true);
+      isFull = isOurs = false;
       dialog.showModal();
       document.body.classList.add("is-talking");
       if (!document.fullscreenElement) toggleFull();
@@ -133,31 +140,35 @@
       dialog.setAttribute("data-ready", "");
     };
 
-    // Leaves for where the page was, or for a bundled picture.
-    const leave = (id) => {
-      dialog.close();
-      if (id !== undefined) {
-        page.show("compare");
-        page.ask(id);
-      }
-    };
-
-    on(dialog, "close", () => {
+    const clear = () => {
+      if (dialog.open || !page.state.talk) return; // the event of closing comes late, when it may be open again
       drawing.rest();
       page.set("talk", false);
       document.body.classList.remove("is-talking");
       dialog.removeAttribute("data-ready");
-      if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+      endFull();
       opener.focus({ preventScroll: true });
-    });
+    };
+    on(dialog, "close", clear);
 
-    // In full screen, Esc belongs to the browser: it ends that, and with it the talk; the key F only ends full screen.
-    let isByKey = false;
+    // Leaves for where the page was, or for a bundled picture.
+    const leave = (id) => {
+      dialog.close();
+      clear();
+      if (id === undefined) return;
+      page.show("compare");
+      page.ask(id);
+    };
+
+    // In full screen, Esc belongs to the browser: it ends that, and with it the talk.
     on(document, "fullscreenchange", () => {
-      const was = isFull;
-      isFull = Boolean(document.fullscreenElement);
-      if (was && !isFull && !isByKey && dialog.open) leave();
-      isByKey = false;
+      if (document.fullscreenElement) {
+        isFull = dialog.open;
+        return;
+      }
+      const isEscape = isFull && !isOurs && dialog.open;
+      isFull = isOurs = false;
+      if (isEscape) leave();
     });
 
     const pressed = (event) => {
@@ -174,10 +185,7 @@
               1: () => choose(0),
               2: () => choose(1),
               3: () => choose(2),
-              f: () => {
-                isByKey = Boolean(document.fullscreenElement);
-                toggleFull();
-              },
+              f: toggleFull,
               n: () => (notes.hidden = !notes.hidden),
               h: () => (keys.hidden = !keys.hidden),
               "?": () => (keys.hidden = !keys.hidden),

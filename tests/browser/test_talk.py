@@ -16,6 +16,8 @@ from tests.fakes import FakeAttributor
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+WITHOUT_FULL_SCREEN = "() => { Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('refused')); }"
+
 
 def enter(page: Page) -> None:
     page.keyboard.press("f")
@@ -182,10 +184,19 @@ def test_button_enters_full_screen_and_the_arrow_buttons_walk(visit: Visit) -> N
 
 def test_window_is_filled_where_full_screen_is_refused(visit: Visit) -> None:
     page = visit.page
-    page.evaluate("Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('refused'))")
+    page.evaluate(WITHOUT_FULL_SCREEN)
     enter(page)
     box = page.locator(".talk").bounding_box()
     assert box and (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 1280, 800)
+
+
+def test_end_of_full_screen_by_escape_ends_the_talk_and_it_can_be_entered_again(visit: Visit) -> None:
+    page = visit.page
+    for _ in range(2):
+        enter(page)
+        page.wait_for_function("document.fullscreenElement !== null", timeout=PATIENCE)
+        page.evaluate("() => { document.exitFullscreen(); }")  # as the browser does on Escape
+        expect(page.locator(".talk")).to_be_hidden()
 
 
 def test_case_opens_in_the_page(visit: Visit, attributor: FakeAttributor) -> None:
@@ -213,13 +224,13 @@ def test_picture_given_while_talking_is_shown_to_the_room(visit: Visit, tmp_path
 
 def test_server_that_is_gone_is_told_and_can_be_left(visit: Visit) -> None:
     page = visit.page
-    page.route("**/component_server*", lambda route: route.abort())
+    page.route("**/component_server**", lambda route: route.abort())
     page.keyboard.press("f")
     expect(page.locator(".talk-title")).to_have_text("The story did not arrive", timeout=PATIENCE)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     expect(page.locator(".talk")).to_be_hidden()
-    page.unroute("**/component_server*")
+    page.unroute("**/component_server**")
     enter(page)
     visit.complaints[:] = [line for line in visit.complaints if "ERR_FAILED" not in line]
 
@@ -235,17 +246,16 @@ def test_type_reads_from_the_back_and_every_slide_fits(
         browser, f"{address}?__theme={theme}", viewport={"width": width, "height": height}, reduced_motion="reduce"
     )
     page = visit.page
+    page.evaluate(WITHOUT_FULL_SCREEN)  # which would have the size of the screen
     enter(page)
-    page.evaluate("document.fullscreenElement && document.exitFullscreen().catch(() => {})")
     last = page.locator(".talk-count").inner_text().partition("/")[2].strip()
     small = """least => [...document.querySelectorAll('.talk > header *, .talk-stage *')].filter(one => one.offsetParent
         && [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())
         && parseFloat(getComputedStyle(one).fontSize) < least).map(one => one.className + ': ' + one.textContent)"""
     fits = """() => [...document.querySelectorAll('.talk-stage img, .talk-stage canvas, .talk-stage p')].every(one => {
-        const box = one.getBoundingClientRect(); return !box.width || (box.left >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1); })"""
+        const box = one.getBoundingClientRect();
+        return !box.width || (box.left >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1); })"""
     for _ in range(30):
-        if not page.locator(".talk[open]").count():
-            enter(page)
         assert page.evaluate(small, least) == []
         assert page.evaluate(fits), f"step {step_of(page)} at {width} x {height}"
         if step_of(page) == last:
