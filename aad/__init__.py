@@ -7,8 +7,9 @@ makes them disentangled. Retrieval is cosine nearest neighbour among the trainin
     result = Attributor.load().attribute("picture.png", k=10)
 """
 
+from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.artifacts import BundleError
-from aad.attribution import Attribution, Attributor, Match, Query, Reference, SpaceAttribution
+from aad.attribution import Attributor
 from aad.images import ImageError, load_image
 from aad.spaces import SPACES, Domain, Space
 

@@ -7,16 +7,15 @@ attributor.references[best.reference_id].title, best.similarity, best.weight
 """
 
 import hashlib
-import json
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.artifacts import Bundle, safe_paths
 from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
 from aad.calibration import Calibration
@@ -28,85 +27,6 @@ from aad.metrics import exemplar_ranks
 from aad.projection import place_query
 from aad.retrieval import EmbeddingIndex
 from aad.spaces import SPACES, Domain, Space
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One candidate training source. ``reference_id`` is its row in every array of the bundle."""
-
-    reference_id: int
-    path: Path
-    title: str
-    source: str
-    licence: str
-    author: str = ""
-    url: str = ""
-    concept: str = ""
-    group: str = ""
-    split: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A bundled synthetic image; ``exemplar_ids`` are its true sources, empty when they are not known."""
-
-    query_id: int
-    path: Path
-    type: str
-    generator: str = ""
-    split: str = ""
-    concept: str = ""
-    exemplar_ids: tuple[int, ...] = ()
-    recipe: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One retrieved reference: 1-based rank, cosine similarity, and attribution weight in [0, 1]."""
-
-    reference_id: int
-    rank: int
-    similarity: float
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceAttribution:
-    """The answer of one space. The weights of ``matches``, ``elsewhere`` and ``remainder`` sum to 1.
-
-    Attributes:
-        space: which space answered.
-        matches: the k nearest references, best first.
-        remainder: share explained by no reference, "none of these".
-        elsewhere: share of the references beyond the k shown.
-        position: the query's place on this space's map, in the frame of ``Attributor.coordinates``.
-    """
-
-    space: Space
-    matches: tuple[Match, ...]
-    remainder: float
-    elsewhere: float
-    position: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``.
-
-    Attributes:
-        spaces: one answer per space.
-        hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
-    """
-
-    spaces: dict[Space, SpaceAttribution]
-    hint: DomainHint | None = None
-
-    def __getitem__(self, space: Space | str) -> SpaceAttribution:
-        return self.spaces[Space(space)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: per space the matches, the remainder, the share elsewhere and the position."""
-        return json.loads(json.dumps({str(space): asdict(answer) for space, answer in self.spaces.items()}))
 
 
 class Attributor:
@@ -154,6 +74,9 @@ class Attributor:
             "name": manifest.get("name", bundle.folder.name),
             "backbone": manifest["backbone"]["name"],
             "references": n,
+            "backbone_weights": manifest["backbone"].get("sha256", "")[:12],
+            "heads": manifest["files"]["heads.safetensors"]["sha256"][:12],
+            "seed_of_heads": manifest["steps"].get("train_heads", {}).get("seed", "not stated"),
             "bundle": hashlib.sha256((bundle.folder / "manifest.json").read_bytes()).hexdigest()[:12],
             "versions": manifest["steps"]["extract_features"].get("versions", {}),
         }

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.attribution import Reference
+from aad.answers import Reference
 from aad.backbones import Backbone, l2_normalise
 from aad.backbones.networks import POOLED_STAGES
 from aad.images import load_image

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from PIL import Image
 
-from aad.attribution import Attribution, SpaceAttribution
+from aad.answers import Attribution, SpaceAttribution
 from aad.markup import make, percent
 from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS

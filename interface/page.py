@@ -5,7 +5,6 @@ measured). A part is an empty slot that a function of assets/ui fills; `PARTS` n
 """
 
 import json
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from aad import present
-from aad.attribution import Attribution
+from aad.answers import Attribution
 from aad.backbones import BackboneError
 from aad.images import ImageError
 from aad.report import Case, is_convincing, report

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from aad.answers import Query
 from aad.artifacts import Bundle, BundleError, write_atomically, write_step
-from aad.attribution import Attributor, Query
+from aad.attribution import Attributor
 from aad.calibration import expected_calibration_error
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from aad.attribution import Attribution, Match, Query, Reference, SpaceAttribution
+from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.calibration import Calibration
 from aad.domain import DomainHint
 from aad.explain import Explanation, SpaceExplanation

@@ -15,7 +15,7 @@ from PIL import Image
 
 from aad import Attributor, load_image
 from aad import explain as module
-from aad.attribution import Query, Reference
+from aad.answers import Query, Reference
 from aad.backbones import l2_normalise
 from aad.explain import Explanation, ExplanationError, explain, pool_without_regions, why_not
 from aad.heads import Head

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.attribution import Attribution
+from aad.answers import Attribution
 from aad.report import Case, is_convincing, report
 from aad.spaces import SPACES
 from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri

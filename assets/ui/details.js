@@ -32,7 +32,7 @@
     const further = (id) => {
       const again = make("button", { type: "button", class: "search-again" }, "Search again with this picture");
       on(again, "click", () => page.askReference(id));
-      const explain = make("button", { type: "button", class: "search-again" }, "Explain this match");
+      const explain = make("button", { type: "button", class: "explain-again" }, "Explain this match");
       on(explain, "click", () => page.explain(id));
       return make("p", { class: "further" }, again, explain);
     };

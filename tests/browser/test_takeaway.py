@@ -45,7 +45,7 @@ def files(tmp_path: Path) -> list[Path]:
     """Two pictures, a broken one and a letter."""
     paths = [tmp_path / name for name in ("one.png", "two <b>.png", "broken.png", "letter.txt")]
     Image.new("RGB", (64, 48), (30, 120, 200)).save(paths[0])
-    Image.new("RGB", (48, 64), (200, 120, 30)).save(paths[1])
+    Image.new("RGB", (48, 64), (200, 120, 90)).save(paths[1])
     paths[2].write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     paths[3].write_text("Dear reader")
     return paths
