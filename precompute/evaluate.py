@@ -36,7 +36,7 @@ STEPS_BETWEEN = (
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__)
+    parser = step_parser(__doc__, reads_only=True)
     parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
     parser.add_argument("--table", action="store_true", help="print the README's table from metrics.json and stop")
     arguments = parser.parse_args(argv)

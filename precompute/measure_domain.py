@@ -20,7 +20,7 @@ from precompute.common.cli import run_step, step_parser
 
 
 def main(argv: Sequence[str]) -> None:
-    options = step_parser(__doc__).parse_args(argv)
+    options = step_parser(__doc__, reads_only=True).parse_args(argv)
     print(table(measure(Bundle.open(options.bundle))))
 
 

@@ -29,7 +29,7 @@ CROWDED = 10_000  # files in one folder; the hub shows and serves more of them b
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__)
+    parser = step_parser(__doc__, reads_only=True)
     parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
     parser.add_argument("--upload", action="store_true", help="send it; without this nothing leaves this machine")
     parser.add_argument("--private", action="store_true", help="new repositories are closed to others")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -351,3 +352,9 @@ def test_a_space_names_its_bundle_in_a_variable(
 
 def test_a_folder_whose_name_looks_like_no_address_is_a_folder(bundle: Path) -> None:
     assert Bundle.open(str(bundle)).folder == bundle
+
+
+@pytest.mark.parametrize("step", ["extract_views", "train_heads", "project"])
+def test_a_step_that_writes_beside_the_bundle_refuses_one_on_the_hub_before_it_starts(step: str) -> None:
+    with pytest.raises(BundleError, match=r"writes into the bundle's folder.*hf download owner/name --local-dir"):
+        importlib.import_module(f"precompute.{step}").main(["--bundle", "hf://owner/name@v1"])

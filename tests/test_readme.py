@@ -76,11 +76,14 @@ def test_figures_in_the_readme_text_are_the_shipped_ones(bundle):
     assert f"off by {_three(f'{error[space]:.2f}' for space in SPACES)} on" in README
 
 
-def test_commands_in_the_readme_exist():
-    for name in set(
-        re.findall(r"python -m precompute\.([a-z_]+)", README + (ROOT / "precompute/README.md").read_text("utf-8"))
-    ):
-        assert (ROOT / "precompute" / f"{name}.py").exists(), name
+def test_commands_in_the_readme_and_the_documents_exist():
+    pages = [ROOT / "README.md", ROOT / "precompute" / "README.md", *(ROOT / "docs").glob("*.md")]
+    said = set(
+        re.findall(r"python -m ((?:precompute|benchmarks)\.[a-z_]+)", "".join(p.read_text("utf-8") for p in pages))
+    )
+    assert len(said) > 15
+    for name in said:
+        assert (ROOT / f"{name.replace('.', '/')}.py").exists(), name
     for name in ("requirements.txt", "requirements-dev.txt", "app.py", *re.findall(r"\]\((assets/[\w./]+)\)", README)):
         assert (ROOT / name).exists(), name
 

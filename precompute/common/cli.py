@@ -9,22 +9,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
+from aad.artifacts import DEFAULT_BUNDLE, SCHEME, Bundle, BundleError, hub_address
 from aad.backbones import BACKBONES, BackboneError
 from aad.benchmark import BenchmarkError
 from aad.images import ImageError
 
 
-def step_parser(description: str | None, backbone: str | None = None) -> argparse.ArgumentParser:
+def step_parser(
+    description: str | None, backbone: str | None = None, reads_only: bool = False
+) -> argparse.ArgumentParser:
     """A parser with ``--bundle`` and ``--backbone`` that shows defaults in ``--help``; pass the module's docstring.
 
     Args:
         description: what ``--help`` shows.
         backbone: the default of a step that chooses the backbone. Without one the step reads a bundle's features, and
             parsing refuses a ``--backbone`` that the bundle was not made with.
+        reads_only: the step can work on a bundle on the hub; parsing refuses one for all others, which write beside it.
     """
     parser = _StepParser(description=description, formatter_class=_Formatter)
-    parser.chooses = backbone is not None
+    parser.chooses, parser.reads_only = backbone is not None, reads_only
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="bundle folder that the step completes")
     said = (
         "frozen encoder; extract_features --list shows them all" if backbone else "refuse a bundle of another encoder"
@@ -42,7 +45,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 class _StepParser(argparse.ArgumentParser):
-    chooses = False
+    chooses = reads_only = False
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """The arguments, after seeing that ``--backbone`` is the bundle's.
@@ -51,6 +54,12 @@ class _StepParser(argparse.ArgumentParser):
             BundleError: the bundle cannot be read or was made with another backbone.
         """
         arguments = super().parse_args(args, namespace)
+        address = hub_address(arguments.bundle)
+        if address and not self.reads_only:
+            raise BundleError(
+                f"this step writes into the bundle's folder, got {address}; copy it first with: "
+                f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
+            )
         asked = getattr(arguments, "backbone", None)
         if asked and not self.chooses:
             stored = Bundle.open(arguments.bundle).section("backbone", "extract_features")["name"]
