@@ -14,7 +14,7 @@ from precompute.compare import table
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-@pytest.mark.parametrize("name", ["baselines", "ablation", "finetuned"])
+@pytest.mark.parametrize("name", ["baselines", "ablation", "finetuned", "untuned"])
 def test_a_table_of_the_ablation_page_is_its_log(name):
     log = json.loads((DOCS / f"{name}.json").read_text("utf-8"))
     page = (DOCS / "ablation.md").read_text("utf-8")
@@ -30,7 +30,7 @@ def test_the_table_of_the_theory_page_is_the_bundles():
 
 def test_every_line_is_one_that_the_command_still_makes():
     known = {name for group in VARIATIONS.values() for name in group}
-    for name in ("baselines", "ablation", "finetuned"):
+    for name in ("baselines", "ablation", "finetuned", "untuned"):
         assert set(json.loads((DOCS / f"{name}.json").read_text("utf-8"))["rows"]) <= known
 
 
