@@ -13,12 +13,24 @@ import argparse
 import os
 import sys
 import threading
+from typing import Any
 
 from aad.artifacts import BundleError
+from aad.backbones import BackboneError
+from aad.outcomes import outcomes_of
 from interface.page import build_app
 from interface.serving import serve
 
 __all__ = ["build_app", "main", "serve"]
+
+
+def warm_up(attributor: Any) -> None:
+    """What the first visitor would wait for, done while nobody does; without weights the page says so when a picture comes."""
+    try:
+        attributor.warm_up()
+    except BackboneError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+    outcomes_of(attributor)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     demo = build_app(attributor)
     serve(demo, server_name=options.host, server_port=options.port, share=options.share)
-    threading.Thread(target=attributor.warm_up, name="warm-up", daemon=True).start()
+    threading.Thread(target=warm_up, args=(attributor,), name="warm-up", daemon=True).start()
     demo.block_thread()
     return 0
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -225,3 +226,16 @@ def test_pictures_are_served_and_the_project_is_not(address: str, attributor: Fa
     for path in (HERE / "app.py", HERE / "README.md", Path("/etc/passwd")):
         assert get(path) == 403
     assert httpx.get(address + "monitoring/summary").status_code != 200
+
+
+def test_warming_up_without_weights_is_told_and_the_rest_is_made_ready(
+    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise BackboneError("weights.pth is missing: give --weights FILE")
+
+    made: list[Any] = []
+    monkeypatch.setattr(attributor, "warm_up", missing)
+    monkeypatch.setattr(app, "outcomes_of", made.append)
+    app.warm_up(attributor)
+    assert "weights.pth is missing" in capsys.readouterr().err and made == [attributor]

@@ -32,7 +32,7 @@
         if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span", { class: "sr" }, "0"));
         const button = make(
           "button",
-          { type: "button", tabindex: "-1", "aria-label": `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`, "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (52 * n) / most}%` } },
+          { type: "button", tabindex: "-1", "aria-label": `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`, "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } },
           String(n),
         );
         part.on(button, "click", () => choose("group", from, to));

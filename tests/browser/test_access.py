@@ -73,3 +73,15 @@ def test_a_fault_would_be_found(browser: Browser, address: str) -> None:
         assert any(fault.startswith("button-name") for fault in faults(visit.page))
     finally:
         visit.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_tab_of_inspect(browser: Browser, address: str, theme: str) -> None:
+    visit = opened(browser, address, theme, "inspect")
+    try:
+        for name in ("Recall by kind", "Confusions", "Hubs"):
+            visit.page.locator("#inspect").get_by_role("tab", name=name).click()
+            visit.page.wait_for_timeout(1000)
+            assert faults(visit.page) == [], name
+    finally:
+        visit.context.close()
