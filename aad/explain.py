@@ -14,12 +14,9 @@ Why not gradient times activation, as in Grad-CAM? Each part of the feature is s
 Leaving out shares the competition (a region just as alike as the rest stays near 0, and the values do not add up to the
 similarity), but each value is the difference of two similarities that anybody can compute, in the unit that the page shows.
 
-Does it point at the right place? A quarter of another picture was pasted into each of 50, and the pair explained: in every space
-the warmest region lies in that quarter for 48 (by chance 12); the middle row and column, which quarters share, were left out.
-
 What it does not say. A position of the grid sees more of the picture than its square, so a finer map would be untrue, and a region
-left out of the pooling is still in its neighbours' sight: covering it in the picture instead gives ranks that agree only partly
-(Spearman about 0.3). It explains the similarity, not the generator: a warm region need not have been copied.
+left out of the pooling is still in its neighbours' sight: covering it in the picture instead gives ranks that agree only
+partly. It explains the similarity, not the generator: a warm region need not have been copied.
 
 A backbone that reads a class token pools no grid; ``why_not`` says so. Its patch tokens could be masked before the first block
 instead, with one run of the network for each region; this is not built.

@@ -26,15 +26,14 @@ from PIL import Image
 
 from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.backbones import Backbone
-from aad.views import make_view, view_rng
 from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.shards import embed_in_shards, limit_threads
-from precompute.families import FAMILIES, RENDER, RESTYLE
+from precompute.families import FAMILIES, RESTYLE
+from precompute.families.drawing import N_SYNTHETIC_VIEWS, Drawing
 from precompute.families.pictures import Pictures, open_backbone
 from precompute.families.restyle import STYLE_FAMILIES, style_networks
 
 KINDS = ("plain", *RESTYLE)
-N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
         raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
-    drawing = Drawing(real, queries, backbone, bundle.folder / ".work", arguments.seed)
+    drawing = Embedding(real, queries, backbone, bundle.folder / ".work", arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)
     buffer = io.BytesIO()
@@ -81,7 +80,7 @@ def _to_train_on(entry: dict[str, object]) -> bool:
     return entry.get("split", "") in ("train", "")
 
 
-class Drawing:
+class Embedding(Drawing):
     """Draws and embeds everything; each picture depends on the seed, its image and its number, so that order does not matter.
 
     Args:
@@ -93,15 +92,15 @@ class Drawing:
     """
 
     def __init__(self, real: Pictures, queries: Pictures, backbone: Backbone, scratch: Path, seed: int) -> None:
-        self.real, self.queries, self.backbone, self.scratch, self.seed = real, queries, backbone, scratch, seed
-        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
+        super().__init__(real, queries, seed)
+        self.backbone, self.scratch = backbone, scratch
 
     def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
         """``real`` and ``real_kinds``."""
         parts = [self._embed(self.real, lambda i: [self.real.whole(i)], "whole", "real images")]
         if n_views:
             parts += [
-                self._embed(self.real, partial(self._views, kind, n_views), ["views", kind, n_views], f"{kind} views")
+                self._embed(self.real, partial(self.views, kind, n_views), ["views", kind, n_views], f"{kind} views")
                 for kind in kinds
             ]
         names = ["whole", *(kind for kind in kinds for _ in range(n_views))]
@@ -112,7 +111,7 @@ class Drawing:
         rows = {exemplar: row for row, exemplar in enumerate(self.real.ids)}
         sources = [rows.get(next(iter(entry.get("exemplar_ids", [])), -1), -1) for entry in self.queries.entries]
         generators = [str(entry.get("generator", "unknown")) for entry in self.queries.entries]
-        parts = [self._embed(self.queries, self._query, ["query", N_SYNTHETIC_VIEWS], "synthetic images")]
+        parts = [self._embed(self.queries, self.query, ["query", N_SYNTHETIC_VIEWS], "synthetic images")]
         for family in families if n_made else ():
             settings = ["made", family, n_made, N_SYNTHETIC_VIEWS]
             parts.append(self._embed(self.real, partial(self._made, family, n_made), settings, f"made: {family}"))
@@ -133,32 +132,8 @@ class Drawing:
         pool = [self.seed, self.real.keys]  # every picture may show any other
         return embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
 
-    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
-        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
-
-    def _views(self, kind: str, n_views: int, i: int) -> list[Image.Image]:
-        views = []
-        for number in range(n_views):
-            rng = view_rng(self.seed, f"{kind}|{self.real.names[i]}", number)
-            view = self._plain(self.real.drawable(i), i, rng)
-            if kind in RESTYLE:
-                view = RESTYLE[kind](view, self.real.drawable(self.real.another(i, rng)), rng)
-            views.append(view)
-        return views
-
-    def _query(self, i: int) -> list[Image.Image]:
-        image, rng = self.queries.whole(i), view_rng(self.seed, self.queries.names[i], 0)
-        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
     def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
-        pictures = []
-        for number in range(n_made):
-            rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
-            among = self.styles if family == "arbitrary_style" else None
-            other = self.real.drawable(self.real.another(i, rng, among))
-            made = RENDER[family](self.real.drawable(i), other, rng)
-            pictures += [made, *(self._plain(made, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-        return pictures
+        return [picture for number in range(n_made) for picture in self.made(family, i, number)]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from aad.artifacts import Bundle, BundleError, write_step
 from aad.backbones import Backbone, BackboneError, load_backbone
 from aad.finetuning import FineTuning
 from precompute import finetune
-from precompute.families import RENDER, RESTYLE, activations, restyle
+from precompute.families import RENDER, RESTYLE, activations, drawing, restyle
 
 LITE0 = load_backbone("efficientnet_lite0")
 SPEC = replace(LITE0.spec, dim=10, image_size=24)
@@ -42,7 +42,7 @@ class Tiny(torch.nn.Module):
 def tiny(monkeypatch):
     """Every run starts from the same fresh network; drawing has its own tests, here it only has to be quick and random."""
     monkeypatch.setattr(finetune, "open_backbone", lambda bundle, *_, **__: tiny_backbone())
-    monkeypatch.setattr(activations, "make_view", draw_quickly)
+    monkeypatch.setattr(drawing, "make_view", draw_quickly)
     for family in ("filters", "composite", "photometric", "near_copy"):
         monkeypatch.setitem(RENDER, family, draw_quickly)
     monkeypatch.setitem(RESTYLE, "filters", draw_quickly)
@@ -232,13 +232,13 @@ def test_the_pools_hold_the_activations_of_the_right_pictures(tmp_path, monkeypa
     wholes = backbone.embed([real.whole(i) for i in range(4)])
     taken = cut.tail(pool.take(np.arange(4), np.zeros(4, int))).detach().numpy()
     assert np.allclose(taken, wholes, atol=2e-3)
-    view = drawn._views("filters", 2, 3)[1]
+    view = drawn.views("filters", 2, 3)[1]
     taken = cut.tail(pool.take(np.array([3]), np.array([4]))).detach().numpy()
     assert np.allclose(taken, backbone.embed([view]), atol=2e-3)
     pool = drawn.synthetic_pool(["multistyle26", "photometric"], ["photometric", "near_copy"], 2)
     assert pool.places.shape == (4 + 16, 3, 3)
     families = [(family, i, n) for family in ("photometric", "near_copy") for n in (0, 1) for i in range(4)]
-    expected = [queries.whole(i) for i in (0, 2, 1, 3)] + [drawn._made(*place)[0] for place in families]
+    expected = [queries.whole(i) for i in (0, 2, 1, 3)] + [drawn.made(*place)[0] for place in families]
     taken = cut.tail(pool.take(np.arange(20), np.zeros(20, int))).detach().numpy()
     assert np.allclose(taken, backbone.embed(expected), atol=2e-3)
 

@@ -24,15 +24,14 @@ from aad.artifacts import write_atomically
 from aad.backbones import BackboneError, BackboneSpec
 from aad.cutting import Cut
 from aad.finetuning import Pool
-from aad.views import make_view, view_rng
 
-from . import RENDER, RESTYLE
+from . import RESTYLE
+from .drawing import N_SYNTHETIC_VIEWS, Drawing
 from .pictures import Pictures
 
 KINDS = ("plain", *RESTYLE)
 SHARD = 64  # images: half a minute of work, so little is lost when interrupted
 BATCH_SIZE = 32  # pictures through the front at once; fixed, because the last bits depend on it
-N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
 
 Item = tuple[str, Callable[[], list[Image.Image]]]  # a text that changes with the pictures, and what draws them
 Part = tuple[list[np.ndarray], int]  # shards, each (images, pictures of one, ...), and the number of images in all
@@ -43,7 +42,7 @@ def generator_of(entry: Mapping[str, Any]) -> str:
     return str(entry.get("generator", "unknown"))
 
 
-class Activations:
+class Activations(Drawing):
     """Draws pictures and keeps their activations; a picture depends on the seed, its image and its number only.
 
     Args:
@@ -58,8 +57,8 @@ class Activations:
     def __init__(
         self, real: Pictures, queries: Pictures, cut: Cut, spec: BackboneSpec, scratch: Path, seed: int
     ) -> None:
-        self.real, self.queries, self.cut, self.spec, self.scratch, self.seed = real, queries, cut, spec, scratch, seed
-        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
+        super().__init__(real, queries, seed, "fine-tuning")
+        self.cut, self.spec, self.scratch = cut, spec, scratch
         self.common = [spec.name, spec.sha256, cut.depth, seed, real.keys]  # every picture may show any other
         self.used: list[str] = []  # names of all shards
 
@@ -73,7 +72,7 @@ class Activations:
         whole: list[Item] = [(real.keys[i], partial(_whole, real, i)) for i in range(len(real))]
         parts = [self._keep(whole, "whole", "real images")]
         for kind in kinds if n_views else ():
-            items: list[Item] = [(real.keys[i], partial(self._views, kind, n_views, i)) for i in range(len(real))]
+            items: list[Item] = [(real.keys[i], partial(self.views, kind, n_views, i)) for i in range(len(real))]
             parts.append(self._keep(items, ["views", kind, n_views], f"{kind} views"))
         return _pool(parts, axis=1)
 
@@ -86,40 +85,16 @@ class Activations:
         parts = []
         for generator in generators:
             own = [i for i, entry in enumerate(self.queries.entries) if generator_of(entry) == generator]
-            items: list[Item] = [(self.queries.keys[i], partial(self._query, i)) for i in own]
+            items: list[Item] = [(self.queries.keys[i], partial(self.query, i)) for i in own]
             parts.append(self._keep(items, "query", f"{generator} images"))
         for family in families:
             items = [
-                (f"{self.real.keys[i]} {number}", partial(self._made, family, i, number))
+                (f"{self.real.keys[i]} {number}", partial(self.made, family, i, number))
                 for number in range(n_made)
                 for i in range(len(self.real))
             ]
             parts.append(self._keep(items, ["made", family], f"made: {family}"))
         return _pool(parts, axis=0)
-
-    def _views(self, kind: str, n_views: int, i: int) -> list[Image.Image]:
-        views = []
-        for number in range(n_views):
-            rng = view_rng(self.seed, f"fine-tuning {kind}|{self.real.names[i]}", number)
-            view = self._plain(self.real.drawable(i), i, rng)
-            if kind in RESTYLE:
-                view = RESTYLE[kind](view, self.real.drawable(self.real.another(i, rng)), rng)
-            views.append(view)
-        return views
-
-    def _query(self, i: int) -> list[Image.Image]:
-        image, rng = self.queries.whole(i), view_rng(self.seed, f"fine-tuning|{self.queries.names[i]}", 0)
-        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
-    def _made(self, family: str, i: int, number: int) -> list[Image.Image]:
-        rng = view_rng(self.seed, f"fine-tuning made {family}|{self.real.names[i]}", number)
-        among = self.styles if family == "arbitrary_style" else None
-        other = self.real.drawable(self.real.another(i, rng, among))
-        made = RENDER[family](self.real.drawable(i), other, rng)
-        return [made, *(self._plain(made, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
-    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
-        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
 
     def _keep(self, items: Sequence[Item], settings: object, label: str) -> Part:
         """The shards of these items, made where they are not on disk yet."""
