@@ -3,6 +3,7 @@
     python app.py                       # the bundle that ships with the project
     python app.py --bundle FOLDER       # your own, built with `python -m precompute.run`
     python app.py --bundle hf://owner/name@revision         # one from the hub
+    python app.py --qdrant http://host:6333                 # its references searched on a Qdrant server: docs/serving.md
 
 A Space on the hub runs it bare: there, and anywhere else, the variable AAD_BUNDLE names the bundle.
 
@@ -15,6 +16,13 @@ import sys
 import threading
 from typing import Any
 
+from PIL import Image
+
+# Before numpy, faiss and torch start their threads. A query is one row: its products gain nothing from threads, and waiting
+# threads that spin take the cores from the network and from the server. With two at once an answer took twice the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from aad.artifacts import BundleError
 from aad.backbones import BackboneError
 from aad.outcomes import outcomes_of
@@ -23,14 +31,18 @@ from interface.serving import serve
 
 __all__ = ["build_app", "main", "serve"]
 
+# Importing torch holds the interpreter: begun at once, the first page's scripts and the first example come twice as late.
+QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
+
 
 def warm_up(attributor: Any) -> None:
-    """What the first visitor would wait for, done while nobody does; without weights the page says so when a picture comes."""
-    try:
-        attributor.warm_up()
-    except BackboneError as error:
-        print(f"app.py: {error}", file=sys.stderr)
-    outcomes_of(attributor)
+    """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
+    # A whole answer, not the network alone: what tells photographs apart is fitted at the first picture, too.
+    for work in (lambda: attributor.attribute(Image.new("RGB", (32, 32))), lambda: outcomes_of(attributor)):
+        try:
+            work()
+        except (BackboneError, ConnectionError) as error:
+            print(f"app.py: {error}", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Command line without the program's name; None reads `sys.argv`.
 
     Returns:
-        0 when stopped, 2 when the bundle is missing, damaged or out of reach.
+        0 when stopped, 2 when the bundle, or the server that holds its references, is missing, damaged or out of reach.
     """
     from aad import Attributor
 
@@ -54,18 +66,25 @@ def main(argv: list[str] | None = None) -> int:
         "--weights", metavar="FILE", help="weights of the bundle's backbone, where it is not the one that ships"
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="where the backbone runs")
+    parser.add_argument(
+        "--qdrant",
+        metavar="URL",
+        help="search the bundle's references on this Qdrant server, loaded with python -m precompute.load_qdrant",
+    )
     parser.add_argument("--host", help="address to listen on (default: this machine only; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public gradio.live link")
     options = parser.parse_args(argv)
     try:
-        attributor = Attributor.load(options.bundle, options.weights, options.device)
-    except BundleError as error:
+        attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant)
+    except (BundleError, ConnectionError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
     demo = build_app(attributor)
     serve(demo, server_name=options.host, server_port=options.port, share=options.share)
-    threading.Thread(target=warm_up, args=(attributor,), name="warm-up", daemon=True).start()
+    later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
+    later.daemon = True
+    later.start()
     demo.block_thread()
     return 0
 

@@ -59,6 +59,8 @@ class SpaceAttribution:
         remainder: share explained by no reference, "none of these".
         elsewhere: share of the references beyond the k shown.
         position: the query's place on this space's map, in the frame of ``Attributor.coordinates``.
+        estimated: whether all of these shares are an estimate, because no exact sum over the whole gallery was at hand; ranks
+            and similarities are exact nevertheless.
     """
 
     space: Space
@@ -66,6 +68,7 @@ class SpaceAttribution:
     remainder: float
     elsewhere: float
     position: tuple[float, float]
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,25 @@ class Attribution:
     Attributes:
         spaces: one answer per space.
         hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
+        missing: names of the parts of the gallery that did not answer; the answer holds for the rest.
     """
 
     spaces: dict[Space, SpaceAttribution]
     hint: DomainHint | None = None
+    missing: tuple[str, ...] = ()
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: per space the matches, the remainder, the share elsewhere and the position."""
-        return json.loads(json.dumps({str(space): asdict(answer) for space, answer in self.spaces.items()}))
+        """Plain JSON: per space the matches, the remainder, the share elsewhere and the position.
+
+        ``estimated`` and ``missing`` are there only where they say something: true, and the names of the missing parts.
+        """
+        return {str(space): self._plain(answer) for space, answer in self.spaces.items()}
+
+    def _plain(self, answer: SpaceAttribution) -> dict[str, Any]:
+        told = json.loads(json.dumps(asdict(answer)))
+        if not told["estimated"]:
+            del told["estimated"]
+        return told | ({"missing": list(self.missing)} if self.missing else {})

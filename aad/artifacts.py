@@ -6,6 +6,7 @@
     references_{space}.npy   (n, d) float16 unit rows, for each of the three spaces; half the size, cosine within 1e-4
     queries_backbone.npy     (m, d_feature) float16 features of the bundled queries
     heads.safetensors        the aligned and the disentangled head
+    index_{space}.safetensors  what finds the nearest of very many references, where build_index made it
     coordinates.npy          (3, n, 2) float32, the maps
     metrics.json             the evaluation, when it has been run
 
@@ -15,18 +16,35 @@ is never half new and half old; loading names the first file that is missing or 
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aad.writing import encode, read_through, write_atomically, write_content
+
+if TYPE_CHECKING:
+    from aad.retrieval import StoredRows
+
+__all__ = ["Bundle", "BundleError", "hub_address", "safe_paths", "write_atomically", "write_step"]
+
 FORMAT = 1
-STEPS = ("extract_features", "train_heads", "calibrate", "project", "evaluate", "leave_out", "measure_theory")
+STEPS = (
+    "extract_features",
+    "train_heads",
+    "build_index",
+    "calibrate",
+    "project",
+    "evaluate",
+    "leave_out",
+    "measure_theory",
+)
+SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
 SCHEME = "hf://"  # of a bundle on the hub, see aad/hub.py
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
+NOT_FINITE = "holds values that are not finite"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 WRITTEN_BY = {
     "references.json": "extract_features",
@@ -36,6 +54,9 @@ WRITTEN_BY = {
     "heads.safetensors": "train_heads",
     "references_aligned.npy": "train_heads",
     "references_disentangled.npy": "train_heads",
+    "index_backbone.safetensors": "build_index",
+    "index_aligned.safetensors": "build_index",
+    "index_disentangled.safetensors": "build_index",
     "coordinates.npy": "project",
     "metrics.json": "evaluate",
     "generalisation.json": "leave_out",
@@ -94,15 +115,12 @@ class Bundle:
         Raises:
             BundleError: missing or damaged; names the file and the command that rebuilds it.
         """
-        path, remedy = self.folder / name, _remedy(self.folder, WRITTEN_BY.get(name))
-        if not self.has(name):
-            raise BundleError(f"{path} has not been made yet; {remedy}")
+        path = self._known(name)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from None
-        if hashlib.sha256(data).hexdigest() != self.manifest["files"][name]["sha256"]:
-            raise BundleError(f"{path} is damaged: its sha256 is not the manifest's; {remedy}")
+            raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
+        self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
     def read_json(self, name: str) -> Any:
@@ -122,13 +140,36 @@ class Bundle:
             array = np.load(data, allow_pickle=False).astype(np.float32)
         except ValueError as error:
             raise self.refusal(name, f"is not a plain array ({error})") from None
-        if len(array.shape) != len(shape) or any(
-            want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
-        ):
-            raise self.refusal(name, f"has shape {array.shape}, expected {shape}")
+        self._measure(name, array.shape, shape)
         if not np.isfinite(array).all():
-            raise self.refusal(name, "holds values that are not finite")
+            raise self.refusal(name, NOT_FINITE)
         return array
+
+    def map_rows(self, name: str, shape: tuple[int | None, int | None]) -> "StoredRows":
+        """As ``read_array`` for rows that stay on disk: the file is read through once, to be checked, and kept nowhere.
+
+        Raises:
+            BundleError: as ``read_array``.
+        """
+        from aad.retrieval import StoredRows
+
+        path = self._known(name)
+        try:
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            found, kind, length = stored.shape, stored.dtype, stored.nbytes
+            sha256, finite = read_through(path, kind if kind.kind == "f" else None, length)
+        except OSError as error:
+            raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
+        except (ValueError, EOFError) as error:
+            self._compare(name, read_through(path)[0])  # a damaged file is called damaged, whatever it looks like
+            raise self.refusal(name, f"is not a plain array ({error})") from None
+        self._compare(name, sha256)
+        self._measure(name, found, shape)
+        if kind not in (np.float16, np.float32):
+            raise self.refusal(name, f"holds {kind}, expected float16 or float32")
+        if not finite:
+            raise self.refusal(name, NOT_FINITE)
+        return StoredRows(path)
 
     def read_tensors(self, name: str) -> dict[str, np.ndarray]:
         """The tensors of a safetensors file; errors as ``read_bytes``."""
@@ -145,6 +186,19 @@ class Bundle:
     def refusal(self, name: str, why: str) -> BundleError:
         """The error for a file that is as written but cannot be right."""
         return BundleError(f"{self.folder / name} {why}; {_remedy(self.folder, WRITTEN_BY.get(name))}")
+
+    def _known(self, name: str) -> Path:
+        if not self.has(name):
+            raise self.refusal(name, "has not been made yet")
+        return self.folder / name
+
+    def _compare(self, name: str, sha256: str) -> None:
+        if sha256 != self.manifest["files"][name]["sha256"]:
+            raise self.refusal(name, "is damaged: its sha256 is not the manifest's")
+
+    def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+        if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
+            raise self.refusal(name, f"has shape {found}, expected {wanted}")
 
 
 def hub_address(folder: str | Path) -> str | None:
@@ -184,7 +238,8 @@ def write_step(
     Args:
         folder: the bundle; created when missing.
         step: one of ``STEPS``.
-        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``.
+        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``;
+            or the ``Path`` of a finished file on the same disk, which is moved into place.
         command: the command line that makes this step again.
         sections: entries for the manifest itself.
         settings: seeds, versions and choices worth keeping with the step.
@@ -200,7 +255,7 @@ def write_step(
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest
-    dropped = set(STEPS[STEPS.index(step) :])
+    dropped = {step} if step in SIDE_STEPS else set(STEPS[STEPS.index(step) :])
     manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
     for later in dropped & set(manifest["steps"]):
         for section in manifest["steps"].pop(later).get("sections", []):
@@ -208,40 +263,14 @@ def write_step(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            data = _encode(name, content)
-            write_atomically(folder / name, data)
-            manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            manifest["files"][name] = write_content(folder / name, content)
         manifest |= sections or {}
         manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
-        write_atomically(folder / "manifest.json", _encode("manifest.json", manifest))
+        write_atomically(folder / "manifest.json", encode("manifest.json", manifest))
     except OSError as error:
         raise BundleError(
             f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
         ) from error
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the file and rename, so that a reader or a crash never meets half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _encode(name: str, content: Any) -> bytes:
-    if name.endswith(".npy"):
-        import io
-
-        buffer = io.BytesIO()
-        np.save(buffer, content, allow_pickle=False)
-        return buffer.getvalue()
-    if name.endswith(".safetensors"):
-        from safetensors.numpy import save
-
-        return save(dict(content))
-    return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()
 
 
 def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:

@@ -15,34 +15,35 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
+from aad.answers import Attribution, Match, Query, SpaceAttribution
 from aad.artifacts import Bundle, safe_paths
 from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
 from aad.calibration import Calibration
-from aad.domain import DomainHint, DomainModel, fit_domain
+from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
 from aad.heads import read_heads
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.projection import place_query
-from aad.retrieval import EmbeddingIndex
+from aad.opening import open_indexes
+from aad.projection import N_PLACING, place_query
+from aad.references import References
+from aad.retrieval import ExactIndex, ScanIndex, SearchResult
 from aad.spaces import SPACES, Domain, Space
+
+N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 
 
 class Attributor:
     """A bundle opened for questions. Read-only after loading, and safe to share between threads."""
 
-    def __init__(self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
+    ) -> None:
         manifest = bundle.manifest
         self._made_with: dict[str, Any] = manifest["backbone"]
         self._weights, self._device = weights, device
         images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
-        self.references = tuple(
-            Reference(
-                i, path, **{key: value for key, value in entry.items() if key in Reference.__slots__ and key != "path"}
-            )
-            for i, (entry, path) in enumerate(_entries(bundle, "references.json", images))
-        )
+        self.references = References(bundle.read_json("references.json"), images)
         self.queries = tuple(
             Query(
                 i,
@@ -55,10 +56,7 @@ class Attributor:
         n, d_feature = len(self.references), manifest["backbone"]["dim"]
         self.spaces = SPACES
         self.heads = read_heads(bundle)
-        self._index = {
-            space: EmbeddingIndex(l2_normalise(bundle.read_array(f"references_{space}.npy", (n, d_feature))))
-            for space in SPACES
-        }
+        self._index = open_indexes(bundle, n, qdrant)
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
@@ -80,6 +78,7 @@ class Attributor:
             "bundle": hashlib.sha256((bundle.folder / "manifest.json").read_bytes()).hexdigest()[:12],
             "versions": manifest["steps"]["extract_features"].get("versions", {}),
         }
+        self._ranks: dict[int, dict[Space, list[int]]] = {}
         self._backbone: Backbone | None = None
         self._loading = threading.Lock()
         self._domain: DomainModel | None = None
@@ -88,7 +87,11 @@ class Attributor:
 
     @classmethod
     def load(
-        cls, bundle: str | Path | None = None, weights: str | Path | None = None, device: str = "cpu"
+        cls,
+        bundle: str | Path | None = None,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        qdrant: str | None = None,
     ) -> "Attributor":
         """Open a bundle folder; by default the one that ships with the project. No network, no torch yet.
 
@@ -96,11 +99,12 @@ class Attributor:
             bundle: the folder, or ``hf://owner/name@revision``.
             weights: file with the weights of its backbone, where ``load_backbone`` would not find them itself.
             device: where the backbone runs: ``cpu``, ``cuda`` or ``auto``.
+            qdrant: address of a Qdrant server that holds the bundle's references, to be searched there.
 
         Raises:
             BundleError: a file is missing or damaged; the text names it and the command that rebuilds it.
         """
-        return cls(Bundle.open(bundle), weights, device)
+        return cls(Bundle.open(bundle), weights, device, qdrant)
 
     @property
     def ready(self) -> bool:
@@ -115,7 +119,9 @@ class Attributor:
         """
         with self._loading:
             if self._backbone is None:
-                backbone = load_backbone(self.stamp["backbone"], self._weights, self._device)
+                backbone = load_backbone(
+                    self.stamp["backbone"], self._weights, self._device, self._made_with.get("engine", "torch")
+                )
                 if different := difference(self._made_with, backbone.spec):
                     raise BackboneError(
                         f"this bundle holds {different}: give the weights that it was made with (weights= of "
@@ -173,24 +179,27 @@ class Attributor:
 
         It is compared as what it is, a real picture; the weights are calibrated for synthetic ones.
         """
-        queries = {space: self._index[space].embeddings[[reference_id]] for space in SPACES}
+        queries = {space: self._index[space].rows(np.array([reference_id])) for space in SPACES}
         return self._search(queries, k, among, without=reference_id)
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
         """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.gallery.fold_near_copies``."""
-        return fold_near_copies(self._index[Space.BACKBONE].embeddings[list(reference_ids)])
+        return fold_near_copies(self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64)))
 
     @property
     def domain(self) -> DomainModel | None:
         """What tells photographs from synthetic images, fitted at first use (under a second) outside the test split."""
         with self._fitting:
             if not self._domain_fitted:
-                references = [one for one in self.references if one.split != "test"]
+                splits = np.array([one != "test" for one in self.references.words("split")], dtype=bool)
+                references = np.flatnonzero(splits)
+                references = references[sample(len(references))]
                 queries = [one for one in self.queries if one.split != "test"]
+                concepts = self.references.words("concept")
                 self._domain = fit_domain(
-                    self._index[Space.BACKBONE].embeddings[[one.reference_id for one in references]],
+                    self._index[Space.BACKBONE].rows(references),
                     l2_normalise(self._query_features[[one.query_id for one in queries]]),
-                    [one.concept for one in references],
+                    [concepts[int(i)] for i in references],
                     [one.concept for one in queries],
                 )
                 self._domain_fitted = True
@@ -204,11 +213,22 @@ class Attributor:
 
     def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
         """Where the true sources of a bundled query stand in each space, ascending; empty when they are not known."""
-        known = self.queries[query_id].exemplar_ids
-        return {
-            space: exemplar_ranks(self.similarities([query_id], space)[0], known).tolist() if known else []
-            for space in SPACES
-        }
+        if query_id not in self._ranks:
+            self._ranks[query_id] = {space: self._true_ranks(query_id, space) for space in SPACES}
+        return {space: list(ranks) for space, ranks in self._ranks[query_id].items()}
+
+    def _true_ranks(self, query_id: int, space: Space) -> list[int]:
+        known, index = self.queries[query_id].exemplar_ids, self._index[space]
+        if not known:
+            return []
+        if not isinstance(
+            index, ExactIndex | ScanIndex
+        ):  # a rank that a search can show needs no look at all references
+            query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
+            places = {int(i): rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0], start=1)}
+            if all(i in places for i in known):
+                return sorted(places[i] for i in known)
+        return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
     def _answer(
         self, features: np.ndarray, k: int, among: np.ndarray | None = None, hint: DomainHint | None = None
@@ -225,44 +245,38 @@ class Attributor:
         hint: DomainHint | None = None,
     ) -> Attribution:
         """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
-        answers = {}
+        answers, missing = {}, set()
         for space in SPACES:
-            index, query = self._index[space], queries[space]
-            similarities = index.similarities(query)[0]
-            in_gallery = np.ones(len(index), dtype=bool)
-            if without is not None:
-                in_gallery[without] = False
-            weights = np.zeros(len(index))
-            weights[in_gallery], remainder = self.calibration[space].weights(similarities[in_gallery])
-            if among is None and without is None:
-                found = index.search(query, k)
-                ids, shown = found.ids[0], found.similarities[0]
-            else:
-                ids = _nearest(similarities, k, in_gallery if among is None else in_gallery & among)
-                shown = similarities[ids]
+            index, query, calibration = self._index[space], queries[space], self.calibration[space]
+            beta = calibration.inverse_temperature
+            found = index.search(query, k, among=among, without=without, inverse_temperature=beta)
+            weights, remainder = _shares(calibration, found, len(index) - (without is not None))
+            missing |= set(found.missing)
             matches = tuple(
-                Match(int(i), rank, float(similarity), float(weights[i]))
-                for rank, (i, similarity) in enumerate(zip(ids, shown, strict=True), start=1)
+                Match(int(i), rank, float(similarity), float(weight))
+                for rank, (i, similarity, weight) in enumerate(
+                    zip(found.ids[0], found.similarities[0], weights, strict=True), start=1
+                )
             )
             elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
             if without is not None:
                 x, y = self.coordinates[space][without]
                 position = float(x), float(y)
             else:
-                near = (
-                    ids if among is None else _nearest(similarities, k, in_gallery)
-                )  # a filter does not move the query
-                position = place_query(self.coordinates[space], near, weights[near])
-            answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, position)
-        return Attribution(answers, hint)
+                near = found if among is None else index.search(query, min(k, N_PLACING))  # a filter moves no query
+                position = place_query(self.coordinates[space], near.ids[0], np.exp(beta * (near.similarities[0] - 1)))
+            answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
+        return Attribution(answers, hint, tuple(sorted(missing)))
 
 
-def _nearest(similarities: np.ndarray, k: int, allowed: np.ndarray) -> np.ndarray:
-    """Ids of the k most similar references among those allowed, best first; equal ones by id, as the index orders them."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    ids = np.flatnonzero(allowed)
-    return ids[np.lexsort((ids, -similarities[ids]))[:k]]
+def _shares(calibration: Calibration, found: SearchResult, n: int) -> tuple[np.ndarray, float]:
+    """Weights of the matches and the remainder of one query in a gallery of n."""
+    assert found.log_mass is not None  # it was asked for
+    similarities = found.similarities[0]
+    shown = calibration.log_mass(similarities)
+    # The mass is summed in another order, or estimated, and may fall short of what is shown by a last bit or more.
+    everything = shown if len(similarities) == n else max(shown, float(found.log_mass[0]))
+    return calibration.shares(similarities, everything)
 
 
 def _entries(bundle: Bundle, name: str, images: Path) -> list[tuple[dict[str, Any], Path]]:

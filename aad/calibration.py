@@ -13,10 +13,12 @@ How this differs from AbC (Wang et al., ICCV 2023, equation 7): their weight is 
 with no option for "none", fitted to training pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+N_BINS = 4096  # of cosine from -1 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,34 @@ class Calibration:
         shares /= shares.sum()
         return shares[:-1], float(shares[-1])
 
+    def shares(self, similarities: np.ndarray, log_mass: float) -> tuple[np.ndarray, float]:
+        """As ``weights`` for some references, where only the mass of the whole gallery is known.
+
+        Args:
+            similarities: (k,) cosine to these references.
+            log_mass: log of the sum of ``exp(beta * s)`` over the gallery; not below what these references have alone.
+
+        Returns:
+            (k,) float64 weights and the remainder.
+
+        >>> weights, remainder = Calibration(10.0, 5.0).shares(np.array([0.5]), np.log(2) + 5.0)
+        >>> weights.round(3).tolist(), round(remainder, 3)
+        ([0.333], 0.333)
+        """
+        total = np.logaddexp(log_mass, self.null_logit)
+        weights = np.exp(self.inverse_temperature * similarities.astype(np.float64) - total)
+        return weights, float(np.exp(self.null_logit - total))
+
+    def log_mass(self, similarities: np.ndarray) -> float:
+        """Log of the sum of ``exp(beta * s)``; minus infinity for none."""
+        return float(np.logaddexp.reduce(self.inverse_temperature * similarities.astype(np.float64), initial=-np.inf))
+
 
 def fit_calibration(
-    similarities: np.ndarray, exemplar_ids: Sequence[Sequence[int]], absent_ids: Sequence[Sequence[int]]
+    similarities: np.ndarray,
+    exemplar_ids: Sequence[Sequence[int]],
+    absent_ids: Sequence[Sequence[int]],
+    counts: np.ndarray | None = None,
 ) -> Calibration:
     """Fit ``beta`` and ``gamma`` on queries whose sources are known.
 
@@ -59,6 +86,7 @@ def fit_calibration(
         similarities: (m, n) cosine of m validation queries to the gallery.
         exemplar_ids: per query, its true sources; their weights are summed.
         absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
+        counts: (m, n) how many references each similarity stands for, see ``condense``; one each when None.
 
     Raises:
         ValueError: no queries.
@@ -73,10 +101,12 @@ def fit_calibration(
     for row, (exemplars, absent) in enumerate(zip(exemplar_ids, absent_ids, strict=True)):
         is_exemplar[row, list(exemplars)] = True
         is_absent[row, list(absent)] = True
+    with np.errstate(divide="ignore"):
+        log_counts = 0.0 if counts is None else np.log(counts)  # minus infinity where there is none
 
     def negative_log_likelihood(parameters: np.ndarray) -> float:
         beta, gamma = np.exp(parameters[0]), parameters[1]
-        logits = beta * similarities
+        logits = beta * similarities + log_counts
         present = np.logaddexp(logsumexp(logits, axis=1), gamma)
         source = logsumexp(np.where(is_exemplar, logits, -np.inf), axis=1)
         without = np.logaddexp(logsumexp(np.where(is_absent, -np.inf, logits), axis=1), gamma)
@@ -89,6 +119,41 @@ def fit_calibration(
     ]
     best = min(fits, key=lambda fit: fit.fun)
     return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
+
+
+def condense(
+    chunks: Iterable[tuple[int, np.ndarray]], queries: np.ndarray, named_ids: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray, list[dict[int, int]]]:
+    """The similarities of some queries to a gallery too large to keep them, as ``fit_calibration`` takes them.
+
+    The references that a query names keep a column each; all others are counted in bins of 1/2048 of cosine, each at its mean,
+    which moves the log of their mass by less than 1e-3 at any inverse temperature below 100.
+
+    Args:
+        chunks: (id of the first, (c, d) unit rows) of the whole gallery, in order.
+        queries: (m, d) unit rows.
+        named_ids: per query, the references that must not be counted away: those absent and its exemplars.
+
+    Returns:
+        (m, c) similarities, (m, c) counts, and for each query the columns of the references that it names, by id.
+    """
+    names = [np.unique(np.asarray(ids, dtype=np.int64)) for ids in named_ids]
+    width = max((len(ids) for ids in names), default=0)
+    kept, kept_counts = np.zeros((len(queries), width)), np.zeros((len(queries), width))
+    counts, sums = np.zeros((2, len(queries), N_BINS))
+    for first, rows in chunks:
+        for row, (found, ids) in enumerate(zip(queries @ rows.T, names, strict=True)):
+            here = np.flatnonzero((ids >= first) & (ids < first + len(rows)))
+            kept[row, here], kept_counts[row, here] = found[ids[here] - first], 1
+            others = np.delete(found, ids[here] - first).astype(np.float64)
+            bins = np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1)
+            counts[row] += np.bincount(bins, minlength=N_BINS)
+            sums[row] += np.bincount(bins, others, N_BINS)
+    used = counts.any(0)
+    counts, sums = counts[:, used], sums[:, used]
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    columns = [{int(i): column for column, i in enumerate(ids)} for ids in names]
+    return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns
 
 
 def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:

@@ -118,13 +118,18 @@ def fit_domain(
     )
 
 
+def sample(n: int) -> np.ndarray:
+    """Ascending rows out of n, at most `N_ROWS`: those that ``fit_domain`` looks at, so that only they need be read."""
+    if n <= N_ROWS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, N_ROWS, replace=False))
+
+
 def _drawn(features: np.ndarray, concepts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most `N_ROWS` of the rows, float32, with the fold and the number of each one's concept."""
     _, numbers = np.unique(np.asarray(concepts, dtype=str), return_inverse=True)
     folds = np.array([zlib.crc32(concept.encode()) % N_FOLDS for concept in concepts], dtype=np.int64)
-    rows = np.arange(len(features))
-    if len(rows) > N_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, N_ROWS, replace=False))
+    rows = sample(len(features))
     return features[rows].astype(np.float32), folds[rows], numbers[rows]
 
 

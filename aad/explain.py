@@ -237,7 +237,7 @@ def _reader_of(attributor: Any) -> _Reader:
     with _OPENING:
         if (reader := _READERS.get(attributor)) is None:
             attributor.warm_up()
-            reader = _READERS[attributor] = _Reader(attributor._backbone)
+            reader = _READERS[attributor] = _Reader(attributor._backbone.in_torch())  # only torch shows what is inside
         return reader
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from aad.references import words_of
+
 FILTER_FIELDS = ("group", "source", "licence")
 
 # Cosine of two references' backbone features from which they count as one picture. Looked up in AbC-mini: the three pairs above
@@ -31,8 +33,8 @@ def chosen(references: Sequence[Any], wanted: Mapping[str, Sequence[str] | set[s
         if not isinstance(values, list | tuple | set) or not all(isinstance(value, str) for value in values):
             raise ValueError(f"the filter's {field} must be a list of texts, got {values!r}")
         if values:
-            allowed = set(values)
-            passes &= np.fromiter((getattr(one, field) in allowed for one in references), bool, len(references))
+            words = words_of(references, field)
+            passes &= np.isin(words.codes, [code for code, word in enumerate(words.values) if word in set(values)])
     return passes
 
 

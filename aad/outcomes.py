@@ -20,6 +20,7 @@ import numpy as np
 
 from aad.metrics import Interval, bootstrap_interval
 from aad.ranking import N_CELLS, first_weights, nearest, source_ranks
+from aad.references import words_of
 from aad.spaces import SPACES, Space
 
 N_NEIGHBOURS = 10  # the k of k-occurrence, as in Radovanovic et al.
@@ -202,16 +203,18 @@ def skewness(counts: np.ndarray) -> float:
     return float((gaps**3).mean() / spread**3) if spread > 0 else 0.0
 
 
-def compute_outcomes(attributor: Any, *, n_cells: int = N_CELLS) -> Outcomes:
+def compute_outcomes(attributor: Any, *, n_cells: int | None = None) -> Outcomes:
     """Search every bundled query with known sources in every space, some queries at a time.
 
     Args:
         attributor: An `aad.Attributor`.
-        n_cells: Similarities to hold at a time. It bounds the memory and changes no result.
+        n_cells: Similarities to hold at a time, 4 million or those of 16 queries where that is more, since a large gallery is
+            read from disk for each part. It bounds the memory and changes no result.
     """
     known = [query for query in attributor.queries if query.exemplar_ids]
     references, n = attributor.references, len(attributor.references)
     m, k = len(known), min(N_NEIGHBOURS, n)
+    n_cells = n_cells or max(N_CELLS, 16 * n)
     best_rank, n_first_five = np.zeros((2, len(SPACES), m), np.int64)
     neighbours = np.zeros((len(SPACES), m, k), np.int32)
     similarity, weight = np.zeros((2, len(SPACES), m), np.float32)
@@ -238,7 +241,7 @@ def compute_outcomes(attributor: Any, *, n_cells: int = N_CELLS) -> Outcomes:
         similarity=similarity,
         weight=weight,
         labels=labels,
-        reference_labels={key: _text(getattr(one, key) for one in references) for key in ("concept", "group")},
+        reference_labels={key: _text(words_of(references, key)) for key in ("concept", "group")},
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import numpy as np
 from aad.about import about, metrics_rows
 from aad.addresses import file_url, served_paths
 from aad.gallery import chosen
+from aad.references import References, words_of
 from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 __all__ = [
@@ -45,6 +47,7 @@ class SpaceAnswer(Protocol):
     remainder: float
     elsewhere: float
     position: tuple[float, float]
+    estimated: bool
 
 
 def catalogue(attributor: Any) -> dict[str, Any]:
@@ -58,14 +61,15 @@ def catalogue(attributor: Any) -> dict[str, Any]:
         base64 of little-endian uint16 pairs (0 is 0.0 and 65535 is 1.0), row by row in the order of reference ids.
     """
     references = attributor.references
-    folders = _factor(str(ref.path.parent) for ref in references)
+    places = [os.path.split(path) for path in _paths(references)]
+    folders = _factor(folder for folder, _ in places)
     return {
         "n": len(references),
-        "titles": [ref.title for ref in references],
-        "files": [quote(ref.path.name) for ref in references],
+        "titles": list(words_of(references, "title")),
+        "files": [quote(name) for _, name in places],
         "folders": {"values": [file_url(folder) + "/" for folder in folders["values"]], "index": folders["index"]},
         "words": {
-            field: _factor(str(getattr(ref, field) or "") for ref in references)
+            field: _factor(words_of(references, field))
             for field in ("source", "licence", "author", "url", "concept", "group", "split")
         },
         "spaces": [
@@ -77,10 +81,7 @@ def catalogue(attributor: Any) -> dict[str, Any]:
             }
             for space in attributor.spaces
         ],
-        "examples": [
-            {key: value for key, value in example(attributor, query_id).items() if key in ("id", "url", "label")}
-            for query_id in attributor.examples
-        ],
+        "examples": [_offered(attributor.queries[query_id], query_id) for query_id in attributor.examples],
     }
 
 
@@ -88,15 +89,19 @@ def example(attributor: Any, query_id: int) -> dict[str, Any]:
     """One bundled query as the answer's caption shows it, with its true sources and their rank in each space."""
     query = attributor.queries[query_id]
     return {
-        "id": int(query_id),
-        "url": file_url(query.path),
+        **_offered(query, query_id),
         "type": query.type,
-        "label": TYPE_WORDS.get(query.type, query.type.capitalize()),
         "concept": query.concept,
         "generator": GENERATOR_WORDS.get(query.generator, query.generator),
         "truth": [int(reference_id) for reference_id in query.exemplar_ids],
         "ranks": {str(space): list(ranks) for space, ranks in attributor.true_ranks(query_id).items()},
     }
+
+
+def _offered(query: Any, query_id: int) -> dict[str, Any]:
+    """A bundled query as the strip of examples shows it."""
+    label = TYPE_WORDS.get(query.type, query.type.capitalize())
+    return {"id": int(query_id), "url": file_url(query.path), "label": label}
 
 
 def reference(attributor: Any, reference_id: int) -> dict[str, Any]:
@@ -136,7 +141,8 @@ def answer(
 
     Returns:
         JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
-        `convincing` is False where its remainder outweighs all matches shown together.
+        `convincing` is False where its remainder outweighs all matches shown together; its `estimated` says that all its
+        shares are an estimate. `missing` names the parts of the collection that did not answer.
     """
     return {
         "serial": next(_SERIAL),
@@ -145,6 +151,7 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
+        "missing": list(result.missing),
         "domain": None if result.hint is None else asdict(result.hint),
         "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
@@ -193,7 +200,16 @@ def _space_answer(space: SpaceAnswer, copies: Sequence[int | None] | None) -> di
         "remainder": float(space.remainder),
         "elsewhere": float(space.elsewhere),
         "position": [float(space.position[0]), float(space.position[1])],
+        "estimated": bool(space.estimated),
     }
+
+
+def _paths(references: Sequence[Any]) -> Iterable[str]:
+    """Where every reference's picture lies; a `Path` each would take seconds of a large collection."""
+    if isinstance(references, References):
+        folder = str(references.folder)
+        return (f"{folder}/{path}" for path in references.words("path"))
+    return (str(one.path) for one in references)
 
 
 def _factor(words: Iterable[str]) -> dict[str, list[Any]]:

@@ -85,7 +85,9 @@ def _summary(attributor: Any, cases: Sequence[Case], refused: Sequence[tuple[str
             part = case.attribution[space]
             best = part.matches[0] if part.matches else None
             words = "nothing to compare with" if best is None else attributor.references[best.reference_id].title
-            figures = f"{percent(best.weight) if best else '0%'}, none of these {percent(part.remainder)}"
+            about = "\u2248\u00a0" if part.estimated else ""
+            weight = percent(best.weight) if best else "0%"
+            figures = f"{about}{weight}, none of these {about}{percent(part.remainder)}"
             verdict = None if is_convincing(part) else make("small", {"class": "verdict"}, "No convincing source")
             cells.append(make("td", {}, words, make("small", {}, figures), verdict))
         rows.append(make("tr", {}, make("th", {"scope": "row"}, make("a", {"href": f"#case-{i}"}, case.name)), *cells))

@@ -17,6 +17,8 @@ from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens
 PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture. A hint, and sometimes wrong."
+PARTIAL = "A partial answer: no word from {}. A true source may be in that part of the collection."
+ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
 UNFAMILIAR = "This is unlike every synthetic picture seen before. Ranks and weights may mean little."
 
 
@@ -70,7 +72,7 @@ def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int],
     truth = () if query is None else query.exemplar_ids
     ranks = attributor.true_ranks(case.query_id) if truth and not case.filter else {}
     asked = [f"{field}: {', '.join(values)}" for field, values in (case.filter or {}).items() if values]
-    hint = case.attribution.hint
+    found, hint = case.attribution, case.attribution.hint
     words = case.note
     if query is not None:
         maker = GENERATOR_WORDS.get(query.generator, query.generator)
@@ -99,6 +101,8 @@ def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int],
         make("p", {"class": "caution"}, f"Searched only in {'; '.join(asked)}") if asked else None,
         make("p", {"class": "caution"}, PHOTOGRAPH) if hint and hint.photograph else None,
         make("p", {"class": "caution"}, UNFAMILIAR) if hint and hint.unfamiliar else None,
+        make("p", {"class": "caution"}, PARTIAL.format(", ".join(found.missing))) if found.missing else None,
+        make("p", {"class": "caution"}, ESTIMATED) if any(part.estimated for part in found.spaces.values()) else None,
         make(
             "div",
             {"class": "columns"},
@@ -142,7 +146,7 @@ def _column(
                     make("span", {}, f"similarity {match.similarity:.3f}".replace("-", "\u2212")),
                     make("i", {}, "True source") if match.reference_id in truth else None,
                 ),
-                _bar(match.weight),
+                _bar(match.weight, part.estimated),
             )
         )
     elsewhere = "Not shown" if is_filtered else "Further down the list"
@@ -154,15 +158,20 @@ def _column(
         make("p", {"class": "standing"}, standing),
         make("p", {"class": "verdict"}, "" if is_convincing(part) else "No convincing source"),
         make("ol", {}, *matches),
-        make("p", {"class": "rest"}, make("span", {}, elsewhere), _bar(part.elsewhere)),
-        make("p", {"class": "rest"}, make("span", {}, "None of these"), _bar(part.remainder)),
+        make("p", {"class": "rest"}, make("span", {}, elsewhere), _bar(part.elsewhere, part.estimated)),
+        make("p", {"class": "rest"}, make("span", {}, "None of these"), _bar(part.remainder, part.estimated)),
         _map(attributor, part, truth),
     )
 
 
-def _bar(share: float) -> ET.Element:
+def _bar(share: float, is_estimate: bool) -> ET.Element:
     filled = make("span", {"style": f"width:{100 * min(1.0, max(0.0, share)):.1f}%"})
-    return make("span", {"class": "measure"}, percent(share), make("span", {"class": "bar"}, filled))
+    return make(
+        "span",
+        {"class": "measure"},
+        ("\u2248\u00a0" if is_estimate else "") + percent(share),
+        make("span", {"class": "bar"}, filled),
+    )
 
 
 def map_grounds(attributor: Any) -> ET.Element:

@@ -4,4 +4,6 @@ page.py        the parts in order: build_app(attributor) -> gr.Blocks
 handlers.py    plain functions of an Attributor behind every event
 endpoints.py   the public API
 serving.py     the server's settings
+pictures.py    which folders are served
+starting.py    a quick import of gradio
 """

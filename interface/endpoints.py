@@ -46,7 +46,7 @@ def add_endpoints(attributor: Any) -> None:
             list(inputs),
             output,
             api_name=name,
-            concurrency_limit=2 if queue == "uploads" else 1,
+            concurrency_limit=1,
             concurrency_id=queue,
         )
 
@@ -59,8 +59,9 @@ def add_endpoints(attributor: Any) -> None:
     file = gr.File(type="filepath", label="image", visible=False)
     files = gr.File(type="filepath", file_count="multiple", label="images", visible=False)
     html = gr.File(label="report", visible=False)
-    # Many files wait for each other, not for a visitor's one; a table waits for neither.
-    publish("attribute", attribute, [file, number(10, "k")], reply("attribution"), "uploads")
+    # Each kind has a lane of its own: many files wait for each other, not for one; a script's calls wait for each other, not
+    # before a visitor of the page (lane "uploads", two at once); a table waits for none of them.
+    publish("attribute", attribute, [file, number(10, "k")], reply("attribution"), "calls")
     publish("attribute_batch", attribute_batch, [files, number(10, "k")], reply("attributions"), "batches")
     publish("report", make_report, [files, number(8, "k")], html, "batches")
     page_of = [number(0, "start"), number(100, "count")]
@@ -84,7 +85,7 @@ def attribute_files(attributor: Any, images: Sequence[str] | None, k: float) -> 
     for path in files:
         try:
             found = attributor.attribute(path, n)
-        except (ImageError, BackboneError) as error:
+        except (ImageError, BackboneError, ConnectionError) as error:
             results.append({"file": _name(path), "error": str(error)})
             continue
         named |= present.api_answer(attributor, found, k=n)["references"]
@@ -107,7 +108,7 @@ def report_file(attributor: Any, images: Sequence[str] | None, k: float) -> str:
     for path in files:
         try:
             cases.append((_name(path), path, attributor.attribute(path, n)))
-        except (ImageError, BackboneError) as error:
+        except (ImageError, BackboneError, ConnectionError) as error:
             refused.append((_name(path), str(error)))
     if not cases:
         raise gr.Error(f"report needs at least one usable picture: {refused[0][1]}")

@@ -40,7 +40,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
             query, reference_id = asked(attributor, request if isinstance(request, dict) else {})
             with working:
                 return packed(explained(query, reference_id))
-        except (Refused, ExplanationError, ImageError, BackboneError) as error:
+        except (Refused, ExplanationError, ImageError, BackboneError, ConnectionError) as error:
             text = str(error)
             return {"error": text[:1].upper() + text[1:]}
 

@@ -32,7 +32,7 @@ def answer_example(attributor: Any, query_id: int, k: int, wanted: Filter | None
     return _answer(
         attributor,
         lambda **among: attributor.attribute_query(query_id, k, **among),
-        present.example(attributor, query_id),
+        lambda: present.example(attributor, query_id),
         k,
         wanted,
     )
@@ -45,7 +45,7 @@ def answer_reference(attributor: Any, reference_id: int, k: int, wanted: Filter 
     return _answer(
         attributor,
         lambda **among: attributor.attribute_reference(reference_id, k, **among),
-        present.reference(attributor, reference_id),
+        lambda: present.reference(attributor, reference_id),
         k,
         wanted,
     )
@@ -58,7 +58,7 @@ def answer_upload(attributor: Any, path: str | None, k: int, wanted: Filter | No
     return _answer(
         attributor,
         lambda **among: attributor.attribute(path, k, **among),
-        {"url": present.file_url(path)},
+        lambda: {"url": present.file_url(path)},
         k,
         wanted,
     )
@@ -93,7 +93,7 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
         raise gr.Error(f"k must be a whole number from 1 to {MAX_K}, got {k!r}.")
     try:
         return present.api_answer(attributor, attributor.attribute(path, int(k)), k=int(k))
-    except (ImageError, BackboneError) as error:
+    except (ImageError, BackboneError, ConnectionError) as error:
         raise gr.Error(str(error)) from error
 
 
@@ -102,7 +102,11 @@ def _is_row(number: Any, rows: Sequence[Any]) -> bool:
 
 
 def _answer(
-    attributor: Any, attribute: Callable[..., Any], query: dict[str, Any], k: Any, wanted: Filter | None
+    attributor: Any,
+    attribute: Callable[..., Any],
+    describe: Callable[[], dict[str, Any]],
+    k: Any,
+    wanted: Filter | None,
 ) -> dict[str, Any]:
     """One search: ``attribute`` is called with the references that the filter leaves, or with nothing where it leaves all."""
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MAX_K:
@@ -118,8 +122,15 @@ def _answer(
         return present.message("error", text, title="Nothing to search in")
     try:
         result = attribute() if among is None else attribute(among=among)
+        query = describe()
+        copies = {
+            space: attributor.near_copies([match.reference_id for match in result[space].matches])
+            for space in result.spaces
+        }
     except (ImageError, BackboneError) as error:
         return present.message("error", str(error))
+    except ConnectionError as error:
+        return present.message("error", str(error), title="The collection is out of reach")
     if gallery is not None and "ranks" in query:
         query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
     return present.answer(
@@ -128,8 +139,5 @@ def _answer(
         ready=attributor.ready,
         query=query,
         gallery=gallery,
-        copies={
-            space: attributor.near_copies([match.reference_id for match in result[space].matches])
-            for space in result.spaces
-        },
+        copies=copies,
     )

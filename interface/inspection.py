@@ -45,7 +45,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
             try:
                 with working:
                     return work(request if isinstance(request, dict) else {})
-            except Refused as error:
+            except (Refused, ConnectionError) as error:
                 return {"error": str(error)}
 
         answer.__name__ = work.__name__

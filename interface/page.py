@@ -14,8 +14,13 @@ from aad import present
 from interface import explain, inspection, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
+from interface.pictures import whole_folders
+from interface.starting import without_stubs
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: the page and the server stay offline
+# Read by gradio when it is imported and when a queue is made.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page and the server stay offline
+# Monitoring is off, but after every answer its figures would be made anew from the last 10,000: not until so many were given.
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**60)
 
 HERE = Path(__file__).resolve().parent.parent
 UI = HERE / "assets" / "ui"
@@ -37,12 +42,14 @@ def build_app(attributor: Any) -> Any:
     Returns:
         A `gradio.Blocks`; start it with `serve`.
     """
-    import gradio as gr
+    with without_stubs():
+        import gradio as gr
 
-    from interface.original_image import OriginalImage
+        from interface.original_image import OriginalImage
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
-    gr.set_static_paths([UI, *present.served_paths(pictures, private=[Path.cwd(), Path.home(), HERE])])
+    private = [Path.cwd(), Path.home(), HERE]
+    gr.set_static_paths([UI, *whole_folders(present.served_paths(pictures, private=private), private=private)])
     scripts = "".join(f'<script src="{present.file_url(path)}"></script>' for path in sorted(UI.glob("*.js")))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
@@ -136,6 +143,7 @@ def build_app(attributor: Any) -> Any:
 
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
         fast = {**quiet, "queue": False}
+        # Two at once: one is decoded while the network has the other. Scripts wait in lanes of their own, see endpoints.py.
         slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
         # Registered first: the browser runs an event's listeners in order, and a quick answer must come after this.
         image.upload(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
@@ -151,4 +159,5 @@ def build_app(attributor: Any) -> Any:
         for event in events:
             event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")
         add_endpoints(attributor)
-    return demo.queue(max_size=64, default_concurrency_limit=2)
+    # The size is of all lanes together: a script's hundred waiting calls must not turn a visitor away, who waits in a short lane.
+    return demo.queue(max_size=1000, default_concurrency_limit=2)

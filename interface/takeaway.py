@@ -58,7 +58,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
         def reply(request: Any = None) -> dict[str, Any]:
             try:
                 return work(request if isinstance(request, dict) else {})
-            except (Refused, ImageError, BackboneError) as error:
+            except (Refused, ImageError, BackboneError, ConnectionError) as error:
                 text = str(error)
                 return {"error": text[:1].upper() + text[1:]}
 
@@ -179,6 +179,7 @@ def _best(part: Any) -> dict[str, Any]:
         "best": None if best is None else [best.reference_id, round(best.similarity, 5), round(best.weight, 5)],
         "remainder": part.remainder,
         "convincing": is_convincing(part),
+        "estimated": part.estimated,
     }
 
 

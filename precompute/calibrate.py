@@ -16,12 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from aad.artifacts import DEFAULT_BUNDLE, Bundle, write_step
-from aad.calibration import fit_calibration
+from aad.calibration import condense, fit_calibration
 from aad.heads import read_heads
 from aad.spaces import Domain
 from precompute.common.cli import command_line, run_step, step_parser
+
+N_CELLS = 2_000_000  # similarities that are kept as they are: a minute of fitting
 
 
 def main(argv: Sequence[str]) -> None:
@@ -61,15 +64,25 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list[int]) -> dict[str, dict[str, float]]:
-    concepts = np.array([reference.get("concept", "") for reference in references])
+    _, concepts = np.unique([reference.get("concept", "") for reference in references], return_inverse=True)
     exemplars = [query["exemplar_ids"] for query in queries]
     absent = [sorted({*ids, *np.flatnonzero(np.isin(concepts, concepts[ids])).tolist()}) for ids in exemplars]
     features = bundle.read_array("queries_backbone.npy", (None, None))[rows]
     fitted = {}
     for space, head in read_heads(bundle).items():
-        gallery = bundle.read_array(f"references_{space}.npy", (len(references), None))
-        similarities = head.embed(features, Domain.SYNTHETIC) @ gallery.T
-        fitted[str(space)] = asdict(fit_calibration(similarities, exemplars, absent))
+        embedded, name = head.embed(features, Domain.SYNTHETIC), f"references_{space}.npy"
+        if len(rows) * len(references) <= N_CELLS:
+            gallery = bundle.read_array(name, (len(references), None))
+            fitted[str(space)] = asdict(fit_calibration(embedded @ gallery.T, exemplars, absent))
+            continue
+        stored = bundle.map_rows(name, (len(references), None))
+        with tqdm(stored.chunks(), f"compare in {space}", unit="part", disable=None) as chunks:
+            similarities, counts, columns = condense(chunks, embedded, absent)
+        sources, out = (
+            [[column[i] for i in ids] for column, ids in zip(columns, named, strict=True)]
+            for named in (exemplars, absent)
+        )
+        fitted[str(space)] = asdict(fit_calibration(similarities, sources, out, counts))
     return fitted
 
 

@@ -12,7 +12,7 @@ concepts. ``--table`` prints the table that the README shows.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser
 
 RECALL_K = (1, 5, 10)
+N_CELLS = 40_000_000  # similarities held at a time: 160 MB; a large gallery is read once for each such part
 STEPS_BETWEEN = (
     (Space.BACKBONE, Space.ALIGNED),
     (Space.ALIGNED, Space.DISENTANGLED),
@@ -96,7 +97,7 @@ def evaluate(attributor: Attributor, held_out: Sequence[str] = ()) -> dict[str, 
 
 def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -> dict[str, np.ndarray]:
     rows: dict[str, list[float]] = {name: [] for name in (*(f"recall@{k}" for k in RECALL_K), "map", "mrr")}
-    for query_id, similarities in zip(query_ids, attributor.similarities(query_ids, space), strict=True):
+    for query_id, similarities in zip(query_ids, _similarities(attributor, query_ids, space), strict=True):
         ranks = exemplar_ranks(similarities, attributor.queries[query_id].exemplar_ids)
         for k in RECALL_K:
             rows[f"recall@{k}"].append(recall_at_k(ranks, k))
@@ -105,14 +106,21 @@ def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -
     return {name: np.array(values) for name, values in rows.items()}
 
 
+def _similarities(attributor: Attributor, query_ids: Sequence[int], space: Space) -> Iterator[np.ndarray]:
+    """One (n,) row after the other, of which only some are computed ahead."""
+    step = max(1, N_CELLS // len(attributor.references))
+    for start in range(0, len(query_ids), step):
+        yield from attributor.similarities(query_ids[start : start + step], space)
+
+
 def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: Space) -> float:
     """Gap between the first match's weight and how often it is right, under the odds that the weights assume.
 
     Each query counts once with its source in the gallery and once with every reference of its concept taken out.
     """
-    concepts = np.array([reference.concept for reference in attributor.references])
+    concepts = attributor.references.words("concept").codes
     weights, correct = [], []
-    similarities = attributor.similarities([query.query_id for query in queries], space)
+    similarities = _similarities(attributor, [query.query_id for query in queries], space)
     for query, row in zip(queries, similarities, strict=True):
         exemplars = list(query.exemplar_ids)
         for gallery in (np.arange(len(row)), np.flatnonzero(~np.isin(concepts, concepts[exemplars]))):

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     pictures = Pictures(bundle, entries)
     limit_threads(arguments.threads)
     crops = embed_in_shards(
-        open_backbone(bundle, arguments.weights, arguments.device),
+        open_backbone(bundle, arguments.weights, arguments.device, arguments.engine),
         pictures.keys,
         lambda i: crops_of(pictures.whole(i)),
         bundle.folder / ".work",

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         arguments.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         draw_contact_sheet(maker).save(arguments.contact_sheet, quality=80)
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     n_made, pictures = arguments.n_made, maker.pictures
     rows: dict[str, list[object]] = {"family": [], "exemplar_id": [], "ignored_id": [], "split": []}
     features = [np.zeros((0, backbone.spec.dim), np.float32)]

@@ -10,8 +10,9 @@ Writes  references.json, queries.json, references_backbone.npy and queries_backb
     python -m precompute.extract_features --backbone mocov3_vitb16 --weights vit-b-300ep.pth.tar --device auto --bundle OUT
 
 --list shows every backbone, where its weights come from and whether they are here. The weights' fingerprint is kept in the bundle:
-later steps and the app refuse other weights. AbC's dataset folder holds exemplar/, synth/ and json/; --cases takes some of its json
-files, and of those every image must be there.
+later steps and the app refuse other weights. So is the engine: --engine auto looks which is fastest here, and the app answers with
+the same one. AbC's dataset folder holds exemplar/, synth/ and json/; --cases takes some of its json files, and of those every image
+must be there.
 """
 
 import os
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from aad.artifacts import write_step
 from aad.backbones import load_backbone, manifest_entry
 from aad.images import load_image
-from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
+from precompute.common.cli import add_network_options, chosen_engine, command_line, run_step, step_parser, versions
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.listing import backbone_table
 from precompute.common.shards import embed_in_shards, file_key, limit_threads
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         else from_benchmark(arguments.benchmark, arguments.cases, scratch / "missing_images.txt")
     )
     limit_threads(arguments.threads)
-    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
+    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     features = {}
     for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
         paths = [gallery.root / entry["path"] for entry in entries]

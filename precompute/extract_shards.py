@@ -15,9 +15,8 @@ Stops and goes on: a second run reads the images again to see whether they chang
 import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
@@ -27,11 +26,13 @@ from tqdm import tqdm
 
 from aad.backbones import BACKBONES, Backbone, load_backbone, manifest_entry
 from aad.spaces import Domain
-from precompute.common.cli import add_network_options, run_step
+from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.drawn_shards import KINDS, Shard
 from precompute.common.gallery import SUFFIXES
+from precompute.common.shard_files import refuse_other_settings, tidy, write_table
 from precompute.common.shards import limit_threads
-from precompute.common.view_shards import FORMAT, INDEX, ShardError, write_table
+from precompute.common.sources import images_below
+from precompute.common.view_shards import FORMAT, INDEX
 from precompute.families.restyle import STYLE_FAMILIES, style_networks
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         style_networks()
     folders = _folders(arguments.images)
     limit_threads(arguments.threads)
-    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
+    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     settings = {"domain": arguments.domain, "n_views": arguments.n_views, "kinds": kinds, "seed": arguments.seed}
     extract(folders, backbone, settings, arguments.out)
 
@@ -78,9 +79,13 @@ def extract(folders: Sequence[Path], backbone: Backbone, settings: dict[str, Any
     deciding = {key: value for key, value in entry.items() if key not in ("licence", "weights")}  # texts for people
     settings = {"format": FORMAT, "backbone": deciding} | settings
     out.mkdir(parents=True, exist_ok=True)
-    _refuse_other_settings(out, settings)
+    refuse_other_settings(out, settings)
     total = sum(1 for folder in folders for _ in images_below(folder))
-    source = (image for folder in folders for image in images_below(folder))
+    source = (
+        (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)
+        for folder in folders
+        for path in images_below(folder)
+    )
     entries: list[dict[str, Any]] = []
     refused: list[str] = []
     n_refused = 0
@@ -110,7 +115,7 @@ def extract(folders: Sequence[Path], backbone: Backbone, settings: dict[str, Any
         )
     about = settings | {"backbone": entry, "n": n, "n_refused": n_refused, "shards": entries}
     write_table(out / INDEX, about)
-    _tidy(out, len(entries))
+    tidy(out, INDEX, len(entries))
     print(f"{n} {settings['domain']} images with {settings['n_views']} views each in {out} ({len(entries)} files)")
 
 
@@ -126,40 +131,6 @@ def _folders(given: Sequence[Path]) -> list[Path]:
                 f"{second} is given twice, or lies inside {first}; name each folder of images once"
             )
     return sorted(folders, key=lambda folder: (folder.name, folder))
-
-
-def images_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name, path) of every image file, one directory at a time, so that a million names are never held together."""
-    for place, below, names in os.walk(folder, onerror=_fail):
-        below.sort()
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield f"{folder.name}/{path.relative_to(folder).as_posix()}", path
-
-
-def _fail(error: OSError) -> None:
-    raise error
-
-
-def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
-    try:
-        found = json.loads((out / "00000.json").read_bytes())["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if changed := [key for key in settings if found.get(key) != settings[key]]:
-        raise ShardError(
-            f"{out} holds shards made with another {' and '.join(changed)}; choose another --out, delete {out}, or give "
-            "the same options as before"
-        )
-
-
-def _tidy(out: Path, n_shards: int) -> None:
-    """Remove shards beyond the last, of a folder that had more images, and what a killed run was writing."""
-    for path in out.iterdir():
-        own = re.fullmatch(r"\.?(\d{5,}|shards)\.(npy|json)(\.\d+\.partial)?", path.name)
-        if own and (path.name.startswith(".") or (own[1] != "shards" and int(own[1]) >= n_shards)):
-            path.unlink()
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     if not len(real):
         raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     drawing = Embedding(real, queries, backbone, bundle.folder / ".work", arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)

@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
     if {*kinds, *made} & STYLE_FAMILIES:
         style_networks()
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine).in_torch()
     config = FineTuneConfig(
         n_blocks=arguments.blocks,
         n_steps=arguments.steps,

@@ -3,6 +3,9 @@
 Reads   references_{space}.npy of the bundle
 Writes  coordinates.npy and, in the manifest, the share of near neighbours that each map keeps
 
+Of more than 20,000 references a sample with the groups in proportion is fitted, and each of the others is placed at the mean of its
+nearest that were; the share of near neighbours is then measured on 2,000 of them.
+
     python -m precompute.project
     python -m precompute.project --figure assets/maps.webp     # the maps as a picture, for slides
 """
@@ -11,11 +14,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from aad.artifacts import Bundle, write_step
-from aad.projection import fit_maps, neighbour_preservation
-from aad.spaces import SPACES
+from aad.projection import (
+    N_MEASURED,
+    fit_maps,
+    fitted_sample,
+    neighbour_preservation,
+    place_rest,
+    sampled_preservation,
+)
+from aad.retrieval import ScanIndex
+from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
+
+N_NEAR = 10  # neighbours by which a map's faithfulness is told
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,21 +42,46 @@ def main(argv: Sequence[str]) -> None:
     if arguments.figure:
         draw(bundle, arguments.figure)
         return
-    embeddings = {space: bundle.read_array(f"references_{space}.npy", (None, None)) for space in SPACES}
-    maps = fit_maps(embeddings, arguments.n_neighbors, arguments.seed)
-    preserved = {str(space): round(neighbour_preservation(embeddings[space], maps[space]), 4) for space in SPACES}
+    groups = [str(reference.get("group", "")) for reference in bundle.read_json("references.json")]
+    fitted = fitted_sample(groups, arguments.seed)
+    if len(fitted) == len(groups):
+        embeddings = {space: bundle.read_array(f"references_{space}.npy", (len(groups), None)) for space in SPACES}
+        maps = fit_maps(embeddings, arguments.n_neighbors, arguments.seed)
+        preserved = {str(space): round(neighbour_preservation(embeddings[space], maps[space]), 4) for space in SPACES}
+    else:
+        maps, preserved = _from_a_sample(bundle, fitted, len(groups), arguments.n_neighbors, arguments.seed)
     write_step(
         arguments.bundle,
         "project",
         {"coordinates.npy": np.stack([maps[space] for space in SPACES])},
         command=command_line("precompute.project", argv),
         sections={"neighbour_preservation": preserved},
-        settings={"seed": arguments.seed, "versions": versions("umap-learn", "numba")},
+        settings={"seed": arguments.seed, "versions": versions("umap-learn", "numba")}
+        | ({"n_fitted": len(fitted)} if len(fitted) < len(groups) else {}),
     )
     print(
         "share of the 10 nearest neighbours kept:",
         ", ".join(f"{space} {share:.2f}" for space, share in preserved.items()),
     )
+
+
+def _from_a_sample(
+    bundle: Bundle, fitted: np.ndarray, n: int, n_neighbors: int, seed: int
+) -> tuple[dict[Space, np.ndarray], dict[str, float]]:
+    """The maps of n references of which some are fitted, and how faithful each is, measured on others."""
+    stored = {space: bundle.map_rows(f"references_{space}.npy", (n, None)) for space in SPACES}
+    rows = {space: stored[space][fitted] for space in SPACES}
+    print(f"fitting {len(fitted):,} of {n:,} references, which takes some minutes", flush=True)
+    maps = fit_maps(rows, n_neighbors, seed)
+    measured = np.sort(np.random.default_rng(seed).choice(n, N_MEASURED, replace=False))
+    preserved = {}
+    for space in SPACES:
+        with tqdm(total=n, desc=f"place {space}", unit="reference", disable=None) as bar:
+            maps[space] = place_rest(maps[space], fitted, rows[space], stored[space].chunks(), bar.update)
+        found = ScanIndex(stored[space]).search(stored[space][measured], N_NEAR + 1).ids
+        others = np.stack([ids[ids != own][:N_NEAR] for ids, own in zip(found, measured, strict=True)])
+        preserved[str(space)] = round(sampled_preservation(others, measured, maps[space]), 4)
+    return maps, preserved
 
 
 def draw(bundle: Bundle, path: Path) -> None:

@@ -13,6 +13,8 @@ With another backbone, or other weights; the shipped heads do not fit those, so 
 
     python -m precompute.run --backbone dino_vitb16 --device auto --bundle OUT
     python -m precompute.run --references FOLDER --queries FOLDER --train --backbone dino_vitb16 --bundle OUT
+
+--engine auto takes the fastest engine that keeps the features as they are (requirements-fast.txt); the page then uses it too.
 """
 
 import subprocess
@@ -21,8 +23,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from aad.artifacts import DEFAULT_BUNDLE
-from precompute.common.cli import add_network_options, run_step, step_parser
+from aad.backbones.spec import TORCH
+from aad.retrieval import method_for
+from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
@@ -46,31 +52,43 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--queries and --train go with --references")
     if arguments.train and not arguments.queries:
         parser.error("--train needs synthetic images as well: give --queries FOLDER")
-    other = arguments.backbone != BACKBONE or arguments.weights is not None
+    engine = chosen_engine(arguments)  # once for all steps, whose features must not mix
+    other = arguments.backbone != BACKBONE or arguments.weights is not None or engine != TORCH
     if (arguments.references or other) and arguments.bundle.resolve() == DEFAULT_BUNDLE:
         parser.error("give --bundle OUT, so that the shipped bundle is not overwritten")
-    if arguments.references and other and not arguments.train:
+    strange = arguments.backbone != BACKBONE or arguments.weights is not None
+    if arguments.references and strange and not arguments.train:
         parser.error(f"the shipped heads fit {BACKBONE} with its own weights only: add --train and --queries FOLDER")
     everywhere = ["--bundle", str(arguments.bundle)]
     everywhere += ["--backbone", arguments.backbone] if arguments.backbone != BACKBONE else []
     running = ["--weights", str(arguments.weights)] if arguments.weights else []
     running += ["--device", arguments.device] if arguments.device != "cpu" else []
+    running += ["--engine", engine] if engine != TORCH else []
     for step, options in steps(arguments.references, arguments.queries, arguments.train, arguments.packages):
         if step == "build_benchmark":
-            if other and not arguments.packages:
-                continue  # the benchmark that ships with the project is there, and is the same for every backbone
-        else:
-            options = [*options, *everywhere, *(running if step in RUN_THE_BACKBONE else [])]
-        started = time.monotonic()
-        print(f"== {step}", flush=True)
-        command = [sys.executable, "-m", f"precompute.{step}", *options]
-        code = subprocess.run(command).returncode
-        if code:
-            sys.exit(code)
-        print(f"   {time.monotonic() - started:.0f} s", flush=True)
+            if not other or arguments.packages:  # what ships with the project is there, and the same for every backbone
+                _run(step, options)
+            continue
+        _run(step, [*options, *everywhere, *(running if step in RUN_THE_BACKBONE else [])])
+        if step == "train_heads" and arguments.references and _is_large(arguments.bundle):
+            _run("build_index", everywhere)
     print(f"done; open it with: python app.py --bundle {arguments.bundle}")
     if arguments.weights:
         print(f"the page looks for its weights in the folder $AAD_WEIGHTS, also as {arguments.backbone}.safetensors")
+
+
+def _run(step: str, options: Sequence[str]) -> None:
+    started = time.monotonic()
+    print(f"== {step}", flush=True)
+    code = subprocess.run([sys.executable, "-m", f"precompute.{step}", *options]).returncode
+    if code:
+        sys.exit(code)
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _is_large(bundle: Path) -> bool:
+    """Whether the references are too many to compare them one by one in memory."""
+    return method_for(len(np.load(bundle / "references_backbone.npy", mmap_mode="r", allow_pickle=False))) != "exact"
 
 
 def steps(

@@ -23,12 +23,17 @@ from tqdm import tqdm
 
 from aad.artifacts import Bundle, BundleError, write_step
 from aad.heads import Head, read_heads
+from aad.retrieval import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
+from aad.writing import RowWriter, stored_chunks
 from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.shard_files import ShardError
 from precompute.common.shards import limit_threads
 from precompute.common.trials import read_views
-from precompute.common.view_shards import ShardError, StoredRows, ViewShards, check_backbone
+from precompute.common.view_shards import StoredRows, ViewShards, check_backbone
+
+CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     if changes.get("n_steps", 1) < 1 or changes.get("batch_size", 2) < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     bundle = Bundle.open(arguments.bundle)
-    features = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
+    stored = bundle.map_rows("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     if arguments.heads_from:
         heads, settings = _taken(Bundle.open(arguments.heads_from), bundle)
     else:
@@ -72,18 +77,31 @@ def main(argv: Sequence[str]) -> None:
             seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
         heads, settings = _trained(views, changes)
         settings |= seen
+    tensors = {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}
+    scratch = arguments.bundle / ".work"
+    with tqdm(total=len(heads) * len(stored), desc="embed references", unit="reference", disable=None) as bar:
+        embedded = {
+            f"references_{space}.npy": _embedded(head, stored, scratch / f"references_{space}.npy", bar)
+            for space, head in heads.items()
+        }
     write_step(
         arguments.bundle,
         "train_heads",
-        {"heads.safetensors": {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}}
-        | {
-            f"references_{space}.npy": head.embed(features, Domain.REAL).astype(np.float16)
-            for space, head in heads.items()
-        },
+        {"heads.safetensors": tensors, **embedded},
         command=command_line("precompute.train_heads", argv),
         settings=settings,
     )
-    print(f"{len(heads)} heads, {len(features)} references embedded with each")
+    print(f"{len(heads)} heads, {len(stored)} references embedded with each")
+
+
+def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
+    """A file of all references embedded with a head, some at a time."""
+    (features,) = stored.paths
+    with RowWriter(path, (len(stored), len(head.weight[Domain.REAL]))) as file:
+        for rows in stored_chunks(features, CHUNK):
+            file.append(head.embed(rows, Domain.REAL).astype(np.float16))
+            bar.update(len(rows))
+    return path
 
 
 def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> tuple[StoredViews, dict]:

@@ -9,6 +9,7 @@ import pytest
 
 from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, safe_paths, write_atomically, write_step
 from aad.attribution import Attributor
+from aad.writing import RowWriter, stored_chunks
 from tests.factory import N_REFERENCES, tiny_bundle
 
 
@@ -17,7 +18,8 @@ def bundle(tmp_path):
     return tiny_bundle(tmp_path)
 
 
-NEEDED = [name for name in WRITTEN_BY if WRITTEN_BY[name] not in ("evaluate", "leave_out", "measure_theory")]
+OPTIONAL = ("build_index", "evaluate", "leave_out", "measure_theory")
+NEEDED = [name for name in WRITTEN_BY if WRITTEN_BY[name] not in OPTIONAL]
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -123,3 +125,85 @@ def test_a_bundle_can_be_moved_with_its_pictures(bundle, tmp_path):
 def test_the_shipped_bundle_names_no_machine():
     text = (DEFAULT_BUNDLE / "manifest.json").read_text()
     assert "/home" not in text and "/root" not in text and "/tmp" not in text
+
+
+def rewritten(bundle, name, content):
+    """Another content for a file, with its checksum in the manifest."""
+    np.save(bundle / name, content)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name]["sha256"] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_mapped_rows_are_those_that_are_read(bundle):
+    stored = Bundle.open(bundle)
+    read = stored.read_array("references_aligned.npy", (N_REFERENCES, None))
+    mapped = stored.map_rows("references_aligned.npy", (N_REFERENCES, None))
+    assert mapped.shape == read.shape
+    np.testing.assert_array_equal(mapped[:], read / np.linalg.norm(read, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "altered", "empty"])
+def test_damaged_rows_are_not_mapped(bundle, harm):
+    path = bundle / "references_aligned.npy"
+    data = path.read_bytes()
+    path.unlink()
+    if harm != "missing":
+        path.write_bytes({"truncated": data[:-100], "altered": data[:-1] + b"\x07", "empty": b""}[harm])
+    with pytest.raises(BundleError, match=r"references_aligned.*(damaged|cannot be read).*precompute\.train_heads"):
+        Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (np.full((N_REFERENCES, 4), np.inf, np.float16), "not finite"),
+        (np.full((N_REFERENCES, 4), np.nan, np.float32), "not finite"),
+        (np.zeros((N_REFERENCES + 1, 4), np.float16), r"has shape \(11, 4\), expected \(10, 4\)"),
+        (np.zeros((N_REFERENCES, 4), np.int64), "holds int64"),
+        (np.zeros(N_REFERENCES, np.float16), "has shape"),
+    ],
+)
+def test_rows_that_cannot_be_searched_are_not_mapped(bundle, content, why):
+    rewritten(bundle, "references_aligned.npy", content)
+    with pytest.raises(BundleError, match=rf"references_aligned.*{why}.*precompute\.train_heads"):
+        Bundle.open(bundle).map_rows("references_aligned.npy", (N_REFERENCES, 4))
+
+
+def test_a_finished_file_is_moved_into_place_and_counts_as_its_content(tmp_path):
+    first, second = tiny_bundle(tmp_path / "a"), tiny_bundle(tmp_path / "b")
+    places = np.load(first / "coordinates.npy")
+    for folder, content in ((first, places), (second, tmp_path / "ready.npy")):
+        np.save(tmp_path / "ready.npy", places)
+        write_step(folder, "project", {"coordinates.npy": content}, command="x")
+    assert (first / "coordinates.npy").read_bytes() == (second / "coordinates.npy").read_bytes()
+    assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+    assert not (tmp_path / "ready.npy").exists()
+    with pytest.raises(BundleError, match="cannot write the bundle"):
+        write_step(second, "project", {"coordinates.npy": tmp_path / "gone.npy"}, command="x")
+
+
+def test_rows_written_in_parts_are_the_file_that_numpy_writes_and_are_read_in_parts(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float16)
+    np.save(tmp_path / "whole.npy", rows)
+    with RowWriter(tmp_path / "parts.npy", rows.shape) as file:
+        for part in np.array_split(rows.astype(np.float32), 3):
+            file.append(part)
+    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    parts = list(stored_chunks(tmp_path / "parts.npy", 4))
+    assert [len(part) for part in parts] == [4, 4, 2] and parts[0].dtype == np.float32
+    np.testing.assert_array_equal(np.concatenate(parts), rows.astype(np.float32))
+
+
+def test_rows_that_stopped_coming_leave_no_file(tmp_path):
+    def stopping(trouble):
+        with RowWriter(tmp_path / "rows.npy", (2, 3)) as file:
+            file.append(np.zeros((1, 3)))
+            if trouble:
+                raise trouble
+
+    with pytest.raises(KeyboardInterrupt):
+        stopping(KeyboardInterrupt())
+    with pytest.raises(ValueError, match="2 rows were announced"):
+        stopping(None)
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aad.calibration import Calibration, expected_calibration_error, fit_calibration
+from aad.calibration import Calibration, condense, expected_calibration_error, fit_calibration
 
 
 def test_weights_and_remainder_sum_to_one_and_follow_similarity():
@@ -60,3 +60,37 @@ def test_calibration_error_is_zero_when_weights_tell_the_truth_and_large_when_th
     weights = generator.random(20000)
     assert expected_calibration_error(weights, (generator.random(20000) < weights).astype(float)) < 0.02
     assert expected_calibration_error(np.ones(100), np.zeros(100)) == 1.0
+
+
+def test_shares_of_some_references_are_their_weights_in_the_whole_gallery():
+    calibration, similarities = Calibration(30.0, 20.0), np.random.default_rng(3).normal(0, 0.3, 50)
+    weights, remainder = calibration.weights(similarities)
+    some, rest = calibration.shares(similarities[[7, 9]], calibration.log_mass(similarities))
+    np.testing.assert_allclose(some, weights[[7, 9]], rtol=1e-9)
+    assert rest == pytest.approx(remainder) and calibration.log_mass(np.zeros(0)) == -np.inf
+
+
+def test_a_fit_on_counted_similarities_is_that_on_all_of_them():
+    generator = np.random.default_rng(4)
+    gallery, queries = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in generator.normal(size=(2, 400, 8))
+    )
+    queries = queries[:20] + 0.8 * gallery[:20]
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    sources = [[i] for i in range(20)]
+    absent = [sorted({i, *range(100, 100 + i % 5), 399}) for i in range(20)]
+    chunks = ((start, gallery[start : start + 150]) for start in range(0, 400, 150))
+    similarities, counts, columns = condense(chunks, queries, absent)
+    np.testing.assert_allclose(counts.sum(1), 400)
+    exact = queries @ gallery.T
+    for beta in (5.0, 80.0):
+        mass = (counts * np.exp(beta * similarities)).sum(1)
+        np.testing.assert_allclose(mass, np.exp(beta * exact).sum(1), rtol=1e-3)
+    named = [
+        [[column[i] for i in ids] for column, ids in zip(columns, lists, strict=True)] for lists in (sources, absent)
+    ]
+    for row in range(20):
+        np.testing.assert_allclose(similarities[row, named[1][row]], exact[row, absent[row]])
+    ours, theirs = fit_calibration(similarities, *named, counts), fit_calibration(exact, sources, absent)
+    assert ours.inverse_temperature == pytest.approx(theirs.inverse_temperature, rel=1e-3)
+    assert ours.null_logit == pytest.approx(theirs.null_logit, rel=1e-3)

@@ -82,6 +82,17 @@ def test_too_few_images_or_concepts_give_no_opinion():
     assert fit_domain(real, real, concepts, [""] * 300) is None
 
 
+def test_a_fit_looks_at_no_more_than_its_sample():
+    real, concepts = pictures(domain.N_ROWS + 500, 1, 1.0)
+    synthetic, others = pictures(300, 2, -1.0)
+    drawn = domain.sample(len(real))
+    assert len(drawn) == domain.N_ROWS and (np.diff(drawn) > 0).all()
+    of_all = fit_domain(real, synthetic, concepts, others)
+    of_some = fit_domain(real[drawn], synthetic, [concepts[i] for i in drawn], others)
+    assert of_all is not None and of_some is not None and np.array_equal(of_all.weight, of_some.weight)
+    assert domain.sample(7).tolist() == list(range(7))
+
+
 def test_what_the_text_says_is_what_the_demo_gives(rows):
     text = " ".join((domain.__doc__ or "").split())
     share = {row["images"]: f"{100 * row['photograph']:.0f} %" for row in rows}

@@ -57,7 +57,7 @@ def folder_of(folder: Path, n: int, first: int = 0) -> Path:
 def extract(monkeypatch, out: Path, *folders: Path, options: tuple = (), backbone: FakeBackbone | None = None) -> int:
     """Run the step; how many pictures went through the backbone."""
     backbone = backbone or FakeBackbone()
-    monkeypatch.setattr(extract_shards, "load_backbone", lambda name, weights, device: backbone)
+    monkeypatch.setattr(extract_shards, "load_backbone", lambda name, weights, device, engine: backbone)
     given = ("--images", *folders, "--domain", "real", "--out", out, "--n-views", 2, "--threads", 1, *options)
     extract_shards.main([str(option) for option in given])
     return backbone.seen
@@ -228,10 +228,19 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
         extract(monkeypatch, tmp_path / "out", folder, options=("--n-views", 0))
 
 
-def test_weights_and_device_reach_the_backbone(tmp_path, monkeypatch):
+def test_weights_device_and_engine_reach_the_backbone(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or FakeBackbone())
     options = ("--images", folder_of(tmp_path / "photos", 1), "--domain", "real", "--out", tmp_path / "out")
-    options += ("--backbone", "dino_vitb16", "--weights", "tuned.safetensors", "--device", "auto")
+    options += (
+        "--backbone",
+        "dino_vitb16",
+        "--weights",
+        "tuned.safetensors",
+        "--device",
+        "auto",
+        "--engine",
+        "torch-bf16",
+    )
     extract_shards.main([str(option) for option in options])
-    assert asked == [("dino_vitb16", Path("tuned.safetensors"), "auto")]
+    assert asked == [("dino_vitb16", Path("tuned.safetensors"), "auto", "torch-bf16")]

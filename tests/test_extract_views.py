@@ -42,7 +42,7 @@ def network(monkeypatch):
 
 
 def use(monkeypatch, network):
-    monkeypatch.setattr(pictures, "load_backbone", lambda name, weights, device: Backbone(SPEC, network))
+    monkeypatch.setattr(pictures, "load_backbone", lambda name, weights, device, engine: Backbone(SPEC, network))
     return network
 
 

@@ -108,3 +108,14 @@ def test_near_copies_are_told_by_place_and_ranks_stay(attributor: FakeAttributor
                 assert head < place and abs(ids[head] - ids[place]) == 1
                 found += 1
     assert found
+
+
+@pytest.mark.parametrize("lost", ["attribute_query", "true_ranks", "near_copies"])
+def test_a_lost_search_server_is_an_answer_in_words(attributor: FakeAttributor, monkeypatch: Any, lost: str) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("the server at http://host:6333 does not answer; start it again")
+
+    monkeypatch.setattr(attributor, lost, fail)
+    answer = handlers.answer_example(attributor, 0, 8)
+    assert (answer["status"], answer["title"]) == ("error", "The collection is out of reach")
+    assert answer["text"].startswith("The server at http://host:6333 does not answer")

@@ -109,7 +109,7 @@ def trained(tmp_path_factory, short_training):
     return benchmark, train(benchmark, folder / "bundle")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, "build_index"])
 def test_every_step_explains_itself(step, capsys):
     with pytest.raises(SystemExit) as stop:
         run(step, "--help")
@@ -270,6 +270,19 @@ def test_run_takes_shipped_heads_unless_told_to_train(tmp_path):
     assert names(tmp_path, None, False, None) == ["extract_features", "train_heads", "calibrate", "project"]
     assert "extract_views" in names(tmp_path, tmp_path, True, None)
     assert "--heads-from" in dict(steps(tmp_path, None, False, None))["train_heads"]
+
+
+@pytest.mark.parametrize(("n", "built"), [(200_000, False), (200_001, True)])
+def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatch, n, built):
+    done = []
+    monkeypatch.setattr("precompute.run._run", lambda step, options: done.append((step, list(options))))
+    np.save(tmp_path / "references_backbone.npy", np.zeros((n, 1), np.float16))
+    run("run", "--references", tmp_path, "--bundle", tmp_path)
+    index = [("build_index", ["--bundle", str(tmp_path)])] if built else []
+    assert done[1][0] == "train_heads" and done[2:3] == (index or [("calibrate", ["--bundle", str(tmp_path)])])
+    assert [step for step, _ in done if step != "build_index"] == [
+        step for step, _ in steps(tmp_path, None, False, None)
+    ]
 
 
 class CountingNetwork:

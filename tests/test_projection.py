@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from aad.backbones import l2_normalise
-from aad.projection import fit_maps, neighbour_preservation, place_query
+from aad.projection import (
+    fit_maps,
+    fitted_sample,
+    neighbour_preservation,
+    place_query,
+    place_rest,
+    sampled_preservation,
+)
 from aad.spaces import SPACES
 
 
@@ -67,3 +74,37 @@ def test_nothing_is_its_own_neighbour():
 def test_placing_a_query_does_not_import_umap():
     code = "import sys, aad.projection; sys.exit('umap' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_sample_has_every_group_in_proportion_and_all_of_a_small_gallery():
+    groups = ["large"] * 9000 + ["small"] * 900 + ["single"]
+    ids = fitted_sample(groups, seed=1, n_fitted=1000)
+    assert len(ids) == 1000 and (np.diff(ids) > 0).all() and 9900 in ids
+    assert (ids < 9000).sum() == pytest.approx(909, abs=2)
+    assert not np.array_equal(ids, fitted_sample(groups, seed=2, n_fitted=1000))
+    assert np.array_equal(ids, fitted_sample(groups, seed=1, n_fitted=1000))
+    assert fitted_sample(groups[:50], n_fitted=50).tolist() == list(range(50))
+
+
+def test_the_rest_is_placed_between_its_nearest_and_the_fitted_stay():
+    rows = spaces(300)[SPACES[0]]
+    fitted = np.arange(0, 300, 3)
+    places = np.random.default_rng(1).random((100, 2)).astype(np.float32)
+    seen = []
+    chunks = ((start, rows[start : start + 70]) for start in range(0, 300, 70))
+    everything = place_rest(places, fitted, rows[fitted], chunks, seen.append)
+    assert sum(seen) == 300 and everything.shape == (300, 2) and everything.dtype == np.float32
+    np.testing.assert_array_equal(everything[fitted], places)
+    for i in (1, 122, 299):
+        similarity = rows[fitted] @ rows[i]
+        near = np.argsort(-similarity)[:5]
+        np.testing.assert_allclose(everything[i], np.average(places[near], axis=0, weights=similarity[near]), rtol=1e-5)
+
+
+def test_preservation_of_some_references_is_that_of_all_when_they_are_all():
+    rows = spaces(60)[SPACES[0]]
+    places = np.random.default_rng(2).random((60, 2))
+    similarity = rows @ rows.T
+    np.fill_diagonal(similarity, -2)
+    near = np.argsort(-similarity, axis=1, kind="stable")[:, :10]
+    assert sampled_preservation(near, np.arange(60), places) == pytest.approx(neighbour_preservation(rows, places))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from aad.artifacts import Bundle, BundleError
-from aad.backbones import l2_normalise
+from aad.backbones import Backbone, BackboneSpec, l2_normalise
 from aad.heads import Head
 from aad.spaces import Domain
 from aad.training import ALIGNED
@@ -103,16 +103,12 @@ def test_crops_are_embedded_for_queries_outside_training_and_read_back_in_order(
     bundle = Bundle.open(bundle_folder)
     dim = bundle.manifest["backbone"]["dim"]
 
-    class Drawn:
-        """Embeds a picture as its mean colour."""
+    def mean_colour(batch):
+        return np.pad(batch.mean((2, 3)), ((0, 0), (0, dim - 3)))
 
-        spec = type("Spec", (), {"name": "drawn", "sha256": "", "dim": dim})
-
-        def embed(self, images):
-            colours = np.array([np.asarray(image).mean((0, 1)) for image in images])
-            return l2_normalise(np.pad(colours, ((0, 0), (0, dim - 3))))
-
-    monkeypatch.setattr(extract_crops, "open_backbone", lambda bundle, *options: Drawn())
+    spec = BackboneSpec("drawn", dim, 8, (0, 0, 0), (1, 1, 1), "", "", "", engine="drawn")
+    backbone = Backbone(spec, None, compiled=mean_colour)
+    monkeypatch.setattr(extract_crops, "open_backbone", lambda bundle, *options: backbone)
     extract_crops.main(["--bundle", str(bundle_folder), "--threads", "1"])
     with np.load(bundle_folder / ".work" / "query_crops.npz") as stored:
         assert stored["crops"].shape == (N_QUERIES - 1, 3, dim) and stored["query_ids"].tolist() == [1, 2, 3, 4, 5]

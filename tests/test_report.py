@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.answers import Attribution
+from aad.answers import Attribution, SpaceAttribution
 from aad.report import Case, is_convincing, report
 from aad.spaces import SPACES
 from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
@@ -208,3 +208,18 @@ def test_a_map_has_a_dot_at_each_place_and_none_elsewhere() -> None:
         assert alpha[y, x] > 0
         alpha[y - 6 : y + 7, x - 6 : x + 7] = 0
     assert alpha.shape == (MAP_SIDE, MAP_SIDE) and not alpha.any()
+
+
+def test_an_estimate_and_a_partial_answer_are_called_so(attributor: FakeAttributor) -> None:
+    whole = case_of(attributor, 0)
+    assert "\u2248" not in Page(report(attributor, [whole], now=NOW)).words
+    spaces = {
+        space: SpaceAttribution(
+            space, tuple(part.matches), part.remainder, part.elsewhere, part.position, estimated=True
+        )
+        for space, part in whole.attribution.spaces.items()
+    }
+    partial = whole._replace(attribution=Attribution(spaces, missing=("north",)))
+    words = Page(report(attributor, [partial], now=NOW)).words
+    assert "no word from north" in words and "Weights with \u2248 are estimates" in words
+    assert words.count("\u2248") == 1 + len(SPACES) * (4 + 2)

@@ -1,37 +1,215 @@
-"""Exact search against a full sort."""
+"""Exact search, in memory and from disk, against a full sort."""
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aad.backbones import l2_normalise
-from aad.retrieval import EmbeddingIndex
+from aad.retrieval import ExactIndex, Index, ScanIndex, StoredRows
+from aad.retrieval import stored as stored_module
+from aad.retrieval.stored import widened
+
+Maker = Callable[[np.ndarray], Index]
 
 
 def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
     return l2_normalise(np.random.default_rng(seed).normal(size=(n, d)))
 
 
-def test_search_equals_a_full_sort():
+def halved(path: Path, unit_rows: np.ndarray) -> StoredRows:
+    np.save(path, unit_rows.astype(np.float16))
+    return StoredRows(path)
+
+
+@pytest.fixture(params=["memory", "disk", "disk in chunks"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    if request.param == "memory":
+        return ExactIndex
+    if request.param == "disk in chunks":
+        monkeypatch.setattr(stored_module, "CHUNK_BYTES", 4096)
+
+    def on_disk(unit_rows: np.ndarray) -> Index:
+        np.save(tmp_path / "rows.npy", unit_rows.astype(np.float32))
+        return ScanIndex(StoredRows(tmp_path / "rows.npy"))
+
+    return on_disk
+
+
+def log_sum(query: np.ndarray, gallery: np.ndarray, beta: float) -> float:
+    return float(np.log(sum(np.exp(beta * float(query.astype(float) @ row.astype(float))) for row in gallery)))
+
+
+def test_search_equals_a_full_sort(make: Maker) -> None:
     gallery, queries = rows(300, 16), rows(20, 16, 1)
-    result = EmbeddingIndex(gallery).search(queries, 10)
+    result = make(gallery).search(queries, 10)
     for row, query in enumerate(queries):
         expected = sorted(range(300), key=lambda i: -float(query @ gallery[i]))[:10]
         assert result.ids[row].tolist() == expected
+        assert result.similarities[row] == pytest.approx([float(query @ gallery[i]) for i in expected], abs=1e-6)
     assert np.all(np.diff(result.similarities, axis=1) <= 0)
+    assert (result.log_mass, result.estimated, result.missing) == (None, False, ())
+    assert (result.ids.dtype, result.similarities.dtype) == (np.int64, np.float32)
 
 
-def test_equal_similarities_are_ordered_by_reference_id():
-    gallery = np.tile(rows(1, 8), (5, 1))
-    assert EmbeddingIndex(gallery).search(gallery[:1], 5).ids[0].tolist() == [0, 1, 2, 3, 4]
+def test_equal_similarities_are_ordered_by_reference_id(make: Maker) -> None:
+    gallery = np.tile(rows(7, 37), (50, 1))  # 50 copies of each, further apart than any kernel of a matrix product
+    query = gallery[3:4]
+    assert make(gallery).search(query, 50).ids[0].tolist() == list(range(3, 350, 7))
+    assert make(gallery).search(query, 5).ids[0].tolist() == [3, 10, 17, 24, 31]
 
 
-def test_k_beyond_the_gallery_gives_the_whole_gallery():
-    assert EmbeddingIndex(rows(3, 4)).search(rows(1, 4), 50).ids.shape == (1, 3)
+def test_k_beyond_the_gallery_gives_the_whole_gallery(make: Maker) -> None:
+    assert make(rows(3, 4)).search(rows(1, 4), 50).ids.shape == (1, 3)
 
 
-def test_bad_k_and_bad_dimension_are_refused():
-    index = EmbeddingIndex(rows(3, 4))
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        index.search(rows(1, 4), 0)
-    with pytest.raises(ValueError, match=r"queries must be \(m, 4\)"):
+def test_a_gallery_of_one_and_of_none(make: Maker) -> None:
+    one = make(rows(1, 4)).search(rows(2, 4, 1), 3, inverse_temperature=5.0)
+    assert one.ids.tolist() == [[0], [0]]
+    assert one.log_mass == pytest.approx(5 * one.similarities[:, 0], abs=1e-5)
+    none = make(rows(1, 4)[:0]).search(rows(2, 4), 3, inverse_temperature=5.0)
+    assert none.ids.shape == (2, 0) and none.log_mass is not None and none.log_mass.tolist() == [-np.inf, -np.inf]
+    alone = make(rows(1, 4)).search(rows(2, 4), 3, without=0, inverse_temperature=5.0)
+    assert alone.ids.shape == (2, 0) and alone.log_mass is not None and alone.log_mass.tolist() == [-np.inf, -np.inf]
+
+
+def test_an_empty_row_resembles_nothing(make: Maker) -> None:
+    gallery = rows(6, 8)
+    gallery[[1, 4]] = 0
+    result = make(gallery).search(gallery[:1], 6)
+    assert result.similarities[0][np.isin(result.ids[0], [1, 4])].tolist() == [0, 0]
+
+
+def test_only_what_may_be_named_is_named(make: Maker) -> None:
+    gallery, queries = rows(300, 16), rows(4, 16, 1)
+    for share in (0.02, 0.5):  # few are read one by one, many in one go
+        among = np.random.default_rng(2).random(300) < share
+        result = make(gallery).search(queries, 5, among=among)
+        for row, query in enumerate(queries):
+            expected = sorted(np.flatnonzero(among).tolist(), key=lambda i: -float(query @ gallery[i]))[:5]
+            assert result.ids[row].tolist() == expected
+    assert make(gallery).search(queries, 5, among=np.zeros(300, bool)).ids.shape == (4, 0)
+
+
+def test_a_row_left_out_is_neither_named_nor_counted(make: Maker) -> None:
+    gallery = rows(40, 16)
+    among = np.arange(40) < 20
+    result = make(gallery).search(gallery[[7]], 30, among=among, without=7, inverse_temperature=9.0)
+    assert sorted(result.ids[0].tolist()) == [i for i in range(20) if i != 7]
+    assert result.log_mass is not None and not result.estimated
+    assert result.log_mass[0] == pytest.approx(log_sum(gallery[7], np.delete(gallery, 7, 0), 9.0), abs=1e-5)
+    assert among[7]  # the caller's own
+
+
+def test_the_mass_is_that_of_the_whole_gallery(make: Maker) -> None:
+    gallery, queries = rows(200, 16), rows(3, 16, 1)
+    for beta in (0.0, 8.0, 900.0):  # 900: exp of it is beyond a float64
+        found = make(gallery).search(queries, 2, among=np.arange(200) < 9, inverse_temperature=beta).log_mass
+        assert found is not None
+        if beta < 100:
+            assert found == pytest.approx([log_sum(query, gallery, beta) for query in queries], abs=1e-5)
+        else:
+            assert found == pytest.approx(900 * (queries @ gallery.T).max(1), abs=3.0)
+
+
+def test_memory_and_disk_give_the_same_bits(tmp_path: Path) -> None:
+    stored = halved(tmp_path / "rows.npy", rows(500, 23))
+    queries = rows(9, 23, 1)
+    memory = ExactIndex(stored[:]).search(queries, 40)
+    disk = ScanIndex(stored).search(queries, 40)
+    one_by_one = [ScanIndex(stored).search(query[None], 40) for query in queries]
+    assert np.array_equal(memory.ids, disk.ids)
+    assert memory.similarities.tobytes() == disk.similarities.tobytes()
+    assert memory.similarities.tobytes() == b"".join(one.similarities.tobytes() for one in one_by_one)
+
+
+def test_all_similarities_and_single_rows(make: Maker) -> None:
+    gallery, queries = rows(30, 8), rows(2, 8, 1)
+    index = make(gallery)
+    assert index.similarities(queries) == pytest.approx(queries @ gallery.T, abs=1e-6)
+    assert index.rows(np.array([5, 2, 5])) == pytest.approx(gallery[[5, 2, 5]], abs=1e-6)
+    assert (index.rows(np.zeros(0, int)).shape, len(index), index.dim) == ((0, 8), 30, 8)
+
+
+@pytest.mark.parametrize("arguments", [{"k": 0}, {"k": -1}])
+def test_bad_k_is_refused(make: Maker, arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"k must be at least 1, got {arguments['k']}"):
+        make(rows(3, 4)).search(rows(1, 4), **arguments)
+
+
+def test_bad_queries_and_filters_are_refused(make: Maker) -> None:
+    index, query = make(rows(3, 4)), rows(1, 4)
+    with pytest.raises(ValueError, match=r"queries must be \(m, 4\), got \(1, 5\)"):
         index.search(rows(1, 5), 1)
+    with pytest.raises(ValueError, match="queries must be finite"):
+        index.search(np.array([[1, np.nan, 0, 0]], np.float32), 1)
+    with pytest.raises(ValueError, match=r"among must be \(3,\) bool, got \(3,\) int64"):
+        index.search(query, 1, among=np.arange(3))
+    with pytest.raises(ValueError, match=r"among must be \(3,\) bool, got \(4,\) bool"):
+        index.search(query, 1, among=np.ones(4, bool))
+    with pytest.raises(ValueError, match="without must be the id of a reference, 0 to 2, got 3"):
+        index.search(query, 1, without=3)
+    with pytest.raises(ValueError, match="ids must be a list of whole numbers, 0 to 2"):
+        index.rows(np.array([-1]))
+
+
+def test_every_finite_half_is_widened_exactly() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)][None]
+    assert widened(halves).tobytes() == halves.astype(np.float32).tobytes()
+
+
+def test_stored_rows_of_several_files_are_one_gallery(tmp_path: Path) -> None:
+    gallery = rows(30, 6)
+    parts = [gallery[:10].astype(np.float16), gallery[10:10].astype(np.float16), gallery[10:].astype(np.float32)]
+    paths = [tmp_path / f"{i}.npy" for i in range(3)]
+    for path, part in zip(paths, parts, strict=True):
+        np.save(path, part)
+    stored = StoredRows(paths)
+    expected = l2_normalise(np.concatenate([part.astype(np.float32) for part in parts]))
+    assert stored.shape == (30, 6)
+    assert np.array_equal(stored[:], expected)
+    assert np.array_equal(stored[8:13], expected[8:13])
+    assert np.array_equal(stored[np.array([29, 3, 11, 3])], expected[[29, 3, 11, 3]])
+    assert stored[5:5].shape == stored[np.zeros(0, int)].shape == (0, 6)
+    pieces = list(stored.chunks(7))
+    assert [start for start, _ in pieces] == [0, 7, 14, 21, 28]
+    assert np.array_equal(np.concatenate([piece for _, piece in pieces]), expected)
+
+
+def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    for wrong in (np.zeros(4, np.float32), np.zeros((2, 2)), np.zeros((3, 2), np.float32, order="F")):
+        np.save(path, wrong)
+        with pytest.raises(ValueError, match=r"must hold an \(n, d\) array of float16 or float32 by rows"):
+            StoredRows(path)
+    path.write_bytes(b"no array")
+    with pytest.raises(ValueError, match=r"not a plain \.npy file"):
+        StoredRows(path)
+    np.save(path, rows(8, 4))
+    stored = StoredRows(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    for read in (lambda: StoredRows(path), lambda: stored[:], lambda: stored[np.array([7])]):
+        with pytest.raises(OSError, match="shorter than its header says"):
+            read()
+    np.save(tmp_path / "other.npy", rows(8, 5))
+    np.save(path, rows(8, 4))
+    with pytest.raises(ValueError, match=r"rows of one length, got \[4, 5\]"):
+        StoredRows([path, tmp_path / "other.npy"])
+    with pytest.raises(ValueError, match="at least one"):
+        StoredRows([])
+
+
+def test_a_scan_of_the_disk_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_module, "CHUNK_BYTES", 1 << 18)
+    stored = halved(tmp_path / "rows.npy", rows(20_000, 64))  # 5 MB in float32
+    queries = rows(2, 64, 1)
+    tracemalloc.start()
+    try:
+        ScanIndex(stored).search(queries, 10, inverse_temperature=5.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 << 20

@@ -15,7 +15,8 @@ from aad.heads import read_heads
 from aad.spaces import SPACES, Domain
 from aad.training import ALIGNED, DISENTANGLED, Views, fit_head
 from precompute import train_heads
-from precompute.common.view_shards import INDEX, ShardError, StoredRows, ViewShards, write_array, write_table
+from precompute.common.shard_files import write_array, write_table
+from precompute.common.view_shards import INDEX, ShardError, StoredRows, ViewShards
 
 BACKBONE = {"name": "efficientnet_lite0", "dim": 16, "sha256": "feed"}
 

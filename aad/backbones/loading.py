@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aad.backbones.checkpoints import CheckpointError, describe, is_safetensors, read_checkpoint
+from aad.backbones.engines import build_engine
 from aad.backbones.layouts import LAYOUTS, LayoutError
 from aad.backbones.networks import build_network
 from aad.backbones.releases import BACKBONES, RELEASES
-from aad.backbones.spec import Backbone, BackboneError
+from aad.backbones.spec import TORCH, Backbone, BackboneError
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ HUB_SECONDS = 10  # to wait for the hub's first answer
 _COUNTER = "num_batches_tracked"  # of batch norm: counts training steps and changes no feature
 
 
-def load_backbone(name: str, weights: str | Path | None = None, device: str = "cpu") -> Backbone:
+def load_backbone(name: str, weights: str | Path | None = None, device: str = "cpu", engine: str = TORCH) -> Backbone:
     """The encoder of that name, frozen.
 
     Args:
@@ -35,13 +36,14 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
         weights: a local file, instead of looking for one: the release's own, or safetensors with exactly the names of
             ``network.state_dict()``, as a fine-tuned network is saved.
         device: ``cpu``, ``cuda``, or ``auto`` for the second where there is one.
+        engine: what computes the features, one of ``ENGINES``; for a bundle, the one in its manifest.
 
     Returns:
-        A backbone whose ``spec.sha256`` is the fingerprint of these weights.
+        A backbone whose ``spec.sha256`` is the fingerprint of these weights, and whose ``spec.engine`` is the engine.
 
     Raises:
-        BackboneError: unknown name, no such device, or weights missing, altered, damaged or of another network; the text names
-            the file, what was expected and what to do.
+        BackboneError: unknown name, no such device, an engine that is not to be had here, or weights missing, altered, damaged
+            or of another network; the text names the file, what was expected and what to do.
     """
     import torch
 
@@ -57,7 +59,10 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     if not spec.sha256:
         spec = replace(spec, sha256=state_fingerprint(network))
     network.to(memory_format=torch.channels_last)
-    return Backbone(spec, network.to(device), device)
+    network.to(device)
+    return Backbone(
+        replace(spec, engine=engine), network, device, build_engine(engine, network, spec.image_size, device)
+    )
 
 
 def available(name: str) -> str:

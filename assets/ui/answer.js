@@ -12,6 +12,8 @@
   const UNFAMILIAR = "This is unlike every synthetic picture that the page has seen.";
   const UNFAMILIAR_MEANING =
     "Its nearest synthetic picture, by the backbone\u2019s features, is farther away than for nearly all synthetic pictures known here. Ranks and weights may mean little.";
+  const PARTIAL_MEANING =
+    "That part of the collection did not answer. What is shown is right for the other parts, and the weights are shares of those; a true source may be in the part that is missing. Ask again later.";
 
   page.mountAnswer = (element, props, { watch }) => {
     const { make, hint, bar } = page;
@@ -46,7 +48,8 @@
       notice.hidden = shown;
       legend.hidden = !shown;
       if (!shown) notice.replaceChildren(...noticeOf(answer));
-      cautions.replaceChildren(...(shown ? cautionsOf(answer.domain) : []));
+      cautions.replaceChildren(...(shown ? [...(answer.missing?.length ? [partial(answer.missing)] : []), ...cautionsOf(answer.domain)] : []));
+      estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
       columns.replaceChildren(...page.catalogue.spaces.map((space, i) => column(space, page.catalogue.spaces[i - 1], shown ? answer : null)));
       slopes.show(shown ? answer : null);
     };
@@ -65,6 +68,8 @@
           ];
 
     const caution = (text, meaning) => make("p", { class: "caution" }, text, " ", hint("How sure is this?", meaning));
+    const partial = (missing) =>
+      make("p", { class: "caution" }, `Partial answer: no word from ${missing.join(", ")}.`, " ", hint("What does this change?", PARTIAL_MEANING));
     const cautionsOf = (domain) =>
       domain
         ? [domain.photograph ? caution(PHOTOGRAPH, PHOTOGRAPH_MEANING) : null, domain.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : null].filter(Boolean)
@@ -95,7 +100,7 @@
       const all = found.matches.length === 1 ? "the picture shown" : `all ${found.matches.length} pictures shown together`;
       return hint(
         "No convincing source",
-        `Said where the remainder, \u201cnone of these\u201d, outweighs everything shown: here ${page.percent(found.remainder)} against ${page.percent(together)} for ${all}.`,
+        `Said where the remainder, \u201cnone of these\u201d, outweighs everything shown: here ${page.share(found.remainder, found.estimated)} against ${page.share(together, found.estimated)} for ${all}.`,
       );
     };
 
@@ -124,16 +129,17 @@
           answer.gallery
             ? hint("Not shown", "The share of all references beyond the ones shown, together: further down the list, or filtered out.")
             : hint("Further down the list", "The share of all references beyond the ones shown, together."),
-          bar(found.elsewhere, "faint"),
+          bar(found.elsewhere, "faint", null, found.estimated),
         ),
         make(
           "p",
           {},
           hint("None of these", "The remainder: the share that no picture of this collection explains."),
-          bar(found.remainder, "hatched"),
+          bar(found.remainder, "hatched", null, found.estimated),
         ),
       );
 
+    const estimate = make("span", { hidden: true }, "; ", hint("\u2248 marks an estimate", page.ESTIMATE_MEANING));
     const legend = make(
       "p",
       { class: "legend" },
@@ -143,6 +149,7 @@
       hint("similarity", SIMILARITY_MEANING),
       " and, as a bar, its ",
       hint("attribution weight", WEIGHT_MEANING),
+      estimate,
     );
 
     const showBusy = () => {

@@ -3,11 +3,14 @@
   const page = (window.attributionPage ??= {});
   const LEFT_MEANING = "Among the first of the column before, and not of this one.";
 
-  page.bar = (share, kind = "", unit = null) =>
+  page.ESTIMATE_MEANING =
+    "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample, or from the parts of the collection that answered. Similarities are exact.";
+
+  page.bar = (share, kind = "", unit = null, estimated = false) =>
     page.make(
       "span",
       { class: "measure" },
-      page.make("span", { class: "number" }, page.percent(share)),
+      page.make("span", { class: "number" }, page.share(share, estimated)),
       page.make("span", { class: `bar ${kind}` }, page.make("span", { style: { width: `${100 * Math.max(0, share)}%` } })),
       unit ? page.make("span", { class: "unit" }, unit) : null,
     );
@@ -31,7 +34,7 @@
     );
   };
 
-  const row = (tag, [id, similarity, weight], rank, move, before) => {
+  const row = (tag, [id, similarity, weight], rank, move, before, estimated) => {
     const { make } = page;
     const reference = page.reference(id);
     const isTruth = page.truth().has(id);
@@ -48,7 +51,7 @@
         make("span", { class: "similarity" }, "similarity ", make("span", { class: "number" }, page.cosine(similarity))),
         rank === 1 ? null : flag,
       ),
-      page.bar(weight, "", rank === 1 ? "weight" : null),
+      page.bar(weight, "", rank === 1 ? (estimated ? "weight, estimate" : "weight") : null, estimated),
     );
     const again = make("button", { type: "button", class: "again", "aria-label": `Search again with ${reference.title}` }, "Search again");
     again.dataset.again = id;
@@ -59,7 +62,7 @@
   page.matchList = (part, moves, before) => {
     const { make } = page;
     const list = make("ol", { class: "matches" });
-    const made = (tag, i) => row(tag, part.matches[i], i + 1, moves?.rows[i], before);
+    const made = (tag, i) => row(tag, part.matches[i], i + 1, moves?.rows[i], before, part.estimated);
     part.matches.forEach((_, i) => {
       if ((part.copies?.[i] ?? null) !== null) return;
       list.append(made("li", i));

@@ -50,7 +50,7 @@
   page.matchesOf = (space) => {
     const found = new Map();
     const part = page.state.answer?.spaces?.[space];
-    part?.matches.forEach(([id, similarity, weight], i) => found.set(id, { rank: i + 1, similarity, weight }));
+    part?.matches.forEach(([id, similarity, weight], i) => found.set(id, { rank: i + 1, similarity, weight, estimated: part.estimated }));
     return found;
   };
 
@@ -89,6 +89,8 @@
     if (percent > 0 && percent < 0.5) return "<1%";
     return percent < 100 && percent > 99.5 ? ">99%" : `${Math.round(percent)}%`;
   };
+  // The share of an answer: an estimate says so wherever it stands.
+  page.share = (share, estimated) => (estimated ? "\u2248\u00a0" : "") + page.percent(share);
   page.cosine = (similarity) => similarity.toFixed(3).replace("-", "\u2212");
   page.ordinalList = (numbers) => numbers.join(", ");
 

@@ -41,7 +41,7 @@
       page.catalogue.spaces.map((space) => {
         const match = page.matchesOf(space.id).get(id);
         const cells = match
-          ? [String(match.rank), page.cosine(match.similarity), page.percent(match.weight)].map((text) => make("td", {}, text))
+          ? [String(match.rank), page.cosine(match.similarity), page.share(match.weight, match.estimated)].map((text) => make("td", {}, text))
           : [make("td", { colspan: "3", class: "muted" }, `not among the first ${page.state.answer?.k ?? ""}`.trim())];
         return make(
           "tr",

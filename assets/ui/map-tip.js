@@ -11,7 +11,7 @@
       const match = page.matchesOf(space).get(id);
       const { values, index } = page.colouring();
       if (!match) return values[index[id]] || "not stated";
-      return `rank ${match.rank} \u00b7 similarity ${page.cosine(match.similarity)} \u00b7 weight ${page.percent(match.weight)}`;
+      return `rank ${match.rank} \u00b7 similarity ${page.cosine(match.similarity)} \u00b7 weight ${page.share(match.weight, match.estimated)}`;
     };
 
     const show = (id) => {

@@ -26,7 +26,7 @@
       body.replaceChildren();
     };
 
-    const cell = ({ best, remainder, convincing }, space) => {
+    const cell = ({ best, remainder, convincing, estimated }, space) => {
       if (!best) return make("td", {}, "nothing to compare with");
       const [id, , weight] = best;
       const { title, picture } = page.reference(id);
@@ -41,7 +41,7 @@
             "span",
             {},
             make("span", { class: "title" }, title),
-            make("span", { class: "muted number" }, `${page.percent(weight)}, none of these ${page.percent(remainder)}`),
+            make("span", { class: "muted number" }, `${page.share(weight, estimated)}, none of these ${page.share(remainder, estimated)}`),
             convincing ? null : make("b", {}, "No convincing source"),
           ),
         ),

@@ -19,13 +19,22 @@
 
   // As /attribute answers, with what was asked added. An upload's picture is named by nothing: its address ends with the day.
   page.answerJson = (answer, stamp) => {
-    const { query, k, gallery, domain, spaces } = answer;
+    const { query, k, gallery, domain, spaces, missing } = answer;
     const { url, ...asked } = query;
     const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(([id]) => id)));
     const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, page.reference(id)[field]]))]);
-    const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing }]) => [
+    const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => [
       space,
-      { space, matches: matches.map(([reference_id, similarity, weight], i) => ({ reference_id, rank: i + 1, similarity, weight })), remainder, elsewhere, position, convincing },
+      {
+        space,
+        matches: matches.map(([reference_id, similarity, weight], i) => ({ reference_id, rank: i + 1, similarity, weight })),
+        remainder,
+        elsewhere,
+        position,
+        convincing,
+        ...(estimated ? { estimated } : {}),
+        ...(missing?.length ? { missing } : {}),
+      },
     ]);
     const link = page.noLink?.() ? null : page.link();
     return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, domain, references: Object.fromEntries(references), stamp, link };
@@ -50,6 +59,9 @@
       [space, "elsewhere", null, null, null, elsewhere],
       [space, "none of these", null, null, null, remainder],
     ]);
-    return page.csv([["space", "kind", "rank", "reference_id", "similarity", "weight", "true_source", ...FIELDS], ...rows]);
+    const head = ["space", "kind", "rank", "reference_id", "similarity", "weight", "true_source", ...FIELDS];
+    if (!Object.values(answer.spaces).some(({ estimated }) => estimated)) return page.csv([head, ...rows]);
+    const told = rows.map((row) => [...row, ...Array(head.length - row.length).fill(null), Boolean(answer.spaces[row[0]].estimated)]);
+    return page.csv([[...head, "weight_is_estimate"], ...told]);
   };
 })();

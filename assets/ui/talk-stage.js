@@ -50,7 +50,7 @@
 
     const column = (space) => {
       const isOpen = shown.spaces.includes(space.id);
-      const { matches, convincing } = shown.answer.spaces[space.id];
+      const { matches, convincing, estimated } = shown.answer.spaces[space.id];
       const rank = shown.answer.query.ranks?.[space.id]?.[0];
       const standing = rank ? `True source: rank ${rank.toLocaleString("en-GB")}` : "";
       const head = make("header", {}, make("h3", {}, space.name), make("p", { class: "term" }, space.id));
@@ -67,7 +67,7 @@
           "p",
           { class: "talk-named" },
           make("span", { class: "talk-name" }, page.reference(id).title),
-          make("span", { class: "number" }, page.percent(weight)),
+          make("span", { class: "number" }, page.share(weight, estimated)),
           make("span", { class: "bar" }, make("span", { style: { width: `${100 * weight}%` } })),
         ),
         make(

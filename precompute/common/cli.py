@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from aad.artifacts import DEFAULT_BUNDLE, SCHEME, Bundle, BundleError, hub_address
-from aad.backbones import BACKBONES, BackboneError
+from aad.backbones import (
+    BACKBONES,
+    ENGINES,
+    BackboneError,
+    describe_trials,
+    fastest,
+    load_backbone,
+    probe_engines,
+)
 from aad.benchmark import BenchmarkError
-from aad.images import ImageError
+from aad.images import ImageError, load_image
+
+PROBED = 16  # pictures of the demo benchmark that --engine auto looks at
 
 
 def step_parser(
@@ -37,11 +47,33 @@ def step_parser(
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """``--weights`` and ``--device``, for steps that run the backbone: ``arguments.weights``, ``arguments.device``."""
+    """``--weights``, ``--device`` and ``--engine``, for steps that run the backbone; of the last, see ``chosen_engine``."""
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights of the backbone, instead of looking for them"
     )
     parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the backbone runs")
+    chooses = getattr(parser, "chooses", True)
+    parser.add_argument(
+        "--engine",
+        choices=(*ENGINES, "auto"),
+        default="torch" if chooses else "auto",
+        help="what computes the features, kept in the manifest; auto takes the fastest here that keeps them"
+        if chooses
+        else "refuse a bundle made with another engine; auto takes the bundle's",
+    )
+
+
+def chosen_engine(arguments: argparse.Namespace) -> str:
+    """The engine that ``--engine`` names; for ``auto``, the one that a probe of some seconds finds, after showing what it found."""
+    if arguments.engine != "auto":
+        return str(arguments.engine)
+    files = sorted((DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar").rglob("*.webp"))
+    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
+    trials = probe_engines(backbone, [load_image(path) for path in files[:: max(1, len(files) // PROBED)][:PROBED]])
+    engine = fastest(trials)
+    print(f"engines for {arguments.backbone} on this machine:", describe_trials(trials), sep="\n")
+    print(f"taking --engine {engine}; name it to go on from an interrupted run without looking again", flush=True)
+    return engine
 
 
 class _StepParser(argparse.ArgumentParser):

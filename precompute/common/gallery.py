@@ -122,7 +122,7 @@ def from_folders(references: Path, queries: Path | None) -> Gallery:
         NotADirectoryError: a folder does not exist or has no readable image.
     """
     root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
-    told = _metadata(references)
+    told = metadata_of(references)
     reference_entries = []
     for path in _images(references):
         name = path.relative_to(references.resolve()).as_posix()
@@ -162,7 +162,8 @@ def _images(folder: Path) -> list[Path]:
     return readable
 
 
-def _metadata(folder: Path) -> dict[str, dict[str, str]]:
+def metadata_of(folder: Path) -> dict[str, dict[str, str]]:
+    """What a folder's metadata.csv says of each file, by its name; nothing where there is no such file."""
     path = folder / "metadata.csv"
     if not path.exists():
         return {}

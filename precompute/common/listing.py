@@ -1,10 +1,10 @@
 """All backbones as a table to read."""
 
-from aad.backbones import BACKBONES, RELEASES, BackboneSpec, available
+from aad.backbones import BACKBONES, ENGINES, RELEASES, BackboneSpec, available, engines_for
 
 
 def backbone_table() -> str:
-    """One backbone in two lines: what it is and whether its weights are here, and where they come from.
+    """One backbone in two lines: what it is and whether its weights are here, and where they come from; then the engines.
 
     Raises:
         BackboneError: $AAD_WEIGHTS is not a folder.
@@ -17,6 +17,10 @@ def backbone_table() -> str:
     lines = [_line(head, widths)]
     for row in rows:
         lines += [_line(row, widths), f"    {_source(row[0])}"]
+    here = engines_for("cpu")
+    lines += [f"engines here: {', '.join(here)}"]
+    if missing := [engine for engine in ENGINES if engine not in here]:
+        lines += [f"after pip install -r requirements-fast.txt: {', '.join(missing)}"]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from aad.artifacts import write_atomically
-from aad.backbones import Backbone
+from aad.backbones import BATCH_SIZE, Backbone, ahead
+from aad.backbones.spec import TORCH
 
 SHARD = 64  # images per shard: a few seconds of work, so little is lost when interrupted
+AHEAD = BATCH_SIZE  # images drawn and preprocessed while the network runs: the next batch; 20 MB, times views per image
 
 
 def embed_in_shards(
@@ -25,12 +27,12 @@ def embed_in_shards(
     settings: object,
     label: str,
 ) -> np.ndarray:
-    """Features of every view of every image, resumable.
+    """Features of every view of every image, resumable; the next images are loaded and preprocessed while the network runs.
 
     Args:
         backbone: the frozen encoder.
         keys: one text per image that changes when its pixels change (path and file hash).
-        load: gives the v pictures of image i, v the same for all.
+        load: gives the v pictures of image i, v the same for all; called from several threads.
         scratch: folder for shards; safe to delete.
         settings: anything JSON that changes the pictures; part of a shard's name.
         label: shown beside the progress bar.
@@ -39,22 +41,28 @@ def embed_in_shards(
         (n, v, d_feature) float32, in the order of ``keys``.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    shards = []
-    with tqdm(total=len(keys), desc=label, unit="image", disable=None) as bar:
-        for start in range(0, len(keys), SHARD):
-            members = range(start, min(start + SHARD, len(keys)))
-            name = _digest(
-                [backbone.spec.name, backbone.spec.sha256, backbone.spec.dim, settings, [keys[i] for i in members]]
-            )
-            path = scratch / f"{name}.npy"
-            if not path.exists():
-                with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow frees the interpreter lock
-                    pictures = list(pool.map(load, members))
-                flat = backbone.embed([picture for views in pictures for picture in views])
-                _save(path, flat.reshape(len(pictures), -1, backbone.spec.dim))
-            shards.append(np.load(path, allow_pickle=False))
+    spec, n = backbone.spec, len(keys)
+    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
+    shards = []  # (file, places of its images)
+    for start in range(0, n, SHARD):
+        members = range(start, min(start + SHARD, n))
+        name = _digest([*made_by, settings, [keys[i] for i in members]])
+        shards.append((scratch / f"{name}.npy", members))
+
+    def prepared(i: int) -> list[np.ndarray]:
+        return [spec.preprocess(picture) for picture in load(i)]
+
+    missing = {path: members for path, members in shards if not path.exists()}
+    with (
+        tqdm(total=n, initial=n - sum(map(len, missing.values())), desc=label, unit="image", disable=None) as bar,
+        ahead(prepared, chain.from_iterable(missing.values()), AHEAD) as pictures,
+    ):
+        for path, members in missing.items():
+            flat = backbone.embed_pixels(chain.from_iterable(islice(pictures, len(members))))
+            _save(path, flat.reshape(len(members), -1, spec.dim))
             bar.update(len(members))
-    return np.concatenate(shards) if shards else np.zeros((0, 1, backbone.spec.dim), np.float32)
+    rows = [np.load(path, allow_pickle=False) for path, _ in shards]
+    return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
 def file_key(path: Path, name: str) -> str:

@@ -7,8 +7,6 @@
 shards.json comes last: a folder without it is not finished.
 """
 
-import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, BundleError, write_atomically
+from aad.artifacts import Bundle
+from aad.backbones.spec import TORCH
 from aad.spaces import Domain
+from precompute.common.shard_files import ShardError, file_sha256
 
 FORMAT = 1
 INDEX = "shards.json"
 _KEYS = {"format", "backbone", "domain", "n", "n_views", "kinds", "seed", "shards"}
-
-
-class ShardError(BundleError):
-    """A folder of shards is missing, unfinished or damaged. The text says what makes it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +99,21 @@ class ViewShards:
 
 
 def check_backbone(shards: ViewShards, bundle: Bundle) -> None:
-    """See that a bundle's features and the shards come from one backbone with the same weights.
+    """See that a bundle's features and the shards come from one backbone with the same weights and the same engine.
 
     Raises:
-        ShardError: name, dimension or weights differ.
+        ShardError: name, dimension, weights or engine differ.
     """
-    ours, theirs = bundle.section("backbone", "extract_features"), shards.about["backbone"]
-    different = [key for key in ("name", "dim", "sha256") if ours.get(key) != theirs.get(key)]
+    made_with = bundle.section("backbone", "extract_features"), shards.about["backbone"]
+    ours, theirs = ({"engine": TORCH} | section for section in made_with)
+    different = [key for key in ("name", "dim", "sha256", "engine") if ours.get(key) != theirs.get(key)]
     if different:
         told = "; ".join(f"{key} {theirs.get(key)}, the bundle has {ours.get(key)}" for key in different)
         raise ShardError(
             f"{shards.folder} was embedded with another backbone than {bundle.folder}: {told}. Extract the shards again with "
-            f"--backbone {ours['name']} and the bundle's weights, or make the bundle's features again with "
-            f"python -m precompute.extract_features --backbone {theirs['name']} and the shards' weights"
+            f"--backbone {ours['name']} --engine {ours['engine']} and the bundle's weights, or make the bundle's features again "
+            f"with python -m precompute.extract_features --backbone {theirs['name']} --engine {theirs['engine']} and the shards' "
+            "weights"
         )
 
 
@@ -150,22 +148,3 @@ class StoredRows:
             stored = np.load(self.files[number], mmap_mode="r", allow_pickle=False)
             views[places] = stored[wanted[places] - (self.ends[number] - len(stored)), : self.shape[1]]
         return views
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, read piece by piece."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def write_array(path: Path, array: np.ndarray) -> str:
-    """Write a ``.npy`` file beside its place and rename it; its sha256."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
-
-
-def write_table(path: Path, content: object) -> None:
-    """Write JSON beside its place and rename it."""
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -10,6 +10,7 @@ from PIL import Image
 
 from aad.artifacts import Bundle, BundleError, safe_paths
 from aad.backbones import Backbone, difference, load_backbone
+from aad.backbones.spec import TORCH
 from aad.images import load_image
 from precompute.common.shards import file_key
 
@@ -60,20 +61,23 @@ class Pictures:
         return [place for place, entry in enumerate(self.entries) if entry.get("kind") == "painting"]
 
 
-def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu") -> Backbone:
+def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu", engine: str = "auto") -> Backbone:
     """The backbone that the bundle's features come from.
 
     Args:
         bundle: its manifest says which.
         weights: local file with its weights, where ``load_backbone`` would not find them itself.
         device: where it runs.
+        engine: what computes the features; ``auto`` for the bundle's, another than that is refused.
 
     Raises:
-        BackboneError: no such weights.
-        BundleError: the bundle was made with other weights or another version of it.
+        BackboneError: no such weights, or the bundle's engine is not to be had here.
+        BundleError: the bundle was made with other weights, another version of it or another engine.
     """
     stored = bundle.section("backbone", "extract_features")
-    backbone = load_backbone(stored["name"], weights, device)
+    backbone = load_backbone(
+        stored["name"], weights, device, stored.get("engine", TORCH) if engine == "auto" else engine
+    )
     if different := difference(stored, backbone.spec):
         raise BundleError(
             f"{bundle.folder} has {different}: give the weights that it was made with (--weights FILE, or their file in "

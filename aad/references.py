@@ -1,0 +1,116 @@
+"""The references of a bundle in columns: one is made when it is asked for, so that a million of them are not a gigabyte."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, overload
+
+import numpy as np
+
+from aad.answers import Reference
+from aad.artifacts import safe_paths
+
+
+class Words(Sequence[str]):
+    """n words, each different one kept once, in the order of first sight.
+
+    Args:
+        words: the words; what is no text becomes one, and nothing at all becomes an empty one.
+
+    >>> Words(["a", "b", "a", None])[2], Words(["a", "b", "a"]).codes.tolist()
+    ('a', [0, 1, 0])
+    """
+
+    def __init__(self, words: Sequence[Any]) -> None:
+        seen: dict[str, int] = {}
+        texts = (word if isinstance(word, str) else "" if word is None else str(word) for word in words)
+        self.codes = np.fromiter((seen.setdefault(text, len(seen)) for text in texts), np.int32, len(words))
+        encoded = [text.encode("utf-8", "surrogatepass") for text in seen]
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        self._bytes = b"".join(encoded)  # one block: a text of its own costs fifty bytes beside its letters
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return [self._value(int(one)) for one in self.codes[i]]
+        return self._value(int(self.codes[i]))
+
+    def __iter__(self) -> Iterator[str]:
+        values = self.values
+        return (values[one] for one in self.codes.tolist())
+
+    @property
+    def values(self) -> list[str]:
+        """The different words, in the order in which ``codes`` number them."""
+        return [self._value(one) for one in range(len(self._ends) - 1)]
+
+    def _value(self, one: int) -> str:
+        return self._bytes[self._ends[one] : self._ends[one + 1]].decode("utf-8", "surrogatepass")
+
+
+class References(Sequence[Reference]):
+    """All references of a bundle, by their ids; otherwise like a tuple of them.
+
+    Args:
+        entries: of references.json; what ``Reference`` does not name is left out.
+        folder: what their paths are relative to.
+
+    Raises:
+        BundleError: a path that would leave the folder.
+        KeyError: an entry without a path, a title, a source or a licence.
+    """
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+        self.folder = folder
+        paths = [one["path"] for one in entries]
+        safe_paths(folder, (path for path in paths if not _is_plain(path)))
+        plain = [path if _is_plain(path) else PurePosixPath(path).as_posix() for path in paths]
+        self._columns = {"path": Words(plain)}
+        for field in fields(Reference)[2:]:
+            is_needed = field.default is MISSING
+            words = (one[field.name] if is_needed else one.get(field.name, field.default) for one in entries)
+            self._columns[field.name] = Words(list(words))
+
+    def __len__(self) -> int:
+        return len(self._columns["path"])
+
+    @overload
+    def __getitem__(self, i: int) -> Reference: ...
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Reference, ...]: ...
+    def __getitem__(self, i: int | slice) -> Reference | tuple[Reference, ...]:
+        if isinstance(i, slice):
+            return tuple(self._made(one) for one in range(*i.indices(len(self))))
+        return self._made(range(len(self))[i])
+
+    def __iter__(self) -> Iterator[Reference]:
+        return (self._made(i) for i in range(len(self)))
+
+    def __add__(self, more: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self) + more
+
+    def words(self, field: str) -> Words:
+        """One field of all references without making any of them; ``path`` is below ``folder``."""
+        return self._columns[field]
+
+    def _made(self, i: int) -> Reference:
+        words = {name: column[i] for name, column in self._columns.items()}
+        return Reference(i, self.folder / words.pop("path"), **words)
+
+
+def words_of(references: Sequence[Reference], field: str) -> Words:
+    """One field of all references, whatever holds them."""
+    if isinstance(references, References):
+        return references.words(field)
+    return Words([getattr(one, field) for one in references])
+
+
+def _is_plain(path: str) -> bool:
+    """Surely below its folder and as a path writes itself; a look at its parts takes microseconds, of a million paths."""
+    return path[:1] not in ("", "/", ".") and "//" not in path and "/." not in path and not path.endswith("/")

@@ -1,0 +1,205 @@
+"""Which index a gallery gets, how good it is on real questions, and opening what was stored."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from aad.retrieval.codes import Codec, FlatCodes, ListedCodes, assign_cells, check_codes, train_cells, train_codec
+from aad.retrieval.compressed import CompressedIndex
+from aad.retrieval.exact import ExactIndex, Part, ScanIndex, scan
+from aad.retrieval.mass import TailSample
+from aad.retrieval.search import Index, check_queries
+from aad.retrieval.stored import StoredRows
+
+METHODS = ("exact", "compressed", "clustered", "scan")
+N_EXACT, N_CLUSTERED = 200_000, 5_000_000  # from here on memory and time favour codes, then cells
+K = 10  # of the recall that is measured
+RERANKS = (300, 1000, 3000, 10_000)  # candidates, until recall suffices
+N_PROBE = 32  # cells at first, doubled until recall suffices
+N_TRAIN, N_SAMPLE = 65_536, 2048  # rows that codes are trained on, and that stand for the rest in the mass
+
+
+def method_for(n: int) -> str:
+    """The method for a gallery of n references.
+
+    >>> [method_for(n) for n in (200_000, 200_001, 5_000_000)]
+    ['exact', 'compressed', 'clustered']
+    """
+    return "exact" if n <= N_EXACT else "compressed" if n < N_CLUSTERED else "clustered"
+
+
+def build_index(
+    rows: StoredRows,
+    queries: np.ndarray,
+    *,
+    method: str | None = None,
+    target: float = 0.99,
+    seed: int = 0,
+    progress: Callable[[int], Any] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Build the index of a gallery, and measure on queries how many of the true ten nearest it finds.
+
+    Where that falls short of the target, more candidates are compared and more cells scanned; where nothing helps, the index is a
+    full scan. One pass over the rows makes the codes and finds the true nearest; the same rows, queries and seed give the same
+    bytes on a machine with the same number of threads.
+
+    Args:
+        rows: the gallery.
+        queries: (m, d) float32 embeddings like those that will be asked: of the synthetic domain, which is not the gallery's.
+        method: one of ``METHODS``; by default what ``method_for`` says.
+        target: recall to reach, in (0, 1].
+        seed: of the samples and of k-means.
+        progress: called with the number of rows done since the last call; n in all.
+
+    Returns:
+        Arrays to store, and settings for the manifest: ``method``, ``k``, ``target``, ``recall_at_10`` (a row as similar as the
+        tenth counts), ``n_queries``, ``rerank`` and ``n_probe`` where the method has them, ``stepped_up`` (what was tried before
+        and its recall) and ``seed``.
+
+    Raises:
+        ValueError: an unknown method, a target outside (0, 1], queries of another shape or none, or an empty gallery.
+    """
+    n, method = len(rows), method or method_for(len(rows))
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if not 0 < target <= 1:
+        raise ValueError(f"target must be a recall above 0 and at most 1, got {target}")
+    queries = check_queries(queries, rows.shape[1])
+    settings = {"method": method, "k": K, "target": target, "n_queries": len(queries), "seed": seed}
+    if method in ("exact", "scan"):
+        if progress:
+            progress(n)
+        return {}, settings | {"recall_at_10": 1.0, "stepped_up": []}
+    if not n or not len(queries):
+        raise ValueError(f"a {method} index needs rows, and queries to measure it on, got {n} and {len(queries)}")
+    rng = np.random.default_rng(seed)
+    sample = rows[spread(n, N_TRAIN, rng)]
+    codec = train_codec(sample, seed)
+    arrays: dict[str, np.ndarray] = {
+        "rotation": codec.rotation,
+        "codebook": codec.codebook,
+        "codes": np.empty((n, len(codec.codebook) // 2), np.uint8),
+        "sample_ids": spread(n, N_SAMPLE, rng),
+    }
+    if method == "clustered":
+        n_cells = max(1, min(2 ** round(np.log2(n) / 2), len(sample) // 32))  # near the root of n
+        arrays["centroids"] = train_cells(codec.rotate(sample), n_cells, seed)
+        arrays["cells"] = np.empty(n, np.int32)
+    del sample
+    truth = scan(_encoding(rows, codec, arrays, progress), rows.__getitem__, queries, K)
+    return _Trials(rows, arrays, queries, truth.similarities, target).outcome(settings)
+
+
+def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Index:
+    """The index that ``build_index`` made of these rows.
+
+    Raises:
+        ValueError: arrays or settings that cannot be of such an index; says which.
+    """
+    method = settings.get("method")
+    if method == "exact":
+        return ExactIndex(rows[:])
+    if method == "scan":
+        return ScanIndex(rows)
+    if method not in METHODS:
+        raise ValueError(f"method of the index must be one of {', '.join(METHODS)}, got {method!r}")
+    check_codes(arrays, *rows.shape, listed=method == "clustered")
+    rerank = _whole(settings, "rerank", 1, 10**9)
+    codec = Codec(arrays["rotation"], arrays["codebook"])
+    codes: FlatCodes | ListedCodes
+    if method == "clustered":
+        n_probe = _whole(settings, "n_probe", 1, len(arrays["centroids"]))
+        codes = ListedCodes(codec, arrays["codes"], arrays["centroids"], arrays["cells"], n_probe)
+    else:
+        codes = FlatCodes(codec, arrays["codes"])
+    return CompressedIndex(rows, codes, _tail(rows, arrays), rerank)
+
+
+def spread(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Ids of a sample, ascending: one from each of ``size`` equal stretches of the gallery, which may be sorted by anything.
+
+    >>> spread(3, 10, np.random.default_rng(0)).tolist()
+    [0, 1, 2]
+    """
+    if size >= n:
+        return np.arange(n, dtype=np.int64)
+    edges = np.linspace(0, n, size + 1).astype(np.int64)
+    return rng.integers(edges[:-1], edges[1:])
+
+
+def _encoding(
+    rows: StoredRows, codec: Codec, arrays: dict[str, np.ndarray], progress: Callable[[int], Any] | None
+) -> Iterator[Part]:
+    """Rows for ``scan``, leaving their codes (and cells) in ``arrays`` as they pass."""
+    for start, chunk in rows.chunks():
+        part = slice(start, start + len(chunk))
+        rotated = codec.rotate(chunk)
+        arrays["codes"][part] = codec.encode(rotated)
+        if "cells" in arrays:
+            arrays["cells"][part] = assign_cells(rotated, arrays["centroids"])
+        yield np.arange(start, start + len(chunk)), chunk
+        if progress:
+            progress(len(chunk))
+
+
+class _Trials:
+    """Settings tried in turn, cheapest first, until the true nearest are found."""
+
+    def __init__(
+        self, rows: StoredRows, arrays: dict[str, np.ndarray], queries: np.ndarray, truth: np.ndarray, target: float
+    ) -> None:
+        self.rows, self.arrays, self.queries, self.target = rows, arrays, queries, target
+        self.least = truth[:, -1:]  # (m, 1) similarity of the tenth: a row as similar is as good
+        self.tail = _tail(rows, arrays)
+        self.tried: list[dict[str, Any]] = []
+        codec = Codec(arrays["rotation"], arrays["codebook"])
+        self.codes: FlatCodes | ListedCodes
+        if "cells" in arrays:
+            self.codes = ListedCodes(codec, arrays["codes"], arrays["centroids"], arrays["cells"], 1)
+        else:
+            self.codes = FlatCodes(codec, arrays["codes"])
+
+    def recall(self, **knobs: int) -> float:
+        """Share of the nearest that are found with these settings."""
+        if isinstance(self.codes, ListedCodes):
+            self.codes.n_probe = knobs["n_probe"]
+        index = CompressedIndex(self.rows, self.codes, self.tail, knobs["rerank"])
+        found = index.search(self.queries, K).similarities
+        recall = round(float((found >= self.least).mean()), 4)
+        self.tried.append({**knobs, "recall_at_10": recall})
+        return recall
+
+    def outcome(self, settings: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What to store: the first settings that reach the target, or a scan."""
+        reached = self._reach()
+        if reached:
+            *before, last = self.tried
+            return self.arrays, settings | last | {"stepped_up": before}
+        return {}, settings | {"method": "scan", "recall_at_10": 1.0, "stepped_up": self.tried}
+
+    def _reach(self) -> bool:
+        if not isinstance(self.codes, ListedCodes):
+            return any(self.recall(rerank=rerank) >= self.target for rerank in RERANKS)
+        # Candidates first, with every cell scanned and half of the permitted loss left for the cells; then as few cells as do.
+        n_cells = self.codes.n_cells
+        for rerank in RERANKS:
+            if self.recall(rerank=rerank, n_probe=n_cells) >= (1 + self.target) / 2:
+                break
+        n_probe = min(N_PROBE, n_cells)
+        while self.recall(rerank=rerank, n_probe=n_probe) < self.target:
+            if n_probe == n_cells:
+                return False
+            n_probe = min(2 * n_probe, n_cells)
+        return True
+
+
+def _tail(rows: StoredRows, arrays: Mapping[str, np.ndarray]) -> TailSample:
+    return TailSample(rows[arrays["sample_ids"]], arrays["sample_ids"], len(rows))
+
+
+def _whole(settings: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = settings.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} of the index must be a whole number, {least} to {most}, got {value!r}")
+    return value

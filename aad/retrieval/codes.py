@@ -1,0 +1,196 @@
+"""Rows as half a byte for every four dimensions, and the scan of such codes that finds candidates.
+
+Product quantisation (Jegou, Douze and Schmid 2011) cuts a row in pieces and keeps for each the nearest of 16 prototypes; FastScan
+(Andre, Kermarrec and Le Scouarnec 2015, as in faiss) adds up tables of similarities to prototypes in processor registers.
+The rows are turned first onto their principal axes, and each piece gets axes of large and of small variance, so that no piece has
+much more to say than 4 bits hold; queries of another domain then find their nearest rows among fewer candidates.
+
+What is stored are plain arrays, and the faiss index is put together from them: faiss's own files are unsafe to read from strangers.
+"""
+
+import importlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+PIECE = 4  # dimensions of a piece: 4 bits for 4 dimensions
+N_PROTOTYPES = 16  # of 4 bits, which FastScan is made for
+N_PIECES = 192  # at most, 96 bytes for a row: the axes of least variance beyond 768 are left out of the codes
+ROUNDS = 10  # of k-means, which has nearly settled by then
+
+
+class Codec:
+    """How rows become codes.
+
+    Args:
+        rotation: (d, 4 M) float32; columns 4 b to 4 b + 3 are the axes of piece b.
+        codebook: (M, 16, 4) float32, the prototypes of each piece.
+        centre: (4 M,) float32, where the rotated rows have their middle; it shifts all similarities alike, so search needs none.
+    """
+
+    def __init__(self, rotation: np.ndarray, codebook: np.ndarray, centre: np.ndarray | None = None) -> None:
+        import faiss
+
+        self.rotation = np.ascontiguousarray(rotation, dtype=np.float32)
+        self.codebook = np.ascontiguousarray(codebook, dtype=np.float32)
+        self.centre = np.zeros(rotation.shape[1], np.float32) if centre is None else centre
+        self._quantiser = faiss.ProductQuantizer(rotation.shape[1], len(codebook), 4)
+        faiss.copy_array_to_vector(self.codebook.ravel(), self._quantiser.centroids)
+
+    def rotate(self, rows: np.ndarray) -> np.ndarray:
+        """(r, d) rows on their axes, around their middle, (r, 4 M)."""
+        return rows @ self.rotation - self.centre
+
+    def encode(self, rotated: np.ndarray) -> np.ndarray:
+        """(r, M / 2) uint8, two pieces to a byte."""
+        return self._quantiser.compute_codes(rotated)
+
+
+def train_codec(sample: np.ndarray, seed: int) -> Codec:
+    """Axes and prototypes of a sample of rows, the same for the same sample, seed and number of threads.
+
+    Args:
+        sample: (s, d) float32 rows.
+        seed: of k-means.
+    """
+    import faiss
+
+    s, d = sample.shape
+    n_pieces = min(N_PIECES, 2 * -(-d // (2 * PIECE)))  # even, for whole bytes
+    middle = sample.mean(0, dtype=np.float64).astype(np.float32)
+    centred = sample - middle
+    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    axes = axes[:, ::-1]  # largest variance first
+    # Dealt out like cards, to and fro: the piece with the largest of one round gets the smallest of the next.
+    dealt = np.arange(PIECE * n_pieces).reshape(PIECE, n_pieces)
+    dealt[1::2] = dealt[1::2, ::-1]
+    padded = np.zeros((d, max(d, PIECE * n_pieces)), np.float32)
+    padded[:, :d] = axes
+    rotation = np.ascontiguousarray(padded[:, dealt.T.ravel()])
+    quantiser = faiss.ProductQuantizer(rotation.shape[1], n_pieces, 4)
+    quantiser.cp.seed, quantiser.cp.niter, quantiser.cp.min_points_per_centroid = seed + 1, ROUNDS, 1
+    rotated = centred @ rotation
+    quantiser.train(np.resize(rotated, (max(s, N_PROTOTYPES), rotation.shape[1])))  # k-means wants 16 rows at least
+    codebook = faiss.vector_to_array(quantiser.centroids).reshape(n_pieces, N_PROTOTYPES, PIECE)
+    return Codec(rotation, codebook, middle @ rotation)
+
+
+def train_cells(rotated: np.ndarray, n_cells: int, seed: int) -> np.ndarray:
+    """(n_cells, 4 M) float32 centroids of a sample of rotated rows."""
+    import faiss
+
+    means = faiss.Kmeans(
+        rotated.shape[1],
+        n_cells,
+        niter=ROUNDS,
+        seed=seed + 1,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(rotated),
+    )
+    means.train(rotated)
+    return np.asarray(means.centroids)
+
+
+class FlatCodes:
+    """All codes, scanned for each query by one thread, so that the processors serve as many people at once as there are of them.
+
+    Args:
+        codec: what made them.
+        codes: (n, M / 2) uint8.
+    """
+
+    def __init__(self, codec: Codec, codes: np.ndarray) -> None:
+        faiss: Any = importlib.import_module("faiss")  # its stubs lack what is used here
+        self.codec = codec
+        pieces = len(codec.codebook)
+        plain = faiss.IndexPQ(PIECE * pieces, pieces, 4, faiss.METRIC_INNER_PRODUCT)
+        faiss.copy_array_to_vector(codec.codebook.ravel(), plain.pq.centroids)
+        faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), plain.codes)
+        plain.ntotal, plain.is_trained = len(codes), True
+        self._index = faiss.IndexPQFastScan(plain)
+
+    def candidates(self, queries: np.ndarray, c: int) -> np.ndarray:
+        """(m, c) ids of the rows whose codes are most similar to (m, d) queries, in no order; -1 where there are fewer."""
+        return self._index.search(np.ascontiguousarray(queries @ self.codec.rotation), c)[1]
+
+
+class ListedCodes:
+    """Codes in cells, of which a query's nearest are scanned.
+
+    Args:
+        codec: what made them.
+        codes: (n, M / 2) uint8.
+        centroids: (n_cells, 4 M) float32.
+        cells: (n,) int32, the cell of each row.
+        n_probe: cells to scan.
+    """
+
+    def __init__(self, codec: Codec, codes: np.ndarray, centroids: np.ndarray, cells: np.ndarray, n_probe: int) -> None:
+        faiss: Any = importlib.import_module("faiss")
+        self.codec, self.n_cells, self.n_probe = codec, len(centroids), n_probe
+        pieces = len(codec.codebook)
+        self._quantiser = faiss.IndexFlatIP(PIECE * pieces)
+        self._quantiser.add(np.ascontiguousarray(centroids))
+        plain = faiss.IndexIVFPQ(self._quantiser, PIECE * pieces, self.n_cells, pieces, 4, faiss.METRIC_INNER_PRODUCT)
+        plain.by_residual = False
+        faiss.copy_array_to_vector(codec.codebook.ravel(), plain.pq.centroids)
+        order = np.argsort(cells, kind="stable")
+        edges = np.searchsorted(cells[order], np.arange(self.n_cells + 1))
+        for cell, (a, b) in enumerate(pairwise(edges.tolist())):
+            ids = order[a:b].astype(np.int64)
+            own = np.ascontiguousarray(codes[ids])
+            plain.invlists.add_entries(cell, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(own))
+        plain.ntotal, plain.is_trained = len(codes), True
+        self._index = faiss.IndexIVFPQFastScan(plain)
+
+    def candidates(self, queries: np.ndarray, c: int) -> np.ndarray:
+        """As ``FlatCodes.candidates``."""
+        faiss: Any = importlib.import_module("faiss")
+        rotated = np.ascontiguousarray(queries @ self.codec.rotation)
+        return self._index.search(rotated, c, params=faiss.SearchParametersIVF(nprobe=self.n_probe))[1]
+
+
+def assign_cells(rotated: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """(r,) int32, the nearest centroid of each rotated row."""
+    import faiss
+
+    index = faiss.IndexFlatL2(centroids.shape[1])
+    index.add(centroids)
+    return index.search(np.ascontiguousarray(rotated), 1)[1][:, 0].astype(np.int32)
+
+
+def check_codes(arrays: Mapping[str, np.ndarray], n: int, d: int, *, listed: bool) -> None:
+    """That stored arrays fit a gallery of n rows of d dimensions, in cells or not.
+
+    Raises:
+        ValueError: an array is missing, or of another shape, type or range; names it.
+    """
+    names = ("rotation", "codebook", "codes", "sample_ids", *(("centroids", "cells") if listed else ()))
+    if missing := [name for name in names if name not in arrays]:
+        raise ValueError(f"the index must hold {', '.join(names)}; {', '.join(missing)} is missing")
+    pieces = (*arrays["codebook"].shape, 0)[0]
+    if pieces < 2 or pieces % 2:
+        raise ValueError(f"codebook of the index must be of an even number of pieces, got {pieces}")
+    wanted: dict[str, tuple[tuple[int | None, ...], Any]] = {
+        "rotation": ((d, PIECE * pieces), np.float32),
+        "codebook": ((pieces, N_PROTOTYPES, PIECE), np.float32),
+        "codes": ((n, pieces // 2), np.uint8),
+        "sample_ids": ((None,), np.int64),
+    }
+    if listed:
+        wanted |= {"centroids": ((None, PIECE * pieces), np.float32), "cells": ((n,), np.int32)}
+    for name, (shape, dtype) in wanted.items():
+        array = arrays[name]
+        if (
+            array.dtype != dtype
+            or len(array.shape) != len(shape)
+            or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+        ):
+            raise ValueError(f"{name} of the index must be {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}")
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            raise ValueError(f"{name} of the index must be finite, got NaN or infinity")
+    for name, top in (("sample_ids", n), *([("cells", len(arrays["centroids"]))] if listed else [])):
+        if len(arrays[name]) and (arrays[name].min() < 0 or arrays[name].max() >= top):
+            raise ValueError(f"{name} of the index must be within 0 to {top - 1}, got others")

@@ -1,0 +1,119 @@
+"""Content onto the disk and back through a checksum: whole or not at all, and large files without holding them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 22  # bytes read at a time; a whole number of values of every kind
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the file and rename, so that a reader or a crash never meets half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_content(path: Path, content: Any) -> dict[str, Any]:
+    """Write one file of a bundle, or move a finished one into its place.
+
+    Args:
+        path: where it goes; its ending says how ``content`` is written.
+        content: see ``encode``; or the ``Path`` of a finished file on the same disk.
+
+    Returns:
+        Its entry in the manifest: ``sha256`` and ``bytes``.
+    """
+    if isinstance(content, Path):
+        sha256, _ = read_through(content)
+        entry = {"sha256": sha256, "bytes": content.stat().st_size}
+        content.replace(path)
+        return entry
+    data = encode(path.name, content)
+    write_atomically(path, data)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def encode(name: str, content: Any) -> bytes:
+    """The bytes of a file: an array as ``.npy``, a dictionary of arrays as ``.safetensors``, anything else as JSON."""
+    if name.endswith(".npy"):
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, content, allow_pickle=False)
+        return buffer.getvalue()
+    if name.endswith(".safetensors"):
+        from safetensors.numpy import save
+
+        return save(dict(content))
+    return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()
+
+
+def read_through(path: Path, kind: np.dtype | None = None, n_bytes: int = 0) -> tuple[str, bool]:
+    """Read a file once, piece by piece.
+
+    Args:
+        path: the file.
+        kind: of the numbers that its last ``n_bytes`` are; None for a file of anything.
+        n_bytes: how many bytes of numbers there are.
+
+    Returns:
+        The sha256 of all of it, and whether all of these numbers are finite.
+    """
+    digest, finite = hashlib.sha256(), True
+    with path.open("rb") as file:
+        digest.update(file.read(max(0, path.stat().st_size - n_bytes)) if kind is not None else b"")
+        while data := file.read(CHUNK):
+            digest.update(data)
+            if kind is not None:
+                finite = finite and bool(np.isfinite(np.frombuffer(data, kind)).all())
+    return digest.hexdigest(), finite
+
+
+def stored_chunks(path: Path, n: int) -> Iterator[np.ndarray]:
+    """Yield the rows of a ``.npy`` file as they are stored, n at a time, as float32; pages read are let go again."""
+    length = len(np.load(path, mmap_mode="r", allow_pickle=False))
+    for start in range(0, length, n):
+        yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)
+
+
+class RowWriter:
+    """A ``.npy`` file of rows that come some at a time; the bytes are those that ``np.save`` writes of all of them at once.
+
+    Used as a context: a file that was left before all rows had come is removed.
+
+    Args:
+        path: the file.
+        shape: (n, d) of all rows.
+        kind: of the values in the file.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], kind: type = np.float16) -> None:
+        self.path, self.shape, self.kind, self._n = path, shape, np.dtype(kind), 0
+
+    def __enter__(self) -> "RowWriter":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("wb")
+        described = {"descr": np.lib.format.dtype_to_descr(self.kind), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self._file, described)
+        return self
+
+    def append(self, rows: np.ndarray) -> None:
+        """The next rows, (m, d)."""
+        self._file.write(np.ascontiguousarray(rows, self.kind).tobytes())
+        self._n += len(rows)
+
+    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if trouble is not None or self._n != self.shape[0]:
+            self.path.unlink(missing_ok=True)
+        if trouble is None and self._n != self.shape[0]:
+            raise ValueError(f"{self.shape[0]} rows were announced for {self.path}, {self._n} came")

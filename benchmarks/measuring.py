@@ -1,0 +1,276 @@
+"""What the benchmarks of search have in common: an invented gallery with queries and exact answers, builds, and their figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aad.artifacts import Bundle, write_atomically
+from aad.calibration import Calibration
+from aad.retrieval import StoredRows
+from aad.spaces import Space
+from benchmarks.common import percentiles
+from benchmarks.invented import make_gallery, make_queries
+from benchmarks.real_domain import measure_domain
+from benchmarks.searcher import ROOT, Searcher
+
+K = 100  # references asked for
+N_TUNING = 200  # queries that a build measures its own recall on; never those that are timed
+SHARE_ALLOWED = 0.1  # of the rows, under a filter
+CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Exact answers.
+
+    Attributes:
+        ids: (m, k) best first, ties by id.
+        similarities: (m, k) float32.
+        log_mass: (m,) float64, of the whole gallery.
+    """
+
+    ids: np.ndarray
+    similarities: np.ndarray
+    log_mass: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A gallery of one space, its queries and their exact answers, all of them files in the scratch folder.
+
+    Attributes:
+        space: Whose measurements it was invented from.
+        name: Of its files.
+        scratch: Folder.
+        paths: Files of the rows.
+        n: Rows.
+        dim: Their dimensions.
+        seed: What they were made from.
+        tuning: File of the queries for `build_index`.
+        queries: File of the queries that are timed, made with other real pairs.
+        among: File of the filter.
+        calibration: The shipped bundle's, of this space.
+        truth: Exact answers to `queries`.
+        filtered: The same under the filter.
+    """
+
+    space: Space
+    name: str
+    scratch: Path
+    paths: list[Path]
+    n: int
+    dim: int
+    seed: int
+    tuning: Path
+    queries: Path
+    among: Path
+    calibration: Calibration
+    truth: Truth
+    filtered: Truth
+
+    def opening(self, method: str, index: Path | None) -> dict[str, Any]:
+        """The request that opens it in a `Searcher`."""
+        request = {"rows": [str(path) for path in self.paths], "queries": str(self.queries), "method": method}
+        among = {"among": str(self.among)} if method == "filtered" else {}
+        return request | among | ({"index": str(index)} if index else {})
+
+
+def say(text: str) -> None:
+    """A line about progress, on stderr so that stdout stays the report."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def prepare_case(scratch: Path, space: Space | str, n: int, dim: int, *, seed: int, n_queries: int) -> Case:
+    """Make, or find, the gallery of one space, and answer its queries exactly.
+
+    Raises:
+        ShortOfDisk: there is no room for the gallery.
+    """
+    space = Space(space)
+    domain = measure_domain(space, dim)
+    paths = make_gallery(scratch, domain, n, seed=seed)
+    name = f"{domain.label}_{seed}_{n}"
+    tuning, queries, among = (scratch / f"{part}_{name}.npy" for part in ("tuning", "queries", "among"))
+    np.save(tuning, make_queries(domain, paths, N_TUNING, seed=seed, half=0)[0])
+    np.save(queries, make_queries(domain, paths, n_queries, seed=seed, half=1)[0])
+    allowed = np.random.default_rng([seed, 2]).random(n) < SHARE_ALLOWED
+    np.save(among, allowed)
+    calibration = Calibration(**Bundle.open().section("calibration", "calibrate")[space])
+    say(f"{space}: {n:,} rows; answering {n_queries} queries exactly")
+    truths = answer_exactly(StoredRows(paths), np.load(queries), K, calibration.inverse_temperature, [None, allowed])
+    return Case(space, name, scratch, paths, n, dim, seed, tuning, queries, among, calibration, truths[0], truths[1])
+
+
+def answer_exactly(
+    rows: StoredRows, queries: np.ndarray, k: int, beta: float, filters: Sequence[np.ndarray | None]
+) -> list[Truth]:
+    """Exact answers by one pass over the rows, independent of every index.
+
+    Args:
+        rows: (n, d).
+        queries: (m, d) unit.
+        k: How many to name.
+        beta: Inverse temperature of the mass.
+        filters: For each answer wanted, the rows that may be named, (n,) bool, or None for all.
+    """
+    best = [(np.full((len(queries), 0), -np.inf, np.float32), np.zeros((len(queries), 0), np.int64)) for _ in filters]
+    log_mass = np.full(len(queries), -np.inf)
+    step = max(1, CHUNK_BYTES // (4 * rows.shape[1]))
+    for start in range(0, len(rows), step):
+        similarities = queries @ rows[start : start + step].T
+        logits = beta * similarities.astype(np.float64)
+        top = logits.max(1, keepdims=True)
+        log_mass = np.logaddexp(log_mass, top[:, 0] + np.log(np.exp(logits - top).sum(1)))
+        for place, allowed in enumerate(filters):
+            shown = similarities
+            ids = np.arange(start, start + similarities.shape[1])
+            if allowed is not None:
+                ids = ids[allowed[ids]]
+                shown = similarities[:, ids - start]
+            best[place] = _best_of(best[place], shown, ids, k)
+    return [Truth(ids, similarities, log_mass) for similarities, ids in best]
+
+
+def _best_of(
+    held: tuple[np.ndarray, np.ndarray], similarities: np.ndarray, ids: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    if similarities.shape[1] > 4 * k:  # twice k are kept, so that ties at the edge are decided by the sort below
+        kept = np.argpartition(-similarities, 2 * k, axis=1)[:, : 2 * k]
+        similarities, chosen = np.take_along_axis(similarities, kept, 1), ids[kept]
+    else:
+        chosen = np.broadcast_to(ids, similarities.shape)
+    similarities, chosen = np.hstack([held[0], similarities]), np.hstack([held[1], chosen])
+    order = np.lexsort((chosen, -similarities), axis=1)[:, :k]
+    return np.take_along_axis(similarities, order, 1), np.take_along_axis(chosen, order, 1)
+
+
+def recall_of(found: Sequence[Sequence[int]], truth: np.ndarray, k: int = 10) -> float:
+    """Mean share of the true first k that are among the first k found.
+
+    >>> recall_of([[3, 1, 2]], np.array([[1, 3, 9]]), k=2)
+    1.0
+    """
+    shares = [
+        len(set(ids[:k]) & set(true[:k].tolist())) / len(true[:k]) for ids, true in zip(found, truth, strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+def weight_errors(case: Case, answer: dict[str, Any], truth: Truth) -> dict[str, Any]:
+    """How far estimated weights are from the exact ones, as mean absolute differences.
+
+    Args:
+        case: With the calibration of its space.
+        answer: Of a `Searcher` that was asked with the inverse temperature.
+        truth: Exact answers to the same queries.
+    """
+    beta, gamma = case.calibration.inverse_temperature, case.calibration.null_logit
+    first = np.array([row[0] for row in answer["similarities"]], dtype=np.float64)
+
+    def shares(cosine: np.ndarray, log_mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        whole = np.logaddexp(log_mass, gamma)
+        return np.exp(beta * cosine - whole), np.exp(gamma - whole)
+
+    weights, remainders = shares(first, np.array(answer["log_mass"]))
+    true_weights, true_remainders = shares(truth.similarities[:, 0].astype(np.float64), truth.log_mass)
+    return {
+        "estimated": answer["estimated"],
+        "weight_error": float(np.abs(weights - true_weights).mean()),
+        "remainder_error": float(np.abs(remainders - true_remainders).mean()),
+        "mean_weight": float(true_weights.mean()),
+        "mean_remainder": float(true_remainders.mean()),
+        "log_mass_error": float(np.abs(np.array(answer["log_mass"]) - truth.log_mass).mean()),
+    }
+
+
+def built(case: Case, method: str, *, limit_gb: float | None = None) -> dict[str, Any]:
+    """Build an index in a process of its own, or find what an earlier run of the same code built.
+
+    Returns:
+        ``path``, ``build_s``, ``settings``, ``index_bytes`` and the memory of the process.
+
+    Raises:
+        SearcherError: the build failed, or met the limit.
+    """
+    code = [path for path in sorted((ROOT / "aad" / "retrieval").glob("*.py")) if not path.name.startswith("qdrant")]
+    sources = b"".join(path.read_bytes() for path in code)
+    asked = hashlib.sha256(sources + f"{limit_gb} {N_TUNING}".encode()).hexdigest()[:8]
+    path = case.scratch / f"index_{case.name}_{method}_{asked}.safetensors"
+    record = path.with_suffix(".build.json")
+    if record.exists() and path.exists():
+        say(f"{case.space}: {method} index found")
+        return {**json.loads(record.read_bytes()), "path": path}
+    say(f"{case.space}: building the {method} index")
+    with Searcher(limit_gb) as searcher:
+        rows = [str(one) for one in case.paths]
+        answer = searcher.ask(
+            "build", rows=rows, queries=str(case.tuning), method=method, seed=case.seed, out=str(path)
+        )
+        answer["memory"] = searcher.memory()
+    write_atomically(record, json.dumps(answer).encode())
+    return {**answer, "path": path}
+
+
+def measure_index(case: Case, method: str, *, limit_gb: float | None = None, cold: bool = False) -> dict[str, Any]:
+    """Build and search one index of one space, each in a process of its own.
+
+    Args:
+        case: The gallery.
+        method: Of `aad.retrieval`.
+        limit_gb: Memory of its own that each process may have.
+        cold: Take the rows out of the system's file cache before the first search, and time that pass too.
+
+    Returns:
+        A row of figures: seconds, gigabytes on disk, megabytes of memory, milliseconds, recall.
+    """
+    index = built(case, method, limit_gb=limit_gb)
+    m = len(case.truth.ids)
+    first: dict[str, Any] = {}
+    with Searcher(limit_gb) as searcher:
+        searcher.ask("open", **case.opening(method, index["path"]))
+        if cold:
+            drop_cached(case.paths)
+            say(f"{case.space}: searching, rows on disk")
+            median, high = percentiles(searcher.ask("search", index=0, range=[0, m], k=K)["ms"])
+            first = {"p50_cold_ms": median, "p95_cold_ms": high}
+        say(f"{case.space}: searching")
+        searcher.ask("search", index=0, range=[0, min(m, 3)], k=K)
+        answer = searcher.ask("search", index=0, range=[0, m], k=K)
+        memory = searcher.memory()
+    median, high = percentiles(answer["ms"])
+    return {
+        "method": method,
+        "n": case.n,
+        "dim": case.dim,
+        "space": str(case.space),
+        "build_s": index["build_s"],
+        "rows_gb": case.n * case.dim * 2 / 1e9,
+        "index_gb": index["index_bytes"] / 1e9,
+        "build_peak_own_mb": index["memory"]["peak_own_mb"],
+        "build_peak_mb": index["memory"]["peak_mb"],
+        "search_peak_own_mb": memory["peak_own_mb"],
+        "search_peak_mb": memory["peak_mb"],
+        "resident_mb": memory["resident_mb"],
+        **first,
+        "p50_ms": median,
+        "p95_ms": high,
+        "recall_at_10": recall_of(answer["ids"], case.truth.ids),
+        "settings": index["settings"],
+    }
+
+
+def drop_cached(paths: Sequence[Path]) -> None:
+    """Ask the system to forget these files' pages, so that the next reading is from disk; written ones are saved first."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,39 @@
+"""Put the figures of docs/figures into docs/scaling.md, each between the line that names its command and the end of its table.
+
+python -m benchmarks.retrieval --n 1000000 --dim 768 --json docs/figures/retrieval.json
+python -m benchmarks.pages
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+from aad.artifacts import write_atomically
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "scaling.md"
+SHOWN = re.compile(r"(<!-- python -m benchmarks\.(\w+)[^>]* -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
+FIGURES_OF = {"plan": "scaling"}  # a command that reads another one's figures
+
+
+def filled(page: str) -> str:
+    """The page with the tables that its figures make now."""
+
+    def table(found: re.Match[str]) -> str:
+        name = found[2]
+        report = json.loads((DOCS / "figures" / f"{FIGURES_OF.get(name, name)}.json").read_bytes())
+        return found[1] + importlib.import_module(f"benchmarks.{name}").tables(report) + found[4]
+
+    return SHOWN.sub(table, page)
+
+
+def main() -> None:
+    """Write the page anew."""
+    write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8")).encode())
+
+
+if __name__ == "__main__":
+    main()

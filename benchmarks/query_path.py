@@ -1,0 +1,270 @@
+"""How long an answer takes from the opened file to the drawn page, and where that time goes.
+
+    python -m benchmarks.query_path                       # the demo bundle; Chromium for the drawing, named in $CHROMIUM or found
+    python -m benchmarks.query_path --n 100 --json query_path.json
+    python -m benchmarks.query_path --no-browser --bundle FOLDER
+
+Three ways to the same answer: in this process, over HTTP as the page's scripts ask (upload, queue, stream), and in Chromium, from
+the file's choice to the last pixel. The parts of one row sum to its total, which is what the target is about:
+
+- decode, preprocess, embed: the file's pixels, the network's input, the network.
+- search: the three galleries; weigh: heads, calibration, the domain hint, the place on the maps.
+- draw: on the server the answer's JSON; in Chromium from the answer's arrival to the last pixel.
+- rest: the file's way to the server, the queue and the stream.
+
+The named baseline is the plain call in this process: what the page adds to it is the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from benchmarks.client import Visitor
+from benchmarks.common import machine, machine_line, percentiles, table, write_report
+from benchmarks.servers import ServerError, free_port
+from benchmarks.stages import STAGES, Stages
+
+TARGET_MS = 250.0
+K = 8  # what the page asks for
+#: name -> size, format and options; the kinds of file that visitors bring
+KINDS: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
+    "512 x 512 JPEG": ((512, 512), "jpeg", {"quality": 90}),
+    "512 x 512 PNG": ((512, 512), "png", {}),
+    "1024 x 1024 PNG": ((1024, 1024), "png", {}),
+    "1024 x 1024 WebP": ((1024, 1024), "webp", {"quality": 85}),
+    "768 x 512 JPEG": ((768, 512), "jpeg", {"quality": 90}),
+}
+LARGE: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
+    "12 megapixels JPEG": ((4000, 3000), "jpeg", {"quality": 92})
+}
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+
+# Marks when the answer came, and when all of it is drawn: the page's own listeners done, every picture decoded, two frames passed,
+# and a pixel of each map read back, so that work which the browser put off is counted.
+WATCH = """() => {
+  const page = window.attributionPage;
+  const set = page.set;
+  let came = 0;
+  window.measured = {};
+  page.set = (name, value) => {
+    if (name === "answer") came = performance.now();
+    set(name, value);
+  };
+  page.bus.addEventListener("answer", async () => {
+    const pictures = [...document.querySelectorAll("#answer img")];
+    await Promise.all(pictures.map((picture) => picture.decode().catch(() => null)));
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      document.querySelectorAll(".map canvas").forEach((canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1));
+      window.measured = { came, drawn: performance.now(), began: window.began };
+    }));
+  });
+  document.addEventListener("change", (event) => { if (event.target.type === "file") window.began = performance.now(); }, true);
+}"""
+
+
+def files(
+    pictures: Sequence[Path], kinds: Mapping[str, tuple[tuple[int, int], str, dict[str, Any]]], n: int
+) -> list[tuple[str, str, bytes]]:
+    """n picture files of each kind, no two alike: bundled pictures enlarged, one kind after another.
+
+    Args:
+        pictures: What they show, in turn.
+        kinds: Name -> size, format and options of Pillow.
+        n: Of each kind.
+
+    Returns:
+        (kind, file name, content) each; contents are made when a kind's turn comes, so the list is in the order of use.
+    """
+    made = []
+    for turn in range(n):
+        for number, (kind, (size, form, options)) in enumerate(kinds.items()):
+            with Image.open(pictures[(turn * len(kinds) + number) % len(pictures)]) as opened:
+                picture = opened.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            buffer = io.BytesIO()
+            picture.save(buffer, form, **options)
+            made.append((kind, f"picture{turn}-{number}.{form}", buffer.getvalue()))
+    return made
+
+
+def in_process(attributor: Any, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
+    """The plain call, on files in ``folder``; one row each of its stages, its total and its kind."""
+    from interface.handlers import answer_upload
+
+    rows = []
+    with Stages(attributor) as stages:
+        for kind, name, content in asked:
+            path = folder / name
+            path.write_bytes(content)
+            stages.take()
+            began = time.perf_counter()
+            json.dumps(answer_upload(attributor, str(path), K))
+            rows.append(_row(kind, stages.take(), 1000 * (time.perf_counter() - began)))
+            path.unlink()
+    return rows
+
+
+async def over_http(attributor: Any, asked: Sequence[tuple[str, str, bytes]], address: str) -> list[dict[str, Any]]:
+    """The same questions by the page's own endpoints, one after the other."""
+    rows = []
+    async with Visitor(address) as visitor:
+        with Stages(attributor) as stages:
+            for kind, name, content in asked:
+                stages.take()
+                reply = await visitor.upload(name, content, K)
+                if reply.answer["status"] != "answer":
+                    raise ServerError(f"a picture must be answered, got {reply.answer.get('text')!r}")
+                rows.append(_row(kind, stages.take(), reply.total_ms) | {"upload": reply.upload_ms})
+    return rows
+
+
+def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, chromium: str) -> list[dict[str, Any]]:
+    """The same questions in Chromium: from the choice of the file to the last pixel, and of that the drawing."""
+    from playwright.sync_api import sync_playwright
+
+    rows = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(address)
+        page.wait_for_selector(".match", timeout=60_000)
+        page.evaluate(WATCH)
+        for kind, name, content in asked:
+            page.evaluate("window.measured = {}")
+            given = page.locator("#query-picture input[type=file]").first
+            given.set_input_files({"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content})
+            measured = page.wait_for_function("window.measured.drawn && window.measured", timeout=60_000).json_value()
+            total, draw = measured["drawn"] - measured["began"], measured["drawn"] - measured["came"]
+            rows.append({"kind": kind, "total": total, "draw": draw, "rest": total - draw})
+        browser.close()
+    return rows
+
+
+def _row(kind: str, stages: dict[str, float], total: float) -> dict[str, Any]:
+    return {"kind": kind, **stages, "rest": total - sum(stages.values()), "total": total}
+
+
+def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line for each kind of file and one for all the usual ones: medians of the parts, and both of the total."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["kind"], []).append(row)
+    usual = [row for row in rows if row["kind"] in KINDS]
+    found = [("all usual files", usual)] if usual else []
+    lines = []
+    for kind, members in (*found, *groups.items()):
+        p50, p95 = percentiles([row["total"] for row in members])
+        parts = [part for part in (*STAGES, "rest", "upload") if part in members[0]]
+        medians = {f"{part}_ms": statistics.median(row[part] for row in members) for part in parts}
+        lines.append({"way": way, "files": kind, "n": len(members), **medians, "p50_ms": p50, "p95_ms": p95})
+    return lines
+
+
+def chromium_path() -> str | None:
+    """Of the installed Chromium, or of the one named in $CHROMIUM."""
+    named = os.environ.get("CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def served(attributor: Any) -> Iterator[str]:
+    """The real page of an attributor, in threads of this process so that its stages can be timed."""
+    from interface.page import build_app
+    from interface.serving import serve
+
+    address, stop = serve(build_app(attributor), server_port=free_port(), quiet=True)
+    try:
+        yield address
+    finally:
+        stop()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON.
+
+    Returns:
+        0 when the usual files are answered within the target in every way, 1 when not, 2 when something is missing.
+    """
+    parser = argparse.ArgumentParser(description="Time an answer from the upload to the last pixel, part by part.")
+    parser.add_argument("--n", type=int, default=40, help="files of each usual kind; of the large one a quarter")
+    parser.add_argument("--bundle", help="folder of a bundle (default: the one in assets/)")
+    parser.add_argument("--no-browser", action="store_true", help="leave out the drawing in Chromium")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args(argv)
+    chromium = None if options.no_browser else chromium_path()
+    if chromium is None and not options.no_browser:
+        print(
+            "benchmarks.query_path: Chromium is needed: install it, name its path in the variable CHROMIUM, "
+            "or leave it out with --no-browser",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        lines = measure(options.bundle, options.n, chromium)
+    except (ServerError, httpx.HTTPError, OSError) as error:
+        print(f"benchmarks.query_path: {error}", file=sys.stderr)
+        return 2
+    worst = max(line["p50_ms"] for line in lines if line["files"] == "all usual files")
+    report = {
+        "machine": machine(),
+        "target_ms": TARGET_MS,
+        "worst_p50_ms": worst,
+        "baseline": "in process",
+        "rows": lines,
+    }
+    print(tables(report))
+    write_report(options.json, report)
+    return int(worst > TARGET_MS)
+
+
+def tables(report: dict[str, Any]) -> str:
+    """A report as Markdown."""
+    columns = {"way": "way", "files": "files", "n": "n"}
+    columns |= {f"{part}_ms": part for part in (*STAGES, "rest", "upload")}
+    columns |= {"p50_ms": "median, ms", "p95_ms": "95th percentile, ms", "ratio": "of in process"}
+    worst, target = report["worst_p50_ms"], report["target_ms"]
+    verdict = f"The slowest way's median is {worst:.0f} ms: {worst / target:.0%} of the {target:.0f} ms allowed."
+    return f"{table(report['rows'], columns)}\n\n{verdict}\n\n{machine_line(report['machine'])}"
+
+
+def measure(bundle: str | None, n: int, chromium: str | None) -> list[dict[str, Any]]:
+    """The lines of the report, for n files of each usual kind and a quarter as many large ones."""
+    from aad import Attributor
+
+    attributor = Attributor.load(bundle)
+    pictures = [query.path for query in attributor.queries] or [one.path for one in attributor.references]
+    asked = files(pictures, KINDS, n) + files(pictures, LARGE, max(1, n // 4))
+    warm = asked[: len(KINDS)]
+    with tempfile.TemporaryDirectory() as folder:
+        attributor.warm_up()
+        in_process(attributor, warm, Path(folder))  # what is fitted or compiled at first use is not an answer's time
+        lines = summary("in process", in_process(attributor, asked, Path(folder)))
+    with served(attributor) as address:
+        asyncio.run(over_http(attributor, warm, address))
+        lines += summary("HTTP", asyncio.run(over_http(attributor, asked, address)))
+        if chromium is not None:
+            lines += summary("Chromium", in_browser(asked, address, chromium))
+    baseline = {line["files"]: line["p50_ms"] for line in lines if line["way"] == "in process"}
+    return [line | {"ratio": line["p50_ms"] / baseline[line["files"]]} for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""How cost grows: build time, disk, memory, latency and recall over the number of references, and images a second over workers.
+
+    python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER
+    python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER --to 10000000     # adds what is missing
+    python -m benchmarks.scaling --json docs/figures/scaling.json --table                            # the Markdown of that file
+
+For each size the library's own choice of index is built and searched, each in a process of its own under a limit of 8 GB, over
+an invented gallery. Images a second are those of `precompute.embed_shards` from start to end, over copies of the demo's pictures.
+Every figure is written as soon as it is there, and a second run measures what is missing; --again measures all anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aad.artifacts import write_atomically
+from aad.retrieval import method_for
+from aad.spaces import SPACES
+from benchmarks.common import machine, machine_line, rounded, run, table, write_report
+from benchmarks.invented import ShortOfDisk
+from benchmarks.measuring import measure_index, prepare_case, say
+from benchmarks.searcher import ROOT, SearcherError
+
+LIMIT_GB = 8.0
+PICTURES = ROOT / "assets" / "abc_mini" / "synth"
+N_IMAGES = (64, 1088)  # what starting costs is in the first already, so their difference is the steady rate
+SHARD_IMAGES = 32
+COLUMNS = {
+    "n": "references",
+    "method": "index",
+    "build_s": "build, s",
+    "rows_gb": "rows on disk, GB",
+    "index_gb": "index, GB",
+    "build_peak_own_mb": "memory to build, MB",
+    "search_peak_own_mb": "to search, MB",
+    "p50_ms": "one query, median, ms",
+    "p95_ms": "95 %, ms",
+    "recall_at_10": "recall@10",
+    "note": "",
+}
+EMBEDDING = {
+    "workers": "workers",
+    "images_per_s": "images a second",
+    "speedup": "times one worker",
+    "start_s": "to start, s",
+    "note": "",
+}
+
+
+def sizes_to(last: int) -> list[int]:
+    """1,000, 10,000 and so on, and the last itself.
+
+    >>> sizes_to(30_000)
+    [1000, 10000, 30000]
+    """
+    return [*(10**power for power in range(3, 10) if 10**power < last), last]
+
+
+def measure_size(scratch: Path, n: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One row of the curves; what cannot be measured says why in `note`."""
+    row: dict[str, Any] = {"n": n, "dim": options.dim, "space": options.space, "method": method_for(n)}
+    try:
+        case = prepare_case(scratch, options.space, n, options.dim, seed=options.seed, n_queries=options.queries)
+        return measure_index(case, method_for(n), limit_gb=LIMIT_GB)
+    except ShortOfDisk as error:
+        return row | {"note": f"left out: {error}"}
+    except (SearcherError, OSError) as error:
+        return row | {"note": f"failed: {error}"}
+
+
+def measure_workers(workers: int) -> dict[str, Any]:
+    """Images a second of `precompute.embed_shards` with so many local workers."""
+    pictures = sorted(PICTURES.rglob("*.webp"))
+    seconds = []
+    with tempfile.TemporaryDirectory(prefix="aad-scaling-") as temporary:
+        for n_images in N_IMAGES:
+            folder, out = Path(temporary) / f"images_{n_images}", Path(temporary) / f"shards_{n_images}"
+            folder.mkdir()
+            for i in range(n_images):
+                shutil.copyfile(pictures[i % len(pictures)], folder / f"{i:05d}.webp")
+            command = [sys.executable, "-m", "precompute.embed_shards", "--source", str(folder), "--out", str(out)]
+            command += ["--runner", "local", "--workers", str(workers), "--size", str(SHARD_IMAGES)]
+            say(f"embedding {n_images} images with {workers} workers")
+            began = time.perf_counter()
+            run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            seconds.append(time.perf_counter() - began)
+            if run.returncode:
+                last = (run.stderr.strip() or f"code {run.returncode}").splitlines()[-1]
+                return {"workers": workers, "note": f"failed: {last}"}
+    rate = (N_IMAGES[1] - N_IMAGES[0]) / max(seconds[1] - seconds[0], 1e-9)
+    return {
+        "workers": workers,
+        "images_per_s": rate,
+        "start_s": max(0.0, seconds[0] - N_IMAGES[0] / rate),
+        "images": N_IMAGES[1],
+        "whole_s": seconds[1],
+    }
+
+
+def tables(report: dict[str, Any]) -> str:
+    """A report as Markdown."""
+    first = next(
+        (row["images_per_s"] for row in report["embedding"] if row["workers"] == 1 and "images_per_s" in row), None
+    )
+    embedding = [
+        {**row, "speedup": row["images_per_s"] / first} if first and "images_per_s" in row else row
+        for row in report["embedding"]
+    ]
+    return f"{table(report['rows'], COLUMNS)}\n\n{table(embedding, EMBEDDING)}\n\n{machine_line(report['machine'])}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is missing, and print two tables and one line of JSON.
+
+    Returns:
+        0, or 1 where a size failed or there is no file for ``--table``.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "docs" / "figures" / "scaling.json", help="report, read and completed"
+    )
+    parser.add_argument("--table", action="store_true", help="print the tables of the file and measure nothing")
+    parser.add_argument("--to", type=int, default=1_000_000, help="largest number of references")
+    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
+    parser.add_argument("--space", default="disentangled", choices=[str(s) for s in SPACES], help="to invent rows from")
+    parser.add_argument("--queries", type=int, default=50, help="synthetic-domain queries that are timed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="to embed with; none leaves that out")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder for galleries and indices, kept; default: one that is deleted"
+    )
+    parser.add_argument("--again", action="store_true", help="measure anew what the file has already")
+    options = parser.parse_args(argv)
+    if options.table:
+        if not options.json.exists():
+            print("benchmarks.scaling: --table needs the report in --json; measure first, without it", file=sys.stderr)
+            return 1
+        print(tables(json.loads(options.json.read_bytes())))
+        return 0
+    settings = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
+    report: dict[str, Any] = {**settings, "limit_gb": LIMIT_GB, "machine": machine(), "rows": [], "embedding": []}
+    if options.json.exists() and not options.again:
+        before = json.loads(options.json.read_bytes())
+        if {key: before[key] for key in settings} == settings:
+            report |= {part: [row for row in before[part] if "note" not in row] for part in ("rows", "embedding")}
+
+    def keep(part: str, key: str, row: dict[str, Any]) -> None:
+        report[part] = sorted([*report[part], rounded(row)], key=lambda one: one[key])
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.json, (json.dumps(report, indent=1) + "\n").encode())
+
+    with tempfile.TemporaryDirectory(prefix="aad-scaling-") as temporary:
+        for n in sizes_to(options.to):
+            if n not in [row["n"] for row in report["rows"]]:
+                say(f"{n:,} references")
+                keep("rows", "n", measure_size(options.scratch or Path(temporary), n, options))
+    for workers in options.workers:
+        if workers not in [row["workers"] for row in report["embedding"]]:
+            keep("embedding", "workers", measure_workers(workers))
+    print(tables(report))
+    write_report(options.json, report)
+    failed = [row for row in (*report["rows"], *report["embedding"]) if row.get("note", "").startswith("failed")]
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,202 @@
+"""How long the page takes to start: until the port is open, the first page is there, an example is answered, an upload is.
+
+    python -m benchmarks.startup                          # five starts each, the named baseline in turn with it
+    python -m benchmarks.startup --runs 9 --json startup.json
+    python -m benchmarks.startup --browser                # also until Chromium shows the first answer
+
+Each start is `python app.py` in a process of its own, asked from outside as the page asks. The named baseline is *everything
+eager*: the same page by a program that imports gradio, torch, timm, faiss and umap and loads the network before it serves. Both
+are started in turn, so that a busy machine is unkind to both. An example is answered *before the model* when its answer says that
+the network is not loaded yet; the processor seconds are those of the server up to then.
+
+There is no lighter page before the first one. It would need a server of its own on the port, gone again before gradio takes it, and
+whoever came in between would find nobody; what it could hide is gradio's import, less than half of the time allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+from aad import Attributor
+from benchmarks.client import Visitor
+from benchmarks.common import machine, machine_line, percentiles, table, write_report
+from benchmarks.query_path import FLAGS, chromium_path
+from benchmarks.servers import PATIENCE, ServerError, address_of, free_port, started
+
+TARGET_S = 5.0
+EAGER = """
+import sys
+import gradio, torch, timm, faiss, umap
+import app
+from aad import Attributor
+from aad.outcomes import outcomes_of
+attributor = Attributor.load()
+attributor.warm_up()
+outcomes_of(attributor)
+demo = app.build_app(attributor)
+app.serve(demo, server_port=int(sys.argv[1]))
+demo.block_thread()
+"""
+WAYS = {"app.py": ("app.py", "--port"), "everything eager": ("-c", EAGER)}
+MARKS = {
+    "port_s": "port open",
+    "page_s": "first page",
+    "drawn_s": "drawn in Chromium",
+    "example_s": "first example",
+    "upload_s": "first upload",
+    "page_cpu_s": "processor time to the page",
+    "upload_cpu_s": "processor time to the upload",
+}
+
+
+def assets_of(html: str) -> list[str]:
+    """The addresses of scripts and styles that a page names, without those of other machines, each once.
+
+    >>> assets_of('<link rel="modulepreload" href="./assets/a.js"><script src="/b.js"></script><a href="#top">')
+    ['./assets/a.js', '/b.js']
+    """
+    named = re.findall(r'<(?:script|link)\b[^>]*?\b(?:src|href)="([^"]+)"', html)
+    return list(dict.fromkeys(one for one in named if not one.startswith(("http:", "https:", "//", "data:", "#"))))
+
+
+def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, Any]:
+    """One start of a server, and when it could do what.
+
+    Args:
+        command: What follows the interpreter's name; the port is added.
+        picture: Uploaded at last.
+        example: Number of the bundled query that is asked first.
+
+    Returns:
+        `MARKS` -> seconds since the start, and `before_model`: whether the example was answered without the network.
+
+    Raises:
+        ServerError: It did not start, or did not answer.
+    """
+    port = free_port()
+    address = address_of(port)
+    marks: dict[str, Any] = {}
+    began = time.perf_counter()
+
+    async def ask() -> None:
+        async with Visitor(address) as visitor:
+            first = (await visitor.example(example, 8)).answer
+            marks.update(example_s=time.perf_counter() - began, before_model=not first.get("ready", True))
+            last = (await visitor.upload(picture.name, picture.read_bytes(), 8)).answer
+            marks.update(upload_s=time.perf_counter() - began, upload_cpu_s=server.cpu_seconds())
+        for answer in (first, last):
+            if answer.get("status") != "answer":
+                raise ServerError(f"a picture must be answered, got {answer.get('text')!r}")
+
+    with started([*command, str(port)]) as server:
+        server.wait_for_port(port)
+        marks["port_s"] = time.perf_counter() - began
+        with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+            html = client.get("/").raise_for_status()
+            for asset in assets_of(html.text):
+                client.get(urljoin(address, asset)).raise_for_status()
+        marks |= {"page_s": time.perf_counter() - began, "page_cpu_s": server.cpu_seconds()}
+        asyncio.run(ask())
+    return marks
+
+
+def one_drawing(command: Sequence[str], chromium: str) -> dict[str, Any]:
+    """Another start, and when a Chromium that was up and waiting has drawn the first answer."""
+    from playwright.sync_api import sync_playwright
+
+    port = free_port()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        page = browser.new_page()
+        began = time.perf_counter()
+        with started([*command, str(port)]) as server:
+            server.wait_for_port(port)
+            page.goto(address_of(port))
+            page.wait_for_selector(".match", timeout=1000 * PATIENCE)
+            drawn = time.perf_counter() - began
+        browser.close()
+    return {"drawn_s": drawn}
+
+
+def summary(way: str, starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Medians of a way's starts, and the slowest first page."""
+    line: dict[str, Any] = {"way": way, "runs": len(starts)}
+    for mark in MARKS:
+        times = [start[mark] for start in starts if start.get(mark) is not None]
+        line[mark] = statistics.median(times) if times else None
+    line["page_p95_s"] = percentiles([start["page_s"] for start in starts])[1]
+    line["before_model"] = all(start["before_model"] for start in starts)
+    return line
+
+
+def measure(runs: int, chromium: str | None) -> list[dict[str, Any]]:
+    """The lines of the report: every way started in turn, ``runs`` times."""
+    attributor = Attributor.load()
+    examples = attributor.examples or range(len(attributor.queries))
+    if not examples:
+        raise ServerError("the bundle must have bundled queries to ask for, it has none")
+    picture, starts = attributor.queries[examples[-1]].path, {way: list[dict[str, Any]]() for way in WAYS}
+    for _ in range(runs):
+        for way, command in WAYS.items():
+            drawing = one_drawing(command, chromium) if chromium else {}
+            starts[way].append(one_start(command, picture, examples[0]) | drawing)
+    lines = [summary(way, found) for way, found in starts.items()]
+    eager = lines[-1]["page_s"]
+    return [line | {"page_ratio": eager / line["page_s"]} for line in lines]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON.
+
+    Returns:
+        0 when the median first page came within the target, 1 when not, 2 when a server or Chromium could not be had.
+    """
+    parser = argparse.ArgumentParser(description="Time the start of the page, against everything eager.")
+    parser.add_argument("--runs", type=int, default=5, help="starts of each way, in turn")
+    parser.add_argument("--browser", action="store_true", help="also time Chromium to the first drawn answer")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args(argv)
+    chromium = chromium_path() if options.browser else None
+    if options.browser and chromium is None:
+        print(
+            "benchmarks.startup: --browser needs Chromium: install it, or name its path in the variable CHROMIUM",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        lines = measure(options.runs, chromium)
+    except (ServerError, httpx.HTTPError) as error:
+        print(f"benchmarks.startup: {error}", file=sys.stderr)
+        return 2
+    report = {"machine": machine(), "target_s": TARGET_S, "baseline": "everything eager", "rows": lines}
+    print(tables(report))
+    write_report(options.json, report)
+    return int(lines[0]["page_s"] > TARGET_S)
+
+
+def tables(report: dict[str, Any]) -> str:
+    """A report as Markdown."""
+    columns = {"way": "way", "runs": "runs"} | {mark: f"{words}, s" for mark, words in MARKS.items()}
+    columns |= {
+        "page_p95_s": "first page, 95th percentile, s",
+        "page_ratio": "times sooner",
+        "before_model": "example before model",
+    }
+    page, target = report["rows"][0]["page_s"], report["target_s"]
+    verdict = f"First page after {page:.1f} s: {page / target:.0%} of the {target:g} s allowed."
+    return f"{table(report['rows'], columns)}\n\n{verdict}\n\n{machine_line(report['machine'])}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""Twenty people at once: is every answer right, does everybody get their share, how long do they wait, what does it hold.
+
+    python -m benchmarks.visitors                                     # 20 visitors for 30 seconds, on the demo bundle
+    python -m benchmarks.visitors --visitors 50 --seconds 60 --json visitors.json
+    python -m benchmarks.visitors --script 40                         # besides, one script that keeps 40 questions waiting
+
+The server is `python app.py` in a process of its own, on this machine, as the visitors are; what they take is taken from it. Every
+visitor is a session of its own that asks as the page's scripts do, one question after the other without a pause: bundled examples,
+and uploads of pictures of their own in several formats and with several numbers of matches, the same mix for all. An answer is
+right when it names the visitor's file and its first match in each space, which the same bundle gave beforehand in this process.
+
+The named baseline is one visitor alone, in the same run. Fairness is the smallest share of the largest, and Jain's index of the
+answers per visitor: 1 when all got as many, 1/n when one got all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.client import Visitor
+from benchmarks.common import machine, machine_line, percentiles, table, write_report
+from benchmarks.questions import Question, fault_of, questions
+from benchmarks.servers import ServerError, address_of, free_port, started
+
+K_CHOICES = (5, 8, 15, 30)  # as on the page
+MAX_FAULTS = 20  # after which a visitor leaves: the server is gone, or wrong throughout
+
+
+@dataclass(slots=True)
+class Record:
+    """What one visitor met with."""
+
+    waits: dict[str, list[float]] = field(default_factory=lambda: {"example": [], "upload": []})  # milliseconds
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def n_answers(self) -> int:
+        """Questions answered, rightly or not."""
+        return sum(map(len, self.waits.values()))
+
+
+async def visit(address: str, asked: Sequence[Question], done: Callable[[Record], bool], *, seed: int = 0) -> Record:
+    """One visitor who asks questions in turn until ``done`` says so; faults are kept, not raised."""
+    rng, record = random.Random(seed), Record()
+    async with Visitor(address) as visitor:
+        for number in range(10**9):
+            if done(record) or len(record.faults) >= MAX_FAULTS:
+                break
+            question, k = asked[number % len(asked)], rng.choice(K_CHOICES)
+            try:
+                if question.query_id is not None:
+                    kind, reply = "example", await visitor.example(question.query_id, k)
+                else:
+                    kind, reply = "upload", await visitor.upload(question.name, question.content, k)
+            except (ServerError, httpx.HTTPError) as error:
+                record.faults.append(f"{question.name}: {error or type(error).__name__}")
+                continue
+            record.waits[kind].append(reply.total_ms)
+            if fault := fault_of(question, reply.answer):
+                record.faults.append(fault)
+    return record
+
+
+async def crowd(
+    address: str, asked: Sequence[Sequence[Question]], n: int, done: Callable[[Record], bool]
+) -> list[Record]:
+    """The first n visitors at once, each with the questions that are theirs."""
+    return await asyncio.gather(*(visit(address, asked[i], done, seed=i) for i in range(n)))
+
+
+async def script(address: str, asked: Sequence[Sequence[Question]], n_waiting: int, ends: float) -> int:
+    """One greedy script at the public API, `n_waiting` questions in flight until ``ends``; how many were answered."""
+    uploads = [question for theirs in asked for question in theirs if question.query_id is None]
+    answered = 0
+
+    async def ask(first: int) -> None:
+        nonlocal answered
+        async with httpx.AsyncClient(base_url=address, timeout=180, trust_env=False) as client:
+            number = first
+            while time.perf_counter() < ends:
+                question = uploads[number % len(uploads)]
+                number += n_waiting
+                sent = await client.post("/gradio_api/upload", files={"files": (question.name, question.content)})
+                file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
+                call = await client.post("/gradio_api/call/attribute", json={"data": [file, 10]})
+                if call.status_code != httpx.codes.OK:
+                    await asyncio.sleep(0.2)
+                    continue
+                reply = await client.get(f"/gradio_api/call/attribute/{call.json()['event_id']}")
+                answered += "event: complete" in reply.text
+
+    await asyncio.gather(*(ask(first) for first in range(n_waiting)))
+    return answered
+
+
+def jain(counts: Sequence[float]) -> float:
+    """Jain's index of fairness, from 1/n to 1; 0 when nobody got anything.
+
+    >>> jain([3, 3, 3]), jain([9, 0, 0])
+    (1.0, 0.3333333333333333)
+    """
+    total, squares = sum(counts), sum(count * count for count in counts)
+    return total * total / (len(counts) * squares) if squares else 0.0
+
+
+def summary(who: str, records: Sequence[Record], seconds: float) -> dict[str, Any]:
+    """One line of the report: rates, waits, fairness and faults of some visitors together."""
+    counts = [record.n_answers for record in records]
+    line: dict[str, Any] = {"who": who, "visitors": len(records), "answers": sum(counts)}
+    line["answers_per_s"] = sum(counts) / seconds
+    for kind in ("example", "upload"):
+        waits = [wait for record in records for wait in record.waits[kind]]
+        line[f"{kind}_p50_ms"], line[f"{kind}_p95_ms"] = percentiles(waits) if waits else (None, None)
+    means = [sum(map(sum, one.waits.values())) / one.n_answers for one in records if one.n_answers]
+    line |= {
+        "least_of_most": min(counts) / max(counts) if max(counts) else 0.0,
+        "jain": jain(counts),
+        "mean_wait_most_of_least": max(means) / min(means) if means else None,
+        "faults": sum(len(record.faults) for record in records),
+    }
+    return line
+
+
+def until(seconds: float) -> Callable[[Record], bool]:
+    """For `visit`: whether so much time has passed since now."""
+    ends = time.perf_counter() + seconds
+    return lambda record: time.perf_counter() >= ends
+
+
+def measure(n: int, seconds: float, n_script: int) -> dict[str, Any]:
+    """The report's figures, from a server that is started for them."""
+    from aad import Attributor
+
+    attributor = Attributor.load()
+    asked = questions(attributor, max(2, n), 10)
+    port = free_port()
+    address = address_of(port)
+    with started(["app.py", "--port", str(port)]) as server:
+        server.wait_for_port(port)
+        # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
+        asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
+        before = server.memory_mb()
+        lines, records = [], []
+        for who, number in (("one alone", 1), ("all at once", n)):
+            began = time.perf_counter()
+            found = asyncio.run(crowd(address, asked, number, until(seconds)))
+            lines.append(summary(who, found, time.perf_counter() - began))
+            records += found
+        if n_script:
+
+            async def both() -> tuple[list[Record], int]:
+                ends = time.perf_counter() + seconds
+                return await asyncio.gather(
+                    crowd(address, asked, n, until(seconds)), script(address, asked, n_script, ends)
+                )
+
+            began = time.perf_counter()
+            found, answered = asyncio.run(both())
+            took = time.perf_counter() - began
+            lines.append(
+                summary(f"beside a script ({n_script} waiting)", found, took) | {"script_per_s": answered / took}
+            )
+            records += found
+        after = server.memory_mb()
+    faults = [fault for record in records for fault in record.faults]
+    memory = None if before is None or after is None else {"before": before[0], "after": after[0], "peak": after[1]}
+    return {"baseline": "one alone", "rows": lines, "memory_mb": memory, "faults": faults[:20]}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON.
+
+    Returns:
+        0 when every answer was right, 1 when not, 2 when the server could not be had.
+    """
+    parser = argparse.ArgumentParser(description="Many visitors at once: right answers, fairness, waiting, memory.")
+    parser.add_argument("--visitors", type=int, default=20, help="people at once")
+    parser.add_argument("--seconds", type=float, default=30, help="of each part")
+    parser.add_argument("--script", type=int, default=0, metavar="N", help="besides, a script with N questions waiting")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args(argv)
+    if options.visitors < 1 or options.seconds <= 0 or options.script < 0:
+        parser.error("--visitors must be at least 1, --seconds more than 0, --script at least 0")
+    try:
+        report = measure(options.visitors, options.seconds, options.script)
+    except (ServerError, httpx.HTTPError) as error:
+        print(f"benchmarks.visitors: {error or type(error).__name__}", file=sys.stderr)
+        return 2
+    for fault in report["faults"]:
+        print(fault, file=sys.stderr)
+    report = {"machine": machine(), "seconds": options.seconds, **report}
+    print(tables(report))
+    write_report(options.json, report)
+    return int(bool(report["faults"]))
+
+
+def tables(report: dict[str, Any]) -> str:
+    """A report as Markdown."""
+    columns = {
+        "who": "who",
+        "visitors": "visitors",
+        "answers_per_s": "answers a second",
+        "example_p50_ms": "example, median ms",
+        "example_p95_ms": "95th percentile",
+        "upload_p50_ms": "upload, median ms",
+        "upload_p95_ms": "95th percentile",
+        "least_of_most": "fewest answers / most",
+        "jain": "Jain",
+        "mean_wait_most_of_least": "longest mean wait / shortest",
+        "faults": "faults",
+    }
+    parts = [table(report["rows"], columns)]
+    if memory := report["memory_mb"]:
+        parts.append("Memory of the server: " + ", ".join(f"{when} {size:,.0f} MB" for when, size in memory.items()))
+    return "\n\n".join([*parts, machine_line(report["machine"])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

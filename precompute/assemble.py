@@ -1,0 +1,177 @@
+"""Step 2 for very many references: make of embedded shards what extract_features makes of a folder.
+
+Reads   SHARDS of embed_shards; with --queries a folder of synthetic images, which it embeds
+Writes  references.json, queries.json, references_backbone.npy and queries_backbone.npy into the bundle
+
+Rows and entries go from file to file, so that no more than a shard is in memory. References in a folder are shown from there; of
+those in tar and Parquet files small pictures are written below the bundle, some ten a second and core. Stops and goes on.
+
+    python -m precompute.embed_shards --source laion/*.tar --out SHARDS
+    python -m precompute.assemble --shards SHARDS --queries GENERATED --bundle OUT --workers 4
+    python -m precompute.train_heads --heads-from assets/bundle --bundle OUT
+    python -m precompute.build_index --bundle OUT
+    python -m precompute.calibrate --bundle OUT
+    python -m precompute.project --bundle OUT
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aad.artifacts import hub_address, write_step
+from aad.backbones import difference
+from aad.writing import RowWriter
+from precompute.common.cli import add_network_options, command_line, run_step, versions
+from precompute.common.embedded_shards import INDEX, EmbeddedShards
+from precompute.common.embedding import Encoder, embed_sources, loaded
+from precompute.common.gallery import spread
+from precompute.common.runners import add_runner_options, run_shards
+from precompute.common.shard_files import ShardError, file_sha256
+from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
+from precompute.common.sources import checked_sources
+
+Entry = dict[str, Any]
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=Path, required=True, help="folder that embed_shards made")
+    parser.add_argument("--bundle", type=Path, required=True, help="bundle folder to write")
+    parser.add_argument("--queries", type=Path, metavar="FOLDER", help="your own folder of synthetic images")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="where the page finds the references: of tar and Parquet files they are written there (BUNDLE/pictures); of a "
+        "folder, where it is now if it has moved",
+    )
+    add_network_options(parser)
+    parser.set_defaults(engine="auto")
+    add_runner_options(parser)
+    arguments = parser.parse_args(argv)
+    bundle = arguments.bundle
+    if hub_address(bundle):
+        parser.error(f"--bundle must be a folder of this machine, got {bundle}")
+    shards = EmbeddedShards.open(arguments.shards)
+    running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
+    queries = _queries(arguments, shards, running) if arguments.queries else None
+    pictures = _pictures(shards, bundle, arguments.pictures, running)
+    root = Path(os.path.commonpath([pictures, *(queries.sources if queries else [])]))
+    scratch = bundle / ".work"
+    scratch.mkdir(parents=True, exist_ok=True)
+    below = pictures.relative_to(root)
+    asked = [] if queries is None else list(_query_entries(queries, root))
+    write_step(
+        bundle,
+        "extract_features",
+        {
+            "references.json": _write_entries(scratch / "references.json", _reference_entries(shards, below)),
+            "queries.json": asked,
+            "references_backbone.npy": _write_rows(scratch / "references_backbone.npy", shards),
+            "queries_backbone.npy": _all_rows(shards, queries),
+        },
+        command=command_line("precompute.assemble", argv),
+        sections={
+            "name": shards.sources[0].stem if shards.is_folder else shards.sources[0].parent.name,
+            "images": os.path.relpath(root, bundle.resolve()),
+            "backbone": shards.about["backbone"],
+            "examples": spread(asked),
+        },
+        settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / INDEX)},
+    )
+    print(f"{shards.shape[0]} references and {len(asked)} queries in {bundle}")
+
+
+def _queries(arguments: argparse.Namespace, shards: EmbeddedShards, running: dict[str, Any]) -> EmbeddedShards:
+    """The queries, embedded as the references were."""
+    stored = shards.about["backbone"]
+    engine = stored.get("engine", "torch")
+    if arguments.engine not in ("auto", engine):
+        raise ShardError(f"{shards.folder} was embedded with --engine {engine}, got {arguments.engine}; leave it out")
+    weights = arguments.weights.resolve() if arguments.weights else None
+    encoder = Encoder(stored["name"], weights, arguments.device, engine)
+    backbone = loaded(encoder)
+    if differs := difference(stored, backbone.spec):
+        raise ShardError(f"{shards.folder} holds {differs}: name the same weights with --weights")
+    out = arguments.bundle / ".work" / "queries"
+    encoder = replace(encoder, device=backbone.device)
+    gpus = 1 if backbone.device == "cuda" else 0
+    embed_sources(checked_sources([arguments.queries]), encoder, backbone.spec, out, gpus=gpus, **running)
+    return EmbeddedShards.open(out)
+
+
+def _pictures(shards: EmbeddedShards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
+    """The folder that references.json's paths are relative to, with every picture in it."""
+    if shards.is_folder:
+        folder = (given or shards.sources[0]).resolve()
+        if not folder.is_dir():
+            raise ShardError(f"the references must be in a folder, {folder} is none; say where it is with --pictures")
+        return folder
+    folder = (given or bundle / "pictures").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = [(len(table["names"]), table["images"]) for table in shards.tables()]
+    firsts = np.cumsum([0, *(n for n, _ in tables)]).tolist()
+    files = [(shards.folder / entry["file"]).resolve().with_suffix(".json") for entry in shards.about["shards"]]
+    jobs = (ShownJob(folder, *parts) for parts in zip(shards.pieces(), files, firsts, strict=False))
+    with tqdm(total=firsts[-1], desc="pictures", unit="image", disable=None) as bar:
+        for n in run_shards(write_shown, jobs, **running):
+            bar.update(n)
+    tidy_shown(folder, tables)
+    return folder
+
+
+def _reference_entries(shards: EmbeddedShards, below: Path) -> Iterator[Entry]:
+    """As ``common/gallery.py`` makes them; titles are file names where the source tells none."""
+    row = 0
+    for table in shards.tables():
+        for name, told in zip(table["names"], table["told"], strict=True):
+            file = name if shards.is_folder else shown_name(row, table["images"])
+            source = shards.sources[0] if shards.is_folder else shards.sources[0].parent
+            known = {"title": Path(name).stem.replace("_", " "), "source": source.name, "licence": "not stated"}
+            yield {"path": (below / file).as_posix()} | known | told
+            row += 1
+
+
+def _query_entries(queries: EmbeddedShards, root: Path) -> Iterator[Entry]:
+    below = queries.sources[0].relative_to(root)
+    for table in queries.tables():
+        for name in table["names"]:
+            yield {"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []}
+
+
+def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
+    """A table as ``write_step`` writes one, without ever holding it."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, entry in enumerate(entries):
+            file.write(",\n" if i else "[\n")
+            file.write(indent(json.dumps(entry, indent=1, ensure_ascii=False), " "))
+        file.write("\n]\n")
+    return path
+
+
+def _write_rows(path: Path, shards: EmbeddedShards) -> Path:
+    with (
+        tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar,
+        RowWriter(path, shards.shape) as file,
+    ):
+        for rows in shards.rows():
+            file.append(rows)
+            bar.update(len(rows))
+    return path
+
+
+def _all_rows(shards: EmbeddedShards, queries: EmbeddedShards | None) -> np.ndarray:
+    none = np.zeros((0, shards.shape[1]), np.float16)
+    return none if queries is None else np.concatenate([none, *queries.rows()])
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,146 @@
+"""Step 4a, for very many references: build what finds the nearest of them fast, and measure what it misses.
+
+Reads   references_{space}.npy, heads.safetensors and queries_backbone.npy of the bundle
+Writes  index_{space}.safetensors, and in the manifest the method and its recall, space by space
+
+Up to 200,000 references are compared one by one in memory, and nothing is written. Above that each space gets a compressed index,
+from 5,000,000 on a clustered one; similarities and ranks stay exact, since what it finds is compared again with the stored rows.
+Its recall@10 is measured against the exact answer on queries of the bundle, embedded as the synthetic images they are, and where
+it is below --target the search looks at more, in the last step at everything. A bundle without queries is measured on references,
+which are easier to find; the manifest says so.
+
+Stops and goes on: a space that was done is not built again. Nothing else of the bundle is touched.
+
+    python -m precompute.build_index --bundle BUNDLE
+    python -m precompute.build_index --bundle BUNDLE --method compressed --target 0.999
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aad.artifacts import Bundle, write_atomically, write_step
+from aad.heads import read_heads
+from aad.opening import SECTION, STEP, index_file
+from aad.retrieval import METHODS, StoredRows, build_index, method_for
+from aad.spaces import SPACES, Domain, Space
+from aad.writing import read_through
+from precompute.common.cli import command_line, run_step, step_parser, versions
+
+N_QUERIES = (
+    200  # their exact answer is a scan of all references; the recall of ten each is then known to half a percent
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    parser.add_argument("--method", choices=METHODS, help="instead of the one that the number of references asks for")
+    parser.add_argument("--target", type=float, default=0.99, help="recall@10 to reach")
+    parser.add_argument("--seed", type=int, default=0, help="of the queries drawn and of the index")
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.target <= 1:
+        parser.error(f"--target is a share of the ten nearest, above 0 and at most 1, got {arguments.target}")
+    bundle = Bundle.open(arguments.bundle)
+    rows = {Space.BACKBONE: bundle.map_rows("references_backbone.npy", _shape(bundle))}
+    n = len(rows[Space.BACKBONE])
+    command = command_line("precompute.build_index", argv)
+    if arguments.method is None and method_for(n) == "exact":
+        if SECTION in bundle.manifest:
+            write_step(arguments.bundle, STEP, {}, command=command)
+        print(f"{n:,} references are searched exactly, in memory: no index is needed, and none is kept")
+        return
+    rows |= {space: bundle.map_rows(f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
+    queries, measured_on = _queries(bundle, rows, arguments.seed)
+    wanted = {"method": arguments.method, "target": arguments.target, "seed": arguments.seed}
+    files: dict[str, Path] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for space in SPACES:
+        told = wanted | {"references": bundle.manifest["files"][f"references_{space}.npy"]["sha256"]}
+        path, found = _built(bundle.folder / ".work", space, rows[space], queries[space], told)
+        settings[str(space)] = {**found, "measured_on": measured_on, "references": told["references"]}
+        if path:
+            files[index_file(space)] = path
+        print(_summary(space, settings[str(space)]))
+    write_step(
+        arguments.bundle,
+        STEP,
+        files,
+        command=command,
+        sections={SECTION: settings},
+        settings={"versions": versions("faiss-cpu", "numpy")},
+    )
+    for space in SPACES:
+        _table(bundle.folder / ".work", space).unlink(missing_ok=True)
+
+
+def _shape(bundle: Bundle, n: int | None = None) -> tuple[int | None, int]:
+    return n, bundle.section("backbone", "extract_features")["dim"]
+
+
+def _queries(bundle: Bundle, rows: Mapping[Space, StoredRows], seed: int) -> tuple[dict[Space, np.ndarray], str]:
+    """At most ``N_QUERIES`` embedded queries per space, and what they are."""
+    features = bundle.read_array("queries_backbone.npy", _shape(bundle))
+    generator = np.random.default_rng(seed)
+    if len(features):
+        drawn = np.sort(generator.permutation(len(features))[:N_QUERIES])
+        heads = read_heads(bundle)
+        return {space: heads[space].embed(features[drawn], Domain.SYNTHETIC) for space in SPACES}, "queries"
+    print("the bundle has no queries: recall is measured on references, which are easier to find than synthetic images")
+    n = len(rows[Space.BACKBONE])
+    drawn = np.sort(generator.choice(n, min(n, N_QUERIES), replace=False))
+    return {space: rows[space][drawn] for space in SPACES}, "references"
+
+
+def _built(
+    scratch: Path, space: Space, rows: StoredRows, queries: np.ndarray, wanted: Mapping[str, Any]
+) -> tuple[Path | None, dict[str, Any]]:
+    """The file of one space's index (None where its method needs none) and its settings; as left by an interrupted run, or new."""
+    from safetensors.numpy import save_file
+
+    path, table = scratch / index_file(space), _table(scratch, space)
+    asked = {**wanted, "queries": hashlib.sha256(queries.tobytes()).hexdigest()}
+    if (kept := _kept(path, table, asked)) is not None:
+        return path if kept["sha256"] else None, kept["settings"]
+    scratch.mkdir(parents=True, exist_ok=True)
+    table.unlink(missing_ok=True)
+    with tqdm(desc=f"index of {space}", unit="row", unit_scale=True, disable=None) as bar:
+        arrays, settings = build_index(
+            rows, queries, method=wanted["method"], target=wanted["target"], seed=wanted["seed"], progress=bar.update
+        )
+    if arrays:
+        save_file(arrays, path)
+        path.chmod(0o644)  # it comes out as nobody's but its owner's, unlike all other files of a bundle
+    sha256 = read_through(path)[0] if arrays else None
+    write_atomically(table, json.dumps({"asked": asked, "sha256": sha256, "settings": settings}).encode())
+    return path if arrays else None, settings
+
+
+def _table(scratch: Path, space: Space) -> Path:
+    return scratch / f"index_{space}.json"
+
+
+def _kept(path: Path, table: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an earlier run said of its index, where that is still there and of what is asked for now."""
+    try:
+        kept = json.loads(table.read_bytes())
+        sound = kept["asked"] == asked and (kept["sha256"] is None or read_through(path)[0] == kept["sha256"])
+        return kept if sound else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _summary(space: Space, settings: Mapping[str, Any]) -> str:
+    share = (
+        f"recall@{settings['k']} {settings['recall_at_10']:.3f} on {settings['n_queries']} {settings['measured_on']}"
+    )
+    short = "" if settings["recall_at_10"] >= settings["target"] else f", short of {settings['target']}"
+    return f"{space}: {settings['method']}, {share}{short}"
+
+
+if __name__ == "__main__":
+    run_step(main)

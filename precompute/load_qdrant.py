@@ -1,0 +1,268 @@
+"""Load the references of a bundle into Qdrant, a vector database on other machines, one collection per space.
+
+Reads   references.json and references_{space}.npy of the bundle
+Writes  collections aad-{bundle}-{space}-{sha256} of the server, and the alias aad-{bundle}-{space} of each
+
+    python -m precompute.load_qdrant --url http://localhost:6333
+    python -m precompute.load_qdrant --url https://qdrant.example.org:6333 --shards 6 --replicas 2
+    python app.py --qdrant http://localhost:6333
+
+A run that was interrupted goes on where it was. References that have changed go into new collections, beside those that are being
+served; the alias moves when they are complete. The API key of the server is read from the environment variable QDRANT_API_KEY.
+Needs requirements-qdrant.txt. More in docs/serving.md.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aad.artifacts import Bundle
+from aad.heads import read_heads
+from aad.retrieval import StoredRows
+from aad.retrieval.qdrant import QdrantIndex
+from aad.retrieval.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
+from aad.retrieval.qdrant_filters import FIELDS
+from aad.spaces import SPACES, Domain, Space
+from precompute.common.cli import run_step, step_parser
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+KEPT = ("title", "concept", *FIELDS)  # of each reference, in the payload beside its reference_id
+TIMEOUT = 600  # seconds: a server that is building its index may keep a batch waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the server keeps a collection; chosen when it is made.
+
+    Attributes:
+        codes: ``int8`` (a quarter of the memory), ``binary`` (a 32nd, for 1,000 dimensions and more) or ``none``. Codes are in
+            memory, the vectors on disk.
+        n_shards: parts, spread over the machines of a cluster; None for the server's default.
+        n_replicas: copies of each part; with two or more a machine may fail.
+    """
+
+    codes: str = "int8"
+    n_shards: int | None = None
+    n_replicas: int | None = None
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__, reads_only=True)
+    parser.add_argument("--url", required=True, help="http(s)://host:port; or a folder, to try it without a server")
+    parser.add_argument("--recreate", action="store_true", help="drop the collections of these references first")
+    parser.add_argument("--codes", choices=("int8", "binary", "none"), default="int8", help="compression in memory")
+    parser.add_argument("--shards", type=int, help="parts of a collection, over the machines of a cluster")
+    parser.add_argument("--replicas", type=int, help="copies of each part")
+    parser.add_argument("--batch", type=int, default=256, help="references in one request")
+    parser.add_argument("--queries", type=int, default=50, help="of the bundle's, to measure recall with; 0 for none")
+    arguments = parser.parse_args(argv)
+    if min(arguments.batch, arguments.shards or 1, arguments.replicas or 1) < 1:
+        parser.error("--batch, --shards and --replicas must be at least 1")
+    bundle = Bundle.open(arguments.bundle)
+    client = connect(arguments.url, TIMEOUT, create=True)
+    try:
+        layout = Layout(arguments.codes, arguments.shards, arguments.replicas)
+        names = load_collections(bundle, client, layout, arguments.recreate, arguments.batch)
+        for space, name in names.items():
+            print(f"{space}: {name}")
+        if arguments.queries and not is_local(client):  # local mode is exact anyway
+            print(_said(measure(bundle, client, names, arguments.queries)))
+        if older := _older(bundle, client, names):
+            print(f"older collections of this bundle, to be deleted once nothing serves them: {', '.join(older)}")
+    finally:
+        client.close()
+
+
+def load_collections(
+    bundle: Bundle,
+    client: "QdrantClient",
+    layout: Layout = Layout(),
+    recreate: bool = False,
+    batch: int = 256,
+) -> dict[Space, str]:
+    """Load all spaces of a bundle, or what is missing of them, and point the aliases at them.
+
+    Args:
+        bundle: whose references to load.
+        client: an open client.
+        layout: of collections that are made; one that is there keeps its own.
+        recreate: drop collections of these references first.
+        batch: references in one request.
+
+    Returns:
+        The name of each space's collection.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+        QdrantError: the server does not answer, or holds another number of references than it was given.
+    """
+    entries = bundle.read_json("references.json")
+    dim = bundle.section("backbone", "extract_features")["dim"]
+    names = {space: collection_name(bundle, space) for space in SPACES}
+    for space, name in names.items():
+        rows = bundle.map_rows(f"references_{space}.npy", (len(entries), dim))
+        if recreate:
+            with speaking(client):
+                client.delete_collection(name)
+        about = {"bundle": bundle.manifest.get("name", ""), "space": str(space)}
+        load_collection(client, name, rows, entries, layout, about, batch)
+    for space, name in names.items():
+        _point(client, alias_name(bundle, space), name)
+    return names
+
+
+def load_collection(
+    client: "QdrantClient",
+    name: str,
+    rows: StoredRows | np.ndarray,
+    entries: Sequence[Mapping[str, Any]],
+    layout: Layout = Layout(),
+    about: Mapping[str, Any] | None = None,
+    batch: int = 256,
+) -> None:
+    """Load rows into one collection, point i for row i; points that are there stay.
+
+    Args:
+        client: an open client.
+        name: of the collection; made where it is not yet.
+        rows: (n, d) of unit length.
+        entries: n entries as in references.json, for the payload.
+        layout: of a collection that is made.
+        about: metadata of a collection that is made.
+        batch: rows in one request.
+
+    Raises:
+        QdrantError: the server does not answer, or holds another number of points in the end.
+    """
+    from qdrant_client import models
+    from tqdm import tqdm
+
+    n = len(entries)
+    with speaking(client):
+        if not client.collection_exists(name):
+            _create(client, name, rows.shape[1], layout, about)
+        held = client.count(name, exact=True).count
+    with tqdm(total=n, desc=name, unit="reference", disable=None) as bar:
+        for start in range(0, n, batch):
+            ids: Sequence[int] = range(start, min(start + batch, n))
+            with speaking(client):
+                if held:
+                    there = {point.id for point in client.retrieve(name, list(ids), with_payload=False)}
+                    ids = [i for i in ids if i not in there]
+                if ids:
+                    vectors = rows[np.array(ids)].tolist()
+                    payloads = [{"reference_id": i} | {key: _text(entries[i].get(key)) for key in KEPT} for i in ids]
+                    client.upsert(name, models.Batch(ids=list(ids), vectors=vectors, payloads=payloads), wait=True)
+            bar.update(min(batch, n - start))
+    _settle(client, name)
+    with speaking(client):
+        held = client.count(name, exact=True).count
+    if held != n:
+        raise QdrantError(f"collection {name} must hold {n} references, got {held}; load it again with --recreate")
+
+
+def _create(client: "QdrantClient", name: str, dim: int, layout: Layout, about: Mapping[str, Any] | None) -> None:
+    from qdrant_client import models
+
+    codes: models.QuantizationConfig | None = None
+    if layout.codes == "int8":
+        kind = models.ScalarType.INT8
+        codes = models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(type=kind, quantile=0.99, always_ram=True)
+        )
+    elif layout.codes == "binary":
+        codes = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+    client.create_collection(
+        name,
+        # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
+        models.VectorParams(size=dim, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT32, on_disk=True),
+        quantization_config=codes,
+        shard_number=layout.n_shards,
+        replication_factor=layout.n_replicas,
+        metadata=dict(about or {}),
+    )
+    for field in (*FIELDS, "concept") if not is_local(client) else ():  # local mode has no indexes, and warns
+        client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD, wait=True)
+
+
+def _settle(client: "QdrantClient", name: str) -> None:
+    """Wait until the server has built its index, so that what follows is searched as it will be served."""
+    from qdrant_client import models
+
+    told = False
+    while True:
+        with speaking(client):
+            info = client.get_collection(name)
+        if info.status == models.CollectionStatus.RED:
+            raise QdrantError(f"the server failed to build the index of {name} ({info.optimizer_status}); see its log")
+        if info.status != models.CollectionStatus.YELLOW:
+            return
+        if not told:
+            print(f"{name}: loaded; the server is building its index")
+            told = True
+        time.sleep(1)
+
+
+def _point(client: "QdrantClient", alias: str, name: str) -> None:
+    """Let an alias mean a collection, in one step for whoever searches by it."""
+    from qdrant_client import models
+
+    with speaking(client):
+        meant = {one.alias_name: one.collection_name for one in client.get_aliases().aliases}
+        if meant.get(alias) == name:
+            return
+        steps: list[Any] = [
+            models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
+        ]
+        if alias in meant:
+            steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+        client.update_collection_aliases(steps)
+
+
+def measure(
+    bundle: Bundle, client: "QdrantClient", names: Mapping[Space, str], n_queries: int, k: int = 10
+) -> dict[Space, float]:
+    """Share of the exact k nearest references that a search as it is served finds, over bundled queries; empty without any."""
+    m, n = len(bundle.read_json("queries.json")), len(bundle.read_json("references.json"))
+    if not m:
+        return {}
+    dim = bundle.section("backbone", "extract_features")["dim"]
+    chosen = np.unique(np.linspace(0, m - 1, min(n_queries, m)).astype(int))
+    features = bundle.read_array("queries_backbone.npy", (m, dim))[chosen]
+    heads, found = read_heads(bundle), {}
+    for space, name in names.items():
+        queries = heads[space].embed(features, Domain.SYNTHETIC)
+        served, exact = (
+            QdrantIndex(client, name, n, dim, exact=exact).search(queries, k).ids for exact in (False, True)
+        )
+        hits = [len(np.intersect1d(*pair)) for pair in zip(served, exact, strict=True)]
+        found[space] = float(np.sum(hits) / exact.size)
+    return found
+
+
+def _said(recall: Mapping[Space, float]) -> str:
+    if not recall:
+        return "the bundle has no queries to measure recall with"
+    return "recall@10 against exact search: " + ", ".join(f"{space} {share:.4f}" for space, share in recall.items())
+
+
+def _older(bundle: Bundle, client: "QdrantClient", names: Mapping[Space, str]) -> list[str]:
+    with speaking(client):
+        there = [one.name for one in client.get_collections().collections]
+    ours = [re.compile(re.escape(alias_name(bundle, space)) + "-[0-9a-f]{16}") for space in SPACES]
+    return sorted(name for name in there if any(one.fullmatch(name) for one in ours) and name not in names.values())
+
+
+def _text(value: Any) -> str:
+    """As ``aad.references.Words`` reads it, by which filters are put into words."""
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    run_step(main)

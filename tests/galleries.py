@@ -1,0 +1,58 @@
+"""A bundle of some thousand references, enough for an index and for steps that work on a part at a time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from aad.artifacts import write_step
+from aad.backbones import l2_normalise
+from aad.heads import Head
+from aad.spaces import SPACES, Domain
+
+N, M, D = 4000, 30, 64
+
+
+def wide_bundle(folder: Path, n: int = N, m: int = M, noise: float = 0.08) -> Path:
+    """A complete bundle of n references in clusters and m queries, each made from a reference; its pictures exist in name only."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(40, D))
+    references = l2_normalise(centres[np.arange(n) % 40] + 0.7 * generator.normal(size=(n, D)))
+    queries = l2_normalise(references[:m] + noise * generator.normal(size=(m, D)) + 0.05)
+    about = {"source": "factory", "licence": "CC0"}
+    write_step(
+        folder,
+        "extract_features",
+        {
+            "references.json": [
+                {"path": f"r{i}.png", "title": f"T{i}", "concept": f"c{i}", "group": "ab"[i % 2], **about}
+                for i in range(n)
+            ],
+            "queries.json": [
+                {"path": f"q{i}.png", "type": "media", "split": "validation", "exemplar_ids": [i]} for i in range(m)
+            ],
+            "references_backbone.npy": references.astype(np.float16),
+            "queries_backbone.npy": queries.astype(np.float16).reshape(m, D),
+        },
+        command="factory",
+        sections={"name": "wide", "images": "pictures", "backbone": {"name": "efficientnet_lite0", "dim": D}},
+    )
+    shift = {Domain.REAL: np.zeros(D, np.float32), Domain.SYNTHETIC: np.full(D, 0.05, np.float32)}
+    head = replace(Head.identity(D), centre=shift)
+    write_step(
+        folder,
+        "train_heads",
+        {"heads.safetensors": head.to_tensors("aligned") | head.to_tensors("disentangled")}
+        | {f"references_{space}.npy": head.embed(references, "real").astype(np.float16) for space in SPACES[1:]},
+        command="factory",
+    )
+    calibration = {space: {"inverse_temperature": 20.0, "null_logit": 14.0} for space in SPACES}
+    write_step(folder, "calibrate", {}, command="factory", sections={"calibration": calibration})
+    write_step(
+        folder,
+        "project",
+        {"coordinates.npy": generator.random((len(SPACES), n, 2)).astype(np.float32)},
+        command="factory",
+        sections={"neighbour_preservation": dict.fromkeys(SPACES, 0.5)},
+    )
+    return folder

@@ -1,0 +1,325 @@
+"""The benchmarks of search: invented galleries, exact answers, the reports, and what happens when disk or memory is short."""
+
+import json
+import math
+import mmap
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from aad.calibration import Calibration
+from aad.retrieval import StoredRows
+from benchmarks import invented, measuring, out_of_core, retrieval, scaling
+from benchmarks.common import percentiles, table
+from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries
+from benchmarks.measuring import Truth, answer_exactly, recall_of, weight_errors
+from benchmarks.real_domain import measure_domain
+from benchmarks.searcher import Searcher, SearcherError, answer, memory_of
+
+SPACE, DIM = "disentangled", 16
+
+
+def unit_rows(n, dim, seed):
+    rows = np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return measure_domain(SPACE, DIM)
+
+
+class Inside(Searcher):
+    """A searcher without a process of its own."""
+
+    def __init__(self, limit_gb=None):
+        self.opened = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, do, **values):
+        found = answer(json.loads(json.dumps({"do": do, **values})), self.opened)
+        assert "error" not in found, found
+        return json.loads(json.dumps(found))
+
+    def memory(self):
+        return {**memory_of("self"), "peak_own_mb": 1.0}
+
+
+def stored(tmp_path, rows):
+    np.save(tmp_path / "rows.npy", rows)
+    return StoredRows(tmp_path / "rows.npy")
+
+
+def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
+    third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain(SPACE, DIM), 0, 0)
+    (path,) = make_gallery(tmp_path, domain, 2 * CHUNK + 3, progress=False)
+    whole = np.load(path, mmap_mode="r")
+    assert path.stat().st_size == whole.offset + whole.nbytes
+    assert whole.shape == (2 * CHUNK + 3, DIM) and whole.dtype == np.float16
+    assert np.array_equal(whole[:CHUNK], first.astype(np.float16))
+    assert np.array_equal(whole[2 * CHUNK :], third[:3].astype(np.float16))
+    assert np.allclose(np.linalg.norm(third, axis=1), 1, atol=1e-5)
+    assert not np.allclose(first, make_chunk(domain, 1, 0))
+
+
+def test_a_smaller_gallery_is_the_beginning_of_a_larger_one_and_shares_its_full_files(domain, tmp_path, monkeypatch):
+    monkeypatch.setattr(invented, "SHARD", CHUNK)
+    small = make_gallery(tmp_path, domain, CHUNK + 5, progress=False)
+    large = make_gallery(tmp_path, domain, 2 * CHUNK + 5, progress=False)
+    assert small[0] == large[0] and small[1] != large[1]
+    assert np.array_equal(StoredRows(small)[:], StoredRows(large)[: CHUNK + 5])
+
+
+def test_a_finished_file_is_used_again_and_an_interrupted_one_leaves_nothing(domain, tmp_path, monkeypatch):
+    def breaks(domain, seed, i):
+        if i:
+            raise KeyboardInterrupt
+        return make_chunk(domain, seed, i)
+
+    monkeypatch.setattr(invented, "make_chunk", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        make_gallery(tmp_path, domain, 3 * CHUNK, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    paths = make_gallery(tmp_path, domain, CHUNK, progress=False)  # its one chunk does not break
+    monkeypatch.setattr(invented, "make_chunk", None)  # calling it would fail
+    assert make_gallery(tmp_path, domain, CHUNK, progress=False) == paths
+
+
+@pytest.mark.parametrize("space", ["backbone", "aligned", "disentangled"])
+def test_invented_rows_are_no_easier_to_compress_than_the_real_ones(space):
+    domain = measure_domain(space, 128)
+    variance = ((domain.references - domain.mean) ** 2).sum(1).mean()
+    assert (domain.factor**2).sum() + 128 * domain.floor**2 == pytest.approx(variance, rel=1e-4)
+    real, made = likeness(domain)
+    assert made["participation"] > 0.9 * real["participation"]
+    assert 0.75 < made["any_spread"] / real["any_spread"] < 1.1 and abs(made["any"] - real["any"]) < 0.02
+    assert real["nearest"] - 0.15 < made["nearest"] < real["nearest"]
+    assert abs(made["query_source"] - real["query_source"]) < 0.01
+
+
+def test_a_query_is_as_far_from_its_row_as_a_real_pair_of_its_half(domain, tmp_path):
+    paths = make_gallery(tmp_path, domain, 500, progress=False)
+    seen = []
+    for half in (0, 1):
+        queries, ids = make_queries(domain, paths, 40, seed=0, half=half)
+        measured = (queries * StoredRows(paths)[ids]).sum(1)
+        pairs = domain.cosines[domain.sources % 2 == half]
+        assert np.abs(measured[:, None] - pairs[None]).min(1).max() < 1e-3
+        assert np.allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
+        seen.append(ids.tolist())
+    assert seen[0] != seen[1] and seen[1] == make_queries(domain, paths, 40, seed=0, half=1)[1].tolist()
+
+
+def test_short_disk_is_refused_before_anything_is_written(domain, tmp_path, monkeypatch):
+    monkeypatch.setattr(invented, "_free", lambda folder: 1000)
+    with pytest.raises(ShortOfDisk, match=r"need 0\.0 GB more .* ask for fewer"):
+        make_gallery(tmp_path, domain, CHUNK, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(invented, "_free", lambda folder: 3 * CHUNK * DIM * 2 + 1)
+    assert invented.rows_that_fit(tmp_path, domain, 5 * CHUNK) == 3 * CHUNK
+    assert invented.rows_that_fit(tmp_path, domain, 2 * CHUNK) == 2 * CHUNK
+
+
+def test_exact_answers_are_those_of_a_plain_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "CHUNK_BYTES", 4 * 8 * 50)  # 50 rows at a time
+    made = unit_rows(230, 8, seed=1)
+    made[200] = made[7]  # a tie across chunks: the smaller id is first
+    rows, queries = stored(tmp_path, made), unit_rows(5, 8, seed=2)
+    queries[0] = made[7]
+    allowed = np.random.default_rng(0).random(230) < 0.3
+    plain, filtered = answer_exactly(rows, queries, 12, 9.0, [None, allowed])
+    for i, query in enumerate(queries):
+        cosines = [sum(float(a) * float(b) for a, b in zip(query, row, strict=True)) for row in made]
+        order = sorted(range(230), key=lambda j: (-round(cosines[j], 6), j))
+        assert plain.ids[i].tolist() == order[:12]
+        assert filtered.ids[i].tolist() == [j for j in order if allowed[j]][:12]
+        assert plain.log_mass[i] == pytest.approx(math.log(sum(math.exp(9 * c) for c in cosines)), abs=1e-5)
+        assert plain.similarities[i, 0] == pytest.approx(max(cosines), abs=1e-5)
+    assert plain.ids[0, :2].tolist() == [7, 200]
+    assert np.array_equal(plain.log_mass, filtered.log_mass)
+
+
+def test_recall_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    found, truth = (
+        rng.permuted(np.tile(np.arange(30), (9, 1)), axis=1),
+        rng.permuted(np.tile(np.arange(30), (9, 1)), axis=1),
+    )
+    hits = 0
+    for a, b in zip(found, truth, strict=True):
+        for wanted in b[:10]:
+            hits += wanted in a[:10]
+    assert recall_of(found.tolist(), truth) == pytest.approx(hits / 90)
+
+
+def test_weights_are_off_by_what_the_mass_is_off_by():
+    case = SimpleNamespace(calibration=Calibration(10.0, 5.0))
+    truth = Truth(np.array([[0]]), np.array([[0.5]], np.float32), np.array([6.0]))
+    same = {"similarities": [[0.5]], "log_mass": [6.0], "estimated": False}
+    assert weight_errors(case, same, truth)["weight_error"] == 0
+    off = weight_errors(case, {**same, "log_mass": [7.0]}, truth)
+    whole = [math.exp(mass) + math.exp(5) for mass in (6, 7)]
+    assert off["weight_error"] == pytest.approx(math.exp(5) / whole[0] - math.exp(5) / whole[1])
+    assert off["remainder_error"] == pytest.approx(math.exp(5) / whole[0] - math.exp(5) / whole[1])
+    assert off["log_mass_error"] == pytest.approx(1)
+
+
+def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(retrieval, "Searcher", Inside)
+    monkeypatch.setattr(measuring, "Searcher", Inside)
+    options = ["--n", "2000", "--dim", "32", "--queries", "6", "--spaces", "aligned", "disentangled"]
+    methods = ["argsort", "topk", "exact", "scan", "filtered"]
+    code = retrieval.main(
+        [*options, "--methods", *methods, "--scratch", str(tmp_path), "--json", str(tmp_path / "r.json")]
+    )
+    report = json.loads((tmp_path / "r.json").read_text())
+    printed = capsys.readouterr().out.splitlines()
+    assert code == 0 and json.loads(printed[-1]) == report and printed[0].startswith("| method | median, ms |")
+    assert "targets: meant for 1,000,000 rows" in printed[-2]
+    assert report["default"] == "exact" and [row["method"] for row in report["rows"]] == methods
+    wanted = {"method", "n", "dim", "p50_ms", "p95_ms", "speedup_vs_argsort", "recall_at_10", "resident_mb", "build_s"}
+    for row in report["rows"]:
+        assert wanted <= set(row) and (row["n"], row["dim"]) == (2000, 32)
+        assert row["recall_at_10"] == 1 and 0 < row["p50_ms"] <= row["p95_ms"] and row["resident_mb"] > 10
+        assert set(row["by_space"]) == {"aligned", "disentangled"}
+        assert row["p50_ms"] == max(figures["p50_ms"] for figures in row["by_space"].values())
+    assert report["rows"][1]["weight_error"] < 1e-5
+
+
+def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
+    def measure(method, cases, peer):
+        if method == "clustered":
+            raise SearcherError("no such thing")
+        return {
+            "method": method,
+            "n": 2_000_000,
+            "p50_ms": 1.0,
+            "speedup_vs_argsort": 20.0,
+            "recall_at_10": 1.0,
+            "resident_mb": 9,
+        }
+
+    monkeypatch.setattr(retrieval, "measure_method", measure)
+    monkeypatch.setattr(retrieval, "available_gb", lambda: 0.1)
+    rows = retrieval.measure_methods(["exact", "clustered", "scan"], [SimpleNamespace(n=2_000_000, dim=768)])
+    assert rows[0]["note"].startswith("left out: needs 25 GB") and "p50_ms" not in rows[0]
+    assert rows[1]["note"] == "failed: no such thing" and rows[1]["failed"]
+    verdict = retrieval.verdict(rows, "scan")
+    assert "20.0 of 25 times faster: does NOT hold" in verdict and "9 of 500 MB: holds" in verdict
+
+
+def test_a_process_keeps_to_its_memory_and_tells_what_went_wrong(tmp_path):
+    np.save(tmp_path / "large.npy", np.ones((400_000, 128), np.float16))  # 205 MB as float32
+    np.save(tmp_path / "queries.npy", unit_rows(1, 128, seed=0))
+    opening = {"rows": [str(tmp_path / "large.npy")], "queries": str(tmp_path / "queries.npy"), "method": "exact"}
+    (tmp_path / "index.json").write_text('{"method": "exact"}')
+    from safetensors.numpy import save_file
+
+    save_file({}, tmp_path / "index.safetensors")
+    with Searcher(limit_gb=0.2) as searcher:
+        with pytest.raises(SearcherError, match=r"open: MemoryError|memory short"):
+            searcher.ask("open", **opening, index=str(tmp_path / "index.safetensors"))
+        assert searcher.memory()["peak_own_mb"] < 200
+
+
+def test_memory_is_counted_in_millions_of_bytes():
+    before = memory_of("self")["own_mb"]
+    with mmap.mmap(
+        -1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    ) as held:  # malloc might have such room left
+        for page in range(0, len(held), mmap.PAGESIZE):
+            held[page] = 1
+        assert memory_of("self")["own_mb"] - before == pytest.approx(50, rel=0.1)
+
+
+def test_out_of_core_measures_and_marks_what_it_extrapolates(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measuring, "Searcher", Inside)
+    monkeypatch.setattr(out_of_core, "CHUNK", 500)
+    monkeypatch.setattr(out_of_core, "rows_that_fit", lambda *args, **kwargs: 1500)
+    options = ["--n", "4000", "--dim", "16", "--queries", "4", "--limit-gb", "2", "--method", "exact"]
+    assert out_of_core.main([*options, "--scratch", str(tmp_path), "--json", str(tmp_path / "o.json")]) == 0
+    report = json.loads((tmp_path / "o.json").read_text())
+    assert [row["n"] for row in report["rows"]] == [500, 1000, 4000]
+    assert [row.get("extrapolated", False) for row in report["rows"]] == [False, False, True]
+    assert report["asked"] == 4000 and report["measured"] == 1000 and report["within_limit"]
+    assert report["rows"][1]["recall_at_10"] == 1 and "recall_at_10" not in report["rows"][2]
+    assert report["rows"][2]["rows_gb"] == pytest.approx(4000 * 16 * 2 / 1e9)
+    assert 0 < report["rows"][0]["search_peak_own_mb"] < 2000
+    assert "extrapolated from 500 and 1,000" in capsys.readouterr().out
+
+
+def test_out_of_core_takes_what_the_disk_holds(monkeypatch, tmp_path):
+    shard = out_of_core.SHARD
+    assert out_of_core.sizes_to_measure(10 * shard, 12 * shard) == [10 * shard]
+    assert out_of_core.sizes_to_measure(10 * shard, 5 * shard + CHUNK) == [2 * shard, 5 * shard + CHUNK]
+    assert sum(out_of_core.sizes_to_measure(10 * shard, shard)) <= shard  # their last parts are files of their own
+    assert out_of_core.sizes_to_measure(10 * shard, CHUNK) == []
+    monkeypatch.setattr(out_of_core, "rows_that_fit", lambda *args, **kwargs: 0)
+    assert out_of_core.main(["--n", "100", "--dim", "8", "--scratch", str(tmp_path)]) == 1
+
+
+def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(tmp_path, monkeypatch, capsys):
+    measured = []
+
+    def size(scratch, n, options):
+        measured.append(n)
+        if n == 10_000 and measured.count(n) == 1:
+            raise KeyboardInterrupt
+        return {"n": n, "method": "exact", "p50_ms": n / 3000}
+
+    monkeypatch.setattr(scaling, "measure_size", size)
+    monkeypatch.setattr(
+        scaling, "measure_workers", lambda workers: {"workers": workers, "images_per_s": 30.0 * workers}
+    )
+    command = ["--json", str(tmp_path / "s.json"), "--to", "10000"]
+    with pytest.raises(KeyboardInterrupt):
+        scaling.main(command)
+    assert scaling.main(command) == 0 and scaling.main(command) == 0
+    assert measured == [1000, 10_000, 10_000]
+    capsys.readouterr()
+    assert scaling.main([*command, "--table"]) == 0
+    shown = capsys.readouterr().out.strip()
+    assert shown == scaling.tables(json.loads((tmp_path / "s.json").read_text()))
+    assert "| 10,000 | exact |" in shown and "| 2 | 60.0 | 2 |" in shown
+
+
+def test_scaling_measures_a_size_from_end_to_end(tmp_path):
+    options = SimpleNamespace(dim=16, space=SPACE, seed=0, queries=3)
+    row = scaling.measure_size(tmp_path, 600, options)
+    assert row["method"] == "exact" and row["recall_at_10"] == 1 and row["build_peak_own_mb"] > 1
+
+
+def test_embedding_is_timed_from_start_to_end_and_its_absence_is_told(monkeypatch):
+    clock = iter([0.0, 5.0, 10.0, 47.0])
+    monkeypatch.setattr(scaling.time, "perf_counter", lambda: next(clock))
+    commands = []
+
+    def runs(command, **kwargs):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(scaling, "subprocess", SimpleNamespace(run=runs))
+    row = scaling.measure_workers(2)
+    assert row["images_per_s"] == pytest.approx((1088 - 64) / 32) and row["start_s"] == pytest.approx(3.0)
+    assert commands[0][1:3] == ["-m", "precompute.embed_shards"] and "2" in commands[0]
+    monkeypatch.setattr(scaling.time, "perf_counter", lambda: 0.0)
+    gone = SimpleNamespace(
+        run=lambda command, **kwargs: subprocess.CompletedProcess(command, 1, "", "x\nNo module named y")
+    )
+    monkeypatch.setattr(scaling, "subprocess", gone)
+    assert scaling.measure_workers(1) == {"workers": 1, "note": "failed: No module named y"}
+
+
+def test_percentiles_and_tables_say_what_they_were_given():
+    assert percentiles([1, 2, 3, 4, 101]) == (3, pytest.approx(81.6))
+    assert table([{"a": None, "b": True, "c": 123.4}, {"a": 1e-5}], ["a", "b", "c"]).splitlines()[2:] == [
+        "|  | yes | 123 |",
+        "| 1e-05 |  |  |",
+    ]

@@ -1,0 +1,257 @@
+"""An index for many references: the same answers as without, weights that say they are estimates, and nothing stale or damaged."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aad import SPACES, Attributor, BundleError, Space, opening, present
+from aad.artifacts import Bundle, write_step
+from aad.backbones import l2_normalise
+from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex
+from precompute import build_index
+from tests.galleries import M, N, wide_bundle
+
+FILES = [f"index_{space}.safetensors" for space in SPACES]
+
+
+def build(bundle: Path, *options: object) -> dict[str, bytes]:
+    build_index.main(["--bundle", str(bundle), *map(str, options)])
+    return {path.name: path.read_bytes() for path in bundle.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return wide_bundle(tmp_path_factory.mktemp("plain") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def indexed(plain, tmp_path_factory):
+    bundle = Path(shutil.copytree(plain, tmp_path_factory.mktemp("indexed") / "bundle"))
+    build(bundle, "--method", "compressed")
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def exact(plain):
+    return Attributor.load(plain)
+
+
+@pytest.fixture(scope="module")
+def compressed(indexed):
+    attributor = Attributor.load(indexed)
+    assert all(isinstance(index, CompressedIndex) for index in attributor._index.values())
+    return attributor
+
+
+@pytest.fixture
+def copy(indexed, tmp_path):
+    return Path(shutil.copytree(indexed, tmp_path / "bundle"))
+
+
+def test_answers_are_those_of_the_exact_search(exact, compressed):
+    for query_id in range(M):
+        ours, theirs = compressed.attribute_query(query_id, 10), exact.attribute_query(query_id, 10)
+        for space in SPACES:
+            pairs = list(zip(ours[space].matches, theirs[space].matches, strict=True))
+            assert [a.reference_id for a, _ in pairs] == [b.reference_id for _, b in pairs]
+            assert [a.similarity for a, _ in pairs] == [b.similarity for _, b in pairs]
+            np.testing.assert_allclose([a.weight for a, _ in pairs], [b.weight for _, b in pairs], rtol=0.2)
+            assert ours[space].position == pytest.approx(theirs[space].position, abs=1e-6)
+            assert ours[space].estimated and not theirs[space].estimated
+
+
+def test_filters_and_searching_again_stay_exact(exact, compressed):
+    among = np.arange(N) % 37 == 5  # few, and most of them far from the query
+    for ask in (
+        lambda one: one.attribute_query(3, 20, among=among),
+        lambda one: one.attribute_reference(7, 20),
+        lambda one: one.attribute_reference(7, 20, among=among),
+    ):
+        for space in SPACES:
+            ours, theirs = (
+                [(m.reference_id, m.similarity) for m in ask(one)[space].matches] for one in (compressed, exact)
+            )
+            assert ours == theirs
+    assert compressed.true_ranks(4) == exact.true_ranks(4)
+    assert compressed.near_copies([3, 5, 3]) == exact.near_copies([3, 5, 3]) == [None, None, 0]
+
+
+def test_weights_that_are_estimates_say_so_everywhere_and_others_nowhere(exact, compressed):
+    ours, theirs = compressed.attribute_query(0, 3), exact.attribute_query(0, 3)
+    assert all(part["estimated"] is True for part in ours.to_dict().values())
+    assert all("estimated" not in part and "missing" not in part for part in theirs.to_dict().values())
+    for result, flag in ((ours, True), (theirs, False)):
+        page = present.answer(result, k=3, ready=False, query={})
+        assert page["missing"] == [] and all(part["estimated"] is flag for part in page["spaces"].values())
+        total = [
+            sum(m.weight for m in part.matches) + part.elsewhere + part.remainder for part in result.spaces.values()
+        ]
+        assert total == pytest.approx([1, 1, 1], abs=1e-9)
+
+
+def test_parts_that_did_not_answer_are_named(exact):
+    result = replace(exact.attribute_query(0, 3), missing=("two",))
+    assert present.answer(result, k=3, ready=False, query={})["missing"] == ["two"]
+    reply = present.api_answer(exact, result, k=3)
+    assert json.loads(json.dumps(reply))["aligned"]["missing"] == ["two"]
+
+
+def test_the_manifest_says_how_good_it_is_and_on_what(indexed):
+    section = Bundle.open(indexed).manifest["retrieval"]
+    assert set(section) == set(SPACES)
+    assert {(indexed / name).stat().st_mode & 0o777 for name in FILES} == {0o644}
+    for told in section.values():
+        assert told["method"] == "compressed" and told["target"] == 0.99 and told["recall_at_10"] >= 0.99
+        assert (told["measured_on"], told["n_queries"]) == ("queries", M)
+
+
+def test_the_recall_is_of_queries_as_synthetic_images(plain, monkeypatch, tmp_path):
+    seen = []
+
+    def measured(rows, queries, **_):
+        seen.append(queries)
+        return {}, {"method": "scan", "k": 10, "recall_at_10": 1.0, "target": 0.99, "n_queries": len(queries)}
+
+    monkeypatch.setattr(build_index, "build_index", measured)
+    build(Path(shutil.copytree(plain, tmp_path / "bundle")), "--method", "scan")
+    features = np.load(plain / "queries_backbone.npy").astype(np.float32)
+    np.testing.assert_allclose(seen[0], l2_normalise(features), atol=1e-6)
+    np.testing.assert_allclose(seen[1], l2_normalise(features - 0.05), atol=1e-6)
+
+
+def test_a_rebuild_gives_the_same_bytes(indexed, copy):
+    before = {path.name: path.read_bytes() for path in indexed.iterdir() if path.is_file()}
+    after = build(copy, "--method", "compressed")
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: before[name] for name in before if name != "manifest.json"
+    }
+    first, again = json.loads(before["manifest.json"]), json.loads(after["manifest.json"])
+    assert first["retrieval"] == again["retrieval"] and first["files"] == again["files"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", ["missing", "truncated", "altered"])
+def test_a_damaged_index_is_refused_with_the_command_that_rebuilds_it(copy, name, harm):
+    path = copy / name
+    data = path.read_bytes()
+    path.unlink()
+    if harm != "missing":
+        path.write_bytes(data[: len(data) // 2] if harm == "truncated" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BundleError, match=rf"{name}.*rebuild it with: python -m precompute\.build_index --bundle"):
+        Attributor.load(copy)
+    build(copy, "--method", "compressed")
+    Attributor.load(copy)
+
+
+def test_an_index_of_other_references_is_refused(copy, tmp_path):
+    other = wide_bundle(tmp_path / "other", n=2000)
+    build(other, "--method", "compressed")
+    shutil.copy(other / FILES[0], copy / FILES[0])
+    theirs, manifest = (json.loads((one / "manifest.json").read_text()) for one in (other, copy))
+    manifest["files"][FILES[0]] = theirs["files"][FILES[0]]
+    manifest["retrieval"]["backbone"] = theirs["retrieval"]["backbone"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"index_backbone.*of other references.*precompute\.build_index"):
+        Attributor.load(copy)
+    manifest["retrieval"]["backbone"]["references"] = manifest["files"]["references_backbone.npy"]["sha256"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"index_backbone.*no index of the 4000 references.*precompute\.build_index"):
+        Attributor.load(copy)
+
+
+def test_steps_before_it_drop_it_and_those_after_it_keep_it(copy):
+    stored = Bundle.open(copy)
+    write_step(copy, "calibrate", {}, command="again", sections={"calibration": stored.manifest["calibration"]})
+    kept = Bundle.open(copy)
+    assert kept.has(FILES[0]) and "retrieval" in kept.manifest and not kept.has("coordinates.npy")
+    write_step(copy, "train_heads", {"heads.safetensors": stored.read_tensors("heads.safetensors")}, command="again")
+    dropped = Bundle.open(copy)
+    assert not any(dropped.has(name) for name in FILES) and "retrieval" not in dropped.manifest
+
+
+def test_it_drops_nothing_of_the_steps_after_it(plain, copy):
+    build(copy, "--method", "compressed", "--target", 0.9)
+    before, after = Bundle.open(plain).manifest, Bundle.open(copy).manifest
+    assert before["files"].items() <= after["files"].items() and before["steps"].items() <= after["steps"].items()
+    assert {key: after[key] for key in before if key not in ("files", "steps")} == {
+        key: before[key] for key in before if key not in ("files", "steps")
+    }
+
+
+def test_few_references_need_no_index_and_keep_none(plain, copy, tmp_path, capsys):
+    untouched = Path(shutil.copytree(plain, tmp_path / "small"))
+    before = {path.name: path.read_bytes() for path in untouched.iterdir()}
+    assert build(untouched) == before
+    assert "no index is needed" in capsys.readouterr().out
+    build(copy)
+    assert "retrieval" not in Bundle.open(copy).manifest and not Bundle.open(copy).has(FILES[0])
+    assert isinstance(Attributor.load(copy)._index[Space.ALIGNED], ExactIndex)
+
+
+def test_without_queries_the_measure_is_references_and_the_manifest_says_so(tmp_path, capsys):
+    bundle = wide_bundle(tmp_path / "bundle", n=1500, m=0)
+    build(bundle, "--method", "scan")
+    told = Bundle.open(bundle).manifest["retrieval"]["aligned"]
+    assert (told["measured_on"], told["n_queries"]) == ("references", build_index.N_QUERIES)
+    assert "no queries" in (said := capsys.readouterr().out) and "on 200 references" in said
+
+
+def test_an_interrupted_build_goes_on_with_the_space_it_was_at(plain, indexed, tmp_path, monkeypatch):
+    bundle = Path(shutil.copytree(plain, tmp_path / "bundle"))
+    before = (bundle / "manifest.json").read_bytes()
+    calls, real = [], build_index.build_index
+
+    def stopping(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(build_index, "build_index", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        build(bundle, "--method", "compressed")
+    assert (bundle / "manifest.json").read_bytes() == before
+    Attributor.load(bundle)
+    after = build(bundle, "--method", "compressed")
+    assert len(calls) == 4
+    assert [hashlib.sha256(after[name]).digest() for name in FILES] == [
+        hashlib.sha256((indexed / name).read_bytes()).digest() for name in FILES
+    ]
+    assert not list((bundle / ".work").glob("index_*"))
+    build(bundle, "--method", "compressed", "--seed", 1)
+    assert len(calls) == 7, "another question is answered anew"
+
+
+@pytest.mark.parametrize(("method", "kind"), [("exact", ExactIndex), ("scan", ScanIndex)])
+def test_a_method_without_a_file_can_be_asked_for(plain, tmp_path, exact, method, kind):
+    bundle = Path(shutil.copytree(plain, tmp_path / "bundle"))
+    build(bundle, "--method", method)
+    attributor = Attributor.load(bundle)
+    assert all(isinstance(index, kind) for index in attributor._index.values())
+    assert not any(Bundle.open(bundle).has(name) for name in FILES)
+    ours, theirs = (one.attribute_query(5, 10).to_dict() for one in (attributor, exact))
+    for space in SPACES:
+        assert [m["reference_id"] for m in ours[space]["matches"]] == [
+            m["reference_id"] for m in theirs[space]["matches"]
+        ]
+        assert ours[space]["remainder"] == pytest.approx(theirs[space]["remainder"], rel=1e-4)
+        assert "estimated" not in ours[space]
+
+
+def test_many_references_without_an_index_are_read_from_disk(plain, exact, monkeypatch):
+    monkeypatch.setattr(opening, "method_for", lambda n: "compressed")
+    attributor = Attributor.load(plain)
+    assert all(isinstance(index, ScanIndex) for index in attributor._index.values())
+    for space in SPACES:
+        ours, theirs = (one.attribute_query(5, 10)[space].matches for one in (attributor, exact))
+        assert [m.reference_id for m in ours] == [m.reference_id for m in theirs]
+
+
+def test_a_target_that_is_no_share_is_refused(plain):
+    with pytest.raises(SystemExit):
+        build(plain, "--target", 99)

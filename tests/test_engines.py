@@ -1,0 +1,342 @@
+"""Engines: the same features by another path, refused where they are not; and pictures made ready while the network runs."""
+
+import importlib.util
+import json
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aad import Attributor, load_image
+from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
+from aad.backbones import (
+    BACKBONES,
+    BATCH_SIZE,
+    Backbone,
+    BackboneError,
+    Trial,
+    ahead,
+    build_engine,
+    build_network,
+    describe_trials,
+    difference,
+    engines_for,
+    fastest,
+    load_backbone,
+    manifest_entry,
+    networks,
+    probe_engines,
+    probing,
+)
+from aad.explain import explain
+from precompute import extract_features
+from precompute.common import cli
+from precompute.common.listing import backbone_table
+from precompute.common.shards import embed_in_shards
+from precompute.common.view_shards import ShardError, ViewShards, check_backbone
+from precompute.families import pictures as step_pictures
+from precompute.families.pictures import open_backbone
+from tests.release_files import randomise, shallow
+
+NAME = "efficientnet_lite0"
+EXEMPLARS = sorted((DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar").rglob("*.webp"))
+
+
+torch.manual_seed(0)
+SMALL = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+).eval()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [load_image(path) for path in EXEMPLARS[::90]]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return load_backbone(NAME)
+
+
+@pytest.fixture(scope="module")
+def openvino():
+    return load_backbone(NAME, engine="openvino")
+
+
+def least_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.einsum("nd,nd->n", a.astype(float), b.astype(float)).min())
+
+
+def test_openvino_gives_the_features_of_torch(pictures, plain, openvino):
+    assert openvino.spec == replace(plain.spec, engine="openvino")
+    features = openvino.embed(pictures)
+    assert features.dtype == np.float32 and least_cosine(features, plain.embed(pictures)) > 0.999999
+
+
+def test_the_same_engine_twice_gives_the_same_bytes_in_any_company(pictures, openvino):
+    features = openvino.embed(pictures)
+    assert np.array_equal(features, openvino.embed(pictures))
+    alone = np.concatenate([openvino.embed([picture]) for picture in pictures[:3]])
+    assert np.allclose(alone, features[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["torch-bf16", "openvino"])
+def test_an_engine_built_again_gives_the_same_bytes(name):
+    batch = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
+    first, second = (build_engine(name, SMALL, 16)(batch) for _ in range(2))
+    assert first.shape == (5, 8) and np.array_equal(first, second)
+
+
+def test_one_engine_may_be_asked_by_many_threads(pictures, openvino):
+    expected = [openvino.embed([picture]) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda picture: openvino.embed([picture]), pictures * 3))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected * 3, strict=True))
+
+
+def test_openvino_comes_without_its_telemetry(openvino):
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__.endswith("telemetry_stub")
+    assert sys.modules.get("openvino_telemetry") is None
+
+
+@pytest.mark.parametrize("name", ["dino_vits16", "dinov3_vits16", "clip_vitb32", "sscd_disc_mixup"])
+def test_networks_of_every_kind_go_through_openvino(name, monkeypatch):
+    """With random weights and one block; the batch is of another size than the one that was traced."""
+    monkeypatch.setattr(networks, "_TIMM", shallow(1))
+    spec, network = BACKBONES[name], randomise(build_network(name))
+    side = 64 if name.startswith("sscd") else spec.image_size  # convolutions take any
+    batch = np.random.default_rng(0).normal(size=(3, 3, side, side)).astype(np.float32)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    features = [Backbone(spec, network).embed_pixels(batch)]
+    features.append(Backbone(spec, network, "cpu", build_engine("openvino", network, side)).embed_pixels(batch))
+    assert features[1].shape == (3, spec.dim) and least_cosine(*features) > 0.999999
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_bfloat16_is_close_and_the_network_beside_it_stays_in_float32(pictures, plain):
+    backbone = load_backbone(NAME, engine="torch-bf16")
+    features, expected = backbone.embed(pictures), plain.embed(pictures)
+    assert 0.99 < least_cosine(features, expected) < 0.9999  # and so a probe must refuse it for this backbone
+    assert all(tensor.dtype == torch.float32 for tensor in backbone.network.parameters())
+    assert np.array_equal(backbone.in_torch().embed(pictures), expected) and backbone.in_torch().spec == plain.spec
+
+
+def test_a_processor_without_bfloat16_is_told_apart(monkeypatch):
+    """OpenVINO computes in float32 there and does not say so."""
+    import openvino as package
+
+    class Old:
+        def compile_model(self, model, device, options):
+            options |= {"INFERENCE_PRECISION_HINT": package.Type.f32}
+            return real().compile_model(model, device, options)
+
+    real = package.Core
+    monkeypatch.setattr(package, "Core", Old)
+    assert build_engine("openvino", SMALL, 8)(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 8)
+    with pytest.raises(BackboneError, match=r"openvino-bf16 needs a processor .* float32|f32: use the engine openvino"):
+        build_engine("openvino-bf16", SMALL, 8)
+
+
+def test_an_engine_that_is_not_to_be_had_is_refused_with_the_remedy(monkeypatch):
+    with pytest.raises(
+        BackboneError, match="unknown engine 'tensorrt'; known: torch, torch-bf16, openvino, openvino-bf16"
+    ):
+        load_backbone(NAME, engine="tensorrt")
+    with pytest.raises(BackboneError, match=r"runs on the CPU only, got device cuda: use --device cpu"):
+        build_engine("openvino", torch.nn.Identity(), 8, "cuda")
+    assert engines_for("cuda") == ("torch", "torch-bf16") and "openvino" in engines_for("cpu")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "openvino" else find(name, *rest)
+    )
+    with pytest.raises(BackboneError, match=r"needs the package openvino.*pip install -r requirements-fast\.txt"):
+        load_backbone(NAME, engine="openvino")
+    assert engines_for("cpu") == ("torch", "torch-bf16")
+    assert backbone_table().endswith("after pip install -r requirements-fast.txt: openvino, openvino-bf16")
+
+
+def test_a_manifest_without_an_engine_means_torch_and_engines_do_not_mix(plain):
+    entry = manifest_entry(plain.spec)
+    assert "engine" not in entry and difference(entry, plain.spec) == ""
+    fast = replace(plain.spec, engine="openvino")
+    assert manifest_entry(fast) == entry | {"engine": "openvino"}
+    assert (
+        difference(entry, fast) == f"features of {NAME} computed by the engine torch, not by openvino (--engine torch)"
+    )
+    assert "engine openvino, not by torch" in difference(manifest_entry(fast), plain.spec)
+    assert difference(manifest_entry(fast), fast) == ""
+
+
+def test_a_probe_takes_the_fastest_that_keeps_the_features(pictures, plain, monkeypatch):
+    monkeypatch.setattr(probing, "engines_for", lambda device: ("torch", "torch-bf16", "openvino"))
+    trials = {trial.engine: trial for trial in probe_engines(plain, pictures[:4])}
+    assert list(trials) == ["torch", "torch-bf16", "openvino"]
+    for name in ("torch", "openvino"):
+        assert not trials[name].refused and trials[name].cosine > 0.99999 and trials[name].images_per_second > 0
+    assert "changes the features: cosine 0.99" in trials["torch-bf16"].refused
+    shown = describe_trials(list(trials.values()))
+    assert "images/s" in shown and "not used: it changes the features" in shown
+
+
+def test_an_engine_is_left_only_for_one_that_is_clearly_faster():
+    torch_, fast = Trial("torch", 100.0, 1.0), Trial("openvino", 105.0, 1.0)
+    assert fastest([torch_, fast]) == "torch" and fastest([torch_, replace(fast, images_per_second=120)]) == "openvino"
+    assert fastest([torch_, Trial("openvino-bf16", 900.0, 0.9, "it changes the features")]) == "torch"
+    assert fastest([torch_, Trial("openvino", refused="not on this machine")]) == "torch"
+
+
+def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch, capsys, plain, openvino):
+    """--engine auto chooses; the manifest names what was chosen; another engine is refused."""
+    loaded = {"torch": plain, "openvino": openvino}
+    for module in (cli, extract_features, step_pictures):
+        monkeypatch.setattr(module, "load_backbone", lambda name, weights, device, engine="torch": loaded[engine])
+    for i, path in enumerate(EXEMPLARS[::120]):
+        load_image(path).save(tmp_path / f"{i}.png")
+    found = [Trial("torch", 10.0, 1.0), Trial("openvino", 30.0, 1.0)]
+    monkeypatch.setattr(cli, "probe_engines", lambda backbone, images: found if len(images) == cli.PROBED else [])
+    options = ["--references", str(tmp_path), "--threads", "1"]
+    extract_features.main([*options, "--bundle", str(tmp_path / "fast"), "--engine", "auto"])
+    assert "taking --engine openvino" in capsys.readouterr().out
+    extract_features.main([*options, "--bundle", str(tmp_path / "plain")])
+    fast, slow = (Bundle.open(tmp_path / name) for name in ("fast", "plain"))
+    assert fast.manifest["backbone"] == slow.manifest["backbone"] | {"engine": "openvino"}
+    rows = [bundle.read_array("references_backbone.npy", (6, 1248)) for bundle in (fast, slow)]
+    assert np.allclose(*rows, atol=2e-3) and open_backbone(fast).spec.engine == "openvino"
+    assert open_backbone(slow).compiled is None
+    with pytest.raises(BundleError, match=r"by the engine openvino, not by torch \(--engine openvino\)"):
+        open_backbone(fast, engine="torch")
+
+
+def test_explaining_looks_into_torch_whatever_the_engine(monkeypatch, openvino):
+    attributor = Attributor.load()
+    monkeypatch.setattr(attributor, "_backbone", openvino)
+    fast = explain(attributor, 0, 5)
+    slow = explain(Attributor.load(), 0, 5)
+    for space in fast.spaces:
+        assert fast.spaces[space].similarity == pytest.approx(slow.spaces[space].similarity, abs=1e-6)
+
+
+def threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()}
+
+
+def test_ahead_keeps_the_order_and_never_more_than_asked_for_in_memory():
+    lock, waiting, most = threading.Lock(), 0, 0
+
+    def slow(i: int) -> int:
+        nonlocal waiting, most
+        time.sleep(0.002 * (i % 3))
+        with lock:
+            waiting += 1
+            most = max(most, waiting)
+        return i
+
+    before = threads()
+    with ahead(slow, range(40), n_ahead=5, n_threads=3) as results:
+        got = []
+        for i in results:
+            got.append(i)
+            with lock:
+                waiting -= 1
+            time.sleep(0.001)
+    assert got == list(range(40)) and 3 <= most <= 6 and threads() <= before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_trouble_ends_the_threads_and_drops_what_has_not_begun(error):
+    begun, before = [], threads()
+
+    def work(i: int) -> int:
+        begun.append(i)
+        time.sleep(0.005)
+        if i == 3 and error is ValueError:
+            raise error
+        return i
+
+    seen = []
+    with pytest.raises(error), ahead(work, range(1000), n_ahead=20, n_threads=2) as results:  # noqa: PT012
+        for i in results:
+            seen.append(i)
+            if i == 3:
+                raise error
+    assert seen[:3] == [0, 1, 2] and len(begun) < 30 and threads() <= before
+
+
+class Recorder(torch.nn.Module):
+    """Each picture's mean, and how many went through together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(batch))
+        return batch.mean((2, 3)).repeat(1, 2)
+
+
+SPEC = replace(BACKBONES[NAME], dim=6, image_size=8)
+
+
+def noise(i: int) -> list[Image.Image]:
+    time.sleep(0.001 * (i % 4))
+    values = np.random.default_rng(i).integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
+    return [Image.fromarray(value) for value in values]
+
+
+def test_shards_hold_what_one_after_the_other_gives_in_the_same_batches(tmp_path):
+    network, keys = Recorder(), [str(i) for i in range(150)]
+    found = embed_in_shards(Backbone(SPEC, network), keys, noise, tmp_path, "test", "test")
+    assert network.batches == [32] * 4 + [32] * 4 + [32, 12]  # of 64, 64 and 22 images with 2 views each
+    expected = np.stack([Backbone(SPEC, Recorder()).embed(noise(i)) for i in range(150)])
+    assert np.array_equal(found, expected)
+
+
+def test_a_fast_engine_has_shards_of_its_own(tmp_path):
+    fast = Backbone(
+        replace(SPEC, engine="openvino"), Recorder(), compiled=lambda batch: np.eye(6, dtype=np.float32)[: len(batch)]
+    )
+    plain = embed_in_shards(Backbone(SPEC, Recorder()), ["a"], noise, tmp_path, "test", "test")
+    assert not np.array_equal(embed_in_shards(fast, ["a"], noise, tmp_path, "test", "test"), plain)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_a_picture_that_cannot_be_read_stops_the_embedding_after_the_shards_before_it(tmp_path):
+    def load(i: int) -> list[Image.Image]:
+        if i == 70:
+            raise OSError("picture 70 is damaged")
+        return noise(i)
+
+    before = threads()
+    with pytest.raises(OSError, match="picture 70"):
+        embed_in_shards(Backbone(SPEC, Recorder()), [str(i) for i in range(150)], load, tmp_path, "test", "test")
+    assert len(list(tmp_path.glob("*.npy"))) == 1 and threads() <= before
+
+
+def test_many_images_embed_as_few_do(plain):
+    images = [noise(i)[0] for i in range(BATCH_SIZE + 3)]
+    done: list[int] = []
+    features = Backbone(SPEC, Recorder()).embed(images, done.append)
+    assert done == [BATCH_SIZE, 3]
+    assert np.array_equal(features, np.concatenate([Backbone(SPEC, Recorder()).embed([image]) for image in images]))
+    assert json.dumps(manifest_entry(SPEC))
+
+
+def test_shards_of_views_of_another_engine_are_refused(tmp_path):
+    class Made:
+        folder = tmp_path
+
+        def section(self, name, step):
+            return manifest_entry(SPEC)
+
+    other = manifest_entry(replace(SPEC, engine="openvino"))
+    with pytest.raises(ShardError, match=r"engine openvino, the bundle has torch\. .*--engine torch"):
+        check_backbone(ViewShards(tmp_path, {"backbone": other}), Made())
+    check_backbone(ViewShards(tmp_path, {"backbone": manifest_entry(SPEC)}), Made())

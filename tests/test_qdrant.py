@@ -1,0 +1,388 @@
+"""Qdrant behind the interface of an index: the client's local mode, and a stand-in server for what goes over the network."""
+
+import gc
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qdrant_client")
+
+from qdrant_client import QdrantClient
+
+import app
+from aad import SPACES, Attributor
+from aad.artifacts import Bundle, BundleError
+from aad.backbones import l2_normalise
+from aad.references import Words
+from aad.retrieval import ExactIndex, ShardedIndex
+from aad.retrieval.qdrant import QdrantIndex, open_collections
+from aad.retrieval.qdrant_calls import QdrantError, alias_name, collection_name, connect
+from aad.retrieval.qdrant_filters import just
+from precompute.load_qdrant import Layout, load_collection, load_collections, main
+from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
+from tests.qdrant_server import stand_in
+
+pytestmark = pytest.mark.qdrant
+N, D, BETA = 400, 24, 20.0
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    """Rows with equal ones among them, and entries whose group and licence cut across each other."""
+    rows = l2_normalise(np.random.default_rng(0).normal(size=(N, D)))
+    rows[[7, 50, 51, 399]] = rows[3]
+    entries = [
+        {"title": f"Picture {i}", "group": f"group {i % 3}", "licence": ["CC0", "CC-BY"][i % 2], "concept": "thing"}
+        for i in range(N)
+    ]
+    return rows, entries
+
+
+@pytest.fixture(scope="module")
+def queries(gallery):
+    generator = np.random.default_rng(1)
+    return l2_normalise(gallery[0][[3, 100, 200]] + 0.3 * l2_normalise(generator.normal(size=(3, D))))
+
+
+@pytest.fixture(scope="module")
+def client(gallery):
+    client = QdrantClient(":memory:")
+    load_collection(client, "all", *gallery)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def index(client):
+    return QdrantIndex(client, "all", N, D)
+
+
+@pytest.fixture(scope="module")
+def exact(gallery):
+    return ExactIndex(gallery[0])
+
+
+def test_a_collection_answers_as_the_rows_in_memory_do(index, exact, queries):
+    for k in (1, 5, 50, N, N + 7):
+        found, expected = index.search(queries, k), exact.search(queries, k)
+        assert found.ids.tolist() == expected.ids.tolist()
+        np.testing.assert_array_equal(found.similarities, expected.similarities)
+        assert found.log_mass is None and not found.estimated and found.missing == ()
+    assert (len(index), index.dim) == (N, D)
+    np.testing.assert_array_equal(index.rows(np.array([9, 0, 9])), exact.rows(np.array([9, 0, 9])))
+    np.testing.assert_allclose(index.similarities(queries), exact.similarities(queries), atol=1e-6)
+
+
+def test_equal_references_are_ordered_by_id_however_many_tie(exact, gallery):
+    rows = np.repeat(gallery[0][:1], 120, axis=0)
+    client = QdrantClient(":memory:")
+    other = np.random.default_rng(3).permutation(120)
+    load_collection(client, "equal", rows, gallery[1][:120])
+    ask = client.query_batch_points
+
+    def shuffled(*args, **kwargs):
+        answers = ask(*args, **kwargs)
+        for answer in answers:  # a server may order equal ones as it likes, and cut anywhere among them
+            answer.points = [point.model_copy(update={"id": int(other[point.id])}) for point in answer.points]
+        return answers
+
+    client.query_batch_points = shuffled
+    found = QdrantIndex(client, "equal", 120, D).search(rows[:1], 5)
+    assert found.ids.tolist() == [[0, 1, 2, 3, 4]]
+    client.close()
+
+
+@pytest.mark.parametrize("with_words", [True, False])
+@pytest.mark.parametrize("id_limit", [50_000, 30])
+def test_filters_are_exact(client, exact, gallery, queries, with_words, id_limit, monkeypatch):
+    monkeypatch.setattr("aad.retrieval.qdrant_filters.IDS", id_limit)
+    columns = {field: Words([entry.get(field) for entry in gallery[1]]) for field in ("group", "source", "licence")}
+    index = QdrantIndex(client, "all", N, D, words=columns if with_words else None)
+    one_group = np.arange(N) % 3 == 1
+    masks = {
+        "words": one_group & (np.arange(N) % 2 == 0),
+        "any": np.random.default_rng(2).random(N) < 0.3,
+        "most": np.arange(N) != 3,
+        "all": np.ones(N, bool),
+        "one": np.arange(N) == 17,
+        "none": np.zeros(N, bool),
+    }
+    for name, among in masks.items():
+        for without in (None, 3, 17):
+            found = index.search(queries, 12, among=among, without=without, inverse_temperature=BETA)
+            expected = exact.search(queries, 12, among=among, without=without, inverse_temperature=BETA)
+            assert found.ids.tolist() == expected.ids.tolist(), (name, without)
+            np.testing.assert_array_equal(found.similarities, expected.similarities)
+            np.testing.assert_allclose(found.log_mass, expected.log_mass, atol=1e-5)
+
+
+def test_a_filter_is_in_words_where_they_can_say_it_and_never_longer_than_a_server_accepts(gallery, monkeypatch):
+    columns = {"group": Words([entry["group"] for entry in gallery[1]])}
+    group = np.arange(N) % 3 == 1
+    ((one, passing),) = just(group & (np.arange(N) != 4), columns)
+    assert one.must[0].match.any == ["group 1"] and one.must_not[0].has_id == [4] and passing == group.sum() - 1
+    monkeypatch.setattr("aad.retrieval.qdrant_filters.IDS", 30)
+    parts = just(np.arange(N) % 2 == 0, columns)
+    assert max(len(one.must[0].has_id) for one, _ in parts) == 30 and sum(passing for _, passing in parts) == N // 2
+
+
+def test_the_mass_is_estimated_from_a_sample_and_says_so(client, exact, queries, monkeypatch):
+    whole = QdrantIndex(client, "all", N, D).search(queries, 3, inverse_temperature=BETA)
+    expected = exact.search(queries, 3, inverse_temperature=BETA).log_mass
+    assert whole.estimated  # of a small gallery it is right all the same: the sample is all of it
+    np.testing.assert_allclose(whole.log_mass, expected, atol=1e-5)
+    monkeypatch.setattr("aad.retrieval.qdrant.SAMPLE", 100)
+    monkeypatch.setattr("aad.retrieval.qdrant.NEAREST", 40)
+    some, again = (QdrantIndex(client, "all", N, D).search(queries, 3, inverse_temperature=BETA) for _ in range(2))
+    np.testing.assert_array_equal(some.log_mass, again.log_mass)
+    assert 0 < np.abs(some.log_mass - expected).max() < 0.2
+
+
+def test_what_cannot_be_asked_is_refused(index, queries):
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        index.search(queries, 0)
+    with pytest.raises(ValueError, match=r"queries must be \(m, 24\)"):
+        index.search(queries[:, :5], 3)
+    with pytest.raises(ValueError, match="among must be"):
+        index.search(queries, 3, among=np.ones(3, bool))
+    with pytest.raises(ValueError, match="ids must be"):
+        index.rows(np.array([N]))
+    assert index.search(queries[:0], 3, inverse_temperature=BETA).log_mass.shape == (0,)
+
+
+def test_a_collection_of_other_references_is_refused(client):
+    with pytest.raises(BundleError, match="there is no collection nowhere"):
+        QdrantIndex(client, "nowhere", N, D)
+    with pytest.raises(BundleError, match="must hold 401 references, got 400"):
+        QdrantIndex(client, "all", N + 1, D)
+    with pytest.raises(BundleError, match="must hold vectors of 25, got 24"):
+        QdrantIndex(client, "all", N, D + 1)
+
+
+def test_two_collections_as_shards_equal_one_and_a_missing_one_is_named(exact, gallery, queries):
+    rows, entries = gallery
+    with stand_in() as first, stand_in() as second:
+        shards = {}
+        for name, server, part in (("first", first, slice(0, 150)), ("second", second, slice(150, N))):
+            client = connect(server.url, timeout=5)
+            load_collection(client, name, rows[part], entries[part])
+            shards[name] = QdrantIndex(client, name, len(rows[part]), D)
+        sharded = ShardedIndex(shards)
+        among = np.arange(N) % 7 > 2
+        for options in ({}, {"among": among}, {"without": 3}, {"among": among, "without": 200}):
+            found = sharded.search(queries, 9, inverse_temperature=BETA, **options)
+            expected = exact.search(queries, 9, inverse_temperature=BETA, **options)
+            assert found.ids.tolist() == expected.ids.tolist() and found.missing == ()
+            np.testing.assert_array_equal(found.similarities, expected.similarities)
+            np.testing.assert_allclose(found.log_mass, expected.log_mass, atol=1e-5)
+        second.status = 503
+        found = sharded.search(queries, 9, inverse_temperature=BETA)
+        assert found.missing == ("second",) and found.estimated
+        assert found.ids.tolist() == exact.search(queries, 9, among=np.arange(N) < 150).ids.tolist()
+        first.status = 503
+        with pytest.raises(ConnectionError, match="no shard answered"):
+            sharded.search(queries, 9)
+        for shard in shards.values():
+            shard.client.close()
+
+
+def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_filter(gallery, queries):
+    with stand_in() as server:
+        client = connect(server.url, timeout=5)
+        load_collection(client, "all", *gallery, layout=Layout("int8", n_shards=3, n_replicas=2), about={"bundle": "x"})
+        made = server.created[0]
+        assert made["vectors"] | {"size": D, "distance": "Dot", "datatype": "float32"} == made["vectors"]
+        assert made["quantization_config"]["scalar"]["type"] == "int8"
+        assert (made["shard_number"], made["replication_factor"]) == (3, 2)
+        assert server.indexed == ["group", "source", "licence", "concept"]
+        columns = {"group": Words([entry["group"] for entry in gallery[1]])}
+        index = QdrantIndex(client, "all", N, D, words=columns, oversampling=3.0)
+        index.search(queries[:1], 5)
+        params = server.asked[-1]["params"]
+        assert params["quantization"] == {"rescore": True, "oversampling": 3.0}
+        assert not params["exact"] and params["hnsw_ef"] >= 128
+        assert server.asked[-1]["limit"] > 5 and "filter" not in server.asked[-1]
+        index.search(queries[:1], 5, among=np.arange(N) % 3 == 1)
+        assert server.asked[-1]["params"]["exact"] and server.asked[-1]["params"]["quantization"]["ignore"]
+        assert server.asked[-1]["filter"] == {"must": [{"key": "group", "match": {"any": ["group 1"]}}]}
+        QdrantIndex(client, "all", N, D, exact=True).search(queries[:1], 5)
+        assert server.asked[-1]["params"]["exact"]
+        server.most = 3  # a graph that has lost an arm answers with fewer: the rows are asked for, and are short too
+        with pytest.raises(QdrantError, match="must answer with 21 references, got 3"):
+            index.search(queries[:1], 5)
+        assert [one["params"]["exact"] for one in server.asked[-2:]] == [False, True]
+        client.close()
+
+
+def test_what_goes_wrong_on_the_way_is_said_in_words(gallery, monkeypatch):
+    with stand_in() as server:
+        client = connect(server.url, timeout=5)
+        load_collection(client, "all", gallery[0][:20], gallery[1][:20])
+        index = QdrantIndex(client, "all", 20, D)
+        server.status = 500
+        with pytest.raises(QdrantError, match=r"http://127\S+ answered with status 500 .*as the test wants it"):
+            index.search(gallery[0][:1], 3)
+        server.status, server.key = 200, "secret"
+        with pytest.raises(QdrantError, match="refuses access: set QDRANT_API_KEY"):
+            index.rows(np.array([1]))
+        monkeypatch.setenv("QDRANT_API_KEY", "secret")
+        with pytest.warns(UserWarning, match="insecure connection"):
+            allowed = connect(server.url, timeout=5)
+        assert allowed.count("all").count == 20
+        allowed.close()
+        server.key = ""
+    with pytest.raises(QdrantError, match=r"does not answer as Qdrant does \(ConnectError.*is the server running"):
+        index.search(gallery[0][:1], 3)
+    client.close()
+
+
+def test_a_silent_server_is_given_up_on():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(QdrantError, match="ReadTimeout"):
+            open_collections(Bundle.open(), url, timeout=1)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """A small bundle, and the folder of a local mode that holds it."""
+    folder = tmp_path_factory.mktemp("loaded")
+    bundle = tiny_bundle(folder)
+    main(["--bundle", str(bundle), "--url", str(folder / "qdrant")])
+    return bundle, str(folder / "qdrant")
+
+
+def test_a_loaded_bundle_is_attributed_as_the_one_in_memory(loaded):
+    bundle, address = loaded
+    here, there = Attributor.load(bundle), Attributor.load(bundle, qdrant=address)
+    among = np.arange(N_REFERENCES) % 2 == 0
+    with closing(there._index["aligned"].client):
+        for query_id in range(N_QUERIES):
+            for options in ({}, {"among": among}):
+                expected = here.attribute_query(query_id, 4, **options)
+                found = there.attribute_query(query_id, 4, **options)
+                for space in SPACES:
+                    assert found[space].estimated and not expected[space].estimated
+                    assert _named(found[space]) == _named(expected[space])
+                    np.testing.assert_allclose(_weights(found[space]), _weights(expected[space]), atol=1e-5)
+                    assert found[space].position == pytest.approx(expected[space].position, abs=1e-5)
+            assert there.true_ranks(query_id) == here.true_ranks(query_id)
+        like, expected = there.attribute_reference(3, 5), here.attribute_reference(3, 5)
+        assert [_named(like[space]) for space in SPACES] == [_named(expected[space]) for space in SPACES]
+        assert there.near_copies([4, 4, 2]) == [None, 0, None]
+
+
+def _named(answer):
+    return [(match.reference_id, match.rank, match.similarity) for match in answer.matches]
+
+
+def _weights(answer):
+    return [*(match.weight for match in answer.matches), answer.elsewhere, answer.remainder]
+
+
+def test_the_rows_themselves_need_not_be_where_the_page_is(loaded, tmp_path):
+    bundle = tiny_bundle(tmp_path)  # the same bundle once more
+    for path in bundle.glob("references_*.npy"):
+        path.unlink()
+    there = Attributor.load(bundle, qdrant=loaded[1])
+    with closing(there._index["aligned"].client):
+        assert there.attribute_query(0, 1)["aligned"].matches[0].reference_id == 0
+
+
+def test_the_payload_is_what_other_clients_need(loaded):
+    bundle = Bundle.open(loaded[0])
+    with closing(connect(loaded[1])) as client:
+        (point,) = client.retrieve(alias_name(bundle, "aligned"), [4], with_payload=True)
+        assert point.payload == {
+            "reference_id": 4,
+            "title": "Picture 4",
+            "group": "plain",
+            "source": "factory",
+            "licence": "CC0",
+            "concept": "concept 4",
+        }
+        about = client.get_collection(collection_name(bundle, "aligned")).config.metadata
+        assert about == {"bundle": "tiny", "space": "aligned"}
+
+
+def test_loading_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    bundle = Bundle.open(tiny_bundle(tmp_path))
+    client = QdrantClient(":memory:")
+    upsert, sent = client.upsert, []
+
+    def interrupted(name, points, **options):
+        if len(sent) == 4:
+            raise KeyboardInterrupt
+        sent.append(len(points.ids))
+        return upsert(name, points, **options)
+
+    monkeypatch.setattr(client, "upsert", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_collections(bundle, client, batch=3)
+    assert sent == [3, 3, 3, 1]
+    assert not client.get_aliases().aliases  # an alias never means a part
+    sent.clear()
+    client.delete(collection_name(bundle, SPACES[0]), [5])
+    monkeypatch.setattr(
+        client, "upsert", lambda name, points, **options: sent.append(points.ids) or upsert(name, points)
+    )
+    names = load_collections(bundle, client, batch=3)
+    assert sent[0] == [5] and sum(map(len, sent)) == 1 + 2 * N_REFERENCES
+    sent.clear()
+    assert load_collections(bundle, client) == names and sent == []
+    load_collections(bundle, client, recreate=True)
+    assert sum(map(len, sent)) == 3 * N_REFERENCES
+    client.close()
+
+
+def test_other_references_are_loaded_beside_and_the_alias_moves(tmp_path, capsys):
+    address = str(tmp_path / "qdrant")
+    older, newer = (tiny_bundle(tmp_path / str(seed), seed) for seed in (0, 1))
+    main(["--bundle", str(older), "--url", address])
+    main(["--bundle", str(newer), "--url", address])
+    said = capsys.readouterr().out
+    client = connect(address)
+    meant = {one.alias_name: one.collection_name for one in client.get_aliases().aliases}
+    assert len(client.get_collections().collections) == 2 * len(SPACES)
+    for space in SPACES:
+        before, after = (collection_name(Bundle.open(folder), space) for folder in (older, newer))
+        assert before != after == meant[alias_name(Bundle.open(newer), space)]
+        assert before in said.splitlines()[-1] and "to be deleted" in said.splitlines()[-1]
+    client.close()
+
+
+def test_recall_is_measured_on_the_bundled_queries_of_a_server(tmp_path, capsys):
+    with stand_in() as server:
+        main(["--bundle", str(tiny_bundle(tmp_path)), "--url", server.url, "--queries", "4"])
+        assert "recall@10 against exact search: backbone 1.0000, aligned 1.0000" in capsys.readouterr().out
+        asked = [one["params"]["exact"] for one in server.asked]
+        assert len(asked) == 2 * 4 * len(SPACES) and sum(asked) == len(asked) / 2
+
+
+def test_the_app_says_what_is_missing_and_how_to_load_it(loaded, tmp_path, capsys):
+    bundle = str(loaded[0])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    assert app.main(["--bundle", bundle, "--qdrant", url]) == 2
+    assert f"{url} does not answer" in capsys.readouterr().err
+    with stand_in() as server:
+        assert app.main(["--bundle", bundle, "--qdrant", server.url]) == 2
+        said = capsys.readouterr().err
+        assert "there is no collection aad-tiny-backbone-" in said
+        assert f"python -m precompute.load_qdrant --bundle {bundle} --url {server.url}" in said
+    assert app.main(["--bundle", bundle, "--qdrant", str(tmp_path / "empty")]) == 2
+    assert "there are no collections in the folder" in capsys.readouterr().err
+    assert not (tmp_path / "empty").exists()
+    assert app.main(["--bundle", bundle, "--qdrant", "localhost:6333"]) == 2
+    assert "http://host:port" in capsys.readouterr().err and not Path("localhost:6333").exists()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the client that was refused leaves its lock open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_folder_serves_one_process_at_a_time(loaded):
+    with closing(connect(loaded[1])), pytest.raises(QdrantError, match="Only one process"):
+        connect(loaded[1])
+    gc.collect()

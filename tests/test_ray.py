@@ -1,0 +1,144 @@
+"""Two simulated Ray nodes on this machine: the bytes of one process, and what survives a killed worker, node and driver."""
+
+import os
+import secrets
+
+# Before Ray is imported: its own processes take these along. It would write a token of its own into the home folder.
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from precompute import embed_shards
+from precompute.common.runners import RunnerError, run_shards
+from tests.shard_work import FakeEncoder, Job, contents, folder_of, square
+from tests.test_embed_shards import embed, killed_midway
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray leaves its own pipes and sockets to the collector when a driver disconnects or a node is shut down.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+# A node that is gone counts as gone after a second, not after half a minute.
+QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """Two nodes with one core each, the first of which is the head."""
+    head = NODE | {"include_dashboard": False, "_system_config": QUICK}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(**NODE)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes):
+    """The cluster's address, by this machine's own name: tests may not reach for others, and Ray makes it the node's again."""
+    return f"127.0.0.1:{nodes.address.rpartition(':')[2]}"
+
+
+def test_the_real_backbone_on_two_nodes_gives_the_bytes_of_one_process(cluster, tmp_path):
+    folder = folder_of(tmp_path / "photos", 6)
+    for name, runner in (("here", ("--workers", 1)), ("ray", ("--runner", "ray", "--address", cluster))):
+        embed_shards.main([str(o) for o in ("--source", folder, "--out", tmp_path / name, "--size", 3, *runner)])
+    assert contents(tmp_path / "here") == contents(tmp_path / "ray") and len(contents(tmp_path / "ray")) == 5
+
+
+def test_both_nodes_work_and_a_second_run_has_nothing_to_do(cluster, tmp_path):
+    folder, out = folder_of(tmp_path / "photos", 24), tmp_path / "out"
+    embed(tmp_path / "whole", folder)
+    encoder = FakeEncoder(tmp_path / "log", seconds=0.2)
+    assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == [3] * 8
+    assert len(encoder.processes()) == 2 and os.getpid() not in encoder.processes()
+    assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == []
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_killed_worker_leaves_the_same_bytes(cluster, tmp_path):
+    folder = folder_of(tmp_path / "photos", 14)
+    embed(tmp_path / "whole", folder)
+    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed")
+    done = embed(tmp_path / "out", folder, encoder=encoder, runner="ray", workers=2, address=cluster)
+    assert encoder.deadly.exists() and len(done) == 6 and sum(done) in (14 + 2, 14 + 3)  # one shard twice
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_job_that_ends_every_worker_is_named_once_all_others_are_finished(cluster, tmp_path):
+    jobs = [Job(tmp_path, i, "dies" if i == 1 else "") for i in range(5)]
+    with pytest.raises(RunnerError, match=r"1 given up after ending 3.*\n  job 1: WorkerCrashedError"):
+        list(run_shards(square, jobs, "ray", 2, cluster))
+    assert sorted(int(path.stem) for path in tmp_path.glob("*.txt")) == [0, 2, 3, 4]
+
+
+def test_an_error_of_the_function_arrives_as_itself(cluster, tmp_path):
+    with pytest.raises(OSError, match="No space left") as raised:
+        list(run_shards(square, [Job(tmp_path, 1, "fails")], "ray", 1, cluster))
+    assert raised.value.errno == 28
+
+
+def test_after_a_killed_driver_only_what_is_missing_is_computed(cluster, tmp_path):
+    folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
+    embed(tmp_path / "whole", folder)
+    assert killed_midway(tmp_path, folder, out, runner=("ray", cluster))[0] == -signal.SIGKILL
+    finished = {path.name: path.stat().st_mtime_ns for path in out.glob("0*.json")}
+    assert 2 <= len(finished) < 10 and not (out / "embedded.json").exists()
+    done = embed(out, folder, runner="ray", workers=2, address=cluster)
+    assert done == [3] * (10 - len(finished)) and contents(out) == contents(tmp_path / "whole")
+    assert all((out / name).stat().st_mtime_ns == time for name, time in finished.items())
+
+
+def test_a_node_that_is_gone_leaves_the_same_bytes(nodes, cluster, tmp_path):
+    """The last test here: the cluster is smaller afterwards."""
+    folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
+    embed(tmp_path / "whole", folder)
+    encoder = FakeEncoder(tmp_path / "log", seconds=0.3)
+    removed = []
+
+    def remove():
+        while len(encoder.embedded()) < 3:
+            time.sleep(0.02)
+        nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
+        removed.append(len(encoder.embedded()))
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster)
+    thread.join()
+    assert removed and removed[0] < 10 <= len(encoder.embedded()) <= 12
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_without_an_address_ray_starts_here_and_ends_with_the_run(tmp_path):
+    before = raylets()
+    assert sorted(run_shards(square, [Job(tmp_path, i) for i in range(3)], "ray", 1)) == [0, 1, 2]
+    assert raylets() <= before
+
+
+def test_an_address_where_no_cluster_is_says_so_at_once(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    with pytest.raises(RunnerError, match=rf"no Ray cluster answers at 127\.0\.0\.1:{free} .*ray start --head"):
+        list(run_shards(square, [Job(tmp_path, 1)], "ray", 1, f"127.0.0.1:{free}"))
+
+
+def raylets() -> set[str]:
+    """Ray's node processes that are children of this one and alive."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            if parent == str(os.getpid()) and state != "Z" and b"raylet" in (process / "cmdline").read_bytes():
+                found.add(process.name)
+    return found

@@ -1,0 +1,60 @@
+"""References in columns: what a tuple of them was, in less memory."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aad import BundleError
+from aad.answers import Reference
+from aad.artifacts import DEFAULT_BUNDLE
+from aad.references import References, Words, words_of
+
+ENTRIES = [
+    {
+        "path": "a/one.png",
+        "title": "One",
+        "source": "s",
+        "licence": "CC0",
+        "group": "g",
+        "unknown": {"kept": "nowhere"},
+    },
+    {"path": "./b//two.png", "title": "Zw\u00f6lf \ud83d\ude00", "source": "s", "licence": "CC0", "author": None},
+    {"path": "a/three.png", "title": "One", "source": "t", "licence": "CC0", "split": "test"},
+]
+
+
+def test_each_is_what_its_entry_says():
+    references = References(ENTRIES, Path("/pictures"))
+    expected = [
+        Reference(0, Path("/pictures/a/one.png"), "One", "s", "CC0", group="g"),
+        Reference(1, Path("/pictures/b/two.png"), "Zw\u00f6lf \ud83d\ude00", "s", "CC0"),
+        Reference(2, Path("/pictures/a/three.png"), "One", "t", "CC0", split="test"),
+    ]
+    assert list(references) == expected and len(references) == 3
+    assert references[-1] == expected[2] and references[:2] == tuple(expected[:2]) and expected[1] in references
+    assert references + (7,) == (*expected, 7)  # noqa: RUF005 - as tuples are joined
+    with pytest.raises(IndexError):
+        references[3]
+
+
+def test_words_are_kept_once_and_told_for_any_sequence_of_references():
+    references = References(ENTRIES, Path("/pictures"))
+    for held in (references, list(references)):
+        words = words_of(held, "source")
+        assert (list(words), words.values, words.codes.tolist()) == (["s", "s", "t"], ["s", "t"], [0, 0, 1])
+    assert Words([])[:] == [] and Words(["a", "b"])[1:] == ["b"]
+
+
+@pytest.mark.parametrize("path", ["../x.png", "/x.png", "a/../../x.png", "", ".", "a/.."])
+def test_a_path_that_leaves_the_folder_is_refused(path):
+    with pytest.raises(BundleError, match="must be relative and stay inside"):
+        References([ENTRIES[0] | {"path": path}], Path("/pictures"))
+
+
+def test_the_demo_is_read_as_it_stands():
+    entries = json.loads((DEFAULT_BUNDLE / "references.json").read_bytes())
+    references = References(entries, Path("/pictures"))
+    for field in ("title", "source", "licence", "author", "url", "concept", "group", "split"):
+        assert list(references.words(field)) == [entry.get(field, "") for entry in entries]
+    assert [one.path for one in references] == [Path("/pictures") / entry["path"] for entry in entries]

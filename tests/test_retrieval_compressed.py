@@ -1,0 +1,285 @@
+"""Codes in memory and rows on disk: what they find, against all rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aad.backbones import l2_normalise
+from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex, StoredRows, TailSample, build_index, open_index
+from aad.retrieval import building as building_module
+from aad.retrieval.codes import train_codec
+
+Built = tuple[dict[str, np.ndarray], dict[str, Any]]
+N, D = 6000, 44  # 44: padded to 48 for the codes
+
+
+def grouped(n: int = N, d: int = D, seed: int = 0) -> np.ndarray:
+    """Rows around 60 centres, as pictures of 60 concepts."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(60, d))
+    return l2_normalise(centres[rng.integers(60, size=n)] + 0.4 * rng.normal(size=(n, d)))
+
+
+def asked(gallery: np.ndarray, m: int = 30) -> np.ndarray:
+    """Queries from outside: near a row, with a shift that no row has."""
+    rng = np.random.default_rng(9)
+    shift = 0.3 * l2_normalise(rng.normal(size=(1, gallery.shape[1])))
+    near = gallery[rng.integers(len(gallery), size=m)]
+    return l2_normalise(near + shift + 0.05 * rng.normal(size=(m, gallery.shape[1])))
+
+
+def on_disk(folder: Path, gallery: np.ndarray) -> StoredRows:
+    np.save(folder / "rows.npy", gallery.astype(np.float16))
+    return StoredRows(folder / "rows.npy")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredRows:
+    return on_disk(tmp_path_factory.mktemp("rows"), grouped())
+
+
+@pytest.fixture(scope="module")
+def queries() -> np.ndarray:
+    return asked(grouped())
+
+
+@pytest.fixture(scope="module", params=["compressed", "clustered"])
+def built(request: pytest.FixtureRequest, stored: StoredRows, queries: np.ndarray) -> Built:
+    return build_index(stored, queries, method=request.param)
+
+
+@pytest.fixture(scope="module")
+def in_cells(stored: StoredRows, queries: np.ndarray) -> Built:
+    return build_index(stored, queries, method="clustered", target=0.5)
+
+
+@pytest.fixture
+def index(stored: StoredRows, built: Built) -> CompressedIndex:
+    opened = open_index(stored, *built)
+    assert isinstance(opened, CompressedIndex)
+    return opened
+
+
+def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
+    exact, found = ExactIndex(stored[:]).search(queries, 10), index.search(queries, 10)
+    same = exact.ids == found.ids
+    assert same.mean() > 0.97
+    assert found.similarities[same].tobytes() == exact.similarities[same].tobytes()
+    assert not found.estimated and found.log_mass is None
+
+
+def test_the_recall_in_the_settings_is_that_of_the_index(
+    stored: StoredRows, built: Built, index: CompressedIndex, queries: np.ndarray
+) -> None:
+    exact, found = ExactIndex(stored[:]).search(queries, 10).ids, index.search(queries, 10).ids
+    shared = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(exact, found, strict=True)]
+    _, settings = built
+    assert settings["recall_at_10"] == pytest.approx(sum(shared) / (10 * len(queries)), abs=1e-4)
+    assert settings["recall_at_10"] >= settings["target"] == 0.99
+    assert (settings["k"], settings["n_queries"], settings["seed"]) == (10, 30, 0)
+
+
+def test_a_gallery_that_is_easy_to_tell_apart_is_searched_as_if_exactly(tmp_path: Path) -> None:
+    gallery = grouped(4000, 32)
+    stored = on_disk(tmp_path, gallery)
+    index = open_index(stored, *build_index(stored, gallery[:40], method="compressed"))
+    exact, found = ScanIndex(stored).search(gallery[:40], 3), index.search(gallery[:40], 3)
+    assert np.array_equal(exact.ids, found.ids)
+    assert exact.similarities.tobytes() == found.similarities.tobytes()
+
+
+def test_filters_are_exact(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
+    exact = ScanIndex(stored)
+    for share in (0.01, 0.7):
+        among = np.random.default_rng(3).random(N) < share
+        for more in ({}, {"without": 17}):
+            wanted, found = exact.search(queries, 8, among=among, **more), index.search(queries, 8, among=among, **more)
+            assert np.array_equal(wanted.ids, found.ids)
+            assert wanted.similarities.tobytes() == found.similarities.tobytes()
+    assert index.search(queries, 8, among=np.zeros(N, bool)).ids.shape == (30, 0)
+
+
+def test_a_row_left_out_is_not_named(stored: StoredRows, index: CompressedIndex) -> None:
+    itself = stored[np.array([123])]
+    assert index.search(itself, 1).ids.tolist() == [[123]]
+    found = index.search(itself, 5, without=123, inverse_temperature=20.0)
+    exact = ScanIndex(stored).search(itself, 5, without=123, inverse_temperature=20.0)
+    assert np.array_equal(found.ids, exact.ids)
+    assert found.log_mass == pytest.approx(exact.log_mass, abs=0.2)
+
+
+@pytest.mark.parametrize("beta", [5.0, 20.0, 60.0])
+def test_the_mass_is_near_and_called_an_estimate(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray, beta: float
+) -> None:
+    exact = ScanIndex(stored).search(queries, 5, inverse_temperature=beta)
+    found = index.search(queries, 5, inverse_temperature=beta)
+    among = index.search(queries, 5, among=np.arange(N) < 50, inverse_temperature=beta)
+    assert found.estimated and among.estimated and not exact.estimated
+    assert found.log_mass == pytest.approx(exact.log_mass, abs=0.15)  # 15 % of the mass
+    assert found.log_mass is not None and among.log_mass is not None
+    assert np.array_equal(found.log_mass, among.log_mass)  # a filter moves no weight
+
+
+def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
+) -> None:
+    found = index.search(queries[:2], N + 5, inverse_temperature=9.0)
+    exact = ScanIndex(stored).search(queries[:2], N + 5, inverse_temperature=9.0)
+    assert found.ids.shape == (2, N) and np.array_equal(found.ids, exact.ids)
+    assert not found.estimated and np.array_equal(found.log_mass, exact.log_mass)
+
+
+def test_cells_with_too_few_rows_are_made_up_for(stored: StoredRows, in_cells: Built) -> None:
+    arrays, settings = in_cells
+    far = arrays["cells"].copy()
+    far[:] = 0
+    far[:3] = 1  # a cell of three rows
+    probed = open_index(stored, arrays | {"cells": far}, settings | {"n_probe": 1})
+    towards = (arrays["rotation"] @ arrays["centroids"][1])[None]
+    towards /= np.linalg.norm(towards)
+    assert np.array_equal(probed.search(towards, 10).ids, ScanIndex(stored).search(towards, 10).ids)
+
+
+def test_building_twice_gives_the_same_bytes(stored: StoredRows, built: Built, queries: np.ndarray) -> None:
+    seen: list[int] = []
+    arrays, settings = build_index(stored, queries, method=built[1]["method"], progress=seen.append)
+    assert settings == built[1]
+    assert {name: array.tobytes() for name, array in arrays.items()} == {
+        name: array.tobytes() for name, array in built[0].items()
+    }
+    assert sum(seen) == N
+    other, _ = build_index(stored, queries, method=built[1]["method"], seed=1)
+    assert other["codebook"].tobytes() != arrays["codebook"].tobytes()
+
+
+def test_every_piece_of_a_code_has_as_much_to_say() -> None:
+    d, n_pieces = 32, 8
+    sample = np.random.default_rng(5).normal(size=(20_000, d)) * 0.8 ** np.arange(d)
+    codec = train_codec(sample.astype(np.float32), 0)
+    spreads = np.log(np.var(sample @ codec.rotation, axis=0)).reshape(n_pieces, 4).sum(1)
+    assert np.ptp(spreads) < 0.3  # axes dealt in one direction only: 12
+
+
+def noise(folder: Path) -> tuple[StoredRows, np.ndarray]:
+    """A gallery of pure noise, the hardest there is: nothing is much nearer than the rest."""
+    rng = np.random.default_rng(4)
+    return on_disk(folder, l2_normalise(rng.normal(size=(5000, 64)))), l2_normalise(rng.normal(size=(40, 64)))
+
+
+@pytest.mark.parametrize("method", ["compressed", "clustered"])
+def test_recall_that_is_short_is_stepped_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100, 600))
+    monkeypatch.setattr(building_module, "N_PROBE", 2)
+    stored, queries = noise(tmp_path)
+    _, settings = build_index(stored, queries, method=method, target=0.99)
+    tried = settings["stepped_up"]
+    assert settings["method"] == method and settings["rerank"] == 600 and settings["recall_at_10"] >= 0.99
+    assert tried[0]["rerank"] == 100 and tried[0]["recall_at_10"] < 0.99
+    if method == "clustered":
+        assert settings["n_probe"] > 2
+        assert [step["n_probe"] for step in tried[2:]] == [2 * 2**i for i in range(len(tried) - 2)]
+
+
+@pytest.mark.parametrize("method", ["compressed", "clustered"])
+def test_what_no_step_helps_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100,))
+    stored, queries = noise(tmp_path)
+    arrays, settings = build_index(stored, queries, method=method)
+    assert arrays == {} and (settings["method"], settings["recall_at_10"]) == ("scan", 1.0)
+    assert settings["stepped_up"] and all(step["recall_at_10"] < 0.99 for step in settings["stepped_up"])
+    assert isinstance(open_index(stored, arrays, settings), ScanIndex)
+
+
+def test_copies_of_one_row_do_not_count_as_misses(tmp_path: Path) -> None:
+    gallery = grouped(4000, 32)
+    gallery[100:1100] = gallery[100]  # more than are candidates: any ten of them are the ten nearest
+    stored = on_disk(tmp_path, gallery)
+    _, settings = build_index(stored, gallery[[100]], method="compressed")
+    assert (settings["recall_at_10"], settings["stepped_up"]) == (1.0, [])
+
+
+@pytest.mark.parametrize("method", ["exact", "scan", "compressed", "clustered"])
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_a_tiny_gallery_works_with_every_method(tmp_path: Path, method: str, n: int) -> None:
+    gallery = grouped(n, 10)
+    gallery[0] = 0
+    stored = on_disk(tmp_path, gallery)
+    index = open_index(stored, *build_index(stored, gallery[-1:], method=method))
+    assert np.array_equal(index.search(gallery, 4).ids, ScanIndex(stored).search(gallery, 4).ids)
+    assert len(index) == n and index.dim == 10
+
+
+def test_what_cannot_be_built_is_refused(stored: StoredRows, queries: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="method must be one of exact, compressed"):
+        build_index(stored, queries, method="fast")
+    with pytest.raises(ValueError, match="target must be a recall above 0"):
+        build_index(stored, queries, target=1.2)
+    with pytest.raises(ValueError, match=r"queries must be \(m, 44\)"):
+        build_index(stored, queries[:, :9])
+    with pytest.raises(ValueError, match="needs rows, and queries to measure it on, got 6000 and 0"):
+        build_index(stored, queries[:0], method="compressed")
+    with pytest.raises(ValueError, match="got 0 and 30"):
+        build_index(on_disk(tmp_path, grouped()[:0]), queries, method="clustered")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("rotation", lambda a: a[:-1]),
+        ("rotation", lambda a: a * np.nan),
+        ("codebook", lambda a: a.astype(np.float64)),
+        ("codebook", lambda a: a[:-1]),
+        ("codebook", lambda a: a[0, 0, 0]),
+        ("codes", lambda a: a[:-1]),
+        ("codes", lambda a: a.astype(np.int16)),
+        ("sample_ids", lambda a: a + N),
+        ("sample_ids", lambda a: a[[0, 0, 1]]),
+        ("centroids", lambda a: a[:, :-1]),
+        ("cells", lambda a: a - 1),
+        ("cells", lambda a: a[:9]),
+    ],
+)
+def test_stored_arrays_that_do_not_fit_are_refused(stored: StoredRows, in_cells: Built, name: str, change: Any) -> None:
+    arrays, settings = in_cells
+    with pytest.raises(ValueError, match=r"of the index must be|of a sample must be"):
+        open_index(stored, arrays | {name: change(arrays[name])}, settings)
+    with pytest.raises(ValueError, match=f"{name} is missing"):
+        open_index(stored, {key: array for key, array in arrays.items() if key != name}, settings)
+
+
+def test_settings_that_do_not_fit_are_refused(stored: StoredRows, built: Built) -> None:
+    arrays, settings = built
+    for wrong in ({"method": "magic"}, {"rerank": 0}, {"rerank": "many"}, {"rerank": True}):
+        with pytest.raises(ValueError, match="of the index must be"):
+            open_index(stored, arrays, settings | wrong)
+    if settings["method"] == "clustered":
+        with pytest.raises(ValueError, match="n_probe of the index must be a whole number, 1 to"):
+            open_index(stored, arrays, settings | {"n_probe": 10**6})
+
+
+def test_a_sample_that_is_the_gallery_gives_the_exact_mass() -> None:
+    gallery = grouped(300)
+    query, beta = gallery[:1], 7.0
+    exact = ExactIndex(gallery).search(query, 20, without=4, inverse_temperature=beta)
+    found = TailSample(gallery, np.arange(300), 300).log_mass(query, beta, exact.ids, exact.similarities, without=4)
+    assert found == pytest.approx(exact.log_mass, abs=1e-6)
+
+
+def test_a_sample_that_is_all_near_is_bounded_by_the_last_that_is() -> None:
+    gallery = grouped(300)
+    near = ExactIndex(gallery).search(gallery[:1], 20)
+    sample = TailSample(gallery[near.ids[0, :5]], near.ids[0, :5], 300)
+    found = sample.log_mass(gallery[:1], 7.0, near.ids, near.similarities)
+    each = np.exp(7.0 * near.similarities[0].astype(float))
+    assert found == pytest.approx(np.log(each.sum() + 280 * each.min()), abs=1e-5)
+
+
+def test_a_sample_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(s, d\) rows with \(s,\) ids"):
+        TailSample(grouped(4), np.arange(3), 9)
+    for ids in ([0, 1, 1], [0, 1, 9], [-1, 0, 1]):
+        with pytest.raises(ValueError, match="ids of a sample must be different and within 0 to 8"):
+            TailSample(grouped(3), np.array(ids), 9)
