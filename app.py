@@ -12,6 +12,7 @@ The page itself is in `interface/`, what it draws with in assets/ui.
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -28,6 +29,7 @@ from aad.backbones import BackboneError
 from aad.outcomes import outcomes_of
 from interface.page import build_app
 from interface.serving import serve
+from interface.uploads import own_folder
 
 __all__ = ["build_app", "main", "serve"]
 
@@ -46,7 +48,7 @@ def warm_up(attributor: Any) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve the page until interrupted.
+    """Serve the page until interrupted or told to stop; what was asked until then is answered.
 
     Args:
         argv: Command line without the program's name; None reads `sys.argv`.
@@ -80,13 +82,24 @@ def main(argv: list[str] | None = None) -> int:
     except (BundleError, ConnectionError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    demo = build_app(attributor)
-    serve(demo, server_name=options.host, server_port=options.port, share=options.share)
-    later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
-    later.daemon = True
-    later.start()
-    demo.block_thread()
+    with own_folder() as uploads:  # named before the page is built, which reads it
+        address = {"server_name": options.host, "server_port": options.port, "share": options.share}
+        _, stop = serve(build_app(attributor), ready=lambda: attributor.ready, uploads=uploads, **address)
+        later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
+        later.daemon = True
+        later.start()
+        wait_for_the_end()
+        stop()
     return 0
+
+
+def wait_for_the_end() -> None:
+    """Return at the first SIGINT or SIGTERM; the next one ends the process as it usually does."""
+    told = threading.Event()
+    usual = {kind: signal.signal(kind, lambda *_: told.set()) for kind in (signal.SIGINT, signal.SIGTERM)}
+    told.wait()
+    for kind, handler in usual.items():
+        signal.signal(kind, handler)
 
 
 if __name__ == "__main__":

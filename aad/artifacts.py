@@ -15,7 +15,7 @@ is never half new and half old; loading names the first file that is missing or 
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aad.contents import check_manifest, check_section, parse_json
 from aad.writing import encode, read_through, write_atomically, write_content
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ STEPS = (
 SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
 SCHEME = "hf://"  # of a bundle on the hub, see aad/hub.py
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
+_NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
+FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
 NOT_FINITE = "holds values that are not finite"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 WRITTEN_BY = {
@@ -74,6 +77,7 @@ class Bundle:
 
     folder: Path
     manifest: dict[str, Any]
+    sha256: str = ""  # of the manifest's file as it was read, which stands for all that it names
 
     @classmethod
     def open(cls, folder: str | Path | None = None) -> "Bundle":
@@ -91,19 +95,21 @@ class Bundle:
         folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
         path = folder / "manifest.json"
         try:
-            manifest = json.loads(path.read_bytes())
+            data = _plain_bytes(path)
+            manifest = parse_json(data)
         except FileNotFoundError:
             raise BundleError(f"no bundle at {folder}: manifest.json is missing; {_remedy(folder)}") from None
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
-        if (
-            not isinstance(manifest, dict)
-            or manifest.get("format") != FORMAT
-            or not isinstance(manifest.get("files"), dict)
-        ):
-            found = manifest.get("format") if isinstance(manifest, dict) else None
-            raise BundleError(f"{path} has format {found}, this version reads {FORMAT}; {_remedy(folder)}")
-        return cls(folder, manifest)
+        told = manifest.get("format") if isinstance(manifest, dict) else None
+        if type(told) is not int or told != FORMAT:  # true and 1.0 equal 1
+            raise BundleError(f"{path} has format {told!r:.80}, this version reads {FORMAT}; {_remedy(folder)}")
+        bundle = cls(folder, manifest, hashlib.sha256(data).hexdigest())
+        try:
+            check_manifest(manifest)
+        except ValueError as error:
+            raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
+        return bundle
 
     def has(self, name: str) -> bool:
         """Whether the manifest knows the file."""
@@ -117,7 +123,7 @@ class Bundle:
         """
         path = self._known(name)
         try:
-            data = path.read_bytes()
+            data = _plain_bytes(path)
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         self._compare(name, hashlib.sha256(data).hexdigest())
@@ -125,22 +131,33 @@ class Bundle:
 
     def read_json(self, name: str) -> Any:
         """One JSON table; errors as ``read_bytes``."""
-        return json.loads(self.read_bytes(name))
+        data = self.read_bytes(name)
+        try:
+            return parse_json(data)
+        except ValueError as error:
+            raise self.refusal(name, f"is no JSON ({error})") from None
 
     def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """One array as float32; ``None`` in ``shape`` allows any size there.
+        """One array of float16 or float32 as float32; ``None`` in ``shape`` allows any size there.
 
         Raises:
-            BundleError: as ``read_bytes``, or another shape, or a value that is not finite.
+            BundleError: as ``read_bytes``, or another type or shape, or a value that is not finite.
         """
         import io
 
-        data = io.BytesIO(self.read_bytes(name))
+        from aad.retrieval.stored import read_header
+
+        data = self.read_bytes(name)
         try:
-            array = np.load(data, allow_pickle=False).astype(np.float32)
-        except ValueError as error:
+            header = read_header(
+                io.BytesIO(data), len(data)
+            )  # of what numpy would make before it saw that it cannot be
+        except (ValueError, OSError) as error:
             raise self.refusal(name, f"is not a plain array ({error})") from None
-        self._measure(name, array.shape, shape)
+        self._measure(name, header.shape, shape)
+        self._type(name, header.dtype)
+        values = np.frombuffer(data, header.dtype, offset=header.offset)
+        array = values.reshape(header.shape, order="F" if header.by_columns else "C").astype(np.float32, order="C")
         if not np.isfinite(array).all():
             raise self.refusal(name, NOT_FINITE)
         return array
@@ -151,41 +168,64 @@ class Bundle:
         Raises:
             BundleError: as ``read_array``.
         """
-        from aad.retrieval import StoredRows
+        from aad.retrieval.stored import StoredRows, read_header
 
         path = self._known(name)
         try:
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)
-            found, kind, length = stored.shape, stored.dtype, stored.nbytes
-            sha256, finite = read_through(path, kind if kind.kind == "f" else None, length)
+            _refuse_special(path)
+            with path.open("rb") as file:
+                header = read_header(file, path.stat().st_size)
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
-        except (ValueError, EOFError) as error:
+        except ValueError as error:
             self._compare(name, read_through(path)[0])  # a damaged file is called damaged, whatever it looks like
             raise self.refusal(name, f"is not a plain array ({error})") from None
+        if len(header.shape) != 2 or header.by_columns or header.dtype not in FLOATS:
+            self._compare(name, read_through(path)[0])
+            self._measure(name, header.shape, shape)
+            self._type(name, header.dtype)
+            raise self.refusal(name, "is stored by columns, expected by rows")
+        try:
+            rows = StoredRows(path)
+            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
+        except (OSError, ValueError) as error:
+            raise self.refusal(name, f"cannot be read ({error})") from None
         self._compare(name, sha256)
-        self._measure(name, found, shape)
-        if kind not in (np.float16, np.float32):
-            raise self.refusal(name, f"holds {kind}, expected float16 or float32")
+        self._measure(name, rows.shape, shape)
         if not finite:
             raise self.refusal(name, NOT_FINITE)
-        return StoredRows(path)
+        return rows
 
     def read_tensors(self, name: str) -> dict[str, np.ndarray]:
         """The tensors of a safetensors file; errors as ``read_bytes``."""
         from safetensors.numpy import load
 
-        return load(self.read_bytes(name))
+        data = self.read_bytes(name)
+        try:
+            return load(data)
+        except Exception as error:  # safetensors lets nearly any exception escape on types that numpy has not
+            raise self.refusal(name, f"is no safetensors file ({type(error).__name__}: {error})") from None
 
     def section(self, name: str, step: str) -> Any:
-        """One section of the manifest, such as ``calibration``, that ``step`` writes."""
+        """One section of the manifest, such as ``calibration``, that ``step`` writes; checked.
+
+        Raises:
+            BundleError: it is missing, or not what that step writes.
+        """
         if name not in self.manifest:
             raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {_remedy(self.folder, step)}")
+        try:
+            check_section(name, self.manifest[name])
+        except ValueError as error:
+            raise self.refusal("manifest.json", f"is damaged or of another version ({error})", step) from None
         return self.manifest[name]
 
-    def refusal(self, name: str, why: str) -> BundleError:
-        """The error for a file that is as written but cannot be right."""
-        return BundleError(f"{self.folder / name} {why}; {_remedy(self.folder, WRITTEN_BY.get(name))}")
+    def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
+        """The error for a file that is as written but cannot be right; ``step`` is what writes it, where that is not its name's."""
+        remedy = _remedy(self.folder, step or WRITTEN_BY.get(name))
+        return BundleError(
+            f"{self.folder / name} {' '.join(why.split()):.400}; {remedy}"
+        )  # one line, whatever is quoted
 
     def _known(self, name: str) -> Path:
         if not self.has(name):
@@ -195,6 +235,10 @@ class Bundle:
     def _compare(self, name: str, sha256: str) -> None:
         if sha256 != self.manifest["files"][name]["sha256"]:
             raise self.refusal(name, "is damaged: its sha256 is not the manifest's")
+
+    def _type(self, name: str, found: np.dtype) -> None:
+        if found not in FLOATS:
+            raise self.refusal(name, f"holds {found}, expected float16 or float32")
 
     def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
@@ -219,6 +263,17 @@ def _remedy(folder: Path, step: str | None = None) -> str:
     if step is None or step == "extract_features":
         return f"{restore}rebuild it with: python -m precompute.run --help"
     return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"
+
+
+def _refuse_special(path: Path) -> None:
+    """A pipe or a device would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no plain file")
+
+
+def _plain_bytes(path: Path) -> bytes:
+    _refuse_special(path)
+    return path.read_bytes()
 
 
 def write_step(
@@ -256,6 +311,11 @@ def write_step(
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest
     dropped = {step} if step in SIDE_STEPS else set(STEPS[STEPS.index(step) :])
+    if unknown := sorted(set(manifest["files"]) - set(WRITTEN_BY)):
+        raise BundleError(
+            f"{folder / 'manifest.json'} names {unknown[0]!r:.80}, which this version does not know; write with the version that "
+            f"made the bundle, or {_remedy(folder)}"
+        )
     manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
     for later in dropped & set(manifest["steps"]):
         for section in manifest["steps"].pop(later).get("sections", []):
@@ -277,12 +337,16 @@ def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:
     """Join relative paths to a root, refusing any that would leave it.
 
     Raises:
-        BundleError: an absolute path or one with ``..``.
+        BundleError: an absolute path, one with ``..``, or one that no file can have, or not on every system.
     """
     joined = []
     for path in paths:
+        if not isinstance(path, str):
+            raise BundleError(f"an image path must be a text, got {type(path).__name__}")
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             raise BundleError(f"image path {path!r} must be relative and stay inside {root}")
+        if _NO_FILE.search(path):
+            raise BundleError(f"image path {path!r} must be text that names a file, without backslashes")
         joined.append(root / pure)
     return joined

@@ -6,7 +6,7 @@ best = result["aligned"].matches[0]
 attributor.references[best.reference_id].title, best.similarity, best.weight
 """
 
-import hashlib
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.answers import Attribution, Match, Query, SpaceAttribution
-from aad.artifacts import Bundle, safe_paths
+from aad.answers import Attribution, Match, SpaceAttribution
+from aad.artifacts import Bundle
 from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
 from aad.calibration import Calibration
+from aad.contents import check_examples
 from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
 from aad.heads import read_heads
@@ -26,10 +27,11 @@ from aad.images import load_image
 from aad.metrics import exemplar_ranks
 from aad.opening import open_indexes
 from aad.projection import N_PLACING, place_query
-from aad.references import References
+from aad.references import read_queries, read_references
 from aad.retrieval import ExactIndex, ScanIndex, SearchResult
 from aad.spaces import SPACES, Domain, Space
 
+MIDDLE = (0.5, 0.5)  # of a map, where a query goes that has no reference to be near
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 
 
@@ -40,20 +42,12 @@ class Attributor:
         self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
     ) -> None:
         manifest = bundle.manifest
-        self._made_with: dict[str, Any] = manifest["backbone"]
+        self._made_with: dict[str, Any] = bundle.section("backbone", "extract_features")
         self._weights, self._device = weights, device
-        images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
-        self.references = References(bundle.read_json("references.json"), images)
-        self.queries = tuple(
-            Query(
-                i,
-                path,
-                exemplar_ids=tuple(entry["exemplar_ids"]),
-                **{key: entry[key] for key in ("type", "generator", "split", "concept", "recipe") if key in entry},
-            )
-            for i, (entry, path) in enumerate(_entries(bundle, "queries.json", images))
-        )
-        n, d_feature = len(self.references), manifest["backbone"]["dim"]
+        images = Path(os.path.realpath(bundle.folder / bundle.section("images", "extract_features")))
+        self.references = read_references(bundle, images)
+        self.queries = read_queries(bundle, images, len(self.references))
+        n, d_feature = len(self.references), self._made_with["dim"]
         self.spaces = SPACES
         self.heads = read_heads(bundle)
         self._index = open_indexes(bundle, n, qdrant)
@@ -63,20 +57,19 @@ class Attributor:
         self.calibration = {space: Calibration(**bundle.section("calibration", "calibrate")[space]) for space in SPACES}
         preserved = bundle.section("neighbour_preservation", "project")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
-        self.examples: tuple[int, ...] = tuple(manifest.get("examples", ()))
+        self.examples = _examples(bundle, len(self.queries))
         self.metrics, self.generalisation, self.theory = (
-            bundle.read_json(name) if bundle.has(name) else None
-            for name in ("metrics.json", "generalisation.json", "theory.json")
+            _measured(bundle, name) for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
-            "backbone": manifest["backbone"]["name"],
+            "backbone": self._made_with["name"],
             "references": n,
-            "backbone_weights": manifest["backbone"].get("sha256", "")[:12],
+            "backbone_weights": self._made_with.get("sha256", "")[:12],
             "heads": manifest["files"]["heads.safetensors"]["sha256"][:12],
             "seed_of_heads": manifest["steps"].get("train_heads", {}).get("seed", "not stated"),
-            "bundle": hashlib.sha256((bundle.folder / "manifest.json").read_bytes()).hexdigest()[:12],
-            "versions": manifest["steps"]["extract_features"].get("versions", {}),
+            "bundle": bundle.sha256[:12],
+            "versions": manifest["steps"].get("extract_features", {}).get("versions", {}),
         }
         self._ranks: dict[int, dict[Space, list[int]]] = {}
         self._backbone: Backbone | None = None
@@ -264,7 +257,11 @@ class Attributor:
                 position = float(x), float(y)
             else:
                 near = found if among is None else index.search(query, min(k, N_PLACING))  # a filter moves no query
-                position = place_query(self.coordinates[space], near.ids[0], np.exp(beta * (near.similarities[0] - 1)))
+                position = MIDDLE
+                if near.ids.size:
+                    position = place_query(
+                        self.coordinates[space], near.ids[0], np.exp(beta * (near.similarities[0] - 1))
+                    )
             answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
         return Attribution(answers, hint, tuple(sorted(missing)))
 
@@ -279,6 +276,18 @@ def _shares(calibration: Calibration, found: SearchResult, n: int) -> tuple[np.n
     return calibration.shares(similarities, everything)
 
 
-def _entries(bundle: Bundle, name: str, images: Path) -> list[tuple[dict[str, Any], Path]]:
-    entries = bundle.read_json(name)
-    return list(zip(entries, safe_paths(images, [entry["path"] for entry in entries]), strict=True))
+def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:
+    examples = bundle.section("examples", "extract_features") if "examples" in bundle.manifest else []
+    try:
+        check_examples(examples, m)
+    except ValueError as error:
+        raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
+    return tuple(examples)
+
+
+def _measured(bundle: Bundle, name: str) -> dict[str, Any] | None:
+    if not bundle.has(name):
+        return None
+    if not isinstance(told := bundle.read_json(name), dict):
+        raise bundle.refusal(name, f"must hold an object, got {type(told).__name__}")
+    return told

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.artifacts import Bundle
+from aad.artifacts import FLOATS, Bundle
 from aad.backbones import l2_normalise
 from aad.spaces import Domain, Space
 
@@ -88,16 +88,26 @@ class Head:
         if missing:
             raise ValueError(f"head {name!r} lacks {', '.join(missing)}")
         (d,) = tensors[centre_keys[Domain.REAL]].shape if tensors[centre_keys[Domain.REAL]].ndim == 1 else (0,)
-        k = len(tensors[weight_keys[Domain.REAL]])
+        k = (*tensors[weight_keys[Domain.REAL]].shape, 0)[0]
         for key in wanted:
             shape = (d,) if key.endswith("centre") else (k, d)
-            if tensors[key].shape != shape or not np.isfinite(tensors[key]).all():
-                raise ValueError(f"{key} must be finite and of shape {shape}, got {tensors[key].shape}")
+            found = tensors[key]
+            if found.dtype not in FLOATS:
+                raise ValueError(f"{key} must be float16 or float32, got {found.dtype}")
+            if found.shape != shape or not np.isfinite(found).all():
+                got = found.shape if found.shape != shape else "NaN or infinity"
+                raise ValueError(f"{key} must be finite and of shape {shape}, got {got}")
         loaded = {key: tensors[key].astype(np.float32) for key in wanted}
         return cls(
             {domain: loaded[key] for domain, key in centre_keys.items()},
             {domain: loaded[key] for domain, key in weight_keys.items()},
         )
+
+
+def _keys(tensors: dict[str, np.ndarray], name: str) -> set[str]:
+    """The tensors that ``Head.from_tensors`` reads."""
+    weights = {f"{name}.weight"} if f"{name}.weight" in tensors else {f"{name}.{domain}.weight" for domain in Domain}
+    return {f"{name}.{domain}.centre" for domain in Domain} | weights
 
 
 def read_heads(bundle: Bundle) -> dict[Space, Head]:
@@ -106,8 +116,9 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
     Raises:
         BundleError: the file is missing, damaged, or not for this backbone.
     """
-    dim, tensors = bundle.manifest["backbone"]["dim"], bundle.read_tensors("heads.safetensors")
+    dim, tensors = bundle.section("backbone", "extract_features")["dim"], bundle.read_tensors("heads.safetensors")
     heads = {Space.BACKBONE: Head.identity(dim)}
+    read: set[str] = set()
     for space in (Space.ALIGNED, Space.DISENTANGLED):
         try:
             heads[space] = Head.from_tensors(tensors, space)
@@ -115,4 +126,9 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
             raise bundle.refusal("heads.safetensors", f"does not hold the heads ({error})") from None
         if heads[space].dim != dim:
             raise bundle.refusal("heads.safetensors", f"is for {heads[space].dim} features, the backbone gives {dim}")
+        if (k := len(heads[space].weight[Domain.REAL])) != dim:
+            raise bundle.refusal("heads.safetensors", f"gives {k} dimensions in {space}, the references have {dim}")
+        read |= _keys(tensors, space)
+    if unknown := sorted(set(tensors) - read):
+        raise bundle.refusal("heads.safetensors", f"holds tensors that are of no head, {unknown[0]!r:.80} among them")
     return heads

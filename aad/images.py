@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
+from aad.decoding import GreedyFileError, open_format, orientation
+
 Image.init()  # registers the decoders that `_open` looks up
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _SUPPORTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM or AVIF"
@@ -48,6 +50,7 @@ class ImageLimits:
     max_bytes: int = 50_000_000  # a 16-megapixel photograph as PNG, the largest usual form, takes about 40 MB
     max_pixels: int = 60_000_000  # full-frame cameras end at about 60 megapixels; decoded they stay under 1 GB
     min_side: int = 16  # a backbone enlarges to 224 pixels or more; of less than this only a few blurs remain
+    max_seconds: float = 10.0  # the slowest sound file within the other limits takes a third of it on one core
     max_aspect: int = 25  # Chinese handscrolls reach 21:1; backbones resize by the short side, so strips explode
 
 
@@ -82,10 +85,10 @@ def load_image(
         name, image = "the given picture", source
     elif isinstance(source, bytes):
         name = "the uploaded picture"
-        image = _open(_check_bytes(source, len(source), name, limits), name)
+        image = _open(_check_bytes(source, len(source), name, limits), name, limits)
     elif isinstance(source, (str, os.PathLike)):
-        name = Path(source).name
-        image = _open(_read(source, limits), name)
+        name = _printable(Path(source).name)
+        image = _open(_read(source, limits), name, limits)
     else:
         raise ImageError(
             f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
@@ -94,9 +97,11 @@ def load_image(
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
         image.load()
-        result = _to_rgb(_upright(image))
+        result = _to_rgb(_upright(image, opened_here=image is not source))
     except ImageError:
         raise
+    except GreedyFileError as error:
+        raise _greedy(name, error, limits) from error
     except Exception as error:
         raise _damaged(name, image.format, error) from error
     result.info = {}  # a profile or orientation left here would be applied a second time by whoever saves the result
@@ -107,14 +112,19 @@ def _read(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     try:
         status = Path(path).stat()
         is_file = stat.S_ISREG(status.st_mode)
-        data = Path(path).read_bytes() if is_file and status.st_size <= limits.max_bytes else b""
+        data = b""
+        if is_file and status.st_size <= limits.max_bytes:
+            with Path(path).open("rb") as file:
+                data = file.read(limits.max_bytes + 1)  # what grows, or never ends, is no longer read than needed
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"an image must be a readable file, got {path!s} ({reason}); check the path") from error
+        raise ImageError(
+            f"an image must be a readable file, got {_printable(str(path))} ({reason}); check the path"
+        ) from error
     if not is_file:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-        raise ImageError(f"an image must be a file, got {kind}: {path!s}; name one picture file")
-    return _check_bytes(data, max(status.st_size, len(data)), Path(path).name, limits)
+        raise ImageError(f"an image must be a file, got {kind}: {_printable(str(path))}; name one picture file")
+    return _check_bytes(data, max(status.st_size, len(data)), _printable(Path(path).name), limits)
 
 
 def _check_bytes(data: bytes, n_bytes: int, name: str, limits: ImageLimits) -> bytes:
@@ -142,18 +152,25 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
         raise ImageError(f"an image may be at most {limits.max_aspect} times as long as wide, {got}; crop it first")
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
     """Read the header. `Image.open` is not used: its size limit is global, and it hides the size it refuses."""
     if not data:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
     if foreign := _foreign_format(data):
         raise ImageError(f"an image must be {_SUPPORTED}, got {foreign} ({name}); convert it to PNG or JPEG")
     for format_name in FORMATS:
-        factory, accept = Image.OPEN[format_name]
+        _, accept = Image.OPEN[format_name]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
             try:
-                return factory(io.BytesIO(data), "")
+                return open_format(format_name, data, limits.max_seconds)
+            except GreedyFileError as error:
+                raise _greedy(name, error, limits) from error
+            except Image.DecompressionBombError as error:
+                raise ImageError(
+                    f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, got more ({name}: {error}); "
+                    "scale it down first"
+                ) from error
             except Exception as error:  # see load_image: any type may escape
                 raise _damaged(name, format_name, error) from error
     raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
@@ -179,9 +196,22 @@ def _damaged(name: str, format_name: str | None, error: Exception) -> ImageError
     )
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _greedy(name: str, error: Exception, limits: ImageLimits) -> ImageError:
+    return ImageError(
+        f"an image must be a plain file that decodes within {limits.max_seconds:g} seconds, got {error} ({name}); "
+        "save it anew as PNG or JPEG"
+    )
+
+
+def _printable(text: str) -> str:
+    """A file's name as it may stand in a message: any bytes may be in one, line ends and terminal codes included."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= 120 else text[:60] + "…" + text[-59:]
+
+
+def _upright(image: Image.Image, *, opened_here: bool) -> Image.Image:
     try:
-        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _TURNS.get(orientation(image) if opened_here else image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # damaged metadata, of whatever exception type, is no reason to refuse sound pixels
         turn = None
     return image if turn is None else image.transpose(turn)

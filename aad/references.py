@@ -1,5 +1,6 @@
 """The references of a bundle in columns: one is made when it is asked for, so that a million of them are not a gigabyte."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path, PurePosixPath
@@ -7,8 +8,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from aad.answers import Reference
-from aad.artifacts import safe_paths
+from aad.answers import Query, Reference
+from aad.artifacts import Bundle, BundleError, safe_paths
+from aad.contents import check_queries, check_references
 
 
 class Words(Sequence[str]):
@@ -104,6 +106,55 @@ class References(Sequence[Reference]):
         return Reference(i, self.folder / words.pop("path"), **words)
 
 
+def read_references(bundle: Bundle, folder: Path) -> References:
+    """The references of a bundle, checked; their paths are relative to a folder of pictures.
+
+    Raises:
+        BundleError: references.json is missing, damaged, or holds what no reference is.
+    """
+    name = "references.json"
+    entries = bundle.read_json(name)
+    try:
+        check_references(entries)
+        references = References(entries, folder)
+        _refuse_links(folder, references.words("path").values)
+    except (ValueError, BundleError) as error:
+        raise bundle.refusal(name, f"cannot be used ({error})") from None
+    return references
+
+
+def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
+    """The bundled queries, checked; their sources are some of n references.
+
+    Raises:
+        BundleError: queries.json is missing, damaged, or holds what no query is.
+    """
+    name = "queries.json"
+    entries = bundle.read_json(name)
+    try:
+        check_queries(entries, n)
+        paths = safe_paths(folder, [entry["path"] for entry in entries])
+        _refuse_links(folder, [entry["path"] for entry in entries])
+    except (ValueError, BundleError) as error:
+        raise bundle.refusal(name, f"cannot be used ({error})") from None
+    told = ("type", "generator", "split", "concept", "recipe")
+    return tuple(
+        Query(i, path, exemplar_ids=tuple(entry["exemplar_ids"]), **{key: entry[key] for key in told if key in entry})
+        for i, (entry, path) in enumerate(zip(entries, paths, strict=True))
+    )
+
+
+def _refuse_links(folder: Path, paths: Sequence[str]) -> None:
+    """A link among the folders would lead out of the one that is served; there are few folders, of however many pictures."""
+    root = os.path.realpath(folder)
+    for below in {path.rpartition("/")[0] for path in paths}:
+        real = os.path.realpath(folder / below)
+        if os.path.commonpath([root, real]) != root:
+            raise ValueError(
+                f"the folder {below!r:.80} is a link to {real}, outside {folder}; copy the pictures there instead"
+            )
+
+
 def words_of(references: Sequence[Reference], field: str) -> Words:
     """One field of all references, whatever holds them."""
     if isinstance(references, References):
@@ -113,4 +164,6 @@ def words_of(references: Sequence[Reference], field: str) -> Words:
 
 def _is_plain(path: str) -> bool:
     """Surely below its folder and as a path writes itself; a look at its parts takes microseconds, of a million paths."""
+    if "\\" in path or not path.isprintable():  # NUL and what is no text are not printable
+        return False
     return path[:1] not in ("", "/", ".") and "//" not in path and "/." not in path and not path.endswith("/")

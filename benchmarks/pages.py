@@ -16,6 +16,7 @@ from aad.artifacts import write_atomically
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "scaling.md"
 SHOWN = re.compile(r"(<!-- python -m benchmarks\.(\w+)[^>]* -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
+UNMEASURED = "Not measured yet."
 FIGURES_OF = {"plan": "scaling"}  # a command that reads another one's figures
 
 
@@ -24,8 +25,11 @@ def filled(page: str) -> str:
 
     def table(found: re.Match[str]) -> str:
         name = found[2]
-        report = json.loads((DOCS / "figures" / f"{FIGURES_OF.get(name, name)}.json").read_bytes())
-        return found[1] + importlib.import_module(f"benchmarks.{name}").tables(report) + found[4]
+        figures = DOCS / "figures" / f"{FIGURES_OF.get(name, name)}.json"
+        if not figures.exists():
+            return f"{found[1]}{UNMEASURED}{found[4]}"
+        tables = importlib.import_module(f"benchmarks.{name}").tables(json.loads(figures.read_bytes()))
+        return f"{found[1]}{tables}{found[4]}"
 
     return SHOWN.sub(table, page)
 

@@ -138,9 +138,10 @@ async def over_http(attributor: Any, asked: Sequence[tuple[str, str, bytes]], ad
 
 def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, chromium: str) -> list[dict[str, Any]]:
     """The same questions in Chromium: from the choice of the file to the last pixel, and of that the drawing."""
+    from playwright.sync_api import Error as BrowserError
     from playwright.sync_api import sync_playwright
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -151,7 +152,12 @@ def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, chromium: 
             page.evaluate("window.measured = {}")
             given = page.locator("#query-picture input[type=file]").first
             given.set_input_files({"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content})
-            measured = page.wait_for_function("window.measured.drawn && window.measured", timeout=60_000).json_value()
+            try:
+                measured = page.wait_for_function(
+                    "window.measured.drawn && window.measured", timeout=60_000
+                ).json_value()
+            except BrowserError as error:
+                raise ServerError(f"the page drew no answer to {name}, file {len(rows) + 1} of {len(asked)}") from error
             total, draw = measured["drawn"] - measured["began"], measured["drawn"] - measured["came"]
             rows.append({"kind": kind, "total": total, "draw": draw, "rest": total - draw})
         browser.close()

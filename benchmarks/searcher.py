@@ -7,6 +7,7 @@ is one call for one query, inside that process.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -39,7 +40,11 @@ class Searcher:
 
     def __init__(self, limit_gb: float | None = None) -> None:
         command = [sys.executable, "-m", "benchmarks.searcher", *([str(limit_gb)] if limit_gb else [])]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # As app.py does it. The other process's threads would else go on spinning for a while after its turn, on these cores.
+        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._peak_mb = 0.0
         self._done = threading.Event()
         self._looking = threading.Thread(target=self._look, daemon=True)

@@ -111,7 +111,7 @@ def report_file(attributor: Any, images: Sequence[str] | None, k: float) -> str:
         except (ImageError, BackboneError, ConnectionError) as error:
             refused.append((_name(path), str(error)))
     if not cases:
-        raise gr.Error(f"report needs at least one usable picture: {refused[0][1]}")
+        raise gr.Error(f"report needs at least one usable picture: {refused[0][1]}", print_exception=False)
     return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
 
 
@@ -142,7 +142,7 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not float(value).is_integer() or not low <= value <= high:
-        raise gr.Error(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
+        raise gr.Error(f"{name} must be a whole number from {low} to {high}, got {value!r}.", print_exception=False)
     return int(value)
 
 
@@ -150,10 +150,11 @@ def _files(endpoint: str, images: Sequence[str] | None) -> list[str]:
     import gradio as gr
 
     if not images:
-        raise gr.Error(f"{endpoint} needs a list of image files, got none.")
+        raise gr.Error(f"{endpoint} needs a list of image files, got none.", print_exception=False)
     if len(images) > MAX_FILES:
         raise gr.Error(
-            f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts."
+            f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts.",
+            print_exception=False,
         )
     return list(images)
 

@@ -88,13 +88,15 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
     import gradio as gr
 
     if path is None:
-        raise gr.Error("attribute needs an image file, got none.")
-    if not isinstance(k, int | float) or not float(k).is_integer() or not 1 <= k <= MAX_K:
-        raise gr.Error(f"k must be a whole number from 1 to {MAX_K}, got {k!r}.")
+        raise gr.Error("attribute needs an image file, got none.", print_exception=False)
+    if (
+        not isinstance(k, int | float) or not 1 <= k <= MAX_K or k != int(k)
+    ):  # the range first: an integer may pass any float
+        raise gr.Error(f"k must be a whole number from 1 to {MAX_K}, got {k!r}.", print_exception=False)
     try:
         return present.api_answer(attributor, attributor.attribute(path, int(k)), k=int(k))
     except (ImageError, BackboneError, ConnectionError) as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error  # an upload's name is for its visitor, not the log
 
 
 def _is_row(number: Any, rows: Sequence[Any]) -> bool:

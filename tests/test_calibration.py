@@ -1,5 +1,8 @@
 """Attribution weights: a partition of one, fitted where it can be checked."""
 
+import math
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -94,3 +97,65 @@ def test_a_fit_on_counted_similarities_is_that_on_all_of_them():
     ours, theirs = fit_calibration(similarities, *named, counts), fit_calibration(exact, sources, absent)
     assert ours.inverse_temperature == pytest.approx(theirs.inverse_temperature, rel=1e-3)
     assert ours.null_logit == pytest.approx(theirs.null_logit, rel=1e-3)
+
+
+def test_a_calibration_stays_as_it_was_made():
+    calibration = Calibration(30.0, 20.0)
+    with pytest.raises(FrozenInstanceError):
+        calibration.null_logit = 0.0
+    assert not hasattr(calibration, "__dict__")
+
+
+def concepts(seed: int = 5):
+    """Twelve queries among thirty references: one source each, and a concept of which it is one of three."""
+    generator = np.random.default_rng(seed)
+    similarities = generator.normal(0, 0.1, (12, 30))
+    for i in range(12):
+        similarities[i, i] += 0.3 * (i % 4 > 0)
+        similarities[i, [i + 6, i + 12]] += 0.2
+    return similarities, [[i] for i in range(12)], [[i, i + 6, i + 12] for i in range(12)]
+
+
+def test_a_fit_is_where_a_loop_finds_the_data_most_likely():
+    similarities, sources, absent = concepts()
+
+    def surprise(beta, gamma):
+        total = 0.0
+        for row, own, gone in zip(similarities, sources, absent, strict=True):
+            masses = [math.exp(beta * s) for s in row]
+            none = math.exp(gamma)
+            total -= math.log(sum(masses[i] for i in own) / (sum(masses) + none))
+            total -= math.log(none / (sum(m for i, m in enumerate(masses) if i not in gone) + none))
+        return total
+
+    fitted = fit_calibration(similarities, sources, absent)
+    beta, gamma = fitted.inverse_temperature, fitted.null_logit
+    least = surprise(beta, gamma)
+    for other in [(beta * 1.02, gamma), (beta / 1.02, gamma), (beta, gamma + 0.05), (beta, gamma - 0.05)]:
+        assert least < surprise(*other)
+
+
+def test_a_fit_takes_similarities_of_single_precision_as_the_numbers_that_they_are():
+    similarities, sources, absent = concepts()
+    single = similarities.astype(np.float32)
+    assert fit_calibration(single, sources, absent) == fit_calibration(single.astype(np.float64), sources, absent)
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_fit_refuses_lists_that_do_not_match(cut):
+    inputs = list(concepts())
+    inputs[cut] = inputs[cut][:-1]
+    with pytest.raises(ValueError, match="argument 2 is"):
+        fit_calibration(*inputs)
+
+
+def test_cosines_that_rounding_took_past_one_are_counted_too():
+    chunks = [(0, np.array([[1.01], [-1.01], [1.0], [-1.0]]))]
+    similarities, counts, columns = condense(chunks, np.array([[1.0]]), [[]])
+    assert sorted(similarities[0]) == pytest.approx([-1.005, 1.005]) and counts.tolist() == [[2, 2]]
+    assert columns == [{}]
+
+
+def test_nothing_asked_is_nothing_counted():
+    similarities, counts, columns = condense([(0, np.eye(3))], np.zeros((0, 3)), [])
+    assert similarities.shape == counts.shape == (0, 0) and columns == []

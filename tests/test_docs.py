@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aad.artifacts import Bundle
+from benchmarks import pages, plan
 from precompute import measure_theory
 from precompute.common.variations import VARIATIONS
 from precompute.compare import table
@@ -43,3 +44,27 @@ def test_disentangled_beats_the_supervised_recipe_by_a_fifth_on_concepts_and_gen
 
     best = max(mrr(name) for name in rows if name.startswith("supervised"))
     assert mrr("disentangled (shipped)") >= 1.2 * best
+
+
+def test_the_tables_of_the_scaling_page_are_their_commands_figures():
+    page = (DOCS / "scaling.md").read_text("utf-8")
+    shown = [found[2] for found in pages.SHOWN.finditer(page)]
+    assert {"retrieval", "scaling", "out_of_core", "embedding", "query_path", "visitors", "startup", "plan"} == set(
+        shown
+    )
+    assert pages.filled(page) == page
+
+
+def test_the_plan_for_a_billion_grows_with_what_it_is_for():
+    size = {"n": 10**7, "p50_ms": 60.0, "index_gb": 1.0, "build_s": 900.0}
+    embedding = [{"workers": 1, "images_per_s": 30.0}, {"workers": 2, "images_per_s": 55.0}]
+    measured = {"rows": [size], "embedding": embedding, "dim": 768, "machine": {"cores": 2}}
+
+    def hours(**options):
+        words = plan.plan(measured, plan.Assumptions(**options))[1]["amount"]
+        return int(words.removesuffix(" core-hours").replace(",", ""))
+
+    assert hours() == pytest.approx(1e9 / 30 / 3600 / 0.9, rel=0.01)
+    assert hours(images=10**8) == pytest.approx(hours() / 10, rel=0.01)
+    with pytest.raises(ValueError, match=r"run python -m benchmarks\.scaling first"):
+        plan.plan({**measured, "rows": []}, plan.Assumptions())

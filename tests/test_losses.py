@@ -139,3 +139,7 @@ def test_alignment_and_infomax_in_second_order_meet_at_the_inverse_root_of_the_n
         optimiser.step()
     assert torch.allclose(weight.detach() @ nuisance @ weight.detach().T, torch.eye(2, dtype=torch.float64), atol=1e-4)
     assert torch.allclose(weight, weight.T, atol=1e-6)  # from the identity it stays symmetric: ZCA, nothing turns
+
+
+def test_info_nce_takes_a_batch_of_two():
+    assert info_nce(torch.eye(2), torch.eye(2), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)

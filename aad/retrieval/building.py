@@ -15,7 +15,7 @@ from aad.retrieval.stored import StoredRows
 METHODS = ("exact", "compressed", "clustered", "scan")
 N_EXACT, N_CLUSTERED = 200_000, 5_000_000  # from here on memory and time favour codes, then cells
 K = 10  # of the recall that is measured
-RERANKS = (300, 1000, 3000, 10_000)  # candidates, until recall suffices
+RERANKS = (300, 1000, 2000, 3000, 5000, 10_000)  # candidates, until recall suffices
 N_PROBE = 32  # cells at first, doubled until recall suffices
 N_TRAIN, N_SAMPLE = 65_536, 2048  # rows that codes are trained on, and that stand for the rest in the mass
 

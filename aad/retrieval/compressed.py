@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from aad.retrieval.exact import WORTH_A_SCAN, ScanIndex, nearest_exactly, stacked
+from aad.retrieval.exact import MARGIN, WORTH_A_SCAN, ScanIndex, nearest_exactly, stacked
 from aad.retrieval.mass import TailSample
 from aad.retrieval.search import SearchResult, check_search
 from aad.retrieval.stored import StoredRows
@@ -67,16 +67,19 @@ class CompressedIndex:
         ranked = []
         log_mass = None if inverse_temperature is None else np.empty(len(queries))
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
-            ids = ids[(ids >= 0) & (ids != (-1 if without is None else without))]
-            near, similarities = nearest_exactly(query, ids, self.rows, len(ids))
+            ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
+            about = self.stored.similarities(ids, query)
             if log_mass is not None and inverse_temperature is not None:
                 log_mass[row] = self._sample.log_mass(
-                    query[None], inverse_temperature, near[None], similarities[None], without
+                    query[None], inverse_temperature, ids[None], about[None], without
                 )[0]
+            if len(ids) > k:
+                ids = ids[about >= np.partition(about, -k)[-k] - MARGIN]
+            near, similarities = nearest_exactly(query, ids, self.rows, k)
             if len(near) < k and allowed is None:  # cells that held too few
                 exact = self._scan.search(query[None], k, without=without)
                 near, similarities = exact.ids[0], exact.similarities[0]
-            ranked.append((near[:k], similarities[:k]))
+            ranked.append((near, similarities))
         estimated = inverse_temperature is not None
         if allowed is not None:
             named = self._scan.search(queries, k, among=among, without=without)

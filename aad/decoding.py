@@ -1,0 +1,121 @@
+"""Pillow's decoders, kept within time and memory: what a hostile file could make them do over and over is refused here.
+
+Pillow checks little before it works: it follows every tag of a directory although all point at the same bytes, joins a
+comment of a hundred thousand pieces one by one, and lets a tile be larger than its picture. So the file is handed over
+through a meter, the directory of a TIFF is looked at first, and EXIF is read here, for its one tag that matters.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import time
+
+from PIL import Image, ImageFile
+
+MAX_PLANES = 6  # samples of a pixel, each of which may have strips or tiles of its own; Pillow takes no more
+_EXIF_ORIENTATION = 0x0112
+#: Pillow would parse these two by itself, on opening and without a limit: EXIF and the index of a stereo camera's file
+_SELF_PARSED = re.compile(rb"(\xff[\xe1\xe2]..)(Exif\0\0|MPF\0)", re.DOTALL)
+_AVIF_EXIF = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
+
+
+class GreedyFileError(ValueError):
+    """A file asks for more time or memory than a picture of its size has use for."""
+
+
+class MeteredFile(io.BytesIO):
+    """A file in memory that decoders may read for so long, and not over and over.
+
+    Attributes:
+        deadline: Moment of `time.monotonic` after which nothing more is read.
+        n_left: Bytes that may still be read.
+        block: Most bytes handed out at once, or 0.
+    """
+
+    def __init__(self, data: bytes, deadline: float, block: int = 0) -> None:
+        super().__init__(data)
+        self.deadline, self.block = deadline, block
+        self.n_left = 4 * len(data) + 1_000_000  # a decoder reads a file once or twice; TIFF its directory four times
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read on, unless time is up or the file has been read too often."""
+        if self.block and (size is None or not 0 <= size <= self.block):
+            size = self.block
+        data = super().read(size)
+        self.n_left -= len(data)
+        if self.n_left < 0:
+            raise GreedyFileError("one that refers to the same data over and over")
+        if time.monotonic() > self.deadline:
+            raise GreedyFileError("one that takes longer")
+        return data
+
+
+def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.ImageFile:
+    """Open as this format; `GreedyFileError` where the file asks for too much, else whatever Pillow raises."""
+    if format_name == "TIFF":
+        _check_tiff(data)
+    elif format_name == "JPEG":
+        data = _SELF_PARSED.sub(lambda found: found[1] + found[2].lower(), data)  # hidden, and `orientation` reads it
+    elif format_name == "AVIF":
+        data = _AVIF_EXIF.sub(rb"\1exif", data)  # how an AVIF is turned stands in boxes of its own
+    factory, _ = Image.OPEN[format_name]
+    block = 65_536 if format_name == "PPM" else 0  # its remarks are cut out one by one, by a copy of the block each
+    image = factory(MeteredFile(data, time.monotonic() + seconds, block), "")
+    if format_name == "JPEG":
+        image.decodermaxblock = 4096  # the clock is read between blocks, and one scan may take 70 bytes
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation of a loaded picture that `open_format` opened, 1 where none is stored or Pillow has applied it."""
+    if image.format == "TIFF":
+        return 1  # turned as it loads
+    exif = image.info.get("exif") or b""
+    for name, segment in getattr(image, "applist", ()):
+        if name == "APP1" and segment.startswith(b"exif\0\0"):
+            exif = segment[6:]
+            break
+    if not exif and isinstance(text := image.info.get("Raw profile type exif"), str):  # how ImageMagick kept it in PNG
+        exif = bytes.fromhex("".join(text.split("\n")[3:]))
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    if exif and (field := fields(exif).get(_EXIF_ORIENTATION)):
+        return field[2]
+    xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
+    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(found[1]) if found else 1
+
+
+def fields(data: bytes) -> dict[int, tuple[int, int, int]]:
+    """First directory of a TIFF or of EXIF: tag -> number of values, bytes they take, the value where it is one integer."""
+    order = {b"II": "<", b"MM": ">"}[data[:2]]
+    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
+    (start,) = struct.unpack_from(f"{order}Q", data, 8) if big else struct.unpack_from(f"{order}I", data, 4)
+    (n,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
+    entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
+    place, found = start + (8 if big else 2), {}
+    for i in range(min(n, 65_536)):
+        tag, kind, count, value = entry.unpack_from(data, place + i * entry.size)
+        width = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}.get(kind, 0)
+        number = int.from_bytes(value[: min(width, len(value))], "little" if order == "<" else "big")
+        found[tag] = (count, count * width, number)
+    return found
+
+
+def _check_tiff(data: bytes) -> None:
+    try:
+        found = fields(data)
+    except (struct.error, KeyError):
+        return  # damaged: what Pillow says of it is better
+    if sum(n_bytes for _, n_bytes, _ in found.values()) > 2 * len(data):
+        raise GreedyFileError("one whose tags share their data")
+    width, height, wide, high = (found.get(tag, (0, 0, 0))[2] for tag in (256, 257, 322, 323))
+    if not (width and height):
+        return
+    n_tiles = -(-width // wide) * -(-height // high) if wide and high else 0
+    if found.get(273, (0,))[0] > MAX_PLANES * height or found.get(324, (0,))[0] > MAX_PLANES * n_tiles:
+        raise GreedyFileError("one of more pieces than it has room for")
+    if wide * high > 4 * (width + 1024) * (height + 1024):
+        raise GreedyFileError("one whose tiles are larger than the picture")

@@ -1,0 +1,215 @@
+"""What stands before the page on the network: health, headers, and everything that it does not need closed.
+
+Gradio has more doors than this page: it fetches addresses for whoever asks (``file=http://…``), relays to other Spaces, keeps
+histories on the hub, edits code. Here the few that the page and its API use are named; all others are not found. A request must
+come in reasonable time and size, and every answer carries the same headers.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from interface.stripping import strip_file
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_UPLOAD = 100_000_000  # bytes of one request: five of the largest files
+MAX_QUESTION = 5_000_000  # bytes of one request that brings no file
+MAX_SILENCE = 30.0  # seconds between two parts of a request
+MAX_ARRIVAL = 300.0  # seconds from its first part to its last
+
+UPLOAD = "/gradio_api/upload"
+#: method -> what may be asked, as the whole path
+OPEN = {
+    "GET": (
+        r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(/\d{1,3})?|/(assets|static)/.+"
+        r"|/gradio_api/(info/?|openapi\.json|app_id/?|startup-events|theme\.css|upload_progress|queue/data|heartbeat/\w+"
+        r"|file=(?!\w+:).+|call/\w+/\w+)"
+    ),
+    "POST": r"/gradio_api/(upload|queue/join|cancel|reset/?|component_server/?|(run|api|call|call/v2)/\w+/?)",
+}
+OPEN["HEAD"] = OPEN["GET"]
+ASKING = re.compile(r"/gradio_api/(upload|queue/join|component_server|(run|api|call)/.+)")
+
+#: Who may show the page inside its own: a Space is shown by the hub.
+EMBEDDERS = "'self' https://huggingface.co https://*.hf.space"
+#: Gradio's page holds scripts and styles in its own text and makes functions from text; nothing is loaded from elsewhere.
+PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    f"object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {EMBEDDERS}"
+)
+#: A served file that is opened by itself: a picture is drawn, nothing runs.
+FILE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+@dataclass(slots=True)
+class Condition:
+    """Of the server: whether uploads are answered without a wait, and whether it takes questions still.
+
+    Attributes:
+        ready: Asked anew each time.
+        closing: Set when it has been told to stop: what was asked is answered, nothing new is taken.
+    """
+
+    ready: Callable[[], bool] = field(default=lambda: True)
+    closing: bool = False
+
+
+class TooMuchError(Exception):
+    """A request that is too long, or comes too slowly; the status says which."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Guard:
+    """ASGI middleware around the page.
+
+    Args:
+        app: What answers the requests that are let through.
+        condition: What ``/healthz`` and ``/readyz`` tell.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], condition: Condition) -> None:
+        self.app = app
+        self.condition = condition
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One connection: a request is looked at, anything else but the start and the end of the server is refused."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # a websocket: the page has none
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        started = False
+        headers = _headers(scope["path"])
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                ours = {name for name, _ in headers}
+                message["headers"] = [pair for pair in message.get("headers", []) if pair[0].lower() not in ours]
+                message["headers"] += headers
+            await send(message)
+
+        try:
+            if (refusal := self._look(scope)) is not None:
+                await _tell(answer, *refusal)
+            else:
+                await self.app(
+                    scope, _patient(scope, receive), _stripping(answer) if scope["path"] == UPLOAD else answer
+                )
+        except TooMuchError as error:
+            if not started:
+                await _tell(answer, error.status, {"detail": str(error)})
+        except Exception:
+            if not started:  # the server's own words for it would come without the headers
+                await _tell(answer, 500, {"detail": "The server has failed at this. Please try again."})
+            raise  # it is logged there
+
+    def _look(self, scope: Message) -> tuple[int, dict[str, Any]] | None:
+        """Status and body of the answer to what is not for the page; None for what is."""
+        method, path = scope["method"], scope["path"]
+        if path in ("/healthz", "/readyz") and method in ("GET", "HEAD"):
+            ready = self.condition.ready() and not self.condition.closing
+            return 200 if ready or path == "/healthz" else 503, {"live": True, "ready": ready}
+        if (
+            method == "OPTIONS"
+        ):  # a browser's question whether it may ask; answered before this is reached, where it may
+            return None
+        if method not in OPEN or re.fullmatch(OPEN[method], path) is None:
+            return 404, {"detail": "Not Found"}
+        if self.condition.closing and method == "POST" and ASKING.match(path):
+            return 503, {"detail": "The server is stopping. Please try again in a minute."}
+        limit, size = _limit(path), _header(scope, b"content-length")
+        if size.isdigit() and int(size) > limit:
+            return 413, {"detail": f"a request must have at most {limit:,} bytes, got {int(size):,}; send less at once"}
+        return None
+
+
+def _limit(path: str) -> int:
+    return MAX_UPLOAD if path == UPLOAD else MAX_QUESTION
+
+
+def _header(scope: Message, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _headers(path: str) -> list[tuple[bytes, bytes]]:
+    policy = FILE_POLICY if path.startswith("/gradio_api/file=") else PAGE_POLICY
+    rows = HEADERS | {"Content-Security-Policy": policy}
+    return [(name.lower().encode(), value.encode()) for name, value in rows.items()]
+
+
+def _patient(scope: Message, receive: Receive) -> Receive:
+    """`receive` that gives up on a request which comes too slowly or has no end."""
+    if scope["method"] != "POST":
+        return receive
+    import asyncio  # loaded with the server, not with the app
+
+    clock = asyncio.get_running_loop().time
+    began, size, limit, there = clock(), 0, _limit(scope["path"]), False
+
+    async def patient() -> Message:
+        nonlocal size, there
+        if there:  # from here on this waits for the visitor to leave
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), min(MAX_SILENCE, max(began + MAX_ARRIVAL - clock(), 0)))
+        except TimeoutError:
+            raise TooMuchError(408, "a request must come without long pauses; please send it once more") from None
+        size += len(message.get("body", b""))
+        there = not message.get("more_body", False)
+        if size > limit:
+            raise TooMuchError(413, f"a request must have at most {limit:,} bytes; send less at once")
+        return message
+
+    return patient
+
+
+def _stripping(send: Send) -> Send:
+    """`send` for the answer to an upload: before the visitor hears of the files they hold nothing of who made them."""
+    import asyncio
+
+    body = b""
+
+    async def stripping(message: Message) -> None:
+        nonlocal body
+        if message["type"] == "http.response.body":
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                with contextlib.suppress(ValueError):  # a refusal in words names no files
+                    for path in json.loads(body):
+                        await asyncio.to_thread(strip_file, Path(path))
+        await send(message)
+
+    return stripping
+
+
+async def _tell(send: Send, status: int, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status in (408, 413):
+        headers.append((b"connection", b"close"))  # the rest of the request is not wanted
+    if status == 503:
+        headers.append((b"retry-after", b"10"))
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [*headers, (b"cache-control", b"no-store")]}
+    )
+    await send({"type": "http.response.body", "body": body})

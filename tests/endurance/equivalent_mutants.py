@@ -1,0 +1,73 @@
+"""Mutants that change nothing which a test could see, each with the reason; they are not tried and not counted.
+
+Kept by module and the text of the line, so that lines may move; a line that changes loses its entry.
+"""
+
+PIECES = "pieces of another size give the same sha256"
+MULTIPLE = "a multiple of a function is least where the function is"
+START = "a search that starts a little to the side ends at the same place"
+LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
+
+#: (module, line) -> change -> why nobody can see it
+EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
+    (
+        "aad/losses.py",
+        "logits = torch.cat([positive, first @ F.normalize(queue, dim=1).T], dim=1) / temperature  # (n, 1 + m)",
+    ): LAST_AXIS,
+    ("aad/losses.py", "first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)"): LAST_AXIS,
+    ("aad/losses.py", "positive = (first * second).sum(1, keepdim=True)"): LAST_AXIS,
+    ("aad/losses.py", "target = F.softmax((teacher.detach() - centre) / teacher_temperature, dim=1)"): LAST_AXIS,
+    (
+        "aad/losses.py",
+        "return -(target * F.log_softmax(student / student_temperature, dim=1)).sum(1).mean()",
+    ): LAST_AXIS,
+    (
+        "aad/losses.py",
+        "return -(torch.linalg.slogdet(weight).logabsdet + log_slope.sum(1).mean()) / len(weight)",
+    ): LAST_AXIS,
+    ("aad/metrics.py", "ahead = (similarities[None, :] > own).sum(1)"): LAST_AXIS,
+    (
+        "aad/metrics.py",
+        "tied_ahead = ((similarities[None, :] == own) & (np.arange(len(similarities))[None, :] < ids[:, None])).sum(1)",
+    ): LAST_AXIS,
+    ("aad/metrics.py", "means = sums[drawn].sum(1) / counts[drawn].sum(1)"): LAST_AXIS,
+    ("aad/calibration.py", "N_BINS = 4096  # of cosine from -1 to 1"): {
+        "4096 -> 4097": "each bin gives its own mean, and bins a four-thousandth narrower do as well",
+        "4096 -> 4095": "each bin gives its own mean, and bins a four-thousandth wider do as well",
+    },
+    ("aad/calibration.py", "beta, gamma = np.exp(parameters[0]), parameters[1]"): {
+        "1 -> -1": "the second of two parameters is the last",
+    },
+    ("aad/calibration.py", "present = np.logaddexp(logsumexp(logits, axis=1), gamma)"): LAST_AXIS,
+    ("aad/calibration.py", "source = logsumexp(np.where(is_exemplar, logits, -np.inf), axis=1)"): LAST_AXIS,
+    (
+        "aad/calibration.py",
+        "without = np.logaddexp(logsumexp(np.where(is_absent, -np.inf, logits), axis=1), gamma)",
+    ): LAST_AXIS,
+    ("aad/calibration.py", "return float(np.mean(present - source) + np.mean(without - gamma)) / 2"): {
+        "2 -> 1": MULTIPLE,
+        "2 -> 3": MULTIPLE,
+        "float(np.mean(present - source) + np.mean(without - gamma)) / 2 -> "
+        "float(np.mean(present - source) + np.mean(without - gamma)) * 2": MULTIPLE,
+    },
+    (
+        "aad/calibration.py",
+        'minimize(negative_log_likelihood, [np.log(beta), beta * similarities.max(1).mean()], method="Nelder-Mead")',
+    ): LAST_AXIS,
+    ("aad/calibration.py", "for beta in (5.0, 20.0, 80.0)"): {
+        "5.0 -> 4.0": START,
+        "5.0 -> 6.0": START,
+        "20.0 -> 19.0": START,
+        "20.0 -> 21.0": START,
+        "80.0 -> 79.0": START,
+        "80.0 -> 81.0": START,
+    },
+    ("aad/calibration.py", "return Calibration(float(np.exp(best.x[0])), float(best.x[1]))"): {
+        "1 -> -1": "the second of two parameters is the last",
+    },
+    ("aad/writing.py", "CHUNK = 1 << 22  # bytes read at a time; a whole number of values of every kind"): {
+        "1 -> 2": PIECES,
+        "22 -> 23": PIECES,
+        "22 -> 21": PIECES,
+    },
+}

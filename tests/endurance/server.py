@@ -1,0 +1,269 @@
+"""Many visitors at once, good and hostile, for as long as wanted, and the server watched from outside.
+
+Of the visitors, two in three ask what people ask, one question after the other, with the right answer known beforehand. The
+others bring the corpus of `tests.hostile_files`, break uploads off, send them slowly, leave before the answer, or ask for what
+is not there. Looked for: an answer that is not about the visitor's own picture, or that is wrong; a status of 500 or above but
+for the honest 503; memory that grows; uploads that pile up; a connection to another machine; an end that is not orderly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import secrets
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.client import Visitor
+from benchmarks.questions import Question, fault_of, questions
+from benchmarks.servers import ServerError, address_of, free_port
+from tests import served
+from tests.greedy_files import GREEDY
+from tests.hostile_files import NAMES, corpus
+from tests.image_bytes import encode, picture
+
+DESCRIPTION = "visitors, good and hostile, at a server of its own"
+GROWTH = 1.10  # memory at the end, of that after the warm-up
+WARM_UP = 0.25  # of the time
+LARGEST_FILE = (
+    3_000_000  # bytes; the largest of the corpus are for `images`: here the server is to be busy, not the network
+)
+HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="slow.png"\r\nContent-Type: image/png\r\n\r\n'
+WAYS = ("file", "file", "file", "broken off", "slow", "left", "elsewhere", "name")
+
+
+class Record:
+    """What happened."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.waits: list[float] = []
+        self.faults: list[str] = []
+        self.memory: list[tuple[float, float]] = []
+        self.folder: list[tuple[int, int]] = []
+
+    def fault(self, text: str) -> None:
+        self.counts["fault"] += 1
+        if len(self.faults) < 50:
+            self.faults.append(text[:400])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this check."""
+    parser.add_argument("--clients", type=int, default=50, help="at once; default: %(default)s")
+    parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do it; figures for `docs/security.md`."""
+    from aad import Attributor
+
+    n_good = max(1, 2 * arguments.clients // 3)
+    asked = questions(Attributor.load(), n_good, 10, seed=arguments.seed)
+    hostile = [
+        (name, content)
+        for name, (make, _, _) in corpus().items()
+        if name not in GREEDY and not name.startswith("largest") and len(content := make()) <= LARGEST_FILE
+    ]
+    record, port = Record(), free_port()
+    with tempfile.TemporaryDirectory() as place:
+        uploads, log = Path(place) / "uploads", Path(place) / "log"
+        with served.process(port, log, environment={"GRADIO_TEMP_DIR": str(uploads)}) as process:
+            asyncio.run(crowd(arguments, record, address_of(port), process.pid, uploads, asked, hostile))
+            alive = process.poll() is None
+            if not alive:
+                record.fault(f"the server ended with {process.returncode}")
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+        if code != 0:
+            record.fault(f"told to stop it ended with {code}")
+        if left := [path.name for path in uploads.iterdir()]:
+            record.fault(f"left behind: {left}")
+        here, away = served.reached(log)
+        for where in away:
+            record.fault(f"reached for {where}")
+        said = log.with_suffix(".txt").read_text(errors="replace")
+        for line in re.findall(r"^\w*(?:Error|Exception)\b.*$", said, re.MULTILINE):
+            record.counts[f"said: {line[:80]}"] += 1
+    return figures(arguments, record, here, len(away))
+
+
+async def crowd(
+    arguments: argparse.Namespace,
+    record: Record,
+    address: str,
+    pid: int,
+    uploads: Path,
+    asked: list[list[Question]],
+    hostile: list[tuple[str, bytes]],
+) -> None:
+    """All of them, and the watch, until the time is over."""
+    async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
+        while (await client.get("/readyz")).status_code != httpx.codes.OK:
+            await asyncio.sleep(0.2)
+    ends = time.monotonic() + 60 * arguments.minutes
+    n_bad = max(1, arguments.clients - len(asked))
+    await asyncio.gather(
+        watch(record, address, pid, uploads, ends),
+        *(good(record, address, theirs, ends, seed) for seed, theirs in enumerate(asked)),
+        *(bad(record, address, hostile, ends, random.Random(1000 * arguments.seed + i)) for i in range(n_bad)),
+    )
+
+
+async def watch(record: Record, address: str, pid: int, uploads: Path, ends: float) -> None:
+    """Memory, the folder of uploads and the health, each second."""
+    began = time.monotonic()
+    async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+        while time.monotonic() < ends:
+            status = Path(f"/proc/{pid}/status").read_text()
+            held = re.search(r"VmRSS:\s+(\d+)", status)
+            record.memory.append((time.monotonic() - began, int(held[1]) / 1024 if held else 0.0))
+            sizes = [path.stat().st_size for path in uploads.rglob("*") if path.is_file()]
+            record.folder.append((len(sizes), sum(sizes)))
+            asked = time.monotonic()
+            try:
+                live = (await client.get("/healthz")).status_code == httpx.codes.OK
+            except httpx.HTTPError:
+                live = False
+            record.counts["health"] += 1
+            if not live or time.monotonic() - asked > 5:
+                record.fault(f"health: {live} after {time.monotonic() - asked:.1f} s")
+            await asyncio.sleep(1)
+
+
+async def good(record: Record, address: str, theirs: list[Question], ends: float, seed: int) -> None:
+    """A visitor who asks what people ask."""
+    number, rng = 0, random.Random(seed)
+    async with Visitor(address) as visitor:
+        while time.monotonic() < ends:
+            question = theirs[number % len(theirs)]
+            number += 1
+            try:
+                k = rng.choice((5, 8, 15))
+                if question.query_id is None:
+                    reply = await visitor.upload(question.name, question.content, k)
+                else:
+                    reply = await visitor.example(question.query_id, k)
+            except (ServerError, httpx.HTTPError) as error:
+                if "status 503" in str(error):
+                    record.counts["busy"] += 1
+                    await asyncio.sleep(1)
+                else:
+                    record.fault(f"{question.name}: {error!r}")
+                continue
+            record.waits.append(reply.total_ms)
+            record.counts["right answers"] += 1
+            if fault := fault_of(question, reply.answer):
+                record.counts["right answers"] -= 1
+                record.fault(fault)
+
+
+async def bad(record: Record, address: str, hostile: list[tuple[str, bytes]], ends: float, rng: random.Random) -> None:
+    """A visitor who does not."""
+    async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
+        while time.monotonic() < ends:
+            way = rng.choice(WAYS)
+            name, content = rng.choice(hostile)
+            if way == "name":
+                name, content = rng.choice(list(NAMES.values())).decode("latin-1"), encode(picture())
+            record.counts[f"hostile: {way}"] += 1
+            try:
+                if way in ("broken off", "slow"):
+                    await slowly(client, content, rng, broken=way == "broken off")
+                elif way == "elsewhere":
+                    place = rng.choice(("http://192.0.2.1/a", "/etc/passwd", "../../etc/passwd", "/proc/self/environ"))
+                    reply = await client.get(f"/gradio_api/file={place}")
+                    if reply.status_code not in (400, 403, 404):
+                        record.fault(f"{place}: {reply.status_code}")
+                else:
+                    await ask(record, client, name, content, leave=way == "left")
+            except httpx.HTTPError as error:
+                if way not in ("broken off", "slow"):
+                    record.fault(f"{way} {name}: {error!r}")
+
+
+async def slowly(client: httpx.AsyncClient, content: bytes, rng: random.Random, *, broken: bool) -> None:
+    """An upload in small parts with pauses, or one that never comes to its end."""
+
+    async def parts() -> Any:
+        yield HEAD
+        for start in range(0, min(len(content), 4000), 500):
+            await asyncio.sleep(rng.uniform(0.02, 0.3))
+            yield content[start : start + 500]
+        if broken:
+            raise httpx.WriteError("broken off")
+        yield b"\r\n--x--\r\n"
+
+    await client.post(
+        "/gradio_api/upload", content=parts(), headers={"content-type": "multipart/form-data; boundary=x"}
+    )
+
+
+async def ask(record: Record, client: httpx.AsyncClient, name: str, content: bytes, *, leave: bool) -> None:
+    """A file and a question about it, at the public API or the page's own; a refusal must say why."""
+    sent = await client.post("/gradio_api/upload", files={"files": (name, content)})
+    if sent.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        record.fault(f"upload of {name!r}: {sent.status_code} {sent.text[:100]}")
+    if sent.status_code != httpx.codes.OK:
+        record.counts["refused at the door"] += 1
+        return
+    file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}, "session_hash": secrets.token_hex(4)}
+    call = await client.post("/gradio_api/call/attribute", json={"data": [file, 3]})
+    if call.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        record.counts["busy"] += 1
+        await asyncio.sleep(1)
+        return
+    if call.status_code != httpx.codes.OK:
+        record.fault(f"question about {name!r}: {call.status_code} {call.text[:100]}")
+        return
+    where = f"/gradio_api/call/attribute/{call.json()['event_id']}"
+    if leave:
+        async with client.stream("GET", where):
+            return
+    told = (await client.get(where)).text
+    if "event: complete" in told:
+        record.counts["hostile answered"] += 1
+    elif "event: error" in told and '"error": "' in told:  # gradio says null of what is not told in words
+        record.counts["hostile refused in words"] += 1
+    else:
+        record.fault(f"{name!r}: {told[-200:]}")
+
+
+def figures(arguments: argparse.Namespace, record: Record, here: int, away: int) -> dict[str, Any]:
+    """The counts and the worst, as plain numbers; memory that grew is a fault, too."""
+    rows, times = record.memory, 60 * arguments.minutes
+    warm = [held for when, held in rows if WARM_UP * times <= when < 2 * WARM_UP * times]
+    last = [held for when, held in rows if when >= (1 - WARM_UP) * times]
+    growth = (sum(last) / len(last)) / (sum(warm) / len(warm)) if warm and last else 0.0
+    if not 0 < growth <= GROWTH:
+        record.fault(f"memory at the end is {growth:.2f} times that after the warm-up, {GROWTH} is allowed")
+    waits = sorted(record.waits)
+    return {
+        "clients": arguments.clients,
+        "minutes": arguments.minutes,
+        "counts": dict(sorted(record.counts.items())),
+        "wait in ms": {f"p{p}": round(waits[min(len(waits) * p // 100, len(waits) - 1)]) for p in (50, 95, 100)}
+        if waits
+        else {},
+        "memory in MB": {
+            "after warm-up": round(sum(warm) / max(1, len(warm))),
+            "at the end": round(sum(last) / max(1, len(last))),
+            "peak": round(max(held for _, held in rows)),
+            "growth": round(growth, 3),
+        },
+        "uploads at most": {
+            "files": max(n for n, _ in record.folder),
+            "MB": round(max(size for _, size in record.folder) / 1e6, 1),
+        },
+        "connections": {"this machine": here, "others": away},
+        "faults": record.faults,
+    }

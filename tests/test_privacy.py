@@ -1,0 +1,292 @@
+"""What stays where it is: files outside the served folders, what a picture tells of its maker, and the network."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import re
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from PIL import Image, PngImagePlugin
+
+import app
+from aad import present
+from aad.images import load_image
+from interface import uploads
+from interface.page import HERE
+from interface.stripping import UnknownError, strip, strip_file
+from tests import served
+from tests.fakes import FakeAttributor, free_port
+from tests.odd_files import ODD
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SECRET = "nobody outside may read this"
+MAKER = "Jane Q. Photographer"
+PLACE = (52.0, 30.0, 59.25)  # degrees, minutes, seconds
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    (folder / "secret.txt").write_text(SECRET)
+    (folder / "pictures-beside").mkdir()
+    (folder / "pictures-beside" / "secret.png").write_text(SECRET)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attributor(root: Path) -> FakeAttributor:
+    return FakeAttributor(root / "pictures", n_per_group=2)
+
+
+@pytest.fixture(scope="module")
+def address(attributor: FakeAttributor, root: Path) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+        yield url
+        stop()
+
+
+def raw(address: str, path: str) -> tuple[int, bytes]:
+    """Asked for exactly as written; other clients tidy a path up before they send it."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
+    connection.putrequest("GET", path, skip_accept_encoding=True)
+    connection.endheaders()
+    reply = connection.getresponse()
+    try:
+        return reply.status, reply.read()
+    finally:
+        connection.close()
+
+
+def steps(target: str, dots: str, slash: str) -> str:
+    return slash.join([dots] * 12) + slash + target.lstrip("/").replace("/", slash)
+
+
+@pytest.mark.parametrize("door", ["file=", "file/", "file=/", "file=//", "FILE=", "file%3d"])
+@pytest.mark.parametrize(
+    ("dots", "slash"), [("..", "/"), ("%2e%2e", "/"), ("..", "%2f"), ("%252e%252e", "%252f"), ("..", "\\")]
+)
+def test_no_way_of_writing_a_path_leads_out(
+    address: str, attributor: FakeAttributor, root: Path, door: str, dots: str, slash: str
+) -> None:
+    inside = quote(str(attributor.references[0].path.parent))
+    for target in (str(root / "secret.txt"), "/etc/passwd", str(HERE / "app.py")):
+        content = Path(target).read_bytes()
+        for start in (inside + slash, "", quote(str(root / "uploads")) + slash):
+            status, body = raw(address, f"/gradio_api/{door}{start}{steps(target, dots, slash)}")
+            assert status in (400, 403, 404) and content not in body, (start, target)
+        for plain in (quote(target), quote(target, safe=""), quote(quote(target, safe=""), safe="")):
+            status, body = raw(address, f"/gradio_api/{door}{plain}")
+            assert status in (400, 403, 404) and content not in body, plain
+
+
+@pytest.mark.parametrize("place", ["assets/", "static/", "pwa_icon/", ""])
+def test_the_folders_of_the_page_itself_lead_nowhere_else(address: str, root: Path, place: str) -> None:
+    for dots, slash in (("..", "/"), ("%2e%2e", "/"), ("..", "%2f"), ("%252e%252e", "%252f")):
+        status, body = raw(address, f"/{place}{steps(str(root / 'secret.txt'), dots, slash)}")
+        assert status in (400, 403, 404, 422) and SECRET.encode() not in body
+
+
+def test_a_folder_whose_name_begins_like_a_served_one_is_not_served(address: str, root: Path) -> None:
+    status, body = raw(address, f"/gradio_api/file={root}/pictures-beside/secret.png")
+    assert status == 403 and SECRET.encode() not in body
+
+
+def test_a_name_with_a_zero_byte_or_of_great_length_is_refused(address: str, attributor: FakeAttributor) -> None:
+    picture = quote(str(attributor.references[0].path))
+    for path in (f"{picture}%00.png", "%00", "/" + "a" * 5000, "/" + "a/" * 3000):
+        assert raw(address, f"/gradio_api/file={path}")[0] in (400, 403, 404, 500)
+    assert raw(address, f"/gradio_api/file={picture}")[0] == 200
+
+
+def test_a_link_that_leads_out_of_a_served_folder_is_not_followed(
+    address: str, attributor: FakeAttributor, root: Path
+) -> None:
+    folder = attributor.references[0].path.parent
+    for name, target in (("link.txt", root / "secret.txt"), ("linked", root)):
+        (folder / name).symlink_to(target)
+    try:
+        for path in ("link.txt", "linked/secret.txt"):
+            status, body = raw(address, f"/gradio_api/file={quote(str(folder))}/{path}")
+            assert status in (403, 404) and SECRET.encode() not in body, path
+    finally:
+        for name in ("link.txt", "linked"):
+            (folder / name).unlink()
+
+
+def test_a_question_about_a_file_of_the_server_is_refused(address: str, root: Path) -> None:
+    for path in (root / "secret.txt", Path("/etc/passwd"), HERE / "assets" / "ui" / "page.css"):
+        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        call = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
+        told = httpx.get(f"{address}gradio_api/call/attribute/{call.json()['event_id']}").text
+        assert "event: error" in told and SECRET not in told and "root:" not in told
+
+
+def telling(kind: str) -> bytes:
+    """A picture that says who made it and where."""
+    picture, buffer = Image.new("RGB", (64, 48), (30, 120, 200)), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x013B] = MAKER
+    exif.get_ifd(0x8825).update({1: "N", 2: PLACE, 3: "E", 4: PLACE})
+    if kind == "png":
+        words = PngImagePlugin.PngInfo()
+        words.add_text("Author", MAKER)
+        words.add_itxt("XML:com.adobe.xmp", f"<x:xmpmeta>{MAKER}</x:xmpmeta>")
+        picture.save(buffer, "PNG", pnginfo=words, exif=exif)
+    else:
+        xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{MAKER}</x:xmpmeta>".encode()
+        picture.save(buffer, kind, exif=exif, xmp=xmp, **({"comment": MAKER} if kind == "jpeg" else {}))
+    assert MAKER.encode() in buffer.getvalue()
+    return buffer.getvalue()
+
+
+def sent(address: str, name: str, content: bytes) -> dict[str, Any]:
+    reply = httpx.post(address + "gradio_api/upload", files={"files": (name, content)})
+    return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def call(address: str, name: str, *data: Any) -> str:
+    """What came of one question, as the stream of its events."""
+    event = httpx.post(f"{address}gradio_api/call/{name}", json={"data": data}).json()["event_id"]
+    told = httpx.get(f"{address}gradio_api/call/{name}/{event}", timeout=30).text
+    assert "event: complete" in told
+    return told
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_what_lies_on_the_server_tells_nothing_of_its_maker_and_looks_the_same(address: str, kind: str) -> None:
+    content = telling(kind)
+    path = sent(address, f"given back.{kind}", content)["path"]
+    reply = httpx.get(f"{address}{present.file_url(path)}")
+    assert reply.status_code == 200 and reply.headers["content-type"] == f"image/{kind}"
+    assert MAKER.encode() not in reply.content and len(reply.content) < len(content)
+    with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(reply.content)) as after:
+        assert not dict(after.getexif()) and after.mode == before.mode
+        assert after.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+def test_a_turned_picture_stays_turned_when_it_is_stripped(kind: str, turn: int) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112], exif[0x013B] = turn, MAKER
+    picture = Image.effect_noise((40, 24), 90).convert("RGB")
+    picture.save(buffer, kind, exif=exif, icc_profile=b"a profile of colours")
+    stripped = strip(buffer.getvalue())
+    assert MAKER.encode() not in stripped
+    with Image.open(io.BytesIO(stripped)) as after:
+        assert after.info["icc_profile"] == b"a profile of colours"
+        assert dict(after.getexif()) == ({} if turn == 1 else {0x0112: turn})
+    shown, kept = load_image(buffer.getvalue()), load_image(stripped)
+    assert kept.size == shown.size == ((24, 40) if turn in (6, 8) else (40, 24))
+    assert kept.tobytes() == shown.tobytes()
+    assert strip(stripped) == stripped
+
+
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_odd_pictures_are_the_same_pictures_when_they_are_stripped(name: str) -> None:
+    content = ODD[name].make()
+    if not content.startswith((b"\xff\xd8", b"\x89PNG", b"RIFF")):
+        with pytest.raises(UnknownError):
+            strip(content)
+        return
+    stripped = strip(content)
+    assert load_image(stripped).tobytes() == load_image(content).tobytes()
+
+
+def test_what_trails_a_picture_goes_with_the_rest() -> None:
+    for kind, options in (("jpeg", {"progressive": True}), ("jpeg", {}), ("png", {}), ("webp", {})):
+        buffer = io.BytesIO()
+        Image.effect_noise((80, 64), 90).convert("RGB").save(buffer, kind, **options)
+        clean = strip(buffer.getvalue())
+        assert strip(buffer.getvalue() + b"\xff\xd8" + MAKER.encode()) == clean
+        with Image.open(io.BytesIO(clean)) as after:
+            after.load()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_a_damaged_file_stays_as_it_came(tmp_path: Path, kind: str) -> None:
+    content = telling(kind)
+    for end in range(0, len(content) - 1, 7):
+        path = tmp_path / "cut"
+        path.write_bytes(content[:end])
+        strip_file(path)
+        assert path.read_bytes() in (content[:end], *_tries(content[:end])) and list(tmp_path.iterdir()) == [path]
+
+
+def _tries(content: bytes) -> list[bytes]:
+    try:
+        return [strip(content)]
+    except (UnknownError, struct.error, IndexError):
+        return []
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_neither_answer_nor_report_holds_what_the_picture_tells_of_its_maker(address: str, kind: str) -> None:
+    file = sent(address, f"picture.{kind}", telling(kind))
+    assert MAKER not in call(address, "attribute", file, 2)
+    assert MAKER not in call(address, "attribute_batch", [file], 2)
+    found = re.search(r'"path": "([^"]+report\.html)"', call(address, "report", [file], 2))
+    assert found
+    html = Path(found[1]).read_text("utf-8")
+    assert html.startswith("<!doctype html>") or "</html>" in html
+    assert MAKER not in html
+    for embedded in re.findall(r"data:image/\w+;base64,([\w+/=]+)", html):
+        content = base64.b64decode(embedded)
+        assert MAKER.encode() not in content
+        with Image.open(io.BytesIO(content)) as image:
+            assert not image.getexif() and not image.info.get("xmp")
+
+
+def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_answers_what_it_was_asked(
+    tmp_path: Path,
+) -> None:
+    port, log, temporary = free_port(), tmp_path / "log", tmp_path / "temporary"
+    address = f"http://127.0.0.1:{port}/"
+    arguments = ("--folder", str(tmp_path / "pictures"), "--seconds", "0.8")
+    environment = {"GRADIO_ANALYTICS_ENABLED": "", "GRADIO_TEMP_DIR": str(temporary)}
+    with served.process(port, log, *arguments, environment=environment) as process:
+        assert httpx.get(address).status_code == 200
+        files = [sent(address, f"holiday.{kind}", telling(kind)) for kind in ("jpeg", "png")]
+        (own,) = temporary.iterdir()
+        assert own.stat().st_mode & 0o777 == 0o700 and Path(files[0]["path"]).is_relative_to(own)
+        call(address, "report", files[:1], 2)
+        for place in ("http://192.0.2.1/a.png", "http://example.org/a.png"):
+            httpx.get(f"{address}gradio_api/file={place}")
+            file = {"path": place, "meta": {"_type": "gradio.FileData"}}
+            event = httpx.post(f"{address}gradio_api/call/attribute", json={"data": [file, 2]}).json()
+            told = httpx.get(f"{address}gradio_api/call/attribute/{event['event_id']}", timeout=30).text
+            assert "event: error" in told
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call, address, "attribute", files[1], 2)
+            time.sleep(0.4)
+            process.send_signal(signal.SIGTERM)
+            answer.result(20)  # complete, or `call` says so
+        assert process.wait(20) == 0
+    assert list(temporary.iterdir()) == [] and not served.alive(port)
+    here, away = served.reached(log)
+    assert here > 0, "the watch sees nothing"
+    assert away == []
+    told = log.with_suffix(".txt").read_text()
+    assert "holiday" not in told and MAKER not in told and "Traceback" not in told
+
+
+def test_the_limits_of_what_is_kept_are_those_that_are_told(attributor: FakeAttributor) -> None:
+    demo = app.build_app(attributor)
+    frequency, age = demo.delete_cache
+    assert frequency + age <= 86_400 and uploads.MAX_AGE + uploads.PAUSE < 86_400
+    assert "deleted within a day" in (HERE / "docs" / "api.md").read_text("utf-8")

@@ -1,0 +1,316 @@
+"""The server from outside: health, headers, closed doors, limits, a full queue, an orderly end, and the folder of uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+import app
+from aad import present
+from interface import guard, serving, uploads
+from tests.fakes import FakeAttributor, free_port
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Gated(FakeAttributor):
+    """Answers uploads while the gate is open."""
+
+    gate: threading.Event
+
+    def attribute(self, *arguments: Any, **among: Any) -> Any:
+        assert self.gate.wait(20)
+        return super().attribute(*arguments, **among)
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> Gated:
+    made = Gated(tmp_path_factory.mktemp("pictures"), n_per_group=2)
+    made.gate = threading.Event()
+    made.gate.set()
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(attributor: Gated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        demo = app.build_app(attributor)
+        url, stop = app.serve(demo, ready=lambda: attributor.ready, server_port=free_port(), quiet=True)
+        yield url
+        stop()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (64, 48), (30, 120, 200)).save(path)
+    return path
+
+
+def sent(address: str, path: Path) -> dict[str, Any]:
+    """A file of the server's, ready to be asked about."""
+    with path.open("rb") as file:
+        reply = httpx.post(address + "gradio_api/upload", files={"files": (path.name, file)})
+    return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def asked(address: str, file: dict[str, Any]) -> str:
+    """What came of one question, as the stream of its events."""
+    call = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]}, timeout=30)
+    assert call.status_code == 200, call.text
+    return httpx.get(f"{address}gradio_api/call/attribute/{call.json()['event_id']}", timeout=30).text
+
+
+def test_a_live_server_is_not_ready_before_its_network_is_loaded(address: str, attributor: Gated) -> None:
+    for ready, status in ((False, 503), (True, 200)):
+        attributor.ready = ready
+        live, able = (httpx.get(address + name) for name in ("healthz", "readyz"))
+        assert (live.status_code, able.status_code) == (200, status)
+        assert live.json() == able.json() == {"live": True, "ready": ready}
+        assert live.headers["cache-control"] == "no-store"
+
+
+def test_every_answer_carries_the_headers(address: str, attributor: Gated, picture: Path) -> None:
+    file = present.file_url(attributor.references[0].path)
+    get = [httpx.get(address + path) for path in ("", "config", "healthz", "readyz", "nowhere", file, "theme.css")]
+    assert [reply.status_code for reply in get[:1] + get[4:6]] == [200, 404, 200]
+    for reply in [*get, httpx.post(address + "gradio_api/queue/join", content=b"no json"), httpx.head(address)]:
+        for name, value in guard.HEADERS.items():
+            assert reply.headers[name] == value
+        policy = dict(
+            part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split("; ") if " " in part
+        )
+        of_a_file = str(reply.url).endswith(file)
+        assert policy["default-src"] == ("'none'" if of_a_file else "'self'")
+        assert of_a_file or (policy["object-src"], policy["base-uri"]) == ("'none'", "'self'")
+        assert not any("http" in sources for name, sources in policy.items() if name != "frame-ancestors")
+
+
+def test_the_hub_may_show_the_page_inside_its_own(address: str) -> None:
+    headers = httpx.get(address).headers
+    assert headers["content-security-policy"].endswith(
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    )
+    assert "x-frame-options" not in headers, "it knows no list"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "gradio_api/file=http://127.0.0.1:9/x"),
+        ("GET", "gradio_api/file=https://example.org/x.png"),
+        ("GET", "gradio_api/proxy=https://example.hf.space/"),
+        ("GET", "gradio_api/dev/reload"),
+        ("GET", "gradio_api/runs"),
+        ("GET", "gradio_api/run-history/buckets"),
+        ("POST", "gradio_api/run-history/connect"),
+        ("POST", "gradio_api/vibe-edit"),
+        ("GET", "gradio_api/deep_link?session_hash=a"),
+        ("GET", "gradio_api/token"),
+        ("GET", "gradio_api/profiling/traces"),
+        ("POST", "gradio_api/process_recording"),
+        ("GET", "gradio_api/custom_component/a/client/b/c"),
+        ("GET", "monitoring"),
+        ("GET", "monitoring/summary"),
+        ("POST", "login"),
+        ("GET", "docs"),
+        ("GET", "redoc"),
+        ("GET", "openapi.json"),
+        ("DELETE", "config"),
+        ("PUT", ""),
+    ],
+)
+def test_what_the_page_does_not_need_is_not_there(address: str, method: str, path: str) -> None:
+    reply = httpx.request(method, address + path)
+    assert reply.status_code == 404 and reply.json() == {"detail": "Not Found"}
+
+
+def test_an_address_in_the_place_of_a_file_is_refused_in_words(address: str) -> None:
+    reply = asked(address, {"path": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}})
+    assert "event: error" in reply and "must be uploaded, got an address" in reply
+
+
+def test_a_request_past_the_limit_is_refused_whether_it_says_its_size_or_not(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_UPLOAD", 3_000)
+    join, upload = (address + f"gradio_api/{name}" for name in ("queue/join", "upload"))
+    told = httpx.post(upload, files={"files": ("a.png", bytes(4_000))})
+    assert told.status_code == 413 and "at most 3,000 bytes" in told.json()["detail"]
+    boundary = {"content-type": "multipart/form-data; boundary=x"}
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    untold = httpx.post(upload, headers=boundary, content=iter([head, *[bytes(1_000)] * 9]))
+    assert untold.status_code == 413
+    assert httpx.post(join, content=bytes(guard.MAX_QUESTION + 1)).status_code == 413
+
+
+def test_a_request_that_stops_halfway_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MAX_SILENCE", 0.05)
+    said: list[Any] = []
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async def stalled() -> Any:
+        await asyncio.sleep(5)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+    asyncio.run(guard.Guard(reading, guard.Condition())(scope, stalled, send))
+    assert said[0]["status"] == 408 and b"long pauses" in said[1]["body"]
+
+
+def test_a_failure_is_answered_with_the_headers_and_logged() -> None:
+    said: list[Any] = []
+
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("secret words")
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(RuntimeError):
+        asyncio.run(guard.Guard(failing, guard.Condition())(scope, None, send))  # type: ignore[arg-type]
+    assert said[0]["status"] == 500 and (b"referrer-policy", b"no-referrer") in said[0]["headers"]
+    assert b"secret" not in said[1]["body"]
+
+
+def test_a_full_lane_says_busy_at_once_and_loses_nobody(
+    address: str, attributor: Gated, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(serving.WAITING, "calls", 1)
+    file = sent(address, picture)
+    attributor.gate.clear()
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(asked, address, file)
+            wait_until(lambda: status(address)["calls"] == (0, 1))
+            second = pool.submit(asked, address, file)
+            wait_until(lambda: status(address)["calls"] == (1, 1))
+            third = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
+            assert third.status_code == 503
+            assert (
+                third.json()["detail"] == "The server is busy: 1 questions are waiting. Please try again in a minute."
+            )
+            assert httpx.get(address + "healthz", timeout=2).status_code == 200, "health waits in no queue"
+            attributor.gate.set()
+            assert all("event: complete" in waiting.result(20) for waiting in (first, second))
+    finally:
+        attributor.gate.set()
+
+
+QUEUES: dict[str, Any] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _queues() -> Iterator[None]:
+    """The queue of each server that is started here, by its address, so that a test need not guess what waits."""
+    launched = serving.bound
+
+    def remember(demo: Any) -> None:
+        QUEUES["last"] = demo._queue
+        launched(demo)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "bound", remember)
+        yield
+
+
+def status(address: str) -> dict[str, tuple[int, int]]:
+    """Lane -> how many wait in it, and how many are being answered."""
+    lanes = QUEUES["last"].event_queue_per_concurrency_id
+    return {name: (len(lane.queue), lane.current_concurrency) for name, lane in lanes.items()}
+
+
+def wait_until(condition: Any) -> None:
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def put(path: Path, n_bytes: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(n_bytes))
+    return path
+
+
+def test_old_uploads_go_and_their_folders_after_them(tmp_path: Path) -> None:
+    old = put(tmp_path / "a" / "old.png", 10)
+    time.sleep(0.2)
+    young = put(tmp_path / "b" / "young.png", 10)
+    assert uploads.sweep(tmp_path, max_age=0.15) == 1
+    assert not old.exists() and young.exists()
+    for folder in (old.parent, young.parent):
+        os.utime(folder, (0, 0))
+    uploads.sweep(tmp_path)
+    assert not old.parent.exists() and young.exists()
+
+
+def test_the_oldest_go_where_there_is_too_much(tmp_path: Path) -> None:
+    files = []
+    for number in range(4):
+        files.append(put(tmp_path / str(number) / "a.png", 100))
+        time.sleep(0.02)
+    assert uploads.sweep(tmp_path, max_bytes=250) == 2
+    assert [path.exists() for path in files] == [False, False, True, True]
+
+
+def test_parts_of_an_upload_that_was_broken_off_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "UNFINISHED", 0.1)
+    part, whole = put(tmp_path / "tmp12345", 10), put(tmp_path / "hash" / "a.png", 10)
+    time.sleep(0.15)
+    assert uploads.sweep(tmp_path) == 1
+    assert not part.exists() and whole.exists()
+
+
+def test_a_broken_off_upload_leaves_only_such_a_part(address: str) -> None:
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    port = int(address.rstrip("/").rpartition(":")[2])
+    before = set(folder.rglob("*"))
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        request = (
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 90000\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        )
+        line.sendall(request.encode() + head + bytes(5_000))
+        time.sleep(0.3)
+    left = [path for path in set(folder.rglob("*")) - before if path.is_file()]
+    assert all(path.parent == folder for path in left)
+    assert httpx.get(address).status_code == 200
+
+
+def test_what_a_killed_server_left_is_removed_days_later_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    left, running = tmp_path / f"{uploads.PREFIX}left", tmp_path / f"{uploads.PREFIX}running"
+    foreign = tmp_path / "foreign"
+    for folder in (left, running, foreign):
+        put(folder / "a.png", 10)
+    days_ago = time.time() - 3 * 86_400
+    for folder in (left, foreign):
+        os.utime(folder, (days_ago, days_ago))
+    with uploads.own_folder() as own:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(own)
+        assert set(tmp_path.iterdir()) == {own, running, foreign}
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+    assert set(tmp_path.iterdir()) == {running, foreign}
