@@ -12,7 +12,6 @@ A pinned revision that is laid out needs no network, and none is asked for.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aad.artifacts import CHECKED, SCHEME, BundleError, safe_paths
+from aad.contents import parse_json
 
 CHECKSUMS = "checksums.json"
 PICTURES = "pictures"
@@ -131,7 +131,7 @@ def _is_complete(snapshot: Path) -> bool:
 def _listing(snapshot: Path) -> dict[str, dict[str, Any]]:
     """What checksums.json says of each file, by name."""
     try:
-        listing = json.loads((snapshot / CHECKSUMS).read_bytes())
+        listing = parse_json((snapshot / CHECKSUMS).read_bytes())
         if listing["format"] != FORMAT:
             raise ValueError(f"format {listing['format']}")
         files = listing["files"].items()
@@ -183,10 +183,10 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
 def _check_contents(address: str, snapshot: Path, listing: dict[str, Any]) -> None:
     """A bundle of a stranger must be whole, and must name no file outside itself: the app serves what it names."""
     try:
-        manifest = json.loads((snapshot / "manifest.json").read_bytes())
+        manifest = parse_json((snapshot / "manifest.json").read_bytes())
         images = manifest["images"]
         safe_paths(snapshot, [images])
-        tables = [json.loads((snapshot / name).read_bytes()) for name in ("references.json", "queries.json")]
+        tables = [parse_json((snapshot / name).read_bytes()) for name in ("references.json", "queries.json")]
         named = [f"{images}/{entry['path']}" for table in tables for entry in table] + list(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(

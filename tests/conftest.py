@@ -13,6 +13,7 @@ os.environ.update(
 
 import gc
 import random
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
 

@@ -68,3 +68,21 @@ def test_the_plan_for_a_billion_grows_with_what_it_is_for():
     assert hours(images=10**8) == pytest.approx(hours() / 10, rel=0.01)
     with pytest.raises(ValueError, match=r"run python -m benchmarks\.scaling first"):
         plan.plan({**measured, "rows": []}, plan.Assumptions())
+
+
+def test_the_figures_of_the_security_page_are_those_of_the_long_checks():
+    page = " ".join((DOCS / "security.md").read_text("utf-8").split())
+    images, server = (
+        json.loads((DOCS / "figures" / f"endurance_{name}.json").read_text("utf-8")) for name in ("images", "server")
+    )
+    assert f"{images['tried']:,} inputs in {images['minutes']:g} minutes" in page
+    assert f"{images['accepted']:,} answered, {images['refused']:,} refused" in page and images["fault"] == 0
+    assert f"at most {images['highest memory']['megabytes']} MB above idle" in page
+    counts = server["counts"]
+    assert f"{server['clients']} clients for {60 * server['minutes']:.0f} seconds" in page
+    assert f"{counts['right answers']} right answers" in page and server["faults"] == []
+    assert f"{counts['hostile answered'] + counts['hostile refused in words']} hostile uploads" in page
+    assert (
+        f"{sum(counts[f'hostile: {kind}'] for kind in ('broken off', 'slow', 'left'))} broken off, slow or abandoned"
+        in page
+    )

@@ -249,7 +249,9 @@ def test_a_bundle_cannot_name_files_outside_itself(commit: str, hub: HubServer, 
             local_bundle(ADDRESS)
 
 
-@pytest.mark.parametrize("listing", [b"", b"[]", b'{"format": 9, "files": {}}', b'{"format": 1, "files": {"a": 3}}'])
+@pytest.mark.parametrize(
+    "listing", [b"", b"[]", b"[" * 100_000, b'{"format": 9, "files": {}}', b'{"format": 1, "files": {"a": 3}}']
+)
 def test_a_list_of_checksums_that_cannot_be_read_is_refused(commit: str, hub: HubServer, listing: bytes) -> None:
     republish(hub, {CHECKSUMS: listing})
     with pytest.raises(BundleError, match=r"checksums\.json is not a list of checksums"):

@@ -283,7 +283,7 @@ def test_the_toy_by_keyboard_and_back(why: Page) -> None:
 def test_a_travelling_toy_arrives(why: Page) -> None:
     why.get_by_role("button", name="Infomax alone").click()
     expect(why.get_by_role("button", name="Infomax alone")).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
-    why.wait_for_function(f"({TOY}).t === 1", timeout=PATIENCE)
+    why.wait_for_function(f"({TOY})().t === 1", timeout=PATIENCE)
 
 
 def test_what_was_not_measured_is_said_with_the_command(browser: Browser, bare: str) -> None:
