@@ -268,6 +268,14 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
     }
 
 
+def read_through(paths: Sequence[Path]) -> None:
+    """Read files once, so that they are in the system's file cache as far as memory goes."""
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+
+
 def drop_cached(paths: Sequence[Path]) -> None:
     """Ask the system to forget these files' pages, so that the next reading is from disk; written ones are saved first."""
     for path in paths:
