@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 # Before numpy, faiss and torch start their threads. A query is one row: its products gain nothing from threads, and waiting
-# threads that spin take the cores from the network and from the server. With two at once an answer took twice the processor time.
+# threads that spin take the cores from the network and from the server.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 @contextmanager
 def without_stubs() -> Iterator[None]:
-    """Import gradio, or define a component, in here: half the processor time of ``import gradio``, and no file is written.
+    """Import gradio, or define a component, in here, in much less time, and no file is written.
 
-    For each component class gradio parses its source and writes a type stub beside it, at every start: 1.5 of 3.4 seconds. It
+    For each component class gradio parses its source and writes a type stub beside it, at every start. It
     leaves out a class that has no file, so that is what it is told here of its own classes, and of nothing else.
     """
     getfile = inspect.getfile
