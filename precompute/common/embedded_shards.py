@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.common.shard_files import ShardError
+from precompute.common.shard_files import ShardError, read_index
 from precompute.common.sources import Piece, checked_sources, cut
 
 FORMAT = 1
@@ -46,21 +46,7 @@ class EmbeddedShards:
         Raises:
             ShardError: not finished, or of another format.
         """
-        path = folder / INDEX
-        try:
-            about = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise ShardError(
-                f"{path} is missing: the folder is not finished, or holds none; {_again(folder)}"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ShardError(f"{path} cannot be read ({error}); {_again(folder)}") from None
-        if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= _KEYS:
-            found = about.get("format") if isinstance(about, dict) else None
-            raise ShardError(
-                f"{path} has format {found} or lacks entries, this version reads {FORMAT}; {_again(folder)}"
-            )
-        return cls(folder, about)
+        return cls(folder, read_index(folder / INDEX, FORMAT, _KEYS, _again(folder)))
 
     @property
     def shape(self) -> tuple[int, int]:

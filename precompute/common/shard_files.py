@@ -5,7 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,30 @@ def write_array(path: Path, array: np.ndarray) -> str:
 def write_table(path: Path, content: object) -> None:
     """Write JSON beside its place and rename it."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_index(path: Path, version: int, keys: Set[str], remedy: str) -> dict[str, Any]:
+    """The table that is written last, when all shards of a folder are there.
+
+    Args:
+        path: of the table.
+        version: of its format.
+        keys: entries that it must have.
+        remedy: what makes it again, the end of the error's text.
+
+    Raises:
+        ShardError: not finished, not to be read, or of another format.
+    """
+    try:
+        about = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ShardError(f"{path} is missing: the folder is not finished, or holds no shards; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{path} cannot be read ({error}); {remedy}") from None
+    if not isinstance(about, dict) or about.get("format") != version or not about.keys() >= keys:
+        found = about.get("format") if isinstance(about, dict) else None
+        raise ShardError(f"{path} has format {found} or lacks entries, this version reads {version}; {remedy}")
+    return about
 
 
 def refuse_other_settings(out: Path, settings: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@
 shards.json comes last: a folder without it is not finished.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from aad.artifacts import Bundle
 from aad.backbones.spec import TORCH
 from aad.spaces import Domain
-from precompute.common.shard_files import ShardError, file_sha256
+from precompute.common.shard_files import ShardError, file_sha256, read_index
 
 FORMAT = 1
 INDEX = "shards.json"
@@ -44,20 +43,7 @@ class ViewShards:
         Raises:
             ShardError: not finished, of another format or domain, or a file is missing or too short.
         """
-        path = folder / INDEX
-        try:
-            about = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise ShardError(
-                f"{path} is missing: the folder is not finished, or holds no shards; {_again(folder)}"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ShardError(f"{path} cannot be read ({error}); {_again(folder)}") from None
-        if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= _KEYS:
-            found = about.get("format") if isinstance(about, dict) else None
-            raise ShardError(
-                f"{path} has format {found} or lacks entries, this version reads {FORMAT}; {_again(folder)}"
-            )
+        about = read_index(folder / INDEX, FORMAT, _KEYS, _again(folder))
         if about["domain"] != domain:
             raise ShardError(
                 f"{folder} holds views of {about['domain']} images, {domain} ones are needed here; give it to "
