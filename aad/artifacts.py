@@ -10,13 +10,14 @@
     coordinates.npy          (3, n, 2) float32, the maps
     metrics.json             the evaluation, when it has been run
 
-Every file belongs to the step that writes it. Writing a step drops what later steps had derived from the old files, so a bundle
-is never half new and half old; loading names the first file that is missing or damaged and the command that rebuilds it.
+Every file belongs to the step that writes it (``aad.steps.write_step``). Writing a step drops what later steps had derived from
+the old files, so a bundle is never half new and half old; loading names the first file that is missing or damaged and the command
+that rebuilds it.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -24,26 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aad.contents import check_manifest, check_section, parse_json
-from aad.writing import encode, read_through, write_atomically, write_content
+from aad.writing import plain_bytes, read_through, refuse_special, write_atomically
 
 if TYPE_CHECKING:
     from aad.retrieval import StoredRows
 
-__all__ = ["Bundle", "BundleError", "hub_address", "safe_paths", "write_atomically", "write_step"]
+__all__ = ["Bundle", "BundleError", "safe_paths", "write_atomically"]
 
 FORMAT = 1
-STEPS = (
-    "extract_features",
-    "train_heads",
-    "build_index",
-    "calibrate",
-    "project",
-    "evaluate",
-    "leave_out",
-    "measure_theory",
-)
-SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
-SCHEME = "hf://"  # of a bundle on the hub, see aad/hub.py
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
 FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
@@ -88,22 +77,23 @@ class Bundle:
         Raises:
             BundleError: no such bundle, an unreadable manifest, or one of another format.
         """
-        if folder is not None and (address := hub_address(folder)):
-            from aad.hub import local_bundle
+        if folder is not None:
+            from aad.hub import hub_address, local_bundle  # which stands on this module
 
-            folder = local_bundle(address)
+            if address := hub_address(folder):
+                folder = local_bundle(address)
         folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
         path = folder / "manifest.json"
         try:
-            data = _plain_bytes(path)
+            data = plain_bytes(path)
             manifest = parse_json(data)
         except FileNotFoundError:
-            raise BundleError(f"no bundle at {folder}: manifest.json is missing; {_remedy(folder)}") from None
+            raise BundleError(f"no bundle at {folder}: manifest.json is missing; {remedy(folder)}") from None
         except (OSError, ValueError) as error:
-            raise BundleError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
+            raise BundleError(f"{path} cannot be read ({error}); {remedy(folder)}") from None
         told = manifest.get("format") if isinstance(manifest, dict) else None
         if type(told) is not int or told != FORMAT:  # true and 1.0 equal 1
-            raise BundleError(f"{path} has format {told!r:.80}, this version reads {FORMAT}; {_remedy(folder)}")
+            raise BundleError(f"{path} has format {told!r:.80}, this version reads {FORMAT}; {remedy(folder)}")
         bundle = cls(folder, manifest, hashlib.sha256(data).hexdigest())
         try:
             check_manifest(manifest)
@@ -123,7 +113,7 @@ class Bundle:
         """
         path = self._known(name)
         try:
-            data = _plain_bytes(path)
+            data = plain_bytes(path)
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         self._compare(name, hashlib.sha256(data).hexdigest())
@@ -172,7 +162,7 @@ class Bundle:
 
         path = self._known(name)
         try:
-            _refuse_special(path)
+            refuse_special(path)
             with path.open("rb") as file:
                 header = read_header(file, path.stat().st_size)
         except OSError as error:
@@ -213,7 +203,7 @@ class Bundle:
             BundleError: it is missing, or not what that step writes.
         """
         if name not in self.manifest:
-            raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {_remedy(self.folder, step)}")
+            raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {remedy(self.folder, step)}")
         try:
             check_section(name, self.manifest[name])
         except ValueError as error:
@@ -222,10 +212,8 @@ class Bundle:
 
     def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
         """The error for a file that is as written but cannot be right; ``step`` is what writes it, where that is not its name's."""
-        remedy = _remedy(self.folder, step or WRITTEN_BY.get(name))
-        return BundleError(
-            f"{self.folder / name} {' '.join(why.split()):.400}; {remedy}"
-        )  # one line, whatever is quoted
+        why = " ".join(why.split())  # one line, whatever is quoted
+        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step or WRITTEN_BY.get(name))}")
 
     def _known(self, name: str) -> Path:
         if not self.has(name):
@@ -245,15 +233,8 @@ class Bundle:
             raise self.refusal(name, f"has shape {found}, expected {wanted}")
 
 
-def hub_address(folder: str | Path) -> str | None:
-    """The ``hf://`` address that a text or a path means, or None; a ``Path`` has made one slash of two."""
-    text = folder.as_posix() if isinstance(folder, Path) else folder
-    if not text.startswith("hf:/"):
-        return None
-    return SCHEME + text.removeprefix("hf:").removeprefix("/").removeprefix("/")
-
-
-def _remedy(folder: Path, step: str | None = None) -> str:
+def remedy(folder: Path, step: str | None = None) -> str:
+    """What to do about a bundle, or about what one step wrote into it."""
     if folder.parent.name == CHECKED and folder.parent.parent.name.startswith("models--"):
         return f"it came from the hub: delete {folder.parent.parent} and load it again"
     if folder == DEFAULT_BUNDLE:
@@ -263,74 +244,6 @@ def _remedy(folder: Path, step: str | None = None) -> str:
     if step is None or step == "extract_features":
         return f"{restore}rebuild it with: python -m precompute.run --help"
     return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"
-
-
-def _refuse_special(path: Path) -> None:
-    """A pipe or a device would be read for ever."""
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is no plain file")
-
-
-def _plain_bytes(path: Path) -> bytes:
-    _refuse_special(path)
-    return path.read_bytes()
-
-
-def write_step(
-    folder: Path,
-    step: str,
-    files: Mapping[str, Any],
-    *,
-    command: str,
-    sections: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the files of one step and enter them in the manifest, dropping what later steps made of the old ones.
-
-    Each file is written beside its place and renamed, and the manifest comes last: an interrupted step leaves a bundle that
-    refuses to load and says which command to run again.
-
-    Args:
-        folder: the bundle; created when missing.
-        step: one of ``STEPS``.
-        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``;
-            or the ``Path`` of a finished file on the same disk, which is moved into place.
-        command: the command line that makes this step again.
-        sections: entries for the manifest itself.
-        settings: seeds, versions and choices worth keeping with the step.
-
-    Raises:
-        BundleError: the disk is full, the folder cannot be written, or it is on the hub.
-    """
-    if address := hub_address(folder):
-        raise BundleError(
-            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: "
-            f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
-        )
-    manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
-    if step != STEPS[0]:
-        manifest = Bundle.open(folder).manifest
-    dropped = {step} if step in SIDE_STEPS else set(STEPS[STEPS.index(step) :])
-    if unknown := sorted(set(manifest["files"]) - set(WRITTEN_BY)):
-        raise BundleError(
-            f"{folder / 'manifest.json'} names {unknown[0]!r:.80}, which this version does not know; write with the version that "
-            f"made the bundle, or {_remedy(folder)}"
-        )
-    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
-    for later in dropped & set(manifest["steps"]):
-        for section in manifest["steps"].pop(later).get("sections", []):
-            manifest.pop(section, None)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            manifest["files"][name] = write_content(folder / name, content)
-        manifest |= sections or {}
-        manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
-        write_atomically(folder / "manifest.json", encode("manifest.json", manifest))
-    except OSError as error:
-        raise BundleError(
-            f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
-        ) from error
 
 
 def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:

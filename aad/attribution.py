@@ -24,6 +24,7 @@ from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
 from aad.heads import read_heads
 from aad.images import load_image
+from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
 from aad.opening import open_indexes
 from aad.projection import N_PLACING, place_query
@@ -59,7 +60,7 @@ class Attributor:
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples = _examples(bundle, len(self.queries))
         self.metrics, self.generalisation, self.theory = (
-            _measured(bundle, name) for name in ("metrics.json", "generalisation.json", "theory.json")
+            read_measured(bundle, name) for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
@@ -283,11 +284,3 @@ def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:
     except ValueError as error:
         raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
     return tuple(examples)
-
-
-def _measured(bundle: Bundle, name: str) -> dict[str, Any] | None:
-    if not bundle.has(name):
-        return None
-    if not isinstance(told := bundle.read_json(name), dict):
-        raise bundle.refusal(name, f"must hold an object, got {type(told).__name__}")
-    return told

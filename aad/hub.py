@@ -19,9 +19,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import CHECKED, SCHEME, BundleError, safe_paths
+from aad.artifacts import CHECKED, BundleError, safe_paths
 from aad.contents import parse_json
 
+SCHEME = "hf://"
 CHECKSUMS = "checksums.json"
 PICTURES = "pictures"
 FORMAT = 1
@@ -32,6 +33,14 @@ _REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHOWN = 5  # files named in an error; the rest are counted
+
+
+def hub_address(folder: str | Path) -> str | None:
+    """The ``hf://`` address that a text or a path means, or None; a ``Path`` has made one slash of two."""
+    text = folder.as_posix() if isinstance(folder, Path) else folder
+    if not text.startswith("hf:/"):
+        return None
+    return SCHEME + text.removeprefix("hf:").removeprefix("/").removeprefix("/")
 
 
 def parse_address(address: str) -> tuple[str, str | None]:

@@ -1,5 +1,6 @@
 """The references of a bundle in columns: one is made when it is asked for, so that a million of them are not a gigabyte."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -145,14 +146,22 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
 
 
 def _refuse_links(folder: Path, paths: Sequence[str]) -> None:
-    """A link among the folders would lead out of the one that is served; there are few folders, of however many pictures."""
+    """A link would show what lies outside the folder of pictures: one among the folders, or one of the pictures named."""
     root = os.path.realpath(folder)
+    links: set[str] = set()  # below the folder; folders are listed, as to ask for each of a million pictures takes long
     for below in {path.rpartition("/")[0] for path in paths}:
         real = os.path.realpath(folder / below)
-        if os.path.commonpath([root, real]) != root:
-            raise ValueError(
-                f"the folder {below!r:.80} is a link to {real}, outside {folder}; copy the pictures there instead"
-            )
+        _refuse_outside(root, real, f"the folder {below!r:.80}")
+        with contextlib.suppress(OSError), os.scandir(real) as entries:  # where it is missing nothing is shown
+            start = f"{below}/" if below else ""
+            links.update(start + entry.name for entry in entries if entry.is_symlink())
+    for path in links.intersection(paths):
+        _refuse_outside(root, os.path.realpath(folder / path), f"the picture {path!r:.80}")
+
+
+def _refuse_outside(root: str, real: str, what: str) -> None:
+    if os.path.commonpath([root, real]) != root:
+        raise ValueError(f"{what} is a link to {real}, outside {root}; copy what it leads to there instead")
 
 
 def words_of(references: Sequence[Reference], field: str) -> Words:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,86 @@ CHUNK = 1 << 22  # bytes read at a time; a whole number of values of every kind
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside the file and rename, so that a reader or a crash never meets half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _beside(path)
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        with naming(path):
+            partial.write_bytes(data)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_content(path: Path, content: Any) -> dict[str, Any]:
-    """Write one file of a bundle, or move a finished one into its place.
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk name this file: one that is full names none by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def passing(*paths: Path) -> Iterator[None]:
+    """Files of scratch that are moved on; what is still there in the end, because something failed, is removed."""
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+class Together:
+    """Files of one folder that take their places together, the last one last, once all of them are written.
+
+    Used as a context: when it is left by an error, such as a full disk, the old files are as they were and nothing is beside them.
 
     Args:
-        path: where it goes; its ending says how ``content`` is written.
-        content: see ``encode``; or the ``Path`` of a finished file on the same disk.
-
-    Returns:
-        Its entry in the manifest: ``sha256`` and ``bytes``.
+        folder: of the files.
     """
-    if isinstance(content, Path):
-        sha256, _ = read_through(content)
-        entry = {"sha256": sha256, "bytes": content.stat().st_size}
-        content.replace(path)
-        return entry
-    data = encode(path.name, content)
-    write_atomically(path, data)
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._finished: dict[Path, Path] = {}  # place -> where the content is until then
+        self._partial: list[Path] = []
+
+    def __enter__(self) -> "Together":
+        return self
+
+    def write(self, name: str, content: Any) -> dict[str, Any]:
+        """One more file.
+
+        Args:
+            name: its ending says how ``content`` is written.
+            content: see ``encode``; or the ``Path`` of a finished file on the same disk, which is moved.
+
+        Returns:
+            Its entry in the manifest: ``sha256`` and ``bytes``.
+        """
+        place = self.folder / name
+        if isinstance(content, Path):
+            self._finished[place] = content
+            return {"sha256": read_through(content)[0], "bytes": content.stat().st_size}
+        data, partial = encode(name, content), _beside(place)
+        self._partial.append(partial)
+        with naming(place):
+            partial.write_bytes(data)
+        self._finished[place] = partial
+        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
+        try:
+            if trouble is None:
+                for place, finished in self._finished.items():
+                    finished.replace(place)
+        finally:
+            for partial in self._partial:
+                partial.unlink(missing_ok=True)
 
 
 def encode(name: str, content: Any) -> bytes:
@@ -108,12 +163,30 @@ class RowWriter:
 
     def append(self, rows: np.ndarray) -> None:
         """The next rows, (m, d)."""
-        self._file.write(np.ascontiguousarray(rows, self.kind).tobytes())
+        with naming(self.path):
+            self._file.write(np.ascontiguousarray(rows, self.kind).tobytes())
         self._n += len(rows)
 
     def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if trouble is not None or self._n != self.shape[0]:
-            self.path.unlink(missing_ok=True)
+        whole = False
+        try:
+            with naming(self.path):
+                self._file.close()  # what is still to be written may find the disk full
+            whole = trouble is None and self._n == self.shape[0]
+        finally:
+            if not whole:
+                self.path.unlink(missing_ok=True)
         if trouble is None and self._n != self.shape[0]:
             raise ValueError(f"{self.shape[0]} rows were announced for {self.path}, {self._n} came")
+
+
+def refuse_special(path: Path) -> None:
+    """A pipe or a device would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no plain file")
+
+
+def plain_bytes(path: Path) -> bytes:
+    """All of a file, which must be a plain one."""
+    refuse_special(path)
+    return path.read_bytes()

@@ -23,7 +23,7 @@ from benchmarks.real_domain import measure_domain
 from benchmarks.searcher import ROOT, Searcher
 
 K = 100  # references asked for
-N_TUNING = 200  # queries that a build measures its own recall on; never those that are timed
+N_TUNING = 400  # queries that a build measures its own recall on; never those that are timed
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 CHUNK_BYTES = 64 << 20
 

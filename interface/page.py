@@ -14,7 +14,7 @@ from aad import present
 from interface import explain, inspection, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
-from interface.pictures import whole_folders
+from interface.pictures import only_pictures, whole_folders
 from interface.starting import without_stubs
 
 # Read by gradio when it is imported and when a queue is made.
@@ -49,7 +49,8 @@ def build_app(attributor: Any) -> Any:
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     private = [Path.cwd(), Path.home(), HERE]
-    gr.set_static_paths([UI, *whole_folders(present.served_paths(pictures, private=private), private=private)])
+    served = only_pictures(present.served_paths(pictures, private=private), pictures)
+    gr.set_static_paths([UI, *whole_folders(served, private=private)])
     scripts = "".join(f'<script src="{present.file_url(path)}"></script>' for path in sorted(UI.glob("*.js")))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
@@ -110,51 +111,41 @@ def build_app(attributor: Any) -> Any:
         part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
         part("talk", talk.value(attributor), talk.functions(attributor))
 
-        # Every handler returns the picture with its answer: however requests overtake each other, the two belong together.
+        # However requests overtake each other, picture and answer belong together: the page drops an answer to anything but what
+        # was asked last, and puts the picture of the one that it takes into the box itself. No reply of the server does so.
         # The filter comes from the page's state, as JSON: the text box is only its way in.
         wanted = gr.Textbox("{}", visible=False)
-        with_filter = "(image, k) => [image, k, window.attributionPage.filterText()]"
-        answers: dict[str, tuple[Callable[..., dict[str, Any]], int]]
-        answers = {str(ref.path): (answer_reference, ref.reference_id) for ref in attributor.references}
-        answers |= {str(query.path): (answer_example, query.query_id) for query in attributor.queries}
 
         def on_select(event: gr.SelectData) -> Any:
             asked = event.value if isinstance(event.value, dict) else {}
-            again = asked.get("kind") == "reference"
-            reply, rows = (answer_reference, attributor.references) if again else (answer_example, attributor.queries)
+            reply = answer_reference if asked.get("kind") == "reference" else answer_example
             k = asked["k"] if asked.get("k") in K_CHOICES else DEFAULT_K
-            result = reply(attributor, event.index, k, asked.get("filter"))
-            picture = gr.skip() if "query" not in result else str(rows[event.index].path)
             # The choice of k follows a link; later it is the visitor's, who may have changed it meanwhile.
-            return picture, result, k if asked.get("opening") else gr.skip()
+            return reply(attributor, event.index, k, asked.get("filter")), k if asked.get("opening") else gr.skip()
 
         def on_upload(path: str | None, k: int, wanted: str) -> Any:
-            for step in stream_upload(attributor, path, k, json.loads(wanted)):
-                yield path, step
+            yield from stream_upload(attributor, path, k, json.loads(wanted))
 
         def on_settings(path: str | None, k: int, wanted: str) -> Any:
-            if path not in answers:
-                return path, answer_upload(attributor, path, k, json.loads(wanted))
-            reply, row = answers[path]
-            return path, reply(attributor, row, k, json.loads(wanted))
+            return answer_upload(attributor, path, k, json.loads(wanted))
 
-        def on_clear() -> Any:
-            return None, present.message("empty")
+        def calls(function: str) -> str:
+            return f"(...given) => window.attributionPage.{function}(...given)"
 
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
-        fast = {**quiet, "queue": False}
+        here: dict[str, Any] = {"fn": None, "api_visibility": "private"}  # done in the browser, nothing is sent
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # Each is asked for by itself: of several examples Gradio would repeat the first, where it promises the last.
+        each: dict[str, Any] = {"trigger_mode": "multiple"}
         # Two at once: one is decoded while the network has the other. Scripts wait in lanes of their own, see endpoints.py.
         slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
-        # Registered first: the browser runs an event's listeners in order, and a quick answer must come after this.
-        image.upload(None, js="() => window.attributionPage.busy('Looking it up…')", api_visibility="private")
-        k.input(None, [k], js="k => window.attributionPage.chooseK(k)", api_visibility="private")
-        shown = [image, answer]
+        picture = [image, k, wanted]
+        k.input(inputs=k, js=calls("chooseK"), **here)
+        image.clear(js=calls("cleared"), **here)
+        strip.example_select(outputs=image, js=calls("boxed"), **here, **each)
         events = [
-            strip.select(on_select, None, [*shown, k], **fast),
-            image.upload(on_upload, [image, k, wanted], shown, js=with_filter, **slow),
-            k.input(on_settings, [image, k, wanted], shown, js=with_filter, **slow),
-            strip.apply(on_settings, [image, k, wanted], shown, js=with_filter, **slow),
-            image.clear(on_clear, None, shown, **fast),
+            strip.select(on_select, None, [answer, k], queue=False, **quiet, **each),
+            image.upload(on_upload, picture, answer, js=calls("sending"), **slow, **each),
+            strip.apply(on_settings, picture, answer, js=calls("again"), trigger_mode="always_last", **slow),
         ]
         for event in events:
             event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")

@@ -1,7 +1,12 @@
 """Which folders the server is told to serve: as few as say the same."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm")
+BESIDE = (*PICTURES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
+TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
 
 
 def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> list[Path]:
@@ -28,6 +33,36 @@ def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> li
         entries = {path for path in entries if path.parent != folder} | {folder}
         waiting.update(folder.parents[:1])  # the disk's root has none
     return sorted(entries)
+
+
+def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
+    """The same without what is no picture by its name, and without folders that hold other things: of those the named pictures.
+
+    A bundle says where its pictures lie and what they are called, and one made by a stranger may say ``../../../etc``, ``passwd``.
+
+    Args:
+        served: Resolved folders and files, from `aad.present.served_paths`.
+        named: The paths of all pictures of the bundle.
+    """
+    folders = {entry for entry in served if entry.is_dir()}
+    mixed = {folder for folder in folders if not _holds_pictures(folder)}
+    files = {*served} - folders
+    if mixed:
+        files |= {path for path in (path.resolve() for path in named) if mixed.intersection(path.parents)}
+    return sorted(folders - mixed | {path for path in files if path.name.lower().endswith(PICTURES)})
+
+
+def _holds_pictures(folder: Path) -> bool:
+    def fail(error: OSError) -> None:
+        raise error
+
+    try:
+        for _, _, names in os.walk(folder, onerror=fail):
+            if not all(name.lower().endswith(BESIDE) or name.upper().startswith(TERMS) for name in names):
+                return False
+    except OSError:  # what cannot be looked through is not opened to others
+        return False
+    return True
 
 
 def _holds_only(folder: Path, entries: set[Path]) -> bool:

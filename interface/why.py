@@ -210,7 +210,7 @@ def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "Each row is a kind of synthetic picture that was left out of training, images and views alike, and tested on new "
         "concepts.",
         f"Each step finds more sources first for {len(ordered)} of {len(kinds)} kinds"
-        + (f": {_and(ordered)}." if len(ordered) < len(kinds) else "."),
+        + (f": {_and(ordered)}." if 0 < len(ordered) < len(kinds) else "."),
         "; ".join(rest) + "." if rest else "No kind is an exception.",
     ]
 

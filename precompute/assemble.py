@@ -26,13 +26,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import hub_address, write_step
 from aad.backbones import difference
-from aad.writing import RowWriter
+from aad.hub import hub_address
+from aad.steps import write_step
+from aad.writing import RowWriter, naming, passing
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedded_shards import INDEX, EmbeddedShards
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
+from precompute.common.holding import hold, lets_go
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.shard_files import ShardError, file_sha256
 from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
@@ -41,6 +43,7 @@ from precompute.common.sources import checked_sources
 Entry = dict[str, Any]
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, required=True, help="folder that embed_shards made")
@@ -60,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
     bundle = arguments.bundle
     if hub_address(bundle):
         parser.error(f"--bundle must be a folder of this machine, got {bundle}")
+    hold(bundle, new=True)
     shards = EmbeddedShards.open(arguments.shards)
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
     queries = _queries(arguments, shards, running) if arguments.queries else None
@@ -69,24 +73,26 @@ def main(argv: Sequence[str]) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     below = pictures.relative_to(root)
     asked = [] if queries is None else list(_query_entries(queries, root))
-    write_step(
-        bundle,
-        "extract_features",
-        {
-            "references.json": _write_entries(scratch / "references.json", _reference_entries(shards, below)),
-            "queries.json": asked,
-            "references_backbone.npy": _write_rows(scratch / "references_backbone.npy", shards),
-            "queries_backbone.npy": _all_rows(shards, queries),
-        },
-        command=command_line("precompute.assemble", argv),
-        sections={
-            "name": shards.sources[0].stem if shards.is_folder else shards.sources[0].parent.name,
-            "images": os.path.relpath(root, bundle.resolve()),
-            "backbone": shards.about["backbone"],
-            "examples": spread(asked),
-        },
-        settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / INDEX)},
-    )
+    entries, rows = scratch / "references.json", scratch / "references_backbone.npy"
+    with passing(entries, rows):
+        write_step(
+            bundle,
+            "extract_features",
+            {
+                "references.json": _write_entries(entries, _reference_entries(shards, below)),
+                "queries.json": asked,
+                "references_backbone.npy": _write_rows(rows, shards),
+                "queries_backbone.npy": _all_rows(shards, queries),
+            },
+            command=command_line("precompute.assemble", argv),
+            sections={
+                "name": shards.sources[0].stem if shards.is_folder else shards.sources[0].parent.name,
+                "images": os.path.relpath(root, bundle.resolve()),
+                "backbone": shards.about["backbone"],
+                "examples": spread(asked),
+            },
+            settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / INDEX)},
+        )
     print(f"{shards.shape[0]} references and {len(asked)} queries in {bundle}")
 
 
@@ -149,7 +155,7 @@ def _query_entries(queries: EmbeddedShards, root: Path) -> Iterator[Entry]:
 
 def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
     """A table as ``write_step`` writes one, without ever holding it."""
-    with path.open("w", encoding="utf-8") as file:
+    with naming(path), path.open("w", encoding="utf-8") as file:
         for i, entry in enumerate(entries):
             file.write(",\n" if i else "[\n")
             file.write(indent(json.dumps(entry, indent=1, ensure_ascii=False), " "))

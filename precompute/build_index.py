@@ -24,19 +24,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, write_atomically, write_step
+from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.heads import read_heads
 from aad.opening import SECTION, STEP, index_file
 from aad.retrieval import METHODS, StoredRows, build_index, method_for
 from aad.spaces import SPACES, Domain, Space
+from aad.steps import write_step
 from aad.writing import read_through
 from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.holding import hold, lets_go
 
 N_QUERIES = (
-    200  # their exact answer is a scan of all references; the recall of ten each is then known to half a percent
+    400  # their exact answer is a scan of all references; the recall of ten each is known to a fifth of a percent
 )
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--method", choices=METHODS, help="instead of the one that the number of references asks for")
@@ -45,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if not 0 < arguments.target <= 1:
         parser.error(f"--target is a share of the ten nearest, above 0 and at most 1, got {arguments.target}")
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     rows = {Space.BACKBONE: bundle.map_rows("references_backbone.npy", _shape(bundle))}
     n = len(rows[Space.BACKBONE])
@@ -100,6 +104,7 @@ def _built(
     scratch: Path, space: Space, rows: StoredRows, queries: np.ndarray, wanted: Mapping[str, Any]
 ) -> tuple[Path | None, dict[str, Any]]:
     """The file of one space's index (None where its method needs none) and its settings; as left by an interrupted run, or new."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path, table = scratch / index_file(space), _table(scratch, space)
@@ -113,7 +118,12 @@ def _built(
             rows, queries, method=wanted["method"], target=wanted["target"], seed=wanted["seed"], progress=bar.update
         )
     if arrays:
-        save_file(arrays, path)
+        try:
+            save_file(arrays, path)
+        except SafetensorError as error:
+            raise BundleError(
+                f"{path} cannot be written ({error}); free some space, or choose another folder"
+            ) from error
         path.chmod(0o644)  # it comes out as nobody's but its owner's, unlike all other files of a bundle
     sha256 = read_through(path)[0] if arrays else None
     write_atomically(table, json.dumps({"asked": asked, "sha256": sha256, "settings": settings}).encode())

@@ -18,15 +18,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, write_step
+from aad.artifacts import DEFAULT_BUNDLE, Bundle
 from aad.calibration import condense, fit_calibration
 from aad.heads import read_heads
 from aad.spaces import Domain
+from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 
 N_CELLS = 2_000_000  # similarities that are kept as they are: a minute of fitting
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--split", default="validation", help="whose queries to fit on")
@@ -34,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
         "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when the split has no query of known source"
     )
     arguments = parser.parse_args(argv)
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
     chosen = [i for i, query in enumerate(queries) if query.get("split") == arguments.split and query["exemplar_ids"]]

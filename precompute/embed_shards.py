@@ -24,10 +24,12 @@ from pathlib import Path
 from aad.backbones import BACKBONES
 from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.embedding import SIZE, Encoder, embed_sources, loaded
+from precompute.common.holding import hold, lets_go
 from precompute.common.runners import add_runner_options
 from precompute.common.sources import checked_sources
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, nargs="+", required=True, help="a folder, or .tar and .parquet files")
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.size < 1:
         parser.error("--size must be 1 or more")
     sources = checked_sources(arguments.source)
+    hold(arguments.out, new=True)
     weights = arguments.weights.resolve() if arguments.weights else None  # workers may be elsewhere
     encoder = Encoder(arguments.backbone, weights, arguments.device, chosen_engine(arguments))
     backbone = loaded(encoder)

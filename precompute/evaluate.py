@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from aad.answers import Query
-from aad.artifacts import Bundle, BundleError, write_atomically, write_step
+from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.attribution import Attributor
 from aad.calibration import expected_calibration_error
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
+from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 
 RECALL_K = (1, 5, 10)
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB; a large gallery is read once for each such part
@@ -36,11 +38,14 @@ STEPS_BETWEEN = (
 )
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__, reads_only=True)
     parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
     parser.add_argument("--table", action="store_true", help="print the README's table from metrics.json and stop")
     arguments = parser.parse_args(argv)
+    if not (arguments.out or arguments.table):
+        hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     if arguments.table:
         print(table(bundle.read_json("metrics.json")))

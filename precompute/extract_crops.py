@@ -16,17 +16,20 @@ from PIL import Image, ImageOps
 
 from aad.artifacts import Bundle, write_atomically
 from precompute.common.cli import add_network_options, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families.pictures import Pictures, open_backbone
 
 SIDES = (0.85, 0.7)  # of the centre crops, as shares of the picture's sides
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_network_options(parser)
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     entries = [(i, entry) for i, entry in enumerate(bundle.read_json("queries.json")) if entry.get("split") != "train"]
     pictures = Pictures(bundle, entries)

@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.views import view_rng
 from precompute.common.cli import add_network_options, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families import FAMILIES, RENDER
 from precompute.families.pictures import Pictures, open_backbone
@@ -32,6 +33,7 @@ from precompute.families.restyle import STYLE_FAMILIES, style_networks
 N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-made", type=int, default=2, help="images of each family per exemplar")
@@ -48,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
     families = list(dict.fromkeys(arguments.families))
     if arguments.contact_sheet or STYLE_FAMILIES.intersection(families):
         style_networks()
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     maker = QueryMaker(bundle, arguments.seed)
     if arguments.contact_sheet:

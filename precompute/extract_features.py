@@ -24,15 +24,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.artifacts import write_step
 from aad.backbones import load_backbone, manifest_entry
 from aad.images import load_image
+from aad.steps import write_step
 from precompute.common.cli import add_network_options, chosen_engine, command_line, run_step, step_parser, versions
 from precompute.common.gallery import from_benchmark, from_folders
+from precompute.common.holding import hold, lets_go
 from precompute.common.listing import backbone_table
 from precompute.common.shards import embed_in_shards, file_key, limit_threads
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__, backbone="efficientnet_lite0")
     parser.add_argument("--list", action="store_true", help="show all backbones and stop")
@@ -52,6 +54,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--queries goes with --references")
     if arguments.cases and arguments.references:
         parser.error("--cases goes with --benchmark, not with --references")
+    hold(arguments.bundle, new=True)
     scratch = arguments.bundle / ".work"
     gallery = (
         from_folders(arguments.references, arguments.queries)

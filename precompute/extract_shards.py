@@ -29,6 +29,7 @@ from aad.spaces import Domain
 from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.drawn_shards import KINDS, Shard
 from precompute.common.gallery import SUFFIXES
+from precompute.common.holding import hold, lets_go
 from precompute.common.shard_files import refuse_other_settings, tidy, write_table
 from precompute.common.shards import limit_threads
 from precompute.common.sources import images_below
@@ -39,6 +40,7 @@ SHARD = 256  # images: minutes on a CPU, seconds on a GPU
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, nargs="+", required=True, metavar="FOLDER", help="folders of images")
@@ -60,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
     if STYLE_FAMILIES.intersection(kinds):
         style_networks()
     folders = _folders(arguments.images)
+    hold(arguments.out, new=True)
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     settings = {"domain": arguments.domain, "n_views": arguments.n_views, "kinds": kinds, "seed": arguments.seed}

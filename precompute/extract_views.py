@@ -27,6 +27,7 @@ from PIL import Image
 from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.backbones import Backbone
 from precompute.common.cli import add_network_options, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.families import FAMILIES, RESTYLE
 from precompute.families.drawing import N_SYNTHETIC_VIEWS, Drawing
@@ -36,6 +37,7 @@ from precompute.families.restyle import STYLE_FAMILIES, style_networks
 KINDS = ("plain", *RESTYLE)
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-views", type=int, default=12, help="views of each kind per real image")
@@ -57,6 +59,7 @@ def main(argv: Sequence[str]) -> None:
     kinds, made = list(dict.fromkeys(arguments.kinds)), list(dict.fromkeys(arguments.made))
     if {*kinds, *made} & STYLE_FAMILIES:
         style_networks()
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     real, queries = (
         Pictures(bundle, [(i, entry) for i, entry in enumerate(bundle.read_json(name)) if _to_train_on(entry)])

@@ -28,6 +28,7 @@ from aad.cutting import cut_network
 from aad.finetuning import TERMS, FineTuneConfig, FineTuning
 from aad.metrics import exemplar_ranks, recall_at_k
 from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
+from precompute.common.holding import hold, lets_go
 from precompute.common.shards import limit_threads
 from precompute.families import FAMILIES
 from precompute.families.activations import KINDS, Activations, generator_of
@@ -38,6 +39,7 @@ SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the tuned weights, a .safetensors file")
@@ -72,6 +74,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--out must end in .safetensors, got {arguments.out}")
     if min(arguments.n_views, arguments.n_made) < 0 or min(arguments.steps, arguments.batch_size - 1) < 1:
         parser.error("--n-views and --n-made must be 0 or more, --steps 1 or more, --batch-size 2 or more")
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     left_out, real, queries = set(arguments.leave_out), *_training_pictures(bundle)
     generators = sorted({generator_of(entry) for entry in queries.entries})

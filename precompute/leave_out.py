@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, write_atomically, write_step
+from aad.artifacts import Bundle, write_atomically
 from aad.heads import Head
 from aad.spaces import SPACES, Space
+from aad.steps import write_step
 from aad.training import ALIGNED, DISENTANGLED, fit_head
 from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.holding import hold, lets_go
 from precompute.common.shards import limit_threads
 from precompute.common.trials import interval, read_queries, read_views, score
 from precompute.families import FAMILIES
@@ -40,6 +42,7 @@ OTHER_TASK = (
 )  # another scene in a painter's manner: the source is not shown, so it is never pooled with the rest
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=SPLITS, help="concepts to test on")
@@ -48,6 +51,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--table", action="store_true", help="print the README's table from the bundle's file and stop")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
+    if not (arguments.out or arguments.table):
+        hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     if arguments.table:
         print(table(bundle.read_json("generalisation.json"), "test"))

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, write_atomically, write_step
+from aad.artifacts import Bundle, write_atomically
 from aad.baselines import cca
 from aad.heads import Head, read_heads
 from aad.metrics import exemplar_ranks, recall_at_k
 from aad.spaces import SPACES, Domain
+from aad.steps import write_step
 from aad.theory import (
     correlations,
     cross_correlation,
@@ -38,6 +39,7 @@ from aad.theory import (
     subspace_agreement,
 )
 from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common.holding import hold, lets_go
 from precompute.common.pairs import Pairs, read_pairs
 
 PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
@@ -72,10 +74,13 @@ class Oracle:
         return centre + (features - centre) @ self.basis.T @ self.basis
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
     arguments = parser.parse_args(argv)
+    if not arguments.out:
+        hold(arguments.bundle)
     theory = measure(Bundle.open(arguments.bundle))
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

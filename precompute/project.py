@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, write_step
+from aad.artifacts import Bundle
 from aad.projection import (
     N_MEASURED,
     fit_maps,
@@ -27,17 +27,22 @@ from aad.projection import (
 )
 from aad.retrieval import ScanIndex
 from aad.spaces import SPACES, Space
+from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.holding import hold, lets_go
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-neighbors", type=int, default=20, help="UMAP neighbourhood")
     parser.add_argument("--seed", type=int, default=0, help="of UMAP")
     parser.add_argument("--figure", type=Path, help="draw the maps of the bundle as they are into this file, and stop")
     arguments = parser.parse_args(argv)
+    if not arguments.figure:
+        hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     if arguments.figure:
         draw(bundle, arguments.figure)

@@ -16,9 +16,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from aad.artifacts import SCHEME, Bundle, BundleError, write_atomically
+from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.attribution import Attributor
-from aad.hub import is_repository
+from aad.hub import SCHEME, is_repository
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing import cards, facts
 from precompute.publishing.release import File, dataset_files, model_files, read_contents, size

@@ -17,10 +17,12 @@ With another backbone, or other weights; the shipped heads do not fit those, so 
 --engine auto takes the fastest engine that keeps the features as they are (requirements-fast.txt); the page then uses it too.
 """
 
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from aad.artifacts import DEFAULT_BUNDLE
 from aad.backbones.spec import TORCH
 from aad.retrieval import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
+from precompute.common.holding import hold, inherited, lets_go
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
@@ -36,6 +39,7 @@ BACKBONE = "efficientnet_lite0"  # of the shipped bundle
 RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__, backbone=BACKBONE)
     add_network_options(parser)
@@ -59,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
     strange = arguments.backbone != BACKBONE or arguments.weights is not None
     if arguments.references and strange and not arguments.train:
         parser.error(f"the shipped heads fit {BACKBONE} with its own weights only: add --train and --queries FOLDER")
+    hold(arguments.bundle, new=True)
     everywhere = ["--bundle", str(arguments.bundle)]
     everywhere += ["--backbone", arguments.backbone] if arguments.backbone != BACKBONE else []
     running = ["--weights", str(arguments.weights)] if arguments.weights else []
@@ -80,10 +85,31 @@ def main(argv: Sequence[str]) -> None:
 def _run(step: str, options: Sequence[str]) -> None:
     started = time.monotonic()
     print(f"== {step}", flush=True)
-    code = subprocess.run([sys.executable, "-m", f"precompute.{step}", *options]).returncode
+    with _left_to_the_step() as interrupts:
+        code = subprocess.run([sys.executable, "-m", f"precompute.{step}", *options], **inherited()).returncode
+    if interrupts and code <= 0:  # the step heard nothing of it, or was not far enough to say so
+        raise KeyboardInterrupt
+    if code < 0:
+        print(f"error: {step} was ended by {signal.Signals(-code).name}; run the same command again", file=sys.stderr)
+        sys.exit(128 - code)
     if code:
         sys.exit(code)
     print(f"   {time.monotonic() - started:.0f} s", flush=True)
+
+
+@contextmanager
+def _left_to_the_step() -> Iterator[list[int]]:
+    """Ctrl-C reaches this process and the step's, which tidies up and ends; ``subprocess.run`` would kill it meanwhile."""
+    interrupts: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # deaf to it, or in the hands of another program
+        yield interrupts
+        return
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _is_large(bundle: Path) -> bool:

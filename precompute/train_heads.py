@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, BundleError, write_step
+from aad.artifacts import Bundle, BundleError
 from aad.heads import Head, read_heads
 from aad.retrieval import StoredRows as BundleRows
 from aad.spaces import Domain, Space
+from aad.steps import write_step
 from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
-from aad.writing import RowWriter, stored_chunks
+from aad.writing import RowWriter, passing, stored_chunks
 from precompute.common.cli import command_line, run_step, step_parser, versions
+from precompute.common.holding import hold, lets_go
 from precompute.common.shard_files import ShardError
 from precompute.common.shards import limit_threads
 from precompute.common.trials import read_views
@@ -36,6 +38,7 @@ from precompute.common.view_shards import StoredRows, ViewShards, check_backbone
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--heads-from", type=Path, help="take the heads of this bundle instead of training")
@@ -61,6 +64,7 @@ def main(argv: Sequence[str]) -> None:
     changes = {name: value for name, value in given.items() if value is not None}
     if changes.get("n_steps", 1) < 1 or changes.get("batch_size", 2) < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
+    hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     stored = bundle.map_rows("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     if arguments.heads_from:
@@ -79,18 +83,17 @@ def main(argv: Sequence[str]) -> None:
         settings |= seen
     tensors = {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}
     scratch = arguments.bundle / ".work"
-    with tqdm(total=len(heads) * len(stored), desc="embed references", unit="reference", disable=None) as bar:
-        embedded = {
-            f"references_{space}.npy": _embedded(head, stored, scratch / f"references_{space}.npy", bar)
-            for space, head in heads.items()
-        }
-    write_step(
-        arguments.bundle,
-        "train_heads",
-        {"heads.safetensors": tensors, **embedded},
-        command=command_line("precompute.train_heads", argv),
-        settings=settings,
-    )
+    files = {space: scratch / f"references_{space}.npy" for space in heads}
+    with passing(*files.values()):
+        with tqdm(total=len(heads) * len(stored), desc="embed references", unit="reference", disable=None) as bar:
+            embedded = {path.name: _embedded(heads[space], stored, path, bar) for space, path in files.items()}
+        write_step(
+            arguments.bundle,
+            "train_heads",
+            {"heads.safetensors": tensors, **embedded},
+            command=command_line("precompute.train_heads", argv),
+            settings=settings,
+        )
     print(f"{len(heads)} heads, {len(stored)} references embedded with each")
 
 

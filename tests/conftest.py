@@ -1,4 +1,4 @@
-"""What every test stands on: fixed seeds, few threads, and no network but this machine's own."""
+"""What every test stands on: fixed seeds, few threads, no network but this machine's own; and who runs which of them."""
 
 import os
 
@@ -7,6 +7,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
+    NUMBA_OPT="0",  # a map of sixty points takes a second, compiling what makes it half a minute
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_OFFLINE="1",
 )
@@ -25,7 +26,21 @@ import pytest
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+WORKERS = 2  # each comes to hold torch, servers and what every test imports: 2.4 GB, and a browser besides
 LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """All tests go to two processes, each file to one of them; tests that are named run here, where they start at once.
+
+    What the command line says about it (``-n``, ``--pdb``) holds.
+    """
+    options = config.option
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    free = getattr(options, "numprocesses", 0) is None and not options.usepdb and not hasattr(config, "workerinput")
+    if everything and free and (os.cpu_count() or 1) >= WORKERS:
+        options.numprocesses, options.dist = WORKERS, "loadfile"
 
 
 class NetworkBlockedError(RuntimeError):

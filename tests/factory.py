@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import write_step
 from aad.backbones import BACKBONES, l2_normalise
 from aad.heads import Head
 from aad.spaces import SPACES, Domain
+from aad.steps import write_step
 
 N_REFERENCES, N_QUERIES = 10, 6
 

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, safe_paths, write_atomically, write_step
+from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, safe_paths, write_atomically
 from aad.attribution import Attributor
+from aad.steps import write_step
 from aad.writing import RowWriter, stored_chunks
 from tests.factory import N_REFERENCES, tiny_bundle
 

@@ -16,8 +16,8 @@ from precompute.common import embedding, shown
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.shard_files import ShardError
 from precompute.common.sources import checked_sources
+from tests.shard_runs import encoded, tar_of
 from tests.shard_work import SPEC, FakeEncoder, folder_of, picture
-from tests.test_embed_shards import encoded, tar_of
 
 NAME = "efficientnet_lite0"
 

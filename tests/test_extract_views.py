@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aad.artifacts import Bundle, BundleError, write_step
+from aad.artifacts import Bundle, BundleError
 from aad.backbones import BACKBONES, Backbone, BackboneError
+from aad.steps import write_step
 from precompute import extract_families, extract_views
 from precompute.families import FAMILIES, pictures, restyle
 

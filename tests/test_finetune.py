@@ -12,9 +12,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from aad.artifacts import Bundle, BundleError, write_step
+from aad.artifacts import Bundle, BundleError
 from aad.backbones import Backbone, BackboneError, load_backbone
 from aad.finetuning import FineTuning
+from aad.steps import write_step
 from precompute import finetune
 from precompute.families import RENDER, RESTYLE, activations, drawing, restyle
 

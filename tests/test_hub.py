@@ -20,9 +20,10 @@ import pytest
 from huggingface_hub import constants
 
 from aad import present
-from aad.artifacts import Bundle, BundleError, write_step
+from aad.artifacts import Bundle, BundleError
 from aad.attribution import Attributor
 from aad.hub import CHECKSUMS, local_bundle, parse_address
+from aad.steps import write_step
 from precompute import evaluate, publish
 from tests.factory import tiny_bundle
 from tests.fakes import free_port

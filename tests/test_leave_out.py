@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import Bundle, BundleError, write_step
+from aad.artifacts import Bundle, BundleError
 from aad.backbones import l2_normalise
 from aad.heads import Head
 from aad.spaces import Space
+from aad.steps import write_step
 from aad.training import ALIGNED, DISENTANGLED
 from precompute import compare, leave_out
 from precompute.common import variations

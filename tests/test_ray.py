@@ -18,8 +18,8 @@ from ray.cluster_utils import Cluster
 
 from precompute import embed_shards
 from precompute.common.runners import RunnerError, run_shards
+from tests.shard_runs import embed, killed_midway
 from tests.shard_work import FakeEncoder, Job, contents, folder_of, square
-from tests.test_embed_shards import embed, killed_midway
 
 pytestmark = [
     pytest.mark.ray,

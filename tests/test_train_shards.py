@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import Bundle, write_step
+from aad.artifacts import Bundle
 from aad.backbones import l2_normalise
 from aad.heads import read_heads
 from aad.spaces import SPACES, Domain
+from aad.steps import write_step
 from aad.training import ALIGNED, DISENTANGLED, Views, fit_head
 from precompute import train_heads
 from precompute.common.shard_files import write_array, write_table

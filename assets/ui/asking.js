@@ -4,6 +4,7 @@
   const page = (window.attributionPage ??= {});
   const FIELDS = ["group", "source", "licence"];
   const OPENING = "Opening the link\u2026";
+  const WAIT = "Looking it up\u2026";
 
   // The filter as the server takes it, {} for none.
   const plainFilter = () => {
@@ -41,12 +42,16 @@
     page.setFilter(filter);
   };
 
+  const plain = (path) => path?.replaceAll("\\", "/") ?? null;
+  const pathOf = (url) => plain(url && decodeURIComponent(url.replace(/^.*?gradio_api\/file=/, "")));
   const count = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : null);
 
   // Called when the examples are mounted: `again` hands in a visitor's file once more, `trigger` speaks to the server.
-  page.startAsking = ({ trigger, again, heard, first, choices }) => {
+  page.startAsking = ({ trigger, again, heard, first, opened, choices }) => {
     let asked = { kind: "none" };
     let file = null; // the visitor's last file, so that there is a way back to it
+    let sent = null; // where the server has the picture that was sent last
+    let boxed = pathOf(opened); // the same of the picture in the box
     let k = null;
     let touched = false; // until something is asked, the address stays as it came
     const trail = [];
@@ -57,7 +62,7 @@
     const send = () => {
       touched = true;
       if (asked.kind === "none") return;
-      page.busy(page.opening ? OPENING : "Looking it up\u2026");
+      page.busy(page.opening ? OPENING : WAIT);
       if (asked.kind === "upload") trigger("apply", {});
       else trigger("select", { index: asked.id, value: { kind: asked.kind, k, filter: plainFilter(), opening: page.opening } });
     };
@@ -78,12 +83,41 @@
     };
     page.chooseK = (number) => {
       k = number;
-      touched = true;
-      page.busy("Looking it up\u2026");
+      send();
     };
-    // An answer for settings that have changed since: the one for the new settings is on its way.
+    // Called with the uploaded picture, when it is in its box: from now on its answer is the one to come.
+    page.sending = (image, number) => {
+      asked = { kind: "upload" };
+      page.busy(WAIT);
+      return page.again(image, number);
+    };
+    page.again = (image, number) => {
+      sent = boxed = plain(image?.path);
+      return [image, k ?? number, page.filterText()];
+    };
+    page.cleared = () => {
+      asked = { kind: "none" };
+      touched = true;
+      boxed = null;
+      page.busy(null);
+      page.set("answer", { serial: -1, status: "empty" });
+    };
+    // The picture of the answer that is shown, as the box wants it.
+    page.boxed = () => {
+      const { url } = page.state.answer.query;
+      const path = pathOf(url);
+      return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };
+    };
+    const isOther = ({ id, reference, url }) => {
+      if (asked.kind === "none") return touched; // taken away meanwhile
+      if (asked.kind === "query") return id !== asked.id;
+      if (asked.kind === "reference") return reference !== asked.id;
+      return id !== undefined || reference !== undefined || pathOf(url) !== sent;
+    };
+    // An answer to another question, or for settings that have changed since: the one that is wanted is on its way.
     page.isStale = (answer) => {
       if (answer.status !== "answer") return false;
+      if (isOther(answer.query)) return true;
       const [then, now] = [answer.gallery?.filter ?? {}, plainFilter()];
       const same = FIELDS.every((field) => then[field]?.length === now[field]?.length && (then[field] ?? []).every((word) => now[field].includes(word)));
       return !same || (k !== null && answer.k !== k);
@@ -109,6 +143,7 @@
 
     page.heldFile = (given) => {
       file = given;
+      sent = null;
       touched = true;
       asked = { kind: "upload" };
       trail.length = 0;
@@ -116,10 +151,12 @@
 
     heard("answer", () => {
       const answer = page.state.answer;
-      if (!answer || answer.serial < 0) return;
-      if (answer.status === "empty") asked = { kind: "none" };
-      if (answer.status !== "answer") return;
-      const { id, reference } = answer.query;
+      if (answer?.status !== "answer") return;
+      const { id, reference, url } = answer.query;
+      if (boxed !== pathOf(url)) {
+        boxed = pathOf(url);
+        trigger("example_select", {});
+      }
       asked = id !== undefined ? { kind: "query", id } : reference !== undefined ? { kind: "reference", id: reference } : { kind: "upload" };
       k = answer.k;
       page.set("settings", { ...page.state.settings, k });

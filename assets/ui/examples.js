@@ -14,7 +14,7 @@
 
     const caption = make("p", { class: "query-caption", "aria-live": "polite" });
     const strip = make("div", { class: "strip", role: "group", "aria-label": "Bundled examples" });
-    page.startAsking({ trigger, heard, first: shelf.examples[0]?.id, choices: shelf.k_choices, again: (file) => offer([file]) });
+    page.startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });
     const buttons = shelf.examples.map((example, index) => {
       const button = make(
         "button",

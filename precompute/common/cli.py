@@ -1,6 +1,7 @@
 """One way for every step to take arguments, to report trouble and to remember its own command line."""
 
 import argparse
+import errno
 import platform
 import shlex
 import sys
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import DEFAULT_BUNDLE, SCHEME, Bundle, BundleError, hub_address
+from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.backbones import (
     BACKBONES,
     ENGINES,
@@ -20,8 +21,12 @@ from aad.backbones import (
     probe_engines,
 )
 from aad.benchmark import BenchmarkError
+from aad.hub import SCHEME, hub_address
 from aad.images import ImageError, load_image
 
+_GO_ON = "or choose another folder, and run the same command again"
+_ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"; free some space, {_GO_ON}")
+_ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"; give yourself access to it, {_GO_ON}")
 PROBED = 16  # pictures of the demo benchmark that --engine auto looks at
 
 
@@ -126,7 +131,9 @@ def run_step(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
     """Run a step; trouble that a user can mend is one line on stderr and exit code 1, Ctrl-C is 130."""
     try:
         main(sys.argv[1:] if argv is None else argv)
-    except (BundleError, BackboneError, BenchmarkError, ImageError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"error: {error}{_ADVICE.get(error.errno or 0, '')}")
+    except (BundleError, BackboneError, BenchmarkError, ImageError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from aad.artifacts import SCHEME
-from aad.hub import PICTURES
+from aad.hub import PICTURES, SCHEME
 from precompute.publishing import facts, licences
 from precompute.publishing.release import Contents, splits
 

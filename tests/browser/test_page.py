@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,47 @@ def test_picture_and_answer_belong_together_when_an_example_overtakes_an_upload(
     page.wait_for_timeout(1500)
     shown = page.locator("#query-picture img").get_attribute("src") or "nothing"
     assert shown.endswith(page.evaluate("window.attributionPage.state.answer.query.url"))
+
+
+def test_of_two_questions_in_a_row_the_last_is_answered(
+    visit: Visit, attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, at_once = visit.page, attributor.attribute_query
+    first, second = (query.query_id for query in attributor.queries[2:4])
+
+    def slowly(query_id: int, *more: Any, **rest: Any) -> Any:
+        time.sleep(1.0 if query_id == first else 0.0)
+        return at_once(query_id, *more, **rest)
+
+    monkeypatch.setattr(attributor, "attribute_query", slowly)
+    page.evaluate("([a, b]) => { attributionPage.ask(a); attributionPage.ask(b); }", [first, second])
+    for wait in (800, 1200):  # before the slower answer has come, and after
+        page.wait_for_timeout(wait)
+        assert page.evaluate("attributionPage.state.answer.query.id") == second
+    assert (
+        page.locator("#query-picture img").get_attribute("src").endswith(present.file_url(attributor.queries[3].path))
+    )
+
+
+def test_a_picture_chosen_while_another_is_looked_up_takes_its_place(
+    visit: Visit, attributor: FakeAttributor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, at_once = visit.page, attributor.attribute
+
+    def slowly(image: Any, *more: Any, **rest: Any) -> Any:
+        time.sleep(1.5 if "first" in str(image) else 0.0)
+        return at_once(image, *more, **rest)
+
+    monkeypatch.setattr(attributor, "attribute", slowly)
+    for name in ("first", "second"):
+        Image.new("RGB", (300, 200), (200, 80, 40)).save(tmp_path / f"{name}.png")
+        upload(page, tmp_path / f"{name}.png")
+        page.wait_for_timeout(500)
+    for wait in (0, 1500):  # before the slower answer has come, and after
+        page.wait_for_timeout(wait)
+        assert page.evaluate("attributionPage.state.answer.query.url").endswith("second.png")
+        assert (page.locator("#query-picture img").get_attribute("src") or "").endswith("second.png")
+    expect(page.locator("#answer .slot")).not_to_have_attribute("data-busy", "")
 
 
 def test_a_fault_of_the_server_is_told_and_the_page_goes_on(

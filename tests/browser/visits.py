@@ -5,18 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.fakes import FakeAttributor
 
+WINDOW: Any = {"width": 1280, "height": 800}
 PATIENCE = 20_000  # milliseconds; two slow cores
 
 
 class Visit:
-    """A page that keeps what it asked for and what it complained about."""
+    """A page that keeps what it asked for and what it complained about.
 
-    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
+    Args:
+        browser: where the visitor has never been; or a profile, whose next page this is.
+        url: of the page.
+        context: how the browser differs from the usual one; a profile is as it is.
+    """
+
+    def __init__(self, browser: Browser | BrowserContext, url: str, **context: Any) -> None:
+        if isinstance(browser, Browser):
+            self.context = browser.new_context(**{"viewport": WINDOW, **context})
+        else:
+            self.context = browser
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
         self.complaints: list[str] = []

@@ -18,6 +18,7 @@ CHECKS = {
     "images": "tests.endurance.images",
     "server": "tests.endurance.server",
     "mutants": "tests.endurance.mutants",
+    "precompute": "tests.endurance.precompute",
 }
 
 

@@ -42,6 +42,7 @@ TESTS = {
     "aad/metrics.py": ("test_metrics", "test_outcomes"),
     "aad/calibration.py": ("test_calibration",),
     "aad/artifacts.py": ("test_artifacts", "test_hub"),
+    "aad/steps.py": ("test_artifacts", "test_hub"),
     "aad/writing.py": ("test_artifacts",),
     "aad/retrieval/exact.py": ("test_retrieval", "test_retrieval_sharded"),
     "aad/retrieval/search.py": ("test_retrieval", "test_retrieval_sharded"),

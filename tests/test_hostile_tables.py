@@ -1,0 +1,244 @@
+"""Tables of measurements that someone spoilt, checksums and all, and pictures that are links: refused in words, or drawn."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aad import Attributor, BundleError
+from aad.about import metrics_rows
+from aad.addresses import served_paths
+from aad.artifacts import Bundle
+from aad.measured import read_measured
+from interface import why
+from interface.pictures import only_pictures
+from tests.galleries import wide_bundle
+
+N, M = 12, 3
+SPACES = ("backbone", "aligned", "disentangled")
+INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
+COLUMN = {
+    "recall@1": 0.5,
+    "cross_correlation": [[1.0, 0.1], [-0.1, 0.9]],
+    "diagonal_share": {"covariance": 0.9, "correlation": 0.8},
+    "spectrum": [0.5, 0.1],
+    "canonical_correlations": [0.9, 0.4],
+    "closeness": {"0.1": {"subspace": 0.3, "cka": 0.4}},
+}
+SPREAD = {domain: {"real": 2.0, "synthetic": 1.5} for domain in ("effective_rank", "redundancy")}
+GOOD: dict[str, dict[str, Any]] = {
+    "metrics.json": {
+        "held_out_generators": ["filters"],
+        "generators": {"photo": ["filters"]},
+        "calibration_error": dict.fromkeys(SPACES, 0.1),
+        "spaces": {
+            space: {"test": {"photo": {"recall": {"1": INTERVAL}, "mrr": INTERVAL, "n_queries": 5}}} for space in SPACES
+        },
+    },
+    "generalisation.json": {
+        "test": {
+            name: {
+                "left_out": "filters",
+                "n_queries": 5,
+                "spaces": {s: {"recall@1": INTERVAL, "mrr": INTERVAL} for s in SPACES},
+            }
+            for name in ("photo, all", "photo")
+        }
+    },
+    "theory.json": {
+        "n_pairs": {"train": 9, "test": 8},
+        "n_sources": {"train": 7, "test": 6},
+        "settings": {"subspace": 2, "oracle_rank": {"0.1": 1}, "shrinkage": 0.1},
+        "chance": {"0.1": {"subspace": 0.5}},
+        "spaces": dict.fromkeys(SPACES, COLUMN | SPREAD),
+        "oracle": COLUMN,
+    },
+}
+DROP = object()
+WRONG: list[Any] = [
+    DROP,
+    None,
+    True,
+    "x",
+    [],
+    {},
+    [1],
+    {"a": 1},
+    float("nan"),
+    float("-inf"),
+    1e300,
+    10**400,
+    -1,
+    0,
+    2.5,
+]
+DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "metrics.json": lambda told: [metrics_rows(told), list(told.get("held_out_generators", ()))],
+    "generalisation.json": lambda told: why.families_of(told),
+    "theory.json": lambda told: why.theory_of(told),
+}
+STEP = {"metrics.json": "evaluate", "generalisation.json": "leave_out", "theory.json": "measure_theory"}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each part of a table is."""
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*path, key))
+
+
+def spoilt(table: dict[str, Any], path: tuple[Any, ...], value: Any) -> Any:
+    """The table with another value at one place; it is shared but for the way there."""
+    if not path:
+        return value
+    changed = copy.copy(table)
+    if len(path) == 1 and value is DROP:
+        del changed[path[0]]
+    else:
+        changed[path[0]] = spoilt(changed[path[0]], path[1:], value)
+    return changed
+
+
+def opened(folder: Path, name: str, table: Any) -> Bundle:
+    content = json.dumps(table).encode()
+    (folder / name).write_bytes(content)
+    return Bundle(folder, {"files": {name: {"sha256": hashlib.sha256(content).hexdigest()}}})
+
+
+def refusal(bundle: Bundle, name: str) -> str | None:
+    try:
+        read_measured(bundle, name)
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_the_shipped_tables_are_read_as_they_are(name: str) -> None:
+    assert read_measured(Bundle.open(), name) == Bundle.open().read_json(name)
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
+    good = GOOD[name]
+    assert read_measured(opened(tmp_path, name, good), name) == good
+    n_refused, n_drawn = 0, 0
+    for path in list(places(good))[1:]:
+        if "aligned" in path:
+            continue  # as the two other spaces
+        for value in WRONG:
+            bundle = opened(tmp_path, name, spoilt(good, path, value))
+            if (text := refusal(bundle, name)) is None:
+                json.dumps(DRAWN[name](read_measured(bundle, name) or {}), allow_nan=False)  # a browser reads no NaN
+                n_drawn += 1
+            else:
+                assert "\n" not in text and str(tmp_path / name) in text and len(text) < 600 + 2 * len(str(tmp_path))
+                assert f"rebuild it with: python -m precompute.{STEP[name]} --bundle" in text
+                n_refused += 1
+    assert n_refused > 200 and n_drawn > 20, (n_refused, n_drawn)
+
+
+def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: Path) -> None:
+    good = Bundle.open().read_json("generalisation.json")
+    row = good["test"]["all families"]
+    crowd = {"test": {f"kind {i}": row for i in range(1001)}}
+    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test', got an object of 1001"):
+        read_measured(opened(tmp_path, "generalisation.json", crowd), "generalisation.json")
+
+
+def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> None:
+    for name in STEP:
+        assert read_measured(opened(tmp_path, name, {}), name) == {}
+        assert read_measured(Bundle(tmp_path, {"files": {}}), name) is None
+    assert why.families_of({}) is None and metrics_rows({}) == []
+
+
+def test_no_kind_with_the_order_is_a_sentence_too() -> None:
+    good = Bundle.open().read_json("generalisation.json")
+    falling = json.loads(json.dumps(good))
+    for row in falling["test"].values():
+        for space, mean in (("backbone", 0.5), ("aligned", 0.4), ("disentangled", 0.3)):
+            row["spaces"][space]["recall@1"]["mean"] = mean
+    families = why.families_of(falling)
+    assert families is not None and "for 0 of " in families["sentences"][1]
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_a_bundle_with_a_spoilt_table_does_not_load(tmp_path: Path, name: str) -> None:
+    folder = wide_bundle(tmp_path / "bundle", N, M)
+    put(folder, name, b'{"test": 3, "spaces": 3}')
+    with pytest.raises(BundleError, match=rf"{name} is damaged or of another version .*precompute\.{STEP[name]}"):
+        Attributor.load(folder)
+
+
+def put(folder: Path, name: str, content: bytes) -> None:
+    """Another content and its sha256 in the manifest: what whoever makes a bundle can write."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", ["references.json", "queries.json"])
+def test_a_picture_that_is_a_link_to_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    folder = wide_bundle(tmp_path / "bundle", N, M)
+    pictures = folder / json.loads((folder / "manifest.json").read_bytes())["images"]
+    (pictures / "below").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(b"nobody outside may read this")
+    entries = json.loads((folder / name).read_bytes())
+    for path in ("way_out.png", "below/way_out.png"):
+        put(folder, name, json.dumps([*entries[:-1], entries[-1] | {"path": path}]).encode())
+        for target in (tmp_path / "secret.png", tmp_path / "not there", Path("/etc/passwd")):
+            (pictures / path).symlink_to(target)
+            with pytest.raises(
+                BundleError, match=rf"the picture '{path}' is a link to .*; copy what it leads to there"
+            ):
+                Attributor.load(folder)
+            (pictures / path).unlink()
+        (pictures / "other.png").touch()
+        (pictures / path).symlink_to(pictures / "other.png")  # it stays inside
+        Attributor.load(folder)
+        (pictures / path).unlink()
+    put(folder, name, json.dumps(entries).encode())
+    (pictures / "nobody_names_it.png").symlink_to("/etc/passwd")
+    Attributor.load(folder)
+
+
+def test_a_folder_that_holds_other_things_than_pictures_is_not_opened(tmp_path: Path) -> None:
+    for name in (
+        "etc/passwd",
+        "etc/a.png",
+        "mine/.hidden",
+        "mine/below/a.PNG",
+        "set/a.png",
+        "set/b.webp",
+        "set/LICENSE",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    named = [tmp_path / name for name in ("etc/x.png", "etc/passwd", "mine/y.png", "mine/below/a.PNG", "set/a.png")]
+    served = served_paths(named, private=[])
+    assert served == [tmp_path / "etc", tmp_path / "mine", tmp_path / "set"]
+    assert only_pictures(served, named) == [*(named[i] for i in (0, 3, 2)), tmp_path / "set"], "passwd is no picture"
+    assert only_pictures([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], named) == [tmp_path / "etc/a.png"]
+    assert only_pictures(served[2:], named) == [tmp_path / "set"]
+
+
+def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: Path) -> None:
+    folder = wide_bundle(tmp_path / "bundle", N, M)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["images"] = "../" * len(folder.resolve().parts) + "etc"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    entries = json.loads((folder / "references.json").read_bytes())
+    put(folder, "references.json", json.dumps([{**entries[0], "path": "passwd"}, *entries[1:]]).encode())
+    bundle = Attributor.load(folder)
+    pictures = [one.path for one in (*bundle.references, *bundle.queries)]
+    served = only_pictures(served_paths(pictures, private=[]), pictures)
+    assert Path("/etc/passwd").is_file() and {path.parent for path in served} == {Path("/etc")}
+    assert {path.suffix for path in served} == {".png"}, "what it names, which is not there"

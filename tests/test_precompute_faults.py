@@ -1,0 +1,271 @@
+"""What a killed, interrupted, starved or doubled run of a step leaves. Many times over: `python -m tests.endurance precompute`."""
+
+import errno
+import importlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aad.artifacts import BundleError
+from aad.spaces import Space
+from aad.steps import write_step
+from aad.writing import RowWriter, write_atomically
+from precompute import run as run_steps
+from precompute.common import holding
+from precompute.common.cli import run_step
+from precompute.common.holding import HeldError, hold
+from precompute.common.shard_files import write_table
+from tests.endurance import interrupted
+from tests.factory import tiny_bundle
+
+
+def step(name: str, *options: object) -> None:
+    """A step as its command runs it, in this process."""
+    run_step(importlib.import_module(f"precompute.{name}").main, [str(option) for option in options])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Do something in another process, which then lives until the end of the test; its number."""
+    started = []
+
+    def start(work: Callable[[], object]) -> int:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                holding._HELD.clear()  # of this process
+                work()
+                os.write(writer, b"1")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(writer)
+        started.append(pid)
+        assert os.read(reader, 1) == b"1"
+        os.close(reader)
+        return pid
+
+    yield start
+    for pid in started:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def limited(n_bytes: int, work: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and words of work in a process whose files may not become larger than n bytes."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            for number in (1, 2):
+                os.dup2(writer, number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+            work()
+            code = 0
+        except SystemExit as end:
+            print(end.code)
+            code = 1
+        except BaseException as error:
+            print(f"{type(error).__name__} came through: {error}")
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, capsys):
+    first = elsewhere(lambda: hold(bundle))
+    before = files(bundle)
+    with pytest.raises(HeldError, match=rf"another run \(process {first}\) is at work in .*bundle: wait .*again$"):
+        hold(bundle)
+    for name, options in (
+        ("calibrate", ()),
+        ("train_heads", ("--heads-from", bundle)),
+        ("extract_features", ("--references", bundle.parent / "pictures")),
+        ("run", ("--references", bundle.parent / "pictures")),
+    ):
+        with pytest.raises(SystemExit, match=r"^error: another run \(process"):
+            step(name, "--bundle", bundle, *options)
+    assert files(bundle) == before
+
+
+def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, elsewhere):
+    first = elsewhere(lambda: hold(bundle))
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    before = files(bundle)
+    (bundle / ".work").mkdir()
+    for name in (".manifest.json.123.partial", ".work/.0a1b.npy.4567.partial", ".work/.tmpd1s55P"):
+        (bundle / name).write_bytes(b"half")
+    (bundle / ".somebody's.partial").write_bytes(b"not ours")
+    hold(bundle)
+    hold(bundle)  # what a run holds its own steps may use
+    assert files(bundle) == before | {".somebody's.partial": b"not ours"}
+
+
+def test_a_step_lets_go_when_it_ends(bundle, elsewhere):
+    step("train_heads", "--bundle", bundle, "--heads-from", bundle)
+    elsewhere(lambda: hold(bundle))
+
+
+def test_a_step_keeps_the_folder_when_the_run_that_started_it_is_killed(tmp_path, monkeypatch):
+    hold(tmp_path)
+    seen = {}
+
+    def start(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        seen.update(options)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(run_steps.subprocess, "run", start)
+    run_steps._run("calibrate", [])
+    status = tmp_path.stat()
+    assert f"{status.st_dev}:{status.st_ino}" in seen["env"]["PRECOMPUTE_HOLDS"].split()
+    assert any(os.path.samestat(os.fstat(file), status) for file in seen["pass_fds"])
+    monkeypatch.setattr("precompute.common.holding._HELD", {})
+    with pytest.raises(HeldError):
+        hold(tmp_path)
+    monkeypatch.setenv("PRECOMPUTE_HOLDS", seen["env"]["PRECOMPUTE_HOLDS"])
+    hold(tmp_path)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 20_000, 1_000_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes):
+    before = files(bundle)
+    code, said = limited(n_bytes, lambda: step("train_heads", "--bundle", bundle, "--heads-from", bundle))
+    assert code == 1 and said.count("\n") == 1 and "File too large" in said and "free some space" in said, said
+    assert files(bundle) == before
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, monkeypatch, number):
+    before = files(bundle)
+    write_bytes, tried = Path.write_bytes, []
+
+    def full(path: Path, data: bytes) -> int:
+        tried.append(path)
+        if len(tried) == number:
+            write_bytes(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    content = {name: np.ones((10, 4)) for name in ("references_aligned.npy", "references_disentangled.npy")}
+    with pytest.raises(BundleError, match=r"No space left on device: .*; free some space or choose another folder$"):
+        write_step(bundle, "train_heads", {"heads.safetensors": {"a": np.ones(3)}, **content}, command="test")
+    assert len(tried) == number and files(bundle) == before
+
+
+def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):
+    def write() -> None:
+        with RowWriter(tmp_path / "rows.npy", (2, 8)) as writer:
+            writer.append(np.zeros((2, 8), np.float16))  # held back until the file is closed
+
+    code, said = limited(100, lambda: run_step(lambda _: write(), []))
+    assert code == 1 and "rows.npy" in said and "free some space" in said and not files(tmp_path)
+
+
+def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
+    module = importlib.import_module("precompute.build_index")
+    monkeypatch.setattr(module, "build_index", lambda *_, **__: ({"codes": np.zeros(10_000)}, {}))
+    wanted = {"method": "compressed", "target": 0.9, "seed": 0}
+    asked = (tmp_path, Space.ALIGNED, None, np.zeros((1, 2)), wanted)
+    code, said = limited(1000, lambda: run_step(lambda _: module._built(*asked), []))
+    assert code == 1 and "index_aligned.safetensors cannot be written" in said and "free some space" in said
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, number):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    write_table(tmp_path / "shards.json", {"n": 1})
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(
+        SystemExit, match=rf"^error: .*{os.strerror(number)}: '.*shards.json'; give .* same command again$"
+    ):
+        run_step(lambda _: write_table(tmp_path / "shards.json", {"n": 2}), [])
+    assert list(files(tmp_path)) == ["shards.json"] and b'"n": 1' in (tmp_path / "shards.json").read_bytes()
+
+
+def test_ctrl_c_while_rows_are_written_leaves_the_bundle_as_it_was(bundle, monkeypatch, capsys):
+    before = files(bundle)
+    append = RowWriter.append
+
+    def interrupted(writer: RowWriter, rows: np.ndarray) -> None:
+        append(writer, rows)
+        if "disentangled" in writer.path.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RowWriter, "append", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        step("train_heads", "--bundle", bundle, "--heads-from", bundle)
+    assert stop.value.code == 130 and "run the same command again" in capsys.readouterr().err
+    assert files(bundle) == before
+
+
+@pytest.mark.parametrize(("ends", "code"), [("exit 130", 130), ("exit 0", None), ("exit 1", 1), ("kill -9 $$", None)])
+def test_ctrl_c_leaves_a_step_the_time_to_tidy_up(tmp_path, monkeypatch, ends, code):
+    start = subprocess.run
+
+    def shell(_: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        waits = f"trap : INT; kill -INT {os.getpid()} $$; sleep 0.4; touch tidied; {ends}"
+        return start(["sh", "-c", waits], cwd=tmp_path)
+
+    monkeypatch.setattr(run_steps.subprocess, "run", shell)
+    ends_with = pytest.raises(KeyboardInterrupt) if code is None else pytest.raises(SystemExit, match=str(code))
+    with ends_with:
+        run_steps._run("calibrate", [])
+    assert (tmp_path / "tidied").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_step_that_was_killed_ends_the_run_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(run_steps.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9))
+    with pytest.raises(SystemExit, match="137"):
+        run_steps._run("calibrate", [])
+    assert "error: calibrate was ended by SIGKILL; run the same command again" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(capsys):
+    sys.modules["precompute"]._without_a_trace(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert capsys.readouterr().err.strip() == "interrupted; run the same command again to go on from here"
+
+
+def test_the_long_check_sees_what_a_killed_write_leaves(tmp_path, monkeypatch):
+    def two_files(_: object = ()) -> None:
+        for name in ("a.bin", "b.bin"):
+            write_atomically(Path("out", name), b"content")
+
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    monkeypatch.setattr(interrupted, "everything", two_files)
+    fault = interrupted.Fault("kill", at_write=3)
+    ended = interrupted.finish(*interrupted.start(fault), fault)
+    assert (ended.code, ended.hung) == (-9, False)
+    left = interrupted.files()
+    assert left.pop("out/a.bin") == b"content" and list(left.values()) == [b"con"]
+    for fault, code in ((interrupted.Fault("full", at_write=1), 1), (interrupted.Fault("interrupt", at_write=1), 130)):
+        ended = interrupted.finish(*interrupted.start(fault), fault)
+        assert ended.code == code and interrupted.files().keys() == {"out/a.bin", *left}
