@@ -61,7 +61,7 @@ class Visitor:
         reply = await self._client.post("/gradio_api/run/predict", json=body)
         if reply.status_code != httpx.codes.OK:
             raise ServerError(f"an example must be answered, got status {reply.status_code}: {reply.text[:200]}")
-        answer = reply.json()["data"][1]
+        answer = reply.json()["data"][0]
         return Reply(answer, 0.0, 1000 * (time.perf_counter() - began))
 
     async def upload(self, name: str, content: bytes, k: int) -> Reply:
@@ -90,9 +90,9 @@ class Visitor:
                     values = apply(values, output["data"])
                 if kind in ("process_completed", "unexpected_error") and not message.get("success", False):
                     raise ServerError(f"an answer must come, got {output.get('error') or message.get('message')!r}")
-        if len(values) < 2 or not isinstance(values[1], dict):
+        if not values or not isinstance(values[0], dict):
             raise ServerError(f"an answer must come before the stream ends, got {values!r:.200}")
-        return values[1]
+        return values[0]
 
     def _body(self, event: str, data: Sequence[Any], event_data: Any = None) -> dict[str, Any]:
         return {

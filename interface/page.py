@@ -14,7 +14,7 @@ from aad import present
 from interface import explain, inspection, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
-from interface.pictures import only_pictures, whole_folders
+from interface.pictures import is_picture, only_pictures, whole_folders
 from interface.starting import without_stubs
 
 # Read by gradio when it is imported and when a queue is made.
@@ -68,6 +68,7 @@ def build_app(attributor: Any) -> Any:
         )
 
     first = attributor.examples[0] if attributor.examples else None
+    boxed = None if first is None else attributor.queries[first].path
     opening = present.message("empty") if first is None else answer_example(attributor, first, DEFAULT_K)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 82800)) as demo:
@@ -77,7 +78,7 @@ def build_app(attributor: Any) -> Any:
             with gr.Row(elem_id="stage"):
                 with gr.Column(elem_id="ask", min_width=0):
                     image = OriginalImage(
-                        None if first is None else str(attributor.queries[first].path),
+                        str(boxed) if boxed and is_picture(boxed) else None,  # Gradio copies and serves whatever it is
                         type="filepath",
                         image_mode=None,
                         sources=["upload", "clipboard"],

@@ -49,7 +49,12 @@ def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
     files = {*served} - folders
     if mixed:
         files |= {path for path in (path.resolve() for path in named) if mixed.intersection(path.parents)}
-    return sorted(folders - mixed | {path for path in files if path.name.lower().endswith(PICTURES)})
+    return sorted(folders - mixed | {path for path in files if is_picture(path)})
+
+
+def is_picture(path: Path) -> bool:
+    """By its name."""
+    return path.name.lower().endswith(PICTURES)
 
 
 def _holds_pictures(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +24,7 @@ import app
 from aad import present
 from aad.images import load_image
 from interface import uploads
+from interface.original_image import OriginalImage
 from interface.page import HERE
 from interface.stripping import UnknownError, strip, strip_file
 from tests import served
@@ -283,6 +285,18 @@ def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_a
     assert away == []
     told = log.with_suffix(".txt").read_text()
     assert "holiday" not in told and MAKER not in told and "Traceback" not in told
+
+
+def test_the_first_example_is_not_copied_where_it_is_no_picture_by_its_name(
+    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.key"
+    secret.write_bytes(attributor.queries[0].path.read_bytes())
+    named = (replace(attributor.queries[0], path=secret), *attributor.queries[1:])
+    for queries, copied in ((attributor.queries, True), (named, False)):
+        monkeypatch.setattr(attributor, "queries", queries)
+        boxes = [part for part in app.build_app(attributor).blocks.values() if isinstance(part, OriginalImage)]
+        assert [box.value is not None for box in boxes] == [copied]
 
 
 def test_the_limits_of_what_is_kept_are_those_that_are_told(attributor: FakeAttributor) -> None:
