@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from aad.retrieval.codes import Codec, FlatCodes, ListedCodes, assign_cells, check_codes, train_cells, train_codec
-from aad.retrieval.compressed import CompressedIndex
+from aad.retrieval.compressed import PER_NAMED, CompressedIndex
 from aad.retrieval.exact import ExactIndex, Part, ScanIndex, scan
 from aad.retrieval.mass import TailSample
-from aad.retrieval.search import Index, check_queries
+from aad.retrieval.search import Index, SearchResult, check_queries
 from aad.retrieval.stored import StoredRows
 
 METHODS = ("exact", "compressed", "clustered", "scan")
@@ -91,7 +91,7 @@ def build_index(
         arrays["cells"] = np.empty(n, np.int32)
     del sample
     truth = scan(_encoding(rows, codec, arrays, progress), rows.__getitem__, queries, K)
-    return _Trials(rows, arrays, queries, truth.similarities, target).outcome(settings)
+    return _Trials(rows, arrays, queries, truth, target).outcome(settings)
 
 
 def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Index:
@@ -150,10 +150,11 @@ class _Trials:
     """Settings tried in turn, cheapest first, until the true nearest are found."""
 
     def __init__(
-        self, rows: StoredRows, arrays: dict[str, np.ndarray], queries: np.ndarray, truth: np.ndarray, target: float
+        self, rows: StoredRows, arrays: dict[str, np.ndarray], queries: np.ndarray, truth: SearchResult, target: float
     ) -> None:
         self.rows, self.arrays, self.queries, self.target = rows, arrays, queries, target
-        self.least = truth[:, -1:]  # (m, 1) similarity of the tenth: a row as similar is as good
+        self.nearest = truth.ids  # (m, 10)
+        self.least = truth.similarities[:, -1:]  # (m, 1) similarity of the tenth: a row as similar is as good
         self.tail = _tail(rows, arrays)
         self.tried: list[dict[str, Any]] = []
         codec = Codec(arrays["rotation"], arrays["codebook"])
@@ -168,7 +169,14 @@ class _Trials:
         if isinstance(self.codes, ListedCodes):
             self.codes.n_probe = knobs["n_probe"]
         index = CompressedIndex(self.rows, self.codes, self.tail, knobs["rerank"])
-        shares = (index.search(self.queries, K).similarities >= self.least).mean(1)  # of the nearest that were found
+        # What is a candidate is found. Only where one of the nearest is none, others as similar may stand for it: those are read.
+        candidates = self.codes.candidates(self.queries, max(knobs["rerank"], PER_NAMED * K))
+        short = [
+            not set(near) <= set(found) for near, found in zip(self.nearest.tolist(), candidates.tolist(), strict=True)
+        ]
+        shares = np.ones(len(self.queries))
+        if any(short):
+            shares[short] = (index.search(self.queries[short], K).similarities >= self.least[short]).mean(1)
         recall, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
         self.tried.append({**knobs, "recall_at_10": round(recall, 4), "recall_error": round(error, 4)})
         return recall - N_ERRORS * error >= target
