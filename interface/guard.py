@@ -61,10 +61,12 @@ class Condition:
 
     Attributes:
         ready: Asked anew each time.
+        live: Likewise: whether what was asked can be answered at all.
         closing: Set when it has been told to stop: what was asked is answered, nothing new is taken.
     """
 
     ready: Callable[[], bool] = field(default=lambda: True)
+    live: Callable[[], bool] = field(default=lambda: True)
     closing: bool = False
 
 
@@ -127,8 +129,9 @@ class Guard:
         """Status and body of the answer to what is not for the page; None for what is."""
         method, path = scope["method"], scope["path"]
         if path in ("/healthz", "/readyz") and method in ("GET", "HEAD"):
-            ready = self.condition.ready() and not self.condition.closing
-            return 200 if ready or path == "/healthz" else 503, {"live": True, "ready": ready}
+            live = self.condition.live()
+            ready = live and self.condition.ready() and not self.condition.closing
+            return 200 if (live if path == "/healthz" else ready) else 503, {"live": live, "ready": ready}
         if (
             method == "OPTIONS"
         ):  # a browser's question whether it may ask; answered before this is reached, where it may

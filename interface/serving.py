@@ -33,9 +33,11 @@ def serve(
     import gradio as gr
     from starlette.middleware import Middleware
 
-    condition, stopped = Condition(ready), threading.Event()
+    # gradio hands questions to their handlers in one task: without it, the page would load and nothing be answered
+    condition, stopped = Condition(ready, live=lambda: not demo._queue.stopped), threading.Event()
     refuse_addresses()
     bound(demo)
+    outlive_the_gone(demo)
     font: list[Any] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
     settings: dict[str, Any] = {
         "theme": gr.themes.Base(font=font, neutral_hue="stone", radius_size="none").set(
@@ -79,6 +81,18 @@ def bound(demo: Any) -> None:
         return await push(body=body, request=request, username=username)
 
     queue.push = bounded
+
+
+def outlive_the_gone(demo: Any) -> None:
+    """Say nothing to a visitor who has left: gradio looks for the ear that is gone, and the queue of all others ends with it."""
+    queue = demo._queue
+    send = queue.send_message
+
+    def to_who_listens(event: Any, event_message: Any) -> None:
+        if event.session_hash in queue.pending_messages_per_session:
+            send(event, event_message)
+
+    queue.send_message = to_who_listens
 
 
 def finish(demo: Any) -> None:

@@ -216,6 +216,28 @@ def test_a_full_lane_says_busy_at_once_and_loses_nobody(
         attributor.gate.set()
 
 
+def test_a_visitor_who_leaves_while_waiting_stops_nobody_else(
+    address: str, attributor: Gated, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, queue = sent(address, picture), QUEUES["last"]
+    attributor.gate.clear()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(asked, address, file)
+            wait_until(lambda: status(address)["calls"] == (0, 1))
+            for _ in range(2):  # who waits, and who waits and is gone: as gradio leaves it, when a connection breaks
+                left = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
+            del queue.pending_messages_per_session[left.json()["event_id"]]
+            attributor.gate.set()
+            assert "event: complete" in first.result(20)
+        assert "event: complete" in asked(address, file)
+        assert httpx.get(address + "healthz").json()["live"]
+        monkeypatch.setattr(queue, "stopped", True)
+        assert httpx.get(address + "healthz").status_code == httpx.get(address + "readyz").status_code == 503
+    finally:
+        attributor.gate.set()
+
+
 QUEUES: dict[str, Any] = {}
 
 

@@ -31,6 +31,7 @@ from tests.hostile_files import NAMES, corpus
 from tests.image_bytes import encode, picture
 
 DESCRIPTION = "visitors, good and hostile, at a server of its own"
+PATIENCE = 120  # seconds that a good visitor waits for an answer
 GROWTH = 1.10  # memory at the end, of that after the warm-up
 WARM_UP = 0.25  # of the time
 LARGEST_FILE = (
@@ -149,11 +150,12 @@ async def good(record: Record, address: str, theirs: list[Question], ends: float
             number += 1
             try:
                 k = rng.choice((5, 8, 15))
-                if question.query_id is None:
-                    reply = await visitor.upload(question.name, question.content, k)
-                else:
-                    reply = await visitor.example(question.query_id, k)
-            except (ServerError, httpx.HTTPError) as error:
+                async with asyncio.timeout(PATIENCE):
+                    if question.query_id is None:
+                        reply = await visitor.upload(question.name, question.content, k)
+                    else:
+                        reply = await visitor.example(question.query_id, k)
+            except (ServerError, httpx.HTTPError, TimeoutError) as error:
                 if "status 503" in str(error):
                     record.counts["busy"] += 1
                     await asyncio.sleep(1)
