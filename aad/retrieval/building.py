@@ -90,7 +90,7 @@ def build_index(
         arrays["centroids"] = train_cells(codec.rotate(sample), n_cells, seed)
         arrays["cells"] = np.empty(n, np.int32)
     del sample
-    truth = scan(_encoding(rows, codec, arrays, progress), rows.__getitem__, queries, K)
+    truth = scan(_encoding(rows, codec, arrays, progress), rows.__getitem__, queries, K + 1)
     return _Trials(rows, arrays, queries, truth, target).outcome(settings)
 
 
@@ -153,8 +153,10 @@ class _Trials:
         self, rows: StoredRows, arrays: dict[str, np.ndarray], queries: np.ndarray, truth: SearchResult, target: float
     ) -> None:
         self.rows, self.arrays, self.queries, self.target = rows, arrays, queries, target
-        self.nearest = truth.ids  # (m, 10)
-        self.least = truth.similarities[:, -1:]  # (m, 1) similarity of the tenth: a row as similar is as good
+        self.nearest, self.least = truth.ids[:, :K], truth.similarities[:, :K][:, -1:]  # (m, 10), (m, 1)
+        self.tied = (truth.similarities[:, K:] >= self.least).any(
+            1
+        )  # the eleventh is as similar as the tenth, and as good
         self.tail = _tail(rows, arrays)
         self.tried: list[dict[str, Any]] = []
         codec = Codec(arrays["rotation"], arrays["codebook"])
@@ -169,14 +171,11 @@ class _Trials:
         if isinstance(self.codes, ListedCodes):
             self.codes.n_probe = knobs["n_probe"]
         index = CompressedIndex(self.rows, self.codes, self.tail, knobs["rerank"])
-        # What is a candidate is found. Only where one of the nearest is none, others as similar may stand for it: those are read.
+        # What is a candidate is found: rows are read only for queries where one may stand for another as similar.
         candidates = self.codes.candidates(self.queries, max(knobs["rerank"], PER_NAMED * K))
-        short = [
-            not set(near) <= set(found) for near, found in zip(self.nearest.tolist(), candidates.tolist(), strict=True)
-        ]
-        shares = np.ones(len(self.queries))
-        if any(short):
-            shares[short] = (index.search(self.queries[short], K).similarities >= self.least[short]).mean(1)
+        shares = np.array([np.isin(near, found).mean() for near, found in zip(self.nearest, candidates, strict=True)])
+        if (read := self.tied | index.reads_all(K)).any():
+            shares[read] = (index.search(self.queries[read], K).similarities >= self.least[read]).mean(1)
         recall, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
         self.tried.append({**knobs, "recall_at_10": round(recall, 4), "recall_error": round(error, 4)})
         return recall - N_ERRORS * error >= target
