@@ -6,7 +6,9 @@
 The galleries are invented from the three spaces of the shipped bundle, one each (`benchmarks.invented` shows how like they are),
 and so are the queries: synthetic images, by the offsets of real pairs. An index is built on other queries, made from other pairs,
 than those that are timed. Each method runs in a process of its own with all its spaces open; resident_mb is that whole process. A
-second process holds the baseline, and the two take turns of five queries, so that a ratio is from the same seconds. Each figure
+second process holds the baseline, and the two take turns of five queries, so that a ratio is from the same seconds. Stored rows
+are read through before each turn, as a searched gallery is in the file cache; some systems take pages back that were idle for
+seconds, and reads of those wait for the disk: `benchmarks.out_of_core` measures such searches. Each figure
 of a row is the worst of the spaces; by_space has them all.
 
 Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact, scan (stored rows),
@@ -80,12 +82,16 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
             if peer is not None:
                 baseline += peer.ask("search", index=0, range=turn, k=K)["ms"]
             for place, case in enumerate(cases):
+                if indices:
+                    read_through(case.paths)
                 answer = searcher.ask("search", index=place, range=turn, k=K)
                 times[case.space] += answer["ms"]
                 found[case.space] += answer["ids"]
         by_space = {}
         for place, case in enumerate(cases):
             truth = case.filtered if method == "filtered" else case.truth
+            if indices:
+                read_through(case.paths)
             weighed = searcher.ask(
                 "search", index=place, range=[0, n_queries], k=K, beta=case.calibration.inverse_temperature
             )
