@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from aad.retrieval.codes import Codec, FlatCodes, ListedCodes, assign_cells, check_codes, train_cells, train_codec
-from aad.retrieval.compressed import PER_NAMED, CompressedIndex
+from aad.retrieval.compressed import CompressedIndex
 from aad.retrieval.exact import ExactIndex, Part, ScanIndex, scan
 from aad.retrieval.mass import TailSample
 from aad.retrieval.search import Index, SearchResult, check_queries
@@ -154,9 +154,8 @@ class _Trials:
     ) -> None:
         self.rows, self.arrays, self.queries, self.target = rows, arrays, queries, target
         self.nearest, self.least = truth.ids[:, :K], truth.similarities[:, :K][:, -1:]  # (m, 10), (m, 1)
-        self.tied = (truth.similarities[:, K:] >= self.least).any(
-            1
-        )  # the eleventh is as similar as the tenth, and as good
+        # Where the eleventh is as similar as the tenth it is as good.
+        self.tied = (truth.similarities[:, K:] >= self.least).any(1)
         self.tail = _tail(rows, arrays)
         self.tried: list[dict[str, Any]] = []
         codec = Codec(arrays["rotation"], arrays["codebook"])
@@ -172,7 +171,7 @@ class _Trials:
             self.codes.n_probe = knobs["n_probe"]
         index = CompressedIndex(self.rows, self.codes, self.tail, knobs["rerank"])
         # What is a candidate is found: rows are read only for queries where one may stand for another as similar.
-        candidates = self.codes.candidates(self.queries, max(knobs["rerank"], PER_NAMED * K))
+        candidates = self.codes.candidates(self.queries, index.n_candidates(K))
         shares = np.array([np.isin(near, found).mean() for near, found in zip(self.nearest, candidates, strict=True)])
         if (read := self.tied | index.reads_all(K)).any():
             shares[read] = (index.search(self.queries[read], K).similarities >= self.least[read]).mean(1)

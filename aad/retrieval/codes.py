@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-PIECE = 3  # dimensions of a piece: with 4, a third less memory, whitened rows need twice the candidates
+PIECE = 3  # dimensions of a piece: 4 would save a quarter of the memory, and whitened rows need more candidates
 N_PROTOTYPES = 16  # of 4 bits, which FastScan is made for
 N_PIECES = 256  # at most, 128 bytes for a row: the axes of least variance beyond 768 are left out of the codes
 ROUNDS = 10  # of k-means, which has nearly settled by then

@@ -58,12 +58,11 @@ class CompressedIndex:
     ) -> SearchResult:
         """As ``Index.search``; the mass is an estimate, unless so many candidates are wanted that all rows are read."""
         queries, allowed = check_search(queries, k, self, among, without)
-        c = self._n_candidates(k)
         if self.reads_all(k):
             return self._scan.search(queries, k, among=among, without=without, inverse_temperature=inverse_temperature)
         if allowed is not None and inverse_temperature is None:
             return self._scan.search(queries, k, among=among, without=without)
-        found = self._codes.candidates(queries, c)
+        found = self._codes.candidates(queries, self.n_candidates(k))
         ranked = []
         log_mass = None if inverse_temperature is None else np.empty(len(queries))
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
@@ -86,12 +85,13 @@ class CompressedIndex:
             return SearchResult(named.ids, named.similarities, log_mass, estimated)
         return stacked(ranked, log_mass, estimated)
 
-    def reads_all(self, k: int) -> bool:
-        """Whether so many candidates are wanted that a search for k looks at all rows instead."""
-        return self._n_candidates(k) * WORTH_A_SCAN >= len(self)
-
-    def _n_candidates(self, k: int) -> int:
+    def n_candidates(self, k: int) -> int:
+        """How many rows a search for k compares exactly."""
         return max(self.rerank, PER_NAMED * k)
+
+    def reads_all(self, k: int) -> bool:
+        """Whether those are so many that a search looks at all rows instead."""
+        return self.n_candidates(k) * WORTH_A_SCAN >= len(self)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32, by a full scan of the disk."""
