@@ -179,6 +179,17 @@ def test_stored_rows_of_several_files_are_one_gallery(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate([piece for _, piece in pieces]), expected)
 
 
+def test_a_system_that_reads_from_no_place_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, ids = halved(tmp_path / "rows.npy", rows(300, 12)), np.array([250, 3, 17])
+    before = stored[ids].tobytes(), stored[20:40].tobytes(), stored.similarities(ids, rows(1, 12)[0]).tobytes()
+    monkeypatch.delattr(stored_module.os, "pread")  # as on Windows
+    assert before == (
+        stored[ids].tobytes(),
+        stored[20:40].tobytes(),
+        stored.similarities(ids, rows(1, 12)[0]).tobytes(),
+    )
+
+
 def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     for wrong in (np.zeros(4, np.float32), np.zeros((2, 2)), np.zeros((3, 2), np.float32, order="F")):
