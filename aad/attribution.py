@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.answers import Attribution, Match, SpaceAttribution
+from aad.answering import answer_in
+from aad.answers import Attribution
 from aad.artifacts import Bundle
 from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
 from aad.calibration import Calibration
@@ -27,12 +28,10 @@ from aad.images import load_image
 from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
 from aad.opening import open_indexes
-from aad.projection import N_PLACING, place_query
 from aad.references import read_queries, read_references
-from aad.retrieval import ExactIndex, ScanIndex, SearchResult
+from aad.retrieval import ExactIndex, ScanIndex
 from aad.spaces import SPACES, Domain, Space
 
-MIDDLE = (0.5, 0.5)  # of a map, where a query goes that has no reference to be near
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 
 
@@ -241,40 +240,18 @@ class Attributor:
         """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
         answers, missing = {}, set()
         for space in SPACES:
-            index, query, calibration = self._index[space], queries[space], self.calibration[space]
-            beta = calibration.inverse_temperature
-            found = index.search(query, k, among=among, without=without, inverse_temperature=beta)
-            weights, remainder = _shares(calibration, found, len(index) - (without is not None))
-            missing |= set(found.missing)
-            matches = tuple(
-                Match(int(i), rank, float(similarity), float(weight))
-                for rank, (i, similarity, weight) in enumerate(
-                    zip(found.ids[0], found.similarities[0], weights, strict=True), start=1
-                )
+            answers[space], silent = answer_in(
+                space,
+                self._index[space],
+                self.calibration[space],
+                self.coordinates[space],
+                queries[space],
+                k,
+                among,
+                without,
             )
-            elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
-            if without is not None:
-                x, y = self.coordinates[space][without]
-                position = float(x), float(y)
-            else:
-                near = found if among is None else index.search(query, min(k, N_PLACING))  # a filter moves no query
-                position = MIDDLE
-                if near.ids.size:
-                    position = place_query(
-                        self.coordinates[space], near.ids[0], np.exp(beta * (near.similarities[0] - 1))
-                    )
-            answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
+            missing |= set(silent)
         return Attribution(answers, hint, tuple(sorted(missing)))
-
-
-def _shares(calibration: Calibration, found: SearchResult, n: int) -> tuple[np.ndarray, float]:
-    """Weights of the matches and the remainder of one query in a gallery of n."""
-    assert found.log_mass is not None  # it was asked for
-    similarities = found.similarities[0]
-    shown = calibration.log_mass(similarities)
-    # The mass is summed in another order, or estimated, and may fall short of what is shown by a last bit or more.
-    everything = shown if len(similarities) == n else max(shown, float(found.log_mass[0]))
-    return calibration.shares(similarities, everything)
 
 
 def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:

@@ -225,7 +225,7 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
 
     Args:
         case: The gallery.
-        method: Of `aad.retrieval`.
+        method: Of `aad.retrieval`, to begin with: the row says what the build made of it.
         limit_gb: Memory of its own that each process may have.
         cold: Take the rows out of the system's file cache before the first search, and time that pass too.
 
@@ -248,7 +248,7 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
         memory = searcher.memory()
     median, high = percentiles(answer["ms"])
     return {
-        "method": method,
+        "method": index["settings"]["method"],
         "n": case.n,
         "dim": case.dim,
         "space": str(case.space),

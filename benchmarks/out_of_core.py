@@ -140,8 +140,29 @@ def tables(report: dict[str, Any]) -> str:
     return (
         f"{table(report['rows'], COLUMNS)}\n\n{report['dim']} dimensions, {report['space']}, k = {K}, {report['n_queries']} "
         f"synthetic-domain queries, one at a time; each process limited to {report['limit_gb']:g} GB of its own (RLIMIT_DATA): "
-        f"{'kept' if report['within_limit'] else 'failed'}.\n\n{machine_line(report['machine'])}"
+        f"{'kept' if report['within_limit'] else 'failed'}.{''.join(map(choices, report['rows']))}"
+        f"\n\n{machine_line(report['machine'])}"
     )
+
+
+def choices(row: dict[str, Any]) -> str:
+    """A sentence about what the build of one row tried, empty where it tried nothing.
+
+    >>> choices({"n": 10, "settings": {"rerank": 300, "recall_at_10": 0.9, "stepped_up": [{"n_probe": 4, "recall_at_10": 0.5}]}})
+    ' Tried at 10, with recall@10 on the queries it was built with: 4 cells at most 0.5; taken: 300 candidates 0.9.'
+    """
+    if not (settings := row.get("settings", {})).get("stepped_up"):
+        return ""
+    tried = "; ".join(map(_trial, settings["stepped_up"]))
+    return (
+        f" Tried at {row['n']:,}, with recall@10 on the queries it was built with: {tried}; taken: {_trial(settings)}."
+    )
+
+
+def _trial(one: dict[str, Any]) -> str:
+    parts = [f"{one['rerank']:,} candidates"] if "rerank" in one else []
+    parts += [f"{one['n_probe']:,} cells{'' if parts else ' at most'}"] if "n_probe" in one else []
+    return f"{' in '.join(parts)} {one['recall_at_10']}"
 
 
 if __name__ == "__main__":

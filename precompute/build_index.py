@@ -4,7 +4,8 @@ Reads   references_{space}.npy, heads.safetensors and queries_backbone.npy of th
 Writes  index_{space}.safetensors, and in the manifest the method and its recall, space by space
 
 Up to 200,000 references are compared one by one in memory, and nothing is written. Above that each space gets a compressed index,
-from 5,000,000 on a clustered one; similarities and ranks stay exact, since what it finds is compared again with the stored rows.
+from 5,000,000 on a clustered one where cells spare enough; similarities and ranks stay exact, since what it finds is compared
+again with the stored rows.
 Its recall@10 is measured against the exact answer on queries of the bundle, embedded as the synthetic images they are, and where
 it is below --target the search looks at more, in the last step at everything. A bundle without queries is measured on references,
 which are easier to find; the manifest says so.

@@ -150,7 +150,7 @@ def test_building_twice_gives_the_same_bytes(stored: StoredRows, built: Built, q
     assert {name: array.tobytes() for name, array in arrays.items()} == {
         name: array.tobytes() for name, array in built[0].items()
     }
-    assert sum(seen) == N
+    assert sum(seen) == N * (1 + ("cells" in arrays))  # a second pass puts rows in cells
     other, _ = build_index(stored, queries, method=built[1]["method"], seed=1)
     assert other["codebook"].tobytes() != arrays["codebook"].tobytes()
 
@@ -169,18 +169,43 @@ def noise(folder: Path) -> tuple[StoredRows, np.ndarray]:
     return on_disk(folder, l2_normalise(rng.normal(size=(5000, 64)))), l2_normalise(rng.normal(size=(40, 64)))
 
 
-@pytest.mark.parametrize("method", ["compressed", "clustered"])
-def test_recall_that_is_short_is_stepped_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_recall_that_is_short_is_stepped_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building_module, "RERANKS", (100, 600))
-    monkeypatch.setattr(building_module, "N_PROBE", 2)
     stored, queries = noise(tmp_path)
-    _, settings = build_index(stored, queries, method=method, target=0.99)
-    tried = settings["stepped_up"]
-    assert settings["method"] == method and settings["rerank"] == 600 and settings["recall_at_10"] >= 0.99
-    assert tried[0]["rerank"] == 100 and tried[0]["recall_at_10"] < 0.99
-    if method == "clustered":
-        assert settings["n_probe"] > 2
-        assert [step["n_probe"] for step in tried[2:]] == [2 * 2**i for i in range(len(tried) - 2)]
+    _, settings = build_index(stored, queries, method="compressed", target=0.99)
+    (tried,) = settings["stepped_up"]
+    assert settings["rerank"] == 600 and settings["recall_at_10"] >= 0.99
+    assert tried["rerank"] == 100 and tried["recall_at_10"] < 0.99
+
+
+def test_no_more_cells_are_scanned_than_hold_the_nearest(
+    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_module, "N_PROBE", 1)
+    arrays, settings = build_index(stored, queries, method="clustered", target=0.9)
+    assert settings["method"] == "clustered" and 1 < settings["n_probe"] <= len(arrays["centroids"]) // 2
+    assert settings["recall_at_10"] - 2 * settings["recall_error"] >= 0.9
+    exact = ExactIndex(stored[:]).search(queries, 10).ids
+    half = open_index(stored, arrays, settings | {"n_probe": settings["n_probe"] // 2}).search(queries, 10).ids
+    shares = np.array([np.isin(near, found).mean() for near, found in zip(exact, half, strict=True)])
+    assert shares.mean() - 2 * shares.std() / np.sqrt(len(shares)) < 0.9
+
+
+def test_where_many_cells_would_have_to_be_scanned_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100, 600, 620))
+    stored, queries = noise(tmp_path)
+    arrays, settings = build_index(stored, queries, method="clustered")
+    plain, told = build_index(stored, queries, method="compressed")
+    assert {name: array.tobytes() for name, array in arrays.items()} == {
+        name: array.tobytes() for name, array in plain.items()
+    }
+    assert {**settings, "stepped_up": 0} == {**told, "stepped_up": 0} and settings["method"] == "compressed"
+    (tried,) = (one for one in settings["stepped_up"] if "n_probe" in one)
+    n_cells = 64  # near the root of 5,000
+    assert tried["n_probe"] == n_cells // 2 and 0.5 < tried["recall_at_10"] < 0.99
+    assert isinstance(open_index(stored, arrays, settings), CompressedIndex)
 
 
 def test_a_recall_that_others_may_not_have_is_stepped_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

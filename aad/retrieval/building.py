@@ -19,6 +19,7 @@ RERANKS = (300, 1000, 1500, 2000, 3000, 5000, 10_000)  # candidates, until recal
 N_ERRORS = 2  # standard errors between the recall that was measured and the one that is promised
 CERTAIN = {"recall_at_10": 1.0, "recall_error": 0.0}
 N_PROBE = 32  # cells at first, doubled until recall suffices
+CELLS_WORTH = 2  # at most one cell in so many may be scanned: beyond that all codes in a row are nearly as quick
 N_TRAIN, N_SAMPLE = 65_536, 2048  # rows that codes are trained on, and that stand for the rest in the mass
 
 
@@ -43,17 +44,18 @@ def build_index(
     """Build the index of a gallery, and measure on queries how many of the true ten nearest it finds.
 
     Where that may fall short of the target on other queries (it is less than two of its standard errors above), more candidates
-    are compared and more cells scanned; where even these queries cannot reach it, the index is a full scan. One pass over the
-    rows makes the codes and finds the true nearest; the same rows, queries and seed give the same bytes on a machine with the
-    same number of threads.
+    are compared and more cells scanned. Where a clustered index would have to scan too many of its cells, it becomes a compressed
+    one without cells; where even these queries cannot reach the target, a full scan. One pass over the rows makes the codes and
+    finds the true nearest, a second one puts them in cells where that helps; the same rows, queries and seed give the same bytes
+    on a machine with the same number of threads.
 
     Args:
         rows: the gallery.
         queries: (m, d) float32 embeddings like those that will be asked: of the synthetic domain, which is not the gallery's.
-        method: one of ``METHODS``; by default what ``method_for`` says.
+        method: one of ``METHODS`` to begin with; by default what ``method_for`` says.
         target: recall to reach, in (0, 1].
         seed: of the samples and of k-means.
-        progress: called with the number of rows done since the last call; n in all.
+        progress: called with the number of rows done since the last call; n in a pass.
 
     Returns:
         Arrays to store, and settings for the manifest: ``method``, ``k``, ``target``, ``recall_at_10`` (a row as similar as the
@@ -88,10 +90,9 @@ def build_index(
     if method == "clustered":
         n_cells = max(1, min(2 ** round(np.log2(n) / 2), len(sample) // 32))  # near the root of n
         arrays["centroids"] = train_cells(codec.rotate(sample), n_cells, seed)
-        arrays["cells"] = np.empty(n, np.int32)
     del sample
-    truth = scan(_encoding(rows, codec, arrays, progress), rows.__getitem__, queries, K + 1)
-    return _Trials(rows, arrays, queries, truth, target).outcome(settings)
+    truth = scan(_encoding(rows, codec, arrays["codes"], progress), rows.__getitem__, queries, K + 1)
+    return _Trials(rows, codec, arrays, queries, truth, target, progress).outcome(settings)
 
 
 def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Index:
@@ -132,15 +133,11 @@ def spread(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _encoding(
-    rows: StoredRows, codec: Codec, arrays: dict[str, np.ndarray], progress: Callable[[int], Any] | None
+    rows: StoredRows, codec: Codec, codes: np.ndarray, progress: Callable[[int], Any] | None
 ) -> Iterator[Part]:
-    """Rows for ``scan``, leaving their codes (and cells) in ``arrays`` as they pass."""
+    """Rows for ``scan``, leaving their codes in ``codes`` as they pass."""
     for start, chunk in rows.chunks():
-        part = slice(start, start + len(chunk))
-        rotated = codec.rotate(chunk)
-        arrays["codes"][part] = codec.encode(rotated)
-        if "cells" in arrays:
-            arrays["cells"][part] = assign_cells(rotated, arrays["centroids"])
+        codes[start : start + len(chunk)] = codec.encode(codec.rotate(chunk))
         yield np.arange(start, start + len(chunk)), chunk
         if progress:
             progress(len(chunk))
@@ -150,56 +147,103 @@ class _Trials:
     """Settings tried in turn, cheapest first, until the true nearest are found."""
 
     def __init__(
-        self, rows: StoredRows, arrays: dict[str, np.ndarray], queries: np.ndarray, truth: SearchResult, target: float
+        self,
+        rows: StoredRows,
+        codec: Codec,
+        arrays: dict[str, np.ndarray],
+        queries: np.ndarray,
+        truth: SearchResult,
+        target: float,
+        progress: Callable[[int], Any] | None,
     ) -> None:
-        self.rows, self.arrays, self.queries, self.target = rows, arrays, queries, target
+        self.rows, self.codec, self.arrays, self.queries, self.target = rows, codec, arrays, queries, target
+        self.progress = progress
         self.nearest, self.least = truth.ids[:, :K], truth.similarities[:, :K][:, -1:]  # (m, 10), (m, 1)
         # Where the eleventh is as similar as the tenth it is as good.
         self.tied = (truth.similarities[:, K:] >= self.least).any(1)
         self.tail = _tail(rows, arrays)
         self.tried: list[dict[str, Any]] = []
-        codec = Codec(arrays["rotation"], arrays["codebook"])
-        self.codes: FlatCodes | ListedCodes
-        if "cells" in arrays:
-            self.codes = ListedCodes(codec, arrays["codes"], arrays["centroids"], arrays["cells"], 1)
-        else:
-            self.codes = FlatCodes(codec, arrays["codes"])
-
-    def suffices(self, target: float, **knobs: int) -> bool:
-        """Whether other queries too will find that share of their nearest with these settings, most likely."""
-        if isinstance(self.codes, ListedCodes):
-            self.codes.n_probe = knobs["n_probe"]
-        index = CompressedIndex(self.rows, self.codes, self.tail, knobs["rerank"])
-        # What is a candidate is found: rows are read only for queries where one may stand for another as similar.
-        candidates = self.codes.candidates(self.queries, index.n_candidates(K))
-        shares = np.array([np.isin(near, found).mean() for near, found in zip(self.nearest, candidates, strict=True)])
-        if (read := self.tied | index.reads_all(K)).any():
-            shares[read] = (index.search(self.queries[read], K).similarities >= self.least[read]).mean(1)
-        recall, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
-        self.tried.append({**knobs, "recall_at_10": round(recall, 4), "recall_error": round(error, 4)})
-        return recall - N_ERRORS * error >= target
 
     def outcome(self, settings: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What to store: the settings that were tried last, or a scan where even they fall short on these queries."""
         self._step_up()
         *before, last = self.tried
-        if last["recall_at_10"] >= self.target:
-            return self.arrays, settings | last | {"stepped_up": before}
-        return {}, settings | {"method": "scan", **CERTAIN, "stepped_up": self.tried}
+        if last["recall_at_10"] < self.target:
+            return {}, settings | {"method": "scan", **CERTAIN, "stepped_up": self.tried}
+        method = "clustered" if "cells" in self.arrays else "compressed"
+        return self.arrays, settings | {"method": method, **last, "stepped_up": before}
 
     def _step_up(self) -> None:
         """Try until it suffices, or nothing is left to try."""
-        if not isinstance(self.codes, ListedCodes):
-            any(self.suffices(self.target, rerank=rerank) for rerank in RERANKS)
-            return
-        # Candidates first, with every cell scanned and half of the permitted loss left for the cells; then as few cells as do.
-        n_cells = self.codes.n_cells
-        for rerank in RERANKS:
-            if self.suffices((1 + self.target) / 2, rerank=rerank, n_probe=n_cells):
-                break
-        n_probe = min(N_PROBE, n_cells)
-        while not self.suffices(self.target, rerank=rerank, n_probe=n_probe) and n_probe < n_cells:
-            n_probe = min(2 * n_probe, n_cells)
+        # Candidates first, among all codes; half of the permitted loss is left for the cells, where they are wanted.
+        aim = (1 + self.target) / 2 if "centroids" in self.arrays else self.target
+        codes = FlatCodes(self.codec, self.arrays["codes"])
+        any(self._sure(self._try(codes, rerank), aim) for rerank in RERANKS)
+        del codes  # as large as those in cells
+        if "centroids" in self.arrays and not (self._sure(self.tried[-1], self.target) and self._few_cells_do()):
+            for name in ("centroids", "cells"):
+                self.arrays.pop(name, None)
+            among_all = [one for one in self.tried if "n_probe" not in one]
+            chosen = next((one for one in among_all if self._sure(one, self.target)), among_all[-1])
+            self.tried.remove(chosen)
+            self.tried.append(chosen)
+
+    def _few_cells_do(self) -> bool:
+        """Whether so few cells hold enough of the nearest that scanning them takes less time than scanning all codes."""
+        rerank, centroids = self.tried[-1]["rerank"], self.arrays["centroids"]
+        n_worth = len(centroids) // CELLS_WORTH
+        places, n_probe = self._places_of_cells(), max(1, min(N_PROBE, n_worth))
+        while not self._sure(
+            within := _recall((places < n_probe).mean(1)), self.target
+        ):  # if all rows in them are compared
+            if n_probe >= n_worth:
+                self.tried.append({"n_probe": n_probe, **within})
+                return False
+            n_probe = min(2 * n_probe, n_worth)
+        self.arrays["cells"] = self._cells()
+        listed = ListedCodes(self.codec, self.arrays["codes"], centroids, self.arrays["cells"], n_probe)
+        while not self._sure(self._try(listed, rerank, n_probe=n_probe), self.target):
+            if n_probe >= n_worth:
+                return False
+            listed.n_probe = n_probe = min(2 * n_probe, n_worth)
+        return True
+
+    def _places_of_cells(self) -> np.ndarray:
+        """(m, 10): the cell of each true nearest row is the how manieth that its query has scanned, from 0."""
+        rows = self.rows[self.nearest.ravel()]
+        cells = assign_cells(self.codec.rotate(rows), self.arrays["centroids"]).reshape(self.nearest.shape)
+        near = self.queries @ self.codec.rotation @ self.arrays["centroids"].T
+        return np.stack([(row > row[own][:, None]).sum(1) for row, own in zip(near, cells, strict=True)])
+
+    def _cells(self) -> np.ndarray:
+        """(n,) int32, the cell of every row: a second pass, for those galleries only where cells help."""
+        cells = np.empty(len(self.rows), np.int32)
+        for start, chunk in self.rows.chunks():
+            cells[start : start + len(chunk)] = assign_cells(self.codec.rotate(chunk), self.arrays["centroids"])
+            if self.progress:
+                self.progress(len(chunk))
+        return cells
+
+    def _sure(self, trial: dict[str, Any], target: float) -> bool:
+        """Whether other queries too will find that share of their nearest, most likely."""
+        return trial["recall_at_10"] - N_ERRORS * trial["recall_error"] >= target
+
+    def _try(self, codes: FlatCodes | ListedCodes, rerank: int, **knobs: int) -> dict[str, Any]:
+        """Recall with these settings, added to what was tried."""
+        index = CompressedIndex(self.rows, codes, self.tail, rerank)
+        # What is a candidate is found: rows are read only for queries where one may stand for another as similar.
+        candidates = codes.candidates(self.queries, index.n_candidates(K))
+        shares = np.array([np.isin(near, found).mean() for near, found in zip(self.nearest, candidates, strict=True)])
+        if (read := self.tied | index.reads_all(K)).any():
+            shares[read] = (index.search(self.queries[read], K).similarities >= self.least[read]).mean(1)
+        self.tried.append({"rerank": rerank, **knobs, **_recall(shares)})
+        return self.tried[-1]
+
+
+def _recall(shares: np.ndarray) -> dict[str, float]:
+    """Its mean over (m,) queries and the standard error of that."""
+    error = shares.std() / np.sqrt(len(shares))
+    return {"recall_at_10": round(float(shares.mean()), 4), "recall_error": round(float(error), 4)}
 
 
 def _tail(rows: StoredRows, arrays: Mapping[str, np.ndarray]) -> TailSample:
