@@ -11,7 +11,7 @@ import pytest
 
 from aad.calibration import Calibration
 from aad.retrieval import StoredRows
-from benchmarks import invented, measuring, out_of_core, retrieval, scaling
+from benchmarks import cells, invented, measuring, out_of_core, retrieval, scaling
 from benchmarks.common import percentiles, table
 from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries
 from benchmarks.measuring import Truth, answer_exactly, recall_of, weight_errors
@@ -253,6 +253,20 @@ def test_out_of_core_measures_and_marks_what_it_extrapolates(tmp_path, monkeypat
     assert report["rows"][2]["rows_gb"] == pytest.approx(4000 * 16 * 2 / 1e9)
     assert 0 < report["rows"][0]["search_peak_own_mb"] < 2000
     assert "extrapolated from 500 and 1,000" in capsys.readouterr().out
+
+
+def test_cells_are_compared_with_none_and_what_was_given_up_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measuring, "Searcher", Inside)
+    options = ["--n", "6000", "--dim", "16", "--queries", "5", "--spaces", SPACE, "--scratch", str(tmp_path)]
+    assert cells.main([*options, "--json", str(tmp_path / "c.json")]) == 0
+    plain, celled = json.loads((tmp_path / "c.json").read_text())["rows"]
+    assert (plain["asked"], plain["method"], celled["asked"]) == ("compressed", "compressed", "clustered")
+    assert plain["scanned"] is None and min(plain["recall_at_10"], celled["recall_at_10"]) > 0.9
+    assert (celled["method"] == "clustered") == (celled["scanned"] is not None) == ("note" not in celled)
+    settings = {"rerank": 300, "stepped_up": [{"rerank": 300}, {"n_probe": 32, "recall_at_10": 0.98}]}
+    told = cells.described({"method": "compressed", "settings": settings})
+    assert told["note"] == "32 cells, one in 2, hold 0.980 of the nearest" and told["candidates"] == 300
+    assert "| compressed | compressed |" in capsys.readouterr().out
 
 
 def test_out_of_core_takes_what_the_disk_holds(monkeypatch, tmp_path):
