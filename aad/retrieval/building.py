@@ -1,6 +1,7 @@
 """Which index a gallery gets, how good it is on real questions, and opening what was stored."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -191,22 +192,20 @@ class _Trials:
     def _few_cells_do(self) -> bool:
         """Whether so few cells hold enough of the nearest that scanning them takes less time than scanning all codes."""
         rerank, centroids = self.tried[-1]["rerank"], self.arrays["centroids"]
-        n_worth = len(centroids) // CELLS_WORTH
-        places, n_probe = self._places_of_cells(), max(1, min(N_PROBE, n_worth))
-        while not self._sure(
-            within := _recall((places < n_probe).mean(1)), self.target
-        ):  # if all rows in them are compared
-            if n_probe >= n_worth:
-                self.tried.append({"n_probe": n_probe, **within})
-                return False
-            n_probe = min(2 * n_probe, n_worth)
+        places, n_worth = self._places_of_cells(), max(1, len(centroids) // CELLS_WORTH)
+        steps = [*takewhile(lambda n: n < n_worth, (N_PROBE << i for i in count())), n_worth]
+        held = {n: _recall((places < n).mean(1)) for n in steps}  # if all rows in so many cells are compared
+        enough = [n for n in steps if self._sure(held[n], self.target)]
+        if not enough:
+            self.tried.append({"n_probe": n_worth, **held[n_worth]})
+            return False
         self.arrays["cells"] = self._cells()
-        listed = ListedCodes(self.codec, self.arrays["codes"], centroids, self.arrays["cells"], n_probe)
-        while not self._sure(self._try(listed, rerank, n_probe=n_probe), self.target):
-            if n_probe >= n_worth:
-                return False
-            listed.n_probe = n_probe = min(2 * n_probe, n_worth)
-        return True
+        listed = ListedCodes(self.codec, self.arrays["codes"], centroids, self.arrays["cells"], enough[0])
+        for n_probe in enough:
+            listed.n_probe = n_probe
+            if self._sure(self._try(listed, rerank, n_probe=n_probe), self.target):
+                return True
+        return False
 
     def _places_of_cells(self) -> np.ndarray:
         """(m, 10): the cell of each true nearest row is the how manieth that its query has scanned, from 0."""
