@@ -1,5 +1,7 @@
 """Put the figures of docs/figures into docs/scaling.md, each between the line that names its command and the end of its table.
 
+A table is of the report that has the benchmark's name, or of the one that its line names with --json.
+
 python -m benchmarks.retrieval --n 1000000 --dim 768 --json docs/figures/retrieval.json
 python -m benchmarks.pages
 """
@@ -15,7 +17,10 @@ from aad.artifacts import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "scaling.md"
-SHOWN = re.compile(r"(<!-- python -m benchmarks\.(\w+)[^>]* -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
+SHOWN = re.compile(
+    r"(<!-- python -m benchmarks\.(\w+)(?:(?! --json)[^>])*(?: --json docs/figures/(\w+)\.json)? -->\n)(.*?)(\n<!-- end of table -->)",
+    re.DOTALL,
+)
 UNMEASURED = "Not measured yet."
 FIGURES_OF = {"plan": "scaling"}  # a command that reads another one's figures
 
@@ -25,11 +30,11 @@ def filled(page: str) -> str:
 
     def table(found: re.Match[str]) -> str:
         name = found[2]
-        figures = DOCS / "figures" / f"{FIGURES_OF.get(name, name)}.json"
+        figures = DOCS / "figures" / f"{found[3] or FIGURES_OF.get(name, name)}.json"
         if not figures.exists():
-            return f"{found[1]}{UNMEASURED}{found[4]}"
+            return f"{found[1]}{UNMEASURED}{found[5]}"
         tables = importlib.import_module(f"benchmarks.{name}").tables(json.loads(figures.read_bytes()))
-        return f"{found[1]}{tables}{found[4]}"
+        return f"{found[1]}{tables}{found[5]}"
 
     return SHOWN.sub(table, page)
 
