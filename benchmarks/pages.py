@@ -18,7 +18,8 @@ from aad.artifacts import write_atomically
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "scaling.md"
 SHOWN = re.compile(
-    r"(<!-- python -m benchmarks\.(\w+)(?:(?! --json)[^>])*(?: --json docs/figures/(\w+)\.json)? -->\n)(.*?)(\n<!-- end of table -->)",
+    r"(<!-- python -m benchmarks\.(\w+)(?:(?! --json)[^>])*(?: --json docs/figures/(\w+)\.json)? -->\n)"
+    r"(.*?)(\n<!-- end of table -->)",
     re.DOTALL,
 )
 UNMEASURED = "Not measured yet."
