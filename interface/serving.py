@@ -8,6 +8,7 @@ from typing import Any
 
 from interface.guard import Condition, Guard
 from interface.page import MAX_BYTES, UI
+from interface.sessions import SESSIONS, remember
 from interface.uploads import keep_swept
 
 #: lane -> how many may wait in it: those of a minute or less, where one answer takes 0.1 to 0.5 s, one of many files some seconds
@@ -37,7 +38,7 @@ def serve(
     condition, stopped = Condition(ready, live=lambda: not demo._queue.stopped), threading.Event()
     refuse_addresses()
     bound(demo)
-    outlive_the_gone(demo)
+    remember(demo)
     font: list[Any] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
     settings: dict[str, Any] = {
         "theme": gr.themes.Base(font=font, neutral_hue="stone", radius_size="none").set(
@@ -48,6 +49,7 @@ def serve(
         "footer_links": [],
         "max_file_size": MAX_BYTES,
         "enable_monitoring": False,
+        "state_session_capacity": SESSIONS,
         "run_history": False,
         "ssr_mode": False,
         "share": False,
@@ -81,18 +83,6 @@ def bound(demo: Any) -> None:
         return await push(body=body, request=request, username=username)
 
     queue.push = bounded
-
-
-def outlive_the_gone(demo: Any) -> None:
-    """Say nothing to a visitor who has left: gradio looks for the ear that is gone, and the queue of all others ends with it."""
-    queue = demo._queue
-    send = queue.send_message
-
-    def to_who_listens(event: Any, event_message: Any) -> None:
-        if event.session_hash in queue.pending_messages_per_session:
-            send(event, event_message)
-
-    queue.send_message = to_who_listens
 
 
 def finish(demo: Any) -> None:
