@@ -78,7 +78,7 @@ def limited(n_bytes: int, work: Callable[[], None]) -> tuple[int, str]:
             for number in (1, 2):
                 os.dup2(writer, number)
             sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
             work()
             code = 0
         except SystemExit as end:

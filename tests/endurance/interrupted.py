@@ -212,7 +212,8 @@ def _run_to_the_end(fault: Fault, writer: int) -> NoReturn:
         if fault.at_write is not None:
             Writes(fault.at_write, strikes[fault.how], fault.how == "full").__enter__()
         if fault.max_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.max_bytes, resource.RLIM_INFINITY))
+            most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]  # which a process may lower only
+            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.max_bytes, most))
         try:
             print(flush=True)
             run_step(everything, [])
