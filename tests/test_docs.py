@@ -81,17 +81,25 @@ def test_the_plan_for_a_billion_grows_with_what_it_is_for():
 
 def test_the_figures_of_the_security_page_are_those_of_the_long_checks():
     page = " ".join((DOCS / "security.md").read_text("utf-8").split())
-    images, server = (
-        json.loads((DOCS / "figures" / f"endurance_{name}.json").read_text("utf-8")) for name in ("images", "server")
+    images, server, precompute, mutants = (
+        json.loads((DOCS / "figures" / f"endurance_{name}.json").read_text("utf-8"))
+        for name in ("images", "server", "precompute", "mutants")
     )
+    assert images["faults"] == server["faults"] == precompute["faults"] == []
     assert f"{images['tried']:,} inputs in {images['minutes']:g} minutes" in page
     assert f"{images['accepted']:,} answered, {images['refused']:,} refused" in page and images["fault"] == 0
     assert f"at most {images['highest memory']['megabytes']} MB above idle" in page
     counts = server["counts"]
-    assert f"{server['clients']} clients for {60 * server['minutes']:.0f} seconds" in page
-    assert f"{counts['right answers']} right answers" in page and server["faults"] == []
-    assert f"{counts['hostile answered'] + counts['hostile refused in words']} hostile uploads" in page
-    assert (
-        f"{sum(counts[f'hostile: {kind}'] for kind in ('broken off', 'slow', 'left'))} broken off, slow or abandoned"
-        in page
-    )
+    assert f"{server['clients']} clients for {server['minutes']:g} minutes" in page
+    assert f"{counts['right answers']:,} right answers" in page
+    assert f"{counts['hostile answered'] + counts['hostile refused in words']:,} hostile uploads" in page
+    given_up = sum(counts[f"hostile: {kind}"] for kind in ("broken off", "slow", "left"))
+    assert f"{given_up:,} broken off, slow or abandoned" in page
+    assert f"memory {100 * (server['memory in MB']['growth'] - 1):.1f} % above" in page
+    assert f"{precompute['kills']} kills, {precompute['kills_within_writes']} of them within a write" in page
+    assert f"{precompute['interrupts']} times Ctrl-C, {precompute['full_disks']} full disks" in page
+    assert f"{precompute['files_compared']:,} files compared" in page
+    assert precompute["differing"] == precompute["debris"] == 0
+    assert f"of {mutants['tried']} mutants, at most {mutants['per module']} of each module" in page
+    assert f"{mutants['killed']} were killed, {mutants['share killed']:.1%}" in page
+    assert ("short of the 85 %" in page) == (mutants["share killed"] < 0.85)
