@@ -224,3 +224,14 @@ def test_a_scan_of_the_disk_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.
     finally:
         tracemalloc.stop()
     assert peak < 2 << 20
+
+
+def test_ids_past_the_last_are_refused_and_a_zero_row_resembles_nothing(tmp_path: Path) -> None:
+    gallery = rows(5, 4)
+    gallery[2] = 0
+    stored = halved(tmp_path / "rows.npy", gallery)
+    for ids in ([5], [-1]):
+        with pytest.raises(ValueError, match="0 to 4"):
+            stored[np.array(ids)]
+    near = stored.similarities(np.array([2, 4]), gallery[4])
+    assert near[0] == 0 and near[1] == pytest.approx(1, abs=1e-3)

@@ -81,6 +81,30 @@ def test_the_recall_in_the_settings_is_that_of_the_index(
     assert (settings["k"], settings["n_queries"], settings["seed"]) == (10, 30, 0)
 
 
+def test_all_similarities_are_those_of_the_rows(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
+) -> None:
+    assert np.array_equal(index.similarities(queries), ScanIndex(stored).similarities(queries))
+
+
+def test_one_candidate_is_enough_and_an_eighth_of_the_rows_is_all(stored: StoredRows, built: Built) -> None:
+    arrays, settings = built
+    assert open_index(stored, arrays, settings | {"rerank": 1}).rerank == 1
+    for rerank, everything in ((N // 8 - 1, False), (N // 8, True)):
+        assert open_index(stored, arrays, settings | {"rerank": rerank}).reads_all(1) is everything
+
+
+def test_codes_are_of_rows_around_their_middle(stored: StoredRows) -> None:
+    codec = train_codec(stored[:], 0)
+    assert np.abs(codec.rotate(stored[:]).mean(0)).max() < 1e-5
+
+
+def test_an_exact_index_is_done_at_once(stored: StoredRows, queries: np.ndarray) -> None:
+    seen: list[int] = []
+    build_index(stored, queries, method="exact", progress=seen.append)
+    assert seen == [N]
+
+
 def test_a_gallery_that_is_easy_to_tell_apart_is_searched_as_if_exactly(tmp_path: Path) -> None:
     gallery = grouped(4000, 32)
     stored = on_disk(tmp_path, gallery)

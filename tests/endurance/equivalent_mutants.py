@@ -70,4 +70,16 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
         "22 -> 23": PIECES,
         "22 -> 21": PIECES,
     },
+    ("aad/retrieval/exact.py", "if similarities.shape[1]:"): LAST_AXIS,
+    ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
+    ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
+    ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
+    ("aad/retrieval/codes.py", "rotated.shape[1],"): LAST_AXIS,
+    ("aad/retrieval/compressed.py", "near, similarities = exact.ids[0], exact.similarities[0]"): {
+        "0 -> -1": "the first of one query is the last",
+    },
+    (
+        "aad/artifacts.py",
+        "if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):",
+    ): {"True -> False": "their lengths were compared before"},
 }
