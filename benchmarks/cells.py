@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def described(row: dict[str, Any]) -> dict[str, Any]:
     """A row with what its build settled on; where it gave the cells up, what they would have found is its note."""
     settings = row["settings"]
-    found = {"candidates": settings["rerank"], "scanned": settings.get("n_probe")}
+    found = {"candidates": settings.get("rerank"), "scanned": settings.get("n_probe")}
     given_up = [one for one in settings["stepped_up"] if "n_probe" in one]
     if given_up and row["method"] != "clustered":
         last = given_up[-1]

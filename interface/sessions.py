@@ -2,7 +2,7 @@
 
 Gradio keeps unread messages of the 2,000 sessions that began last. So a visitor whose page has been open for longer than that loses
 the answer that is on its way, and every later one, for a question that nobody answers any more holds the stream open. It
-also keeps a copy of the page's settings, 65 kB, for each of 10,000 sessions: every call of a script is one.
+also keeps a copy of the page's settings for each of 10,000 sessions: every call of a script is one.
 """
 
 from collections import OrderedDict

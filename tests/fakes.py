@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import itertools
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -252,3 +253,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Gated(FakeAttributor):
+    """Answers uploads while the gate is open."""
+
+    gate: threading.Event
+
+    def attribute(self, *arguments: Any, **among: Any) -> Any:
+        assert self.gate.wait(20)
+        return super().attribute(*arguments, **among)

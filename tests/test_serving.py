@@ -19,20 +19,10 @@ from PIL import Image
 import app
 from aad import present
 from interface import guard, serving, uploads
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import Gated, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-class Gated(FakeAttributor):
-    """Answers uploads while the gate is open."""
-
-    gate: threading.Event
-
-    def attribute(self, *arguments: Any, **among: Any) -> Any:
-        assert self.gate.wait(20)
-        return super().attribute(*arguments, **among)
 
 
 @pytest.fixture(scope="module")
