@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aad.contents import check_manifest, check_section, parse_json
-from aad.writing import plain_bytes, read_through, refuse_special, write_atomically
+from aad.writing import file_sha256, plain_bytes, refuse_special, write_atomically
 
 if TYPE_CHECKING:
     from aad.retrieval import StoredRows
@@ -168,10 +168,10 @@ class Bundle:
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:
-            self._compare(name, read_through(path)[0])  # a damaged file is called damaged, whatever it looks like
+            self._compare(name, file_sha256(path))  # a damaged file is called damaged, whatever it looks like
             raise self.refusal(name, f"is not a plain array ({error})") from None
         if len(header.shape) != 2 or header.by_columns or header.dtype not in FLOATS:
-            self._compare(name, read_through(path)[0])
+            self._compare(name, file_sha256(path))
             self._measure(name, header.shape, shape)
             self._type(name, header.dtype)
             raise self.refusal(name, "is stored by columns, expected by rows")

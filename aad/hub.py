@@ -11,7 +11,6 @@ copy):
 A pinned revision that is laid out needs no network, and none is asked for.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 
 from aad.artifacts import CHECKED, BundleError, safe_paths
 from aad.contents import parse_json
+from aad.writing import file_sha256
 
 SCHEME = "hf://"
 CHECKSUMS = "checksums.json"
@@ -165,7 +165,8 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
     try:
         for name, entry in tqdm(listing.items(), desc="checking", unit="file", disable=None):
             source, target = (snapshot / name).resolve(), partial / name
-            if not source.is_file() or source.stat().st_size != entry["bytes"] or _sha256(source) != entry["sha256"]:
+            told = (entry["bytes"], entry["sha256"])
+            if not source.is_file() or (source.stat().st_size, file_sha256(source)) != told:
                 wrong.append(name)
             if not wrong:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,11 +216,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _some(names: list[str]) -> str:

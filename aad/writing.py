@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-CHUNK = 1 << 22  # bytes read at a time; a whole number of values of every kind
-
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside the file and rename, so that a reader or a crash never meets half of it."""
@@ -79,7 +77,7 @@ class Together:
         place = self.folder / name
         if isinstance(content, Path):
             self._finished[place] = content
-            return {"sha256": read_through(content)[0], "bytes": content.stat().st_size}
+            return {"sha256": file_sha256(content), "bytes": content.stat().st_size}
         data, partial = encode(name, content), _beside(place)
         self._partial.append(partial)
         with naming(place):
@@ -112,25 +110,10 @@ def encode(name: str, content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()
 
 
-def read_through(path: Path, kind: np.dtype | None = None, n_bytes: int = 0) -> tuple[str, bool]:
-    """Read a file once, piece by piece.
-
-    Args:
-        path: the file.
-        kind: of the numbers that its last ``n_bytes`` are; None for a file of anything.
-        n_bytes: how many bytes of numbers there are.
-
-    Returns:
-        The sha256 of all of it, and whether all of these numbers are finite.
-    """
-    digest, finite = hashlib.sha256(), True
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, read piece by piece."""
     with path.open("rb") as file:
-        digest.update(file.read(max(0, path.stat().st_size - n_bytes)) if kind is not None else b"")
-        while data := file.read(CHUNK):
-            digest.update(data)
-            if kind is not None:
-                finite = finite and bool(np.isfinite(np.frombuffer(data, kind)).all())
-    return digest.hexdigest(), finite
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stored_chunks(path: Path, n: int) -> Iterator[np.ndarray]:

@@ -29,14 +29,14 @@ from tqdm import tqdm
 from aad.backbones import difference
 from aad.hub import hub_address
 from aad.steps import write_step
-from aad.writing import RowWriter, naming, passing
+from aad.writing import RowWriter, file_sha256, naming, passing
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedded_shards import INDEX, EmbeddedShards
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.holding import hold, lets_go
 from precompute.common.runners import add_runner_options, run_shards
-from precompute.common.shard_files import ShardError, file_sha256
+from precompute.common.shard_files import ShardError
 from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
 from precompute.common.sources import checked_sources
 

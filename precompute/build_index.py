@@ -31,7 +31,7 @@ from aad.opening import SECTION, STEP, index_file
 from aad.retrieval import METHODS, StoredRows, build_index, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.steps import write_step
-from aad.writing import read_through
+from aad.writing import file_sha256
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
 
@@ -126,7 +126,7 @@ def _built(
                 f"{path} cannot be written ({error}); free some space, or choose another folder"
             ) from error
         path.chmod(0o644)  # it comes out as nobody's but its owner's, unlike all other files of a bundle
-    sha256 = read_through(path)[0] if arrays else None
+    sha256 = file_sha256(path) if arrays else None
     write_atomically(table, json.dumps({"asked": asked, "sha256": sha256, "settings": settings}).encode())
     return path if arrays else None, settings
 
@@ -139,7 +139,7 @@ def _kept(path: Path, table: Path, asked: Mapping[str, Any]) -> dict[str, Any] |
     """What an earlier run said of its index, where that is still there and of what is asked for now."""
     try:
         kept = json.loads(table.read_bytes())
-        sound = kept["asked"] == asked and (kept["sha256"] is None or read_through(path)[0] == kept["sha256"])
+        sound = kept["asked"] == asked and (kept["sha256"] is None or file_sha256(path) == kept["sha256"])
         return kept if sound else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, safe_paths, write_atomically
+from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, remedy, safe_paths, write_atomically
 from aad.attribution import Attributor
 from aad.steps import write_step
 from aad.writing import RowWriter, stored_chunks
@@ -169,6 +169,24 @@ def test_rows_that_cannot_be_searched_are_not_mapped(bundle, content, why):
     rewritten(bundle, "references_aligned.npy", content)
     with pytest.raises(BundleError, match=rf"references_aligned.*{why}.*precompute\.train_heads"):
         Bundle.open(bundle).map_rows("references_aligned.npy", (N_REFERENCES, 4))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [np.zeros((3, 4)), np.zeros((N_REFERENCES, 4), np.float32, order="F"), np.array([{}], dtype=object), b"no array"],
+)
+def test_damaged_rows_are_called_damaged_whatever_they_look_like(bundle, content):
+    path = bundle / "references_aligned.npy"
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content, allow_pickle=True)
+    with pytest.raises(BundleError, match="is damaged: its sha256 is not the manifest's"):
+        Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
+
+
+@pytest.mark.parametrize("place", ["aad/0123", "models--me--mine/snapshots/0123", "models--me--mine/0123"])
+def test_only_what_came_from_the_hub_is_loaded_from_there_again(tmp_path, place):
+    assert remedy(tmp_path / place, "project").startswith("rebuild it with: python -m precompute.project")
+    own = tmp_path / "models--me--mine"
+    assert remedy(own / "aad" / "0123", "project") == f"it came from the hub: delete {own} and load it again"
 
 
 def test_a_finished_file_is_moved_into_place_and_counts_as_its_content(tmp_path):

@@ -113,7 +113,7 @@ def test_a_pinned_revision_is_asked_for_and_checked_once_and_opens_without_the_h
 ) -> None:
     local_bundle(f"{ADDRESS}@{commit}")
     hub.asked.clear()
-    monkeypatch.setattr("aad.hub._sha256", lambda path: pytest.fail(f"{path} is checked again"))
+    monkeypatch.setattr("aad.hub.file_sha256", lambda path: pytest.fail(f"{path} is checked again"))
     Attributor.load(f"{ADDRESS}@{commit}")
     assert hub.asked == []
     hub.stop()

@@ -9,6 +9,7 @@ import pytest
 
 from aad.backbones import l2_normalise
 from aad.retrieval import ExactIndex, Index, ScanIndex, StoredRows
+from aad.retrieval import exact as exact_module
 from aad.retrieval import stored as stored_module
 from aad.retrieval.stored import widened
 
@@ -151,8 +152,9 @@ def test_bad_queries_and_filters_are_refused(make: Maker) -> None:
         index.search(query, 1, among=np.ones(4, bool))
     with pytest.raises(ValueError, match="without must be the id of a reference, 0 to 2, got 3"):
         index.search(query, 1, without=3)
-    with pytest.raises(ValueError, match="ids must be a list of whole numbers, 0 to 2"):
-        index.rows(np.array([-1]))
+    for ids in ([-1], [3], [[0]], [0.0]):
+        with pytest.raises(ValueError, match="ids must be a list of whole numbers, 0 to 2"):
+            index.rows(np.array(ids))
 
 
 def test_every_finite_half_is_widened_exactly() -> None:
@@ -211,6 +213,22 @@ def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
         StoredRows([path, tmp_path / "other.npy"])
     with pytest.raises(ValueError, match="at least one"):
         StoredRows([])
+
+
+def test_what_numpy_could_not_hold_or_would_unpickle_is_no_row(tmp_path: Path) -> None:
+    for described in ({"descr": "<f4", "shape": (-1, 4)}, {"descr": "|O", "shape": (2, 2)}):
+        with (tmp_path / "rows.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"fortran_order": False, **described})
+        with pytest.raises(ValueError, match=r"not a plain \.npy file of numbers"):
+            StoredRows(tmp_path / "rows.npy")
+
+
+def test_some_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_module, "CHUNK_BYTES", 4 * 16 * 10)  # ten rows
+    stored = halved(tmp_path / "rows.npy", rows(60, 16))
+    parts = list(exact_module.some_rows(stored, np.arange(0, 50, 2)))
+    assert [len(part) for _, part in parts] == [10, 10, 5]
+    assert np.array_equal(np.concatenate([part for _, part in parts]), stored[:][np.arange(0, 50, 2)])
 
 
 def test_a_scan_of_the_disk_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

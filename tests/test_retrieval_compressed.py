@@ -330,6 +330,25 @@ def test_a_sample_that_is_the_gallery_gives_the_exact_mass() -> None:
     assert found == pytest.approx(exact.log_mass, abs=1e-6)
 
 
+def test_places_without_a_candidate_count_for_nothing() -> None:
+    gallery = grouped(300)
+    sample = TailSample(gallery, np.arange(300), 300)
+    near = ExactIndex(gallery).search(gallery[:1], 20, without=4)
+    more = np.append(near.ids, [[-1, 4]], axis=1), np.append(near.similarities, [[1, 1]], axis=1).astype(np.float32)
+    for without in (None, 4):
+        kept = slice(0, 21 if without is None else 22)  # a row that is left out may be among the candidates
+        found = sample.log_mass(gallery[:1], 7.0, more[0][:, kept], more[1][:, kept], without)
+        assert found == pytest.approx(sample.log_mass(gallery[:1], 7.0, near.ids, near.similarities, without), abs=1e-9)
+
+
+def test_candidates_that_are_the_gallery_have_no_tail() -> None:
+    gallery = grouped(30)
+    everything = ExactIndex(gallery).search(gallery[:2], 30, inverse_temperature=7.0)
+    sample = TailSample(gallery[:3], np.arange(3), 30)
+    found = sample.log_mass(gallery[:2], 7.0, everything.ids, everything.similarities)
+    assert found == pytest.approx(everything.log_mass, abs=1e-6)
+
+
 def test_a_sample_that_is_all_near_is_bounded_by_the_last_that_is() -> None:
     gallery = grouped(300)
     near = ExactIndex(gallery).search(gallery[:1], 20)

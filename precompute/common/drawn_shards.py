@@ -15,7 +15,8 @@ from PIL import Image
 from aad.backbones import Backbone
 from aad.images import ImageError, load_image
 from aad.views import VIEW_SIZE, make_view, view_rng
-from precompute.common.shard_files import file_sha256, write_array, write_table
+from aad.writing import file_sha256
+from precompute.common.shard_files import write_array, write_table
 from precompute.families import RESTYLE
 from precompute.families.pictures import DRAWING_SIZE
 

@@ -20,9 +20,10 @@ from tqdm import tqdm
 from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, ahead, load_backbone, manifest_entry
 from aad.backbones.spec import TORCH
 from aad.images import ImageError
+from aad.writing import file_sha256
 from precompute.common.embedded_shards import FORMAT, INDEX
 from precompute.common.runners import run_shards
-from precompute.common.shard_files import ShardError, file_sha256, refuse_other_settings, tidy, write_array, write_table
+from precompute.common.shard_files import ShardError, refuse_other_settings, tidy, write_array, write_table
 from precompute.common.sources import Member, Piece, count, cut, fingerprint
 
 SIZE = 1024  # images of a shard: half a minute of one core with the embedded backbone, a few with a large one

@@ -18,12 +18,6 @@ class ShardError(BundleError):
     """A folder of shards is missing, unfinished or damaged. The text says what makes it again."""
 
 
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, read piece by piece."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
 def write_array(path: Path, array: np.ndarray) -> str:
     """Write a ``.npy`` file beside its place and rename it; its sha256."""
     buffer = io.BytesIO()

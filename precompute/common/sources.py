@@ -21,8 +21,8 @@ from PIL import Image
 
 from aad.artifacts import BundleError
 from aad.images import ImageError, load_image
+from aad.writing import file_sha256
 from precompute.common.gallery import COLUMNS, SUFFIXES, metadata_of
-from precompute.common.shard_files import file_sha256
 
 ALSO = {"licence": ("license",), "title": ("caption", "text")}
 LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages

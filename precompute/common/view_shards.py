@@ -17,7 +17,8 @@ import numpy as np
 from aad.artifacts import Bundle
 from aad.backbones.spec import TORCH
 from aad.spaces import Domain
-from precompute.common.shard_files import ShardError, file_sha256, read_index
+from aad.writing import file_sha256
+from precompute.common.shard_files import ShardError, read_index
 
 FORMAT = 1
 INDEX = "shards.json"
