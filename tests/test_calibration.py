@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from aad.calibration import Calibration, condense, expected_calibration_error, fit_calibration
 
@@ -53,6 +54,21 @@ def test_remainder_is_larger_when_the_source_is_taken_out():
     assert with_source < 0.2 and without > 0.8
 
 
+def test_the_best_of_the_starts_is_kept(monkeypatch):
+    similarities, sources = drawn(60, 10, 15.0, -20.0, 2)
+    fitted = fit_calibration(similarities, sources, sources)
+    search, starts = scipy.optimize.minimize, []
+
+    def lost_but_once(function, start, **how):
+        starts.append(start)
+        return search(function, start, **how, options={} if len(starts) == 2 else {"maxiter": 1})
+
+    monkeypatch.setattr(scipy.optimize, "minimize", lost_but_once)
+    again = fit_calibration(similarities, sources, sources)
+    assert again.inverse_temperature == pytest.approx(fitted.inverse_temperature, rel=1e-2)
+    assert len(starts) == 3
+
+
 def test_fit_refuses_no_queries():
     with pytest.raises(ValueError, match="at least one validation query"):
         fit_calibration(np.zeros((0, 3)), [], [])
@@ -81,7 +97,7 @@ def test_a_fit_on_counted_similarities_is_that_on_all_of_them():
     queries = queries[:20] + 0.8 * gallery[:20]
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     sources = [[i] for i in range(20)]
-    absent = [sorted({i, *range(100, 100 + i % 5), 399}) for i in range(20)]
+    absent = [sorted({i, *range(100, 100 + i % 5), 149, 150, 399}) for i in range(20)]  # at both sides of an edge
     chunks = ((start, gallery[start : start + 150]) for start in range(0, 400, 150))
     similarities, counts, columns = condense(chunks, queries, absent)
     np.testing.assert_allclose(counts.sum(1), 400)
@@ -97,6 +113,11 @@ def test_a_fit_on_counted_similarities_is_that_on_all_of_them():
     ours, theirs = fit_calibration(similarities, *named, counts), fit_calibration(exact, sources, absent)
     assert ours.inverse_temperature == pytest.approx(theirs.inverse_temperature, rel=1e-3)
     assert ours.null_logit == pytest.approx(theirs.null_logit, rel=1e-3)
+
+
+def test_queries_without_names_of_their_own_are_not_condensed():
+    with pytest.raises(ValueError, match="shorter"):
+        condense([(0, np.eye(3))], np.eye(3), [[0], [1]])
 
 
 def test_a_calibration_stays_as_it_was_made():

@@ -3,7 +3,8 @@
 Kept by module and the text of the line, so that lines may move; a line that changes loses its entry.
 """
 
-PIECES = "pieces of another size give the same sha256"
+TWO_BINS = "the two bins at an end become one, which gives its own mean"
+UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
 START = "a search that starts a little to the side ends at the same place"
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
@@ -53,7 +54,12 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     (
         "aad/calibration.py",
         'minimize(negative_log_likelihood, [np.log(beta), beta * similarities.max(1).mean()], method="Nelder-Mead")',
-    ): LAST_AXIS,
+    ): {
+        **LAST_AXIS,
+        "beta * similarities.max(1).mean() -> beta / similarities.max(1).mean()": START,
+        "similarities.max(1) -> similarities.min(1)": START,
+        "1 -> 0": START,
+    },
     ("aad/calibration.py", "for beta in (5.0, 20.0, 80.0)"): {
         "5.0 -> 4.0": START,
         "5.0 -> 6.0": START,
@@ -65,11 +71,21 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     ("aad/calibration.py", "return Calibration(float(np.exp(best.x[0])), float(best.x[1]))"): {
         "1 -> -1": "the second of two parameters is the last",
     },
-    ("aad/writing.py", "CHUNK = 1 << 22  # bytes read at a time; a whole number of values of every kind"): {
-        "1 -> 2": PIECES,
-        "22 -> 23": PIECES,
-        "22 -> 21": PIECES,
+    ("aad/calibration.py", "bins = np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1)"): {
+        "np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1) -> "
+        "np.clip(0, ((others + 1) * (N_BINS / 2)).astype(np.int64), N_BINS - 1)": "the larger of two is the larger of two",
+        "0 -> 1": TWO_BINS,
+        "1 -> 2": TWO_BINS,
     },
+    (
+        "aad/calibration.py",
+        "return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns",
+    ): LAST_AXIS,
+    ("aad/writing.py", 'length = len(np.load(path, mmap_mode="r", allow_pickle=False))'): {"False -> True": UNMAPPED},
+    (
+        "aad/writing.py",
+        'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)',
+    ): {"False -> True": UNMAPPED},
     ("aad/retrieval/exact.py", "if similarities.shape[1]:"): LAST_AXIS,
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
