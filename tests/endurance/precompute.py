@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this check."""
     parser.add_argument("--kills", type=int, default=100, help="runs that are killed; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--minutes", type=float, default=30.0, help="no more than this; default: %(default)s")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no more than this; default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
