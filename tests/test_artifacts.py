@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -121,6 +122,14 @@ def test_a_bundle_can_be_moved_with_its_pictures(bundle, tmp_path):
     shutil.move(tmp_path / "pictures", tmp_path / "elsewhere" / "pictures")
     shutil.move(bundle, tmp_path / "elsewhere" / "bundle")
     assert Attributor.load(tmp_path / "elsewhere" / "bundle").references[3].path.exists()
+
+
+def test_the_shipped_bundle_is_of_this_format_and_stays_as_it_was_opened():
+    shipped = Bundle.open()
+    assert shipped.folder == DEFAULT_BUNDLE and shipped.has("manifest.json") is False and shipped.has("references.json")
+    with pytest.raises(FrozenInstanceError):
+        shipped.folder = DEFAULT_BUNDLE.parent
+    assert not hasattr(shipped, "__dict__")
 
 
 def test_the_shipped_bundle_names_no_machine():
