@@ -21,6 +21,7 @@ from aad.backbones import (
     build_network,
     difference,
     load_backbone,
+    loading,
     manifest_entry,
     networks,
     state_fingerprint,
@@ -226,6 +227,15 @@ def test_a_gpu_that_is_not_there_is_refused(networks_by_name, tmp_path, monkeypa
     with pytest.raises(BackboneError, match=r"device cuda .* use --device cpu"):
         load_backbone("efficientnet_lite0", device="cuda")
     assert load_backbone("efficientnet_lite0", device="auto").device == "cpu"
+
+
+def test_a_gpu_computes_in_float32_where_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert loading._device("cpu") == "cpu" and torch.backends.cudnn.allow_tf32
+    for device in ("auto", "cuda"):
+        torch.backends.cudnn.allow_tf32 = True
+        assert loading._device(device) == "cuda" and not torch.backends.cudnn.allow_tf32
 
 
 def test_a_manifest_is_compared_by_what_changes_features():

@@ -223,7 +223,9 @@ def _device(device: str) -> str:
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackboneError(f"device {device} was asked for, but torch finds no GPU here: use --device cpu or auto")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise BackboneError(f"device {device} was asked for, but torch finds no GPU here: use --device cpu or auto")
+        torch.backends.cudnn.allow_tf32 = False  # by default convolutions keep ten bits of a float32
     return device
