@@ -191,6 +191,26 @@ def test_damaged_rows_are_called_damaged_whatever_they_look_like(bundle, content
         Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
 
 
+def test_a_device_in_the_place_of_rows_is_not_read(bundle):
+    (bundle / "references_aligned.npy").unlink()
+    (bundle / "references_aligned.npy").symlink_to("/dev/null")
+    with pytest.raises(BundleError, match=r"references_aligned.*is no plain file"):
+        Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
+
+
+def test_rows_that_change_while_they_are_checked_are_refused(bundle, monkeypatch):
+    def changed(_):
+        raise OSError("was changed in place")
+
+    monkeypatch.setattr("aad.retrieval.stored.StoredRows.read_through", changed)
+    with pytest.raises(BundleError, match=r"references_aligned.*cannot be read \(was changed in place\)"):
+        Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
+
+
+def test_a_refusal_is_one_line_whatever_it_quotes(bundle):
+    assert "one two three;" in str(Bundle.open(bundle).refusal("x.json", "one\n  two\tthree"))
+
+
 @pytest.mark.parametrize("place", ["aad/0123", "models--me--mine/snapshots/0123", "models--me--mine/0123"])
 def test_only_what_came_from_the_hub_is_loaded_from_there_again(tmp_path, place):
     assert remedy(tmp_path / place, "project").startswith("rebuild it with: python -m precompute.project")

@@ -112,7 +112,7 @@ def test_an_array_by_columns_is_the_same_in_memory_and_refused_on_disk(bundle: P
     signed(bundle, name, npy(np.asfortranarray(right)))
     np.testing.assert_array_equal(Bundle.open(bundle).read_array(name, right.shape), right.astype(np.float32))
     as_scanned(bundle)
-    assert "by columns" in refused(bundle, name)
+    assert "is stored by columns, expected by rows" in refused(bundle, name)
 
 
 def test_no_pickle_is_opened_under_any_name(bundle: Path, tmp_path: Path) -> None:

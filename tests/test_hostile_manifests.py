@@ -127,7 +127,8 @@ def test_a_table_is_a_list_of_objects_with_what_is_needed(bundle: Path) -> None:
         good = (bundle / name).read_bytes()
         for content in (b"", b"{", DEEP, b"{}", b"null", b"7", b'"text"', b"[1]", b"[null]", b"[[]]", b"[{}]", b"\xff"):
             signed(bundle, name, content)
-            refused(bundle, name)
+            text = refused(bundle, name)
+            assert ("is no JSON" in text) == (content in (b"", b"{", DEEP, b"\xff")), (content, text)
         for other in (json.loads(good)[:-1], json.loads(good) * 2):  # fewer and more entries than rows
             signed(bundle, name, json.dumps(other).encode())
             text = refused(bundle, "")
