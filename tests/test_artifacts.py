@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, remedy, safe_paths, write_atomically
 from aad.attribution import Attributor
 from aad.steps import write_step
-from aad.writing import RowWriter, stored_chunks
+from aad.writing import RowWriter, encode, naming, stored_chunks
 from tests.factory import N_REFERENCES, tiny_bundle
 
 
@@ -83,6 +84,11 @@ def test_pickled_arrays_are_never_opened(bundle):
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="not a plain array"):
         Attributor.load(bundle)
+
+
+def test_a_path_is_a_text(tmp_path):
+    with pytest.raises(BundleError, match="an image path must be a text, got int"):
+        safe_paths(tmp_path, ["a.png", 3])
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../b.png", ""])
@@ -241,6 +247,41 @@ def test_rows_written_in_parts_are_the_file_that_numpy_writes_and_are_read_in_pa
     parts = list(stored_chunks(tmp_path / "parts.npy", 4))
     assert [len(part) for part in parts] == [4, 4, 2] and parts[0].dtype == np.float32
     np.testing.assert_array_equal(np.concatenate(parts), rows.astype(np.float32))
+
+
+def test_a_table_is_json_that_people_can_read_and_objects_are_no_array():
+    assert encode("t.json", {"b": "é", "a": 1}) == '{\n "b": "é",\n "a": 1\n}\n'.encode()
+    assert encode("manifest.json", {"b": 2, "a": 1}) == b'{\n "a": 1,\n "b": 2\n}\n'  # whatever order steps ran in
+    with pytest.raises(ValueError, match="allow_pickle"):
+        encode("t.npy", np.array([{}], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("error", "name"), [(OSError(28, "full"), "here"), (OSError(28, "full", "there"), "there"), (OSError("?"), None)]
+)
+def test_only_an_error_of_the_disk_without_a_name_gets_one(error, name):
+    with pytest.raises(OSError, match=r"full|\?") as caught, naming(Path("here")):
+        raise error
+    assert caught.value.filename == name
+
+
+def test_a_folder_is_made_for_what_is_written(tmp_path, bundle):
+    with RowWriter(tmp_path / "a" / "b" / "rows.npy", (1, 2)) as file:
+        file.append(np.zeros((1, 2)))
+    assert np.load(tmp_path / "a" / "b" / "rows.npy").shape == (1, 2)
+    tables = {name: Bundle.open(bundle).read_json(name) for name in ("references.json", "queries.json")}
+    write_step(tmp_path / "c" / "d", "extract_features", tables, command="x")
+    assert (tmp_path / "c" / "d" / "references.json").exists()
+
+
+def test_rows_that_are_gone_already_hide_no_error(tmp_path):
+    def stopping():
+        with RowWriter(tmp_path / "rows.npy", (2, 3)) as file:
+            file.path.unlink()
+            raise KeyError("why")
+
+    with pytest.raises(KeyError, match="why"):
+        stopping()
 
 
 def test_rows_that_stopped_coming_leave_no_file(tmp_path):

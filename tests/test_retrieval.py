@@ -25,12 +25,13 @@ def halved(path: Path, unit_rows: np.ndarray) -> StoredRows:
     return StoredRows(path)
 
 
-@pytest.fixture(params=["memory", "disk", "disk in chunks"])
+@pytest.fixture(params=["memory", "memory in chunks", "disk", "disk in chunks"])
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
-    if request.param == "memory":
+    if "chunks" in request.param:
+        for module in (exact_module, stored_module):
+            monkeypatch.setattr(module, "CHUNK_BYTES", 4096)
+    if "memory" in request.param:
         return ExactIndex
-    if request.param == "disk in chunks":
-        monkeypatch.setattr(stored_module, "CHUNK_BYTES", 4096)
 
     def on_disk(unit_rows: np.ndarray) -> Index:
         np.save(tmp_path / "rows.npy", unit_rows.astype(np.float32))
@@ -126,12 +127,17 @@ def test_memory_and_disk_give_the_same_bits(tmp_path: Path) -> None:
     assert memory.similarities.tobytes() == b"".join(one.similarities.tobytes() for one in one_by_one)
 
 
-def test_all_similarities_and_single_rows(make: Maker) -> None:
-    gallery, queries = rows(30, 8), rows(2, 8, 1)
+def test_all_similarities_and_single_rows(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, queries = rows(300, 8), rows(2, 8, 1)
     index = make(gallery)
-    assert index.similarities(queries) == pytest.approx(queries @ gallery.T, abs=1e-6)
+    with (
+        monkeypatch.context() as patch
+    ):  # memory that was never written holds what lay there before, right values perhaps
+        patch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, -9, dtype))
+        found = index.similarities(queries)
+    assert found == pytest.approx(queries @ gallery.T, abs=1e-6)
     assert index.rows(np.array([5, 2, 5])) == pytest.approx(gallery[[5, 2, 5]], abs=1e-6)
-    assert (index.rows(np.zeros(0, int)).shape, len(index), index.dim) == ((0, 8), 30, 8)
+    assert (index.rows(np.zeros(0, int)).shape, len(index), index.dim) == ((0, 8), 300, 8)
 
 
 @pytest.mark.parametrize("arguments", [{"k": 0}, {"k": -1}])
@@ -144,8 +150,9 @@ def test_bad_queries_and_filters_are_refused(make: Maker) -> None:
     index, query = make(rows(3, 4)), rows(1, 4)
     with pytest.raises(ValueError, match=r"queries must be \(m, 4\), got \(1, 5\)"):
         index.search(rows(1, 5), 1)
-    with pytest.raises(ValueError, match="queries must be finite"):
-        index.search(np.array([[1, np.nan, 0, 0]], np.float32), 1)
+    for ask in (lambda queries: index.search(queries, 1), index.similarities):
+        with pytest.raises(ValueError, match="queries must be finite"):
+            ask(np.array([[1, np.nan, 0, 0]], np.float32))
     with pytest.raises(ValueError, match=r"among must be \(3,\) bool, got \(3,\) int64"):
         index.search(query, 1, among=np.arange(3))
     with pytest.raises(ValueError, match=r"among must be \(3,\) bool, got \(4,\) bool"):
@@ -155,6 +162,29 @@ def test_bad_queries_and_filters_are_refused(make: Maker) -> None:
     for ids in ([-1], [3], [[0]], [0.0]):
         with pytest.raises(ValueError, match="ids must be a list of whole numbers, 0 to 2"):
             index.rows(np.array(ids))
+
+
+def test_rows_of_another_shape_are_no_gallery() -> None:
+    with pytest.raises(ValueError, match=r"embeddings must be \(n, d\), got \(4,\)"):
+        ExactIndex(rows(1, 4)[0])
+
+
+def test_few_rows_of_the_disk_are_read_alone_and_many_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, query = ScanIndex(halved(tmp_path / "rows.npy", rows(800, 8))), rows(1, 8, 1)
+
+    def read(reader: str, n: int, beta: float | None = None) -> bool:
+        """Whether a search among n rows uses that way to read them."""
+        used: list[bool] = []
+        with monkeypatch.context() as patch:
+            way = getattr(exact_module, reader)
+            patch.setattr(exact_module, reader, lambda *args: used.append(True) or way(*args))
+            index.search(query, 3, among=np.arange(800) < n, inverse_temperature=beta)
+        return bool(used)
+
+    assert read("some_rows", 99) and not read("some_rows", 100)  # one in eight
+    assert not read("some_rows", 5, beta=9.0)  # whose mass is that of all rows
 
 
 def test_every_finite_half_is_widened_exactly() -> None:

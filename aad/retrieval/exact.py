@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from aad.retrieval.search import SearchResult, check_ids, check_queries, check_search
-from aad.retrieval.stored import CHUNK_BYTES, StoredRows
+from aad.retrieval.stored import CHUNK_BYTES, StoredRows, rows_in
 
 MARGIN = 1e-5  # of cosine, far beyond what float32 loses in a product of unit rows (about 1e-6)
 WORTH_A_SCAN = 8  # reading one row in so many here and there takes as long as reading them all in order
@@ -50,7 +50,7 @@ class ExactIndex:
     ) -> SearchResult:
         """As ``Index.search``; all is exact."""
         queries, allowed = check_search(queries, k, self, among, without)
-        step = max(1, CHUNK_BYTES // (4 * max(1, self.dim)))
+        step = rows_in(CHUNK_BYTES, self.dim)
         parts = (
             (np.arange(start, min(start + step, len(self))), self.embeddings[start : start + step])
             for start in range(0, len(self), step)
@@ -96,9 +96,10 @@ class ScanIndex:
         """As ``Index.search``; all is exact."""
         queries, allowed = check_search(queries, k, self, among, without)
         parts = every_row(self.stored)
-        few = allowed is not None and WORTH_A_SCAN * np.count_nonzero(allowed) < len(self)
-        if allowed is not None and few and inverse_temperature is None:
-            parts = some_rows(self.stored, np.flatnonzero(allowed))
+        if allowed is not None and inverse_temperature is None:
+            ids = np.flatnonzero(allowed)
+            if WORTH_A_SCAN * len(ids) < len(self):
+                parts = some_rows(self.stored, ids)
         return scan(parts, self.rows, queries, k, allowed, without, inverse_temperature)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
@@ -121,7 +122,7 @@ def every_row(rows: StoredRows) -> Iterator[Part]:
 
 def some_rows(rows: StoredRows, ids: np.ndarray) -> Iterator[Part]:
     """The rows of ascending ids for ``scan``."""
-    step = max(1, CHUNK_BYTES // (4 * max(1, rows.shape[1])))
+    step = rows_in(CHUNK_BYTES, rows.shape[1])
     return ((ids[start : start + step], rows[ids[start : start + step]]) for start in range(0, len(ids), step))
 
 
@@ -149,7 +150,7 @@ def scan(
     log_mass = np.full(len(queries), -np.inf)
     for part_ids, rows in parts:
         similarities, ids = queries @ rows.T, part_ids
-        if without is not None and (ids == without).any():
+        if without is not None:
             similarities, ids = similarities[:, ids != without], ids[ids != without]
         if inverse_temperature is not None:
             log_mass = np.logaddexp(log_mass, log_sum_exp(similarities, inverse_temperature))

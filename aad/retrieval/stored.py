@@ -16,11 +16,18 @@ from aad.backbones import l2_normalise
 from aad.retrieval.search import check_ids
 
 CHUNK_BYTES = 64 << 20  # of float32 rows held at a time by a scan; larger is no faster
-
-
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
-_TOO_SHORT = "is shorter than its header says; was it changed while it was open?"
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
+_TOO_SHORT = "is shorter than its header says; was it changed while it was open?"
+
+
+def rows_in(n_bytes: int, d: int) -> int:
+    """How many float32 rows of d values fit into some bytes; one where none does.
+
+    >>> rows_in(1000, 3), rows_in(11, 3), rows_in(1000, 0)
+    (83, 1, 250)
+    """
+    return n_bytes // (4 * max(1, d)) or 1
 
 
 class StoredRows:
@@ -97,7 +104,7 @@ class StoredRows:
 
     def chunks(self, n: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the id of the first row and (n, d) float32 rows, all of them in order; by default some 64 MB at a time."""
-        n = n or max(1, CHUNK_BYTES // (4 * max(1, self.shape[1])))
+        n = n or rows_in(CHUNK_BYTES, self.shape[1])
         for start in range(0, len(self), n):
             yield start, self._range(start, min(start + n, len(self)))
 
@@ -120,7 +127,7 @@ class StoredRows:
         for part, file in enumerate(self._files):
             before = int(self._starts[part])
             first, last = max(start, before), min(stop, int(self._starts[part + 1]))
-            for a in range(first, last, step := max(1, BLOCK_BYTES // (4 * max(1, d)))):
+            for a in range(first, last, step := rows_in(BLOCK_BYTES, d)):
                 b = min(a + step, last)
                 found[a - start : b - start] = l2_normalise(widened(file.rows(a - before, b - a)))
             if first < last:
@@ -138,7 +145,7 @@ class StoredRows:
             return
         file, d = self._files[part], self.shape[1]
         dtype, offset = file.header.dtype, file.header.offset
-        length, step = d * dtype.itemsize, max(1, PICK_BYTES // (4 * max(1, d)))
+        length, step = d * dtype.itemsize, rows_in(PICK_BYTES, d)
         # One read for each row: mapping the file takes longer, most of it to map pages that are used once.
         for a in range(0, len(places), step):
             starts = (offset + places[a : a + step] * length).tolist()

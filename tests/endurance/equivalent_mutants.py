@@ -3,6 +3,7 @@
 Kept by module and the text of the line, so that lines may move; a line that changes loses its entry.
 """
 
+PIECES = "pieces of another size give the same rows"
 TWO_BINS = "the two bins at an end become one, which gives its own mean"
 UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
@@ -87,6 +88,15 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
         'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)',
     ): {"False -> True": UNMAPPED},
     ("aad/retrieval/exact.py", "if similarities.shape[1]:"): LAST_AXIS,
+    ("aad/retrieval/exact.py", "READ, WIDEN = 16_384, 64  # rows read, and rows of them held in float64, at a time"): {
+        "16384 -> 16385": PIECES,
+        "16384 -> 16383": PIECES,
+        "64 -> 65": PIECES,
+        "64 -> 63": PIECES,
+    },
+    ("aad/retrieval/exact.py", "return self.embeddings.shape[1]"): LAST_AXIS,
+    ("aad/retrieval/exact.py", "return self.stored.shape[1]"): LAST_AXIS,
+    ("aad/retrieval/exact.py", "step = rows_in(CHUNK_BYTES, rows.shape[1])"): LAST_AXIS,
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
