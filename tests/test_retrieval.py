@@ -2,15 +2,17 @@
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aad.backbones import l2_normalise
-from aad.retrieval import ExactIndex, Index, ScanIndex, StoredRows
+from aad.retrieval import ExactIndex, Index, ScanIndex, SearchResult, StoredRows
 from aad.retrieval import exact as exact_module
 from aad.retrieval import stored as stored_module
+from aad.retrieval.search import check_queries, check_search
 from aad.retrieval.stored import widened
 
 Maker = Callable[[np.ndarray], Index]
@@ -102,6 +104,8 @@ def test_a_row_left_out_is_neither_named_nor_counted(make: Maker) -> None:
     assert sorted(result.ids[0].tolist()) == [i for i in range(20) if i != 7]
     assert result.log_mass is not None and not result.estimated
     assert result.log_mass[0] == pytest.approx(log_sum(gallery[7], np.delete(gallery, 7, 0), 9.0), abs=1e-5)
+    _, allowed = check_search(gallery[[7]], 30, make(gallery), among, 7)  # for indexes that ask elsewhere
+    assert allowed is not None and not allowed[7] and allowed.sum() == 19
     assert among[7]  # the caller's own
 
 
@@ -157,11 +161,33 @@ def test_bad_queries_and_filters_are_refused(make: Maker) -> None:
         index.search(query, 1, among=np.arange(3))
     with pytest.raises(ValueError, match=r"among must be \(3,\) bool, got \(4,\) bool"):
         index.search(query, 1, among=np.ones(4, bool))
-    with pytest.raises(ValueError, match="without must be the id of a reference, 0 to 2, got 3"):
-        index.search(query, 1, without=3)
-    for ids in ([-1], [3], [[0]], [0.0]):
+    for without in (3, -1):
+        with pytest.raises(ValueError, match=f"without must be the id of a reference, 0 to 2, got {without}"):
+            index.search(query, 1, without=without)
+    for ids in ([-1, 2], [0, 3], [[0]], [0.0]):
         with pytest.raises(ValueError, match="ids must be a list of whole numbers, 0 to 2"):
             index.rows(np.array(ids))
+
+
+def test_lists_and_other_numbers_are_taken_as_arrays(make: Maker) -> None:
+    gallery, queries = rows(9, 4), rows(2, 4, 1)
+    index = make(gallery)
+    expected = index.search(queries, 3, among=np.arange(9) % 2 == 0)
+    for asked in (queries.tolist(), queries.astype(np.float64), np.asfortranarray(queries)):
+        found = index.search(asked, 3, among=[i % 2 == 0 for i in range(9)])  # type: ignore[arg-type]
+        assert np.array_equal(found.ids, expected.ids)
+        assert found.similarities.tobytes() == expected.similarities.tobytes()
+    assert np.array_equal(index.rows([5, 2]), index.rows(np.array([5, 2])))  # type: ignore[arg-type]
+    checked = check_queries(np.asfortranarray(queries.astype(np.float64)), 4)
+    assert checked.dtype == np.float32 and checked.flags.c_contiguous
+
+
+def test_a_result_stays_as_it_was_found() -> None:
+    result = SearchResult(np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
+    assert (result.log_mass, result.estimated, result.missing) == (None, False, ())
+    with pytest.raises(FrozenInstanceError):
+        result.estimated = True  # type: ignore[misc]
+    assert not hasattr(result, "__dict__")
 
 
 def test_rows_of_another_shape_are_no_gallery() -> None:
