@@ -66,7 +66,9 @@ class CompressedIndex:
         ranked = []
         log_mass = None if inverse_temperature is None else np.empty(len(queries))
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
-            ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
+            ids = np.sort(ids[ids >= 0])
+            if without is not None:
+                ids = ids[ids != without]
             about = self.stored.similarities(ids, query)
             if log_mass is not None and inverse_temperature is not None:
                 log_mass[row] = self._sample.log_mass(

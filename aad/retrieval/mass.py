@@ -48,7 +48,9 @@ class TailSample:
         """
         found = np.empty(len(queries))
         for row, query in enumerate(queries):
-            real = (ids[row] >= 0) & (ids[row] != (-1 if without is None else without))
+            real = ids[row] >= 0
+            if without is not None:
+                real &= ids[row] != without
             candidates, near = ids[row][real], similarities[row][real]
             found[row] = log_sum_exp(near[None], inverse_temperature)[0]
             n_tail = self.n - len(candidates) - (without is not None)

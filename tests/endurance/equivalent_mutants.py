@@ -8,6 +8,7 @@ TWO_BINS = "the two bins at an end become one, which gives its own mean"
 UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
 START = "a search that starts a little to the side ends at the same place"
+ONE_QUERY = {"0 -> -1": "the first of one query is the last"}
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
 
 #: (module, line) -> change -> why nobody can see it
@@ -101,9 +102,12 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
     ("aad/retrieval/codes.py", "rotated.shape[1],"): LAST_AXIS,
-    ("aad/retrieval/compressed.py", "near, similarities = exact.ids[0], exact.similarities[0]"): {
-        "0 -> -1": "the first of one query is the last",
-    },
+    ("aad/retrieval/compressed.py", "near, similarities = exact.ids[0], exact.similarities[0]"): ONE_QUERY,
+    ("aad/retrieval/mass.py", "found[row] = log_sum_exp(near[None], inverse_temperature)[0]"): ONE_QUERY,
+    (
+        "aad/retrieval/mass.py",
+        "mean = log_sum_exp(tail[None], inverse_temperature)[0] - np.log(len(tail))",
+    ): ONE_QUERY,
     (
         "aad/artifacts.py",
         "if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):",
