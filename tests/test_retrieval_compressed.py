@@ -94,6 +94,14 @@ def test_one_candidate_is_enough_and_an_eighth_of_the_rows_is_all(stored: Stored
         assert open_index(stored, arrays, settings | {"rerank": rerank}).reads_all(1) is everything
 
 
+def test_ten_candidates_are_compared_for_each_that_is_named_and_one_at_least(
+    stored: StoredRows, index: CompressedIndex
+) -> None:
+    assert (index.n_candidates(1), index.n_candidates(2000)) == (index.rerank, 20_000)
+    with pytest.raises(ValueError, match="rerank must be at least 1, got 0"):
+        CompressedIndex(stored, index._codes, index._sample, 0)
+
+
 def test_codes_are_of_rows_around_their_middle(stored: StoredRows) -> None:
     codec = train_codec(stored[:], 0)
     assert np.abs(codec.rotate(stored[:]).mean(0)).max() < 1e-5
@@ -347,6 +355,10 @@ def test_candidates_that_are_the_gallery_have_no_tail() -> None:
     sample = TailSample(gallery[:3], np.arange(3), 30)
     found = sample.log_mass(gallery[:2], 7.0, everything.ids, everything.similarities)
     assert found == pytest.approx(everything.log_mass, abs=1e-6)
+    last = everything.ids[:, -1:]
+    sample = TailSample(gallery[last[0]], last[0], 30)  # the one row of the first query's tail
+    found = sample.log_mass(gallery[:1], 7.0, everything.ids[:1, :-1], everything.similarities[:1, :-1])
+    assert everything.log_mass is not None and found == pytest.approx(everything.log_mass[:1], abs=1e-6)
 
 
 def test_a_sample_that_is_all_near_is_bounded_by_the_last_that_is() -> None:
