@@ -1,5 +1,6 @@
 """Codes in memory and rows on disk: what they find, against all rows."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,18 @@ import numpy as np
 import pytest
 
 from aad.backbones import l2_normalise
-from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex, StoredRows, TailSample, build_index, open_index
+from aad.retrieval import (
+    CompressedIndex,
+    ExactIndex,
+    ScanIndex,
+    StoredRows,
+    TailSample,
+    build_index,
+    method_for,
+    open_index,
+)
 from aad.retrieval import building as building_module
+from aad.retrieval import compressed as compressed_module
 from aad.retrieval.codes import train_codec
 
 Built = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -102,6 +113,20 @@ def test_ten_candidates_are_compared_for_each_that_is_named_and_one_at_least(
         CompressedIndex(stored, index._codes, index._sample, 0)
 
 
+def test_only_what_may_be_among_the_named_is_compared_twice(
+    index: CompressedIndex, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    way = compressed_module.nearest_exactly
+    monkeypatch.setattr(
+        compressed_module,
+        "nearest_exactly",
+        lambda query, ids, *more: compared.append(len(ids)) or way(query, ids, *more),
+    )
+    found = index.search(queries, 20)
+    assert found.ids.shape == (30, 20) and min(compared) >= 20 and max(compared) < 30
+
+
 def test_codes_are_of_rows_around_their_middle(stored: StoredRows) -> None:
     codec = train_codec(stored[:], 0)
     assert np.abs(codec.rotate(stored[:]).mean(0)).max() < 1e-5
@@ -109,8 +134,19 @@ def test_codes_are_of_rows_around_their_middle(stored: StoredRows) -> None:
 
 def test_an_exact_index_is_done_at_once(stored: StoredRows, queries: np.ndarray) -> None:
     seen: list[int] = []
-    build_index(stored, queries, method="exact", progress=seen.append)
-    assert seen == [N]
+    arrays, settings = build_index(stored, queries, method="exact", progress=seen.append)
+    assert seen == [N] and arrays == {}
+    assert (settings["recall_at_10"], settings["recall_error"], settings["stepped_up"]) == (1.0, 0.0, [])
+
+
+def test_the_page_tells_what_is_built(stored: StoredRows, built: Built) -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8").split())
+    assert f"above the target ({built[1]['target']}) by two of its standard errors" in page
+    assert (building_module.N_ERRORS, method_for(200_000), method_for(200_001)) == (2, "exact", "compressed")
+    rerank = building_module.RERANKS
+    assert f"more candidates are compared, up to {rerank[-1]:,}, then" in page
+    assert list(rerank) == sorted(rerank) and all(2 * a >= b for a, b in pairwise(rerank[1:]))  # no step is too far
+    assert f"{building_module.N_SAMPLE:,} rows stand for the rest" in page and "| up to 200,000 | `exact`" in page
 
 
 def test_a_gallery_that_is_easy_to_tell_apart_is_searched_as_if_exactly(tmp_path: Path) -> None:
@@ -147,12 +183,14 @@ def test_the_mass_is_near_and_called_an_estimate(
     stored: StoredRows, index: CompressedIndex, queries: np.ndarray, beta: float
 ) -> None:
     exact = ScanIndex(stored).search(queries, 5, inverse_temperature=beta)
+    few = ScanIndex(stored).search(queries, 5, among=np.arange(N) < 50)
     found = index.search(queries, 5, inverse_temperature=beta)
     among = index.search(queries, 5, among=np.arange(N) < 50, inverse_temperature=beta)
     assert found.estimated and among.estimated and not exact.estimated
     assert found.log_mass == pytest.approx(exact.log_mass, abs=0.15)  # 15 % of the mass
     assert found.log_mass is not None and among.log_mass is not None
     assert np.array_equal(found.log_mass, among.log_mass)  # a filter moves no weight
+    assert np.array_equal(among.ids, few.ids) and np.array_equal(among.similarities, few.similarities)
 
 
 def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(

@@ -1,5 +1,8 @@
 """A gallery in shards against the same gallery in one piece."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -70,6 +73,24 @@ def test_no_answer_at_all_is_an_error_and_so_is_a_wrong_question() -> None:
         ShardedIndex(shards(gallery())).search(QUERIES, 0)
 
 
+def test_a_mass_that_is_partly_an_estimate_is_one() -> None:
+    class Estimated(ExactIndex):
+        def search(self, *args: Any, **how: Any) -> SearchResult:
+            return replace(super().search(*args, **how), estimated=True)
+
+    parts = ShardedIndex({"left": Estimated(gallery()), "right": ExactIndex(gallery())})
+    assert parts.search(QUERIES, 3, inverse_temperature=12.0).estimated
+
+
+def test_a_question_about_what_no_shard_holds_is_refused() -> None:
+    parts = ShardedIndex(shards(gallery()))
+    for ids in ([90], [-1, 5]):
+        with pytest.raises(ValueError, match="0 to 89"):
+            parts.rows(np.array(ids))
+    with pytest.raises(ValueError, match=r"queries must be \(m, 24\)"):
+        parts.similarities(QUERIES[:, 1:])
+
+
 def test_shards_within_shards_name_what_is_missing() -> None:
     rows = gallery()
     inner = ShardedIndex(shards(rows, gone="c"))
@@ -83,6 +104,8 @@ def test_shards_that_do_not_fit_are_refused() -> None:
         ShardedIndex({})
     with pytest.raises(ValueError, match="shard b must start at reference 20"):
         ShardedIndex(shards(rows), {"a": 0, "b": 22, "c": 23})
+    with pytest.raises(ValueError, match="longer"):
+        ShardedIndex(shards(rows), [0, 20, 21, 90])
     with pytest.raises(ValueError, match="offsets must name the shards"):
         ShardedIndex(shards(rows), {"a": 0})
     with pytest.raises(ValueError, match=r"one dimension, got \[24, 25\]"):

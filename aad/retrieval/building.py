@@ -27,8 +27,8 @@ N_TRAIN, N_SAMPLE = 65_536, 2048  # rows that codes are trained on, and that sta
 def method_for(n: int) -> str:
     """The method for a gallery of n references.
 
-    >>> [method_for(n) for n in (200_000, 200_001, 5_000_000)]
-    ['exact', 'compressed', 'clustered']
+    >>> [method_for(n) for n in (200_000, 200_001, 4_999_999, 5_000_000)]
+    ['exact', 'compressed', 'compressed', 'clustered']
     """
     return "exact" if n <= N_EXACT else "compressed" if n < N_CLUSTERED else "clustered"
 

@@ -9,6 +9,7 @@ UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
 START = "a search that starts a little to the side ends at the same place"
 ONE_QUERY = {"0 -> -1": "the first of one query is the last"}
+SAME_LENGTH = {"True -> False": "one comes of each of the others"}
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
 
 #: (module, line) -> change -> why nobody can see it
@@ -98,6 +99,34 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     ("aad/retrieval/exact.py", "return self.embeddings.shape[1]"): LAST_AXIS,
     ("aad/retrieval/exact.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/exact.py", "step = rows_in(CHUNK_BYTES, rows.shape[1])"): LAST_AXIS,
+    (
+        "aad/retrieval/sharded.py",
+        "answers = dict(zip(self._shards, pool.map(ask, self._shards), strict=True))",
+    ): SAME_LENGTH,
+    (
+        "aad/retrieval/sharded.py",
+        "ids = np.concatenate([answer.ids + self._offsets[name] for name, answer in found.items()], axis=1)",
+    ): LAST_AXIS,
+    (
+        "aad/retrieval/sharded.py",
+        "similarities = np.concatenate([answer.similarities for answer in found.values()], axis=1)",
+    ): LAST_AXIS,
+    ("aad/retrieval/sharded.py", "np.take_along_axis(ids, order, 1),"): LAST_AXIS,
+    ("aad/retrieval/sharded.py", "np.take_along_axis(similarities, order, 1),"): LAST_AXIS,
+    (
+        "aad/retrieval/sharded.py",
+        "return np.concatenate([shard.similarities(queries) for shard in self._shards.values()], axis=1)",
+    ): LAST_AXIS,
+    (
+        "aad/retrieval/compressed.py",
+        "for row, (query, ids) in enumerate(zip(queries, found, strict=True)):",
+    ): SAME_LENGTH,
+    ("aad/retrieval/compressed.py", "if log_mass is not None and inverse_temperature is not None:"): {
+        "log_mass is not None and inverse_temperature is not None -> "
+        "log_mass is not None or inverse_temperature is not None": "there are both or neither",
+    },
+    ("aad/retrieval/compressed.py", ")[0]"): ONE_QUERY,
+    ("aad/retrieval/compressed.py", "if len(ids) > k:"): {"len(ids) > k -> len(ids) >= k": "of k rows all are kept"},
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
