@@ -20,7 +20,9 @@ from aad.retrieval import (
 )
 from aad.retrieval import building as building_module
 from aad.retrieval import compressed as compressed_module
-from aad.retrieval.codes import train_codec
+from aad.retrieval import stored as stored_module
+from aad.retrieval.building import spread
+from aad.retrieval.codes import FlatCodes, assign_cells, train_cells, train_codec
 
 Built = tuple[dict[str, np.ndarray], dict[str, Any]]
 N, D = 6000, 44  # 44: padded to 48 for the codes
@@ -152,7 +154,9 @@ def test_the_page_tells_what_is_built(stored: StoredRows, built: Built) -> None:
 def test_a_gallery_that_is_easy_to_tell_apart_is_searched_as_if_exactly(tmp_path: Path) -> None:
     gallery = grouped(4000, 32)
     stored = on_disk(tmp_path, gallery)
-    index = open_index(stored, *build_index(stored, gallery[:40], method="compressed"))
+    arrays, settings = build_index(stored, gallery[:40], method="compressed", target=1)
+    assert (settings["recall_at_10"], settings["stepped_up"]) == (1.0, [])
+    index = open_index(stored, arrays, settings)
     exact, found = ScanIndex(stored).search(gallery[:40], 3), index.search(gallery[:40], 3)
     assert np.array_equal(exact.ids, found.ids)
     assert exact.similarities.tobytes() == found.similarities.tobytes()
@@ -264,17 +268,27 @@ def test_no_more_cells_are_scanned_than_hold_the_nearest(
 def test_where_many_cells_would_have_to_be_scanned_there_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building_module, "RERANKS", (100, 600, 620))
+    monkeypatch.setattr(building_module, "RERANKS", (100, 300, 600))
     stored, queries = noise(tmp_path)
-    arrays, settings = build_index(stored, queries, method="clustered")
-    plain, told = build_index(stored, queries, method="compressed")
+    arrays, settings = build_index(stored, queries, method="clustered", target=0.97)
+    plain, told = build_index(stored, queries, method="compressed", target=0.97)
     assert {name: array.tobytes() for name, array in arrays.items()} == {
         name: array.tobytes() for name, array in plain.items()
     }
     assert {**settings, "stepped_up": 0} == {**told, "stepped_up": 0} and settings["method"] == "compressed"
     (tried,) = (one for one in settings["stepped_up"] if "n_probe" in one)
+    assert [one.get("rerank") for one in settings["stepped_up"]] == [100, 600, None]
+    assert settings["rerank"] == 300  # enough for the target; 600 were tried for half the loss
     n_cells = 64  # near the root of 5,000
-    assert tried["n_probe"] == n_cells // 2 and 0.5 < tried["recall_at_10"] < 0.99
+    codec = train_codec(stored[:], 0)
+    rotated = codec.rotate(stored[:])
+    centroids = train_cells(rotated, n_cells, 0)
+    cells = assign_cells(rotated, centroids)
+    near = ExactIndex(stored[:]).search(queries, 10).ids
+    scanned = np.argsort(-(queries @ codec.rotation @ centroids.T), axis=1)[:, : n_cells // 2]
+    held = np.array([np.isin(cells[ids], own).mean() for ids, own in zip(near, scanned, strict=True)])
+    assert tried["n_probe"] == n_cells // 2 and tried["recall_at_10"] == pytest.approx(held.mean(), abs=1e-4)
+    assert tried["recall_error"] == pytest.approx(held.std() / np.sqrt(len(held)), abs=1e-4)
     assert isinstance(open_index(stored, arrays, settings), CompressedIndex)
 
 
@@ -301,11 +315,77 @@ def test_what_no_step_helps_is_scanned(tmp_path: Path, monkeypatch: pytest.Monke
     assert isinstance(open_index(stored, arrays, settings), ScanIndex)
 
 
-def test_copies_of_one_row_do_not_count_as_misses(tmp_path: Path) -> None:
+def test_half_of_the_loss_that_is_permitted_is_left_for_the_cells(
+    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100, 600))
+    reranks = {}
+    for method in ("compressed", "clustered"):
+        _, settings = build_index(stored, queries, method=method, target=0.97)
+        assert settings["method"] == method
+        reranks[method] = settings["rerank"]
+    assert reranks == {"compressed": 100, "clustered": 600}  # whose recall is above 0.97 and above 0.985
+
+
+def test_a_recall_that_is_just_the_target_is_kept_where_nothing_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100,))
+    stored, queries = noise(tmp_path)
+    arrays, settings = build_index(stored, queries, method="compressed", target=0.5)
+    exact = ExactIndex(stored[:]).search(queries, 10).ids
+    found = open_index(stored, arrays, settings).search(queries, 10).ids
+    shares = np.array([np.isin(near, own).mean() for near, own in zip(exact, found, strict=True)])
+    assert settings["recall_at_10"] == pytest.approx(shares.mean(), abs=1e-4) and shares.mean() < 0.95
+    assert settings["recall_error"] == pytest.approx(shares.std() / np.sqrt(40), abs=1e-4)
+    _, same = build_index(stored, queries, method="compressed", target=settings["recall_at_10"])
+    assert same["method"] == "compressed"
+
+
+@pytest.mark.parametrize(("n", "n_train", "n_cells"), [(1100, 1100, 32), (1100, 341, 10), (1100, 320, 10)])
+def test_cells_are_near_the_root_of_the_gallery_and_one_in_32_of_what_they_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int, n_train: int, n_cells: int
+) -> None:
+    asked: list[int] = []
+    way = building_module.train_cells
+    monkeypatch.setattr(building_module, "N_TRAIN", n_train)
+    monkeypatch.setattr(building_module, "train_cells", lambda rows, n, seed: asked.append(n) or way(rows, n, seed))
+    gallery = grouped(n, 10)
+    build_index(on_disk(tmp_path, gallery), gallery[:5], method="clustered", target=0.3)
+    assert asked == [n_cells] and isinstance(asked[0], int)
+
+
+def test_a_sample_has_one_row_of_each_stretch_and_any_of_them() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([spread(100, 10, rng) for _ in range(300)])
+    assert np.array_equal(drawn // 10, np.tile(np.arange(10), (300, 1)))
+    assert drawn.min() == 0 and drawn.max() == 99
+
+
+def test_a_gallery_that_is_read_in_pieces_is_built_and_measured_the_same(
+    stored: StoredRows, queries: np.ndarray, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_module, "CHUNK_BYTES", 4 * D * 2500)
+    seen: list[int] = []
+    arrays, settings = build_index(stored, queries, method=built[1]["method"], progress=seen.append)
+    assert seen == [2500, 2500, 1000] * (1 + ("cells" in arrays)) and settings == built[1]
+    assert (arrays["codes"] == built[0]["codes"]).mean() > 0.999  # other products round otherwise
+    assert ("cells" not in arrays) or (arrays["cells"] == built[0]["cells"]).mean() > 0.999
+
+
+def test_copies_of_one_row_do_not_count_as_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = grouped(4000, 32)
     gallery[100:1100] = gallery[100]  # more than are candidates: any ten of them are the ten nearest
+    way = FlatCodes.candidates
+
+    def last_first(codes: FlatCodes, queries: np.ndarray, c: int) -> np.ndarray:
+        found = way(codes, queries, c)
+        found[0] = np.arange(1099, 1099 - c, -1)
+        return found
+
+    monkeypatch.setattr(FlatCodes, "candidates", last_first)
     stored = on_disk(tmp_path, gallery)
-    _, settings = build_index(stored, gallery[[100]], method="compressed")
+    _, settings = build_index(stored, gallery[[100, 2000]], method="compressed")
     assert (settings["recall_at_10"], settings["stepped_up"]) == (1.0, [])
 
 
@@ -315,7 +395,9 @@ def test_a_tiny_gallery_works_with_every_method(tmp_path: Path, method: str, n: 
     gallery = grouped(n, 10)
     gallery[0] = 0
     stored = on_disk(tmp_path, gallery)
-    index = open_index(stored, *build_index(stored, gallery[-1:], method=method))
+    arrays, settings = build_index(stored, gallery[-1:], method=method)
+    assert settings["method"] == method
+    index = open_index(stored, arrays, settings)
     assert np.array_equal(index.search(gallery, 4).ids, ScanIndex(stored).search(gallery, 4).ids)
     assert len(index) == n and index.dim == 10
 
@@ -323,8 +405,10 @@ def test_a_tiny_gallery_works_with_every_method(tmp_path: Path, method: str, n: 
 def test_what_cannot_be_built_is_refused(stored: StoredRows, queries: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="method must be one of exact, compressed"):
         build_index(stored, queries, method="fast")
-    with pytest.raises(ValueError, match="target must be a recall above 0"):
-        build_index(stored, queries, target=1.2)
+    for target in (1.2, 0, -0.5):
+        with pytest.raises(ValueError, match="target must be a recall above 0"):
+            build_index(stored, queries, target=target)
+    assert build_index(stored, queries, target=1, method="scan")[1]["target"] == 1
     with pytest.raises(ValueError, match=r"queries must be \(m, 44\)"):
         build_index(stored, queries[:, :9])
     with pytest.raises(ValueError, match="needs rows, and queries to measure it on, got 6000 and 0"):
@@ -360,9 +444,10 @@ def test_stored_arrays_that_do_not_fit_are_refused(stored: StoredRows, in_cells:
 
 def test_settings_that_do_not_fit_are_refused(stored: StoredRows, built: Built) -> None:
     arrays, settings = built
-    for wrong in ({"method": "magic"}, {"rerank": 0}, {"rerank": "many"}, {"rerank": True}):
+    for wrong in ({"method": "magic"}, {"rerank": 0}, {"rerank": "many"}, {"rerank": True}, {"rerank": 10**9 + 1}):
         with pytest.raises(ValueError, match="of the index must be"):
             open_index(stored, arrays, settings | wrong)
+    assert open_index(stored, arrays, settings | {"rerank": 10**9}).search(stored[:1], 1).ids.tolist() == [[0]]
     if settings["method"] == "clustered":
         with pytest.raises(ValueError, match="n_probe of the index must be a whole number, 1 to"):
             open_index(stored, arrays, settings | {"n_probe": 10**6})

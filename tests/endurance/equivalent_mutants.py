@@ -9,6 +9,7 @@ UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
 START = "a search that starts a little to the side ends at the same place"
 ONE_QUERY = {"0 -> -1": "the first of one query is the last"}
+SOONER = "only frees memory sooner"
 SAME_LENGTH = {"True -> False": "one comes of each of the others"}
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
 
@@ -127,6 +128,37 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     },
     ("aad/retrieval/compressed.py", ")[0]"): ONE_QUERY,
     ("aad/retrieval/compressed.py", "if len(ids) > k:"): {"len(ids) > k -> len(ids) >= k": "of k rows all are kept"},
+    ("aad/retrieval/building.py", "del sample"): {"del sample -> pass": SOONER},
+    ("aad/retrieval/building.py", "del codes  # as large as those in cells"): {"del codes -> pass": SOONER},
+    (
+        "aad/retrieval/building.py",
+        'truth = scan(_encoding(rows, codec, arrays["codes"], progress), rows.__getitem__, queries, K + 1)',
+    ): {"1 -> 2": "a twelfth is as similar as the tenth only where the eleventh is"},
+    ("aad/retrieval/building.py", "self.tied = (truth.similarities[:, K:] >= self.least).any(1)"): {
+        **LAST_AXIS,
+        "(truth.similarities[:, K:] >= self.least).any(1) -> (truth.similarities[:, K:] >= self.least).all(1)": "it is one",
+    },
+    ("aad/retrieval/building.py", "if size >= n:"): {
+        "size >= n -> size > n": "each of n stretches of one row is that row"
+    },
+    ("aad/retrieval/building.py", "queries = check_queries(queries, rows.shape[1])"): LAST_AXIS,
+    (
+        "aad/retrieval/building.py",
+        "shares = np.array([np.isin(near, found).mean() for near, found in zip(self.nearest, candidates, strict=True)])",
+    ): SAME_LENGTH,
+    ("aad/retrieval/building.py", "return False"): {"return False -> return None": "both are false"},
+    (
+        "aad/retrieval/building.py",
+        "held = {n: _recall((places < n).mean(1)) for n in steps}  # if all rows in so many cells are compared",
+    ): LAST_AXIS,
+    (
+        "aad/retrieval/building.py",
+        "return np.stack([(row > row[own][:, None]).sum(1) for row, own in zip(near, cells, strict=True)])",
+    ): LAST_AXIS | SAME_LENGTH,
+    (
+        "aad/retrieval/building.py",
+        'listed = ListedCodes(self.codec, self.arrays["codes"], centroids, self.arrays["cells"], enough[0])',
+    ): {"0 -> -1": "each trial sets it"},
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
