@@ -9,6 +9,8 @@ UNMAPPED = "numpy maps no array of objects, whatever is allowed"
 MULTIPLE = "a multiple of a function is least where the function is"
 START = "a search that starts a little to the side ends at the same place"
 ONE_QUERY = {"0 -> -1": "the first of one query is the last"}
+SECOND = "the second of two is the last"
+K_MEANS = "another seed of k-means does as well, and faiss only warns of few points"
 SOONER = "only frees memory sooner"
 SAME_LENGTH = {"True -> False": "one comes of each of the others"}
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
@@ -159,6 +161,64 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
         "aad/retrieval/building.py",
         'listed = ListedCodes(self.codec, self.arrays["codes"], centroids, self.arrays["cells"], enough[0])',
     ): {"0 -> -1": "each trial sets it"},
+    (
+        "aad/retrieval/codes.py",
+        "self._quantiser = faiss.ProductQuantizer(rotation.shape[1], len(codebook), 4)",
+    ): LAST_AXIS,
+    (
+        "aad/retrieval/codes.py",
+        "self.centre = np.zeros(rotation.shape[1], np.float32) if centre is None else centre",
+    ): LAST_AXIS,
+    ("aad/retrieval/codes.py", "quantiser = faiss.ProductQuantizer(rotation.shape[1], n_pieces, 4)"): LAST_AXIS,
+    (
+        "aad/retrieval/codes.py",
+        "quantiser.train(np.resize(rotated, (max(s, N_PROTOTYPES), rotation.shape[1])))  # k-means wants 16 rows at least",
+    ): LAST_AXIS,
+    ("aad/retrieval/codes.py", "index = faiss.IndexFlatL2(centroids.shape[1])"): LAST_AXIS,
+    ("aad/retrieval/codes.py", "dealt[1::2] = dealt[1::2, ::-1]"): {
+        "2 -> 3": "of three rounds the second alone is dealt backwards",
+        "2 -> -2": "of three rounds the second alone is dealt backwards",
+    },
+    (
+        "aad/retrieval/codes.py",
+        "quantiser.cp.seed, quantiser.cp.niter, quantiser.cp.min_points_per_centroid = seed + 1, ROUNDS, 1",
+    ): {"1 -> 2": K_MEANS, "1 -> 0": K_MEANS, "1 -> -1": K_MEANS},
+    ("aad/retrieval/codes.py", "seed=seed + 1,"): {"1 -> 0": K_MEANS},
+    ("aad/retrieval/codes.py", "min_points_per_centroid=1,"): {
+        "1 -> 2": K_MEANS,
+        "1 -> 0": K_MEANS,
+        "1 -> -1": K_MEANS,
+    },
+    (
+        "aad/retrieval/codes.py",
+        "return self._index.search(np.ascontiguousarray(queries @ self.codec.rotation), c)[1]",
+    ): {"1 -> -1": SECOND},
+    (
+        "aad/retrieval/codes.py",
+        "return self._index.search(rotated, c, params=faiss.SearchParametersIVF(nprobe=self.n_probe))[1]",
+    ): {"1 -> -1": SECOND},
+    (
+        "aad/retrieval/codes.py",
+        "return index.search(np.ascontiguousarray(rotated), 1)[1][:, 0].astype(np.int32)",
+    ): {
+        "1 -> -1": SECOND,
+        "1 -> 2": "the first of two nearest is the nearest",
+        "0 -> -1": "the first of one is the last",
+    },
+    ("aad/retrieval/codes.py", 'pieces = (*arrays["codebook"].shape, 0)[0]'): {
+        "0 -> 1": "none and one are refused alike"
+    },
+    ("aad/retrieval/codes.py", "if pieces < 2 or pieces % 2:"): {
+        "2 -> 1": "one is odd",
+        "2 -> -2": "what is odd leaves a remainder to minus two, too",
+    },
+    ("aad/retrieval/codes.py", '"codes": ((n, pieces // 2), np.uint8),'): {
+        "pieces // 2 -> pieces / 2": "they are even"
+    },
+    (
+        "aad/retrieval/codes.py",
+        "or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))",
+    ): {"True -> False": "their lengths were compared before"},
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,
