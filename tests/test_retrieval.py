@@ -283,8 +283,22 @@ def test_some_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(exact_module, "CHUNK_BYTES", 4 * 16 * 10)  # ten rows
     stored = halved(tmp_path / "rows.npy", rows(60, 16))
     parts = list(exact_module.some_rows(stored, np.arange(0, 50, 2)))
-    assert [len(part) for _, part in parts] == [10, 10, 5]
-    assert np.array_equal(np.concatenate([part for _, part in parts]), stored[:][np.arange(0, 50, 2)])
+    assert [part.tolist() for part, _ in parts] == [list(range(a, min(a + 20, 50), 2)) for a in (0, 20, 40)]
+    for ids, part in parts:
+        assert np.array_equal(part, stored[:][ids])
+
+
+def test_rows_in_memory_are_compared_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_module, "CHUNK_BYTES", 4 * 16 * 10)  # ten rows
+    seen: list[int] = []
+    way = exact_module.scan
+    monkeypatch.setattr(
+        exact_module,
+        "scan",
+        lambda parts, *more: way(((seen.append(len(ids)), (ids, part))[1] for ids, part in parts), *more),
+    )
+    ExactIndex(rows(25, 16)).search(rows(1, 16, 1), 3)
+    assert seen == [10, 10, 5]
 
 
 def test_a_scan_of_the_disk_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
