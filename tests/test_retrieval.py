@@ -131,6 +131,25 @@ def test_memory_and_disk_give_the_same_bits(tmp_path: Path) -> None:
     assert memory.similarities.tobytes() == b"".join(one.similarities.tobytes() for one in one_by_one)
 
 
+def test_no_question_has_an_answer_of_no_rows(make: Maker) -> None:
+    none = make(rows(9, 4)).search(np.zeros((0, 4), np.float32), 3, inverse_temperature=5.0)
+    assert (none.ids.shape, none.ids.dtype) == ((0, 0), np.int64)
+    assert (none.similarities.shape, none.similarities.dtype) == ((0, 0), np.float32)
+    assert none.log_mass is not None and none.log_mass.shape == (0,) and not none.estimated
+
+
+def test_the_second_look_takes_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_module, "READ", 10)
+    monkeypatch.setattr(exact_module, "WIDEN", 5)
+    gallery, query = rows(35, 16), rows(1, 16, 1)[0]
+    seen: list[int] = []
+    ids, similarities = exact_module.nearest_exactly(
+        query, np.arange(35), lambda ids: (seen.append(len(ids)), gallery[ids])[1], 35
+    )
+    assert seen == [10, 10, 10, 5] and sorted(ids.tolist()) == list(range(35))
+    assert similarities == pytest.approx(gallery[ids] @ query, abs=1e-6)
+
+
 def test_all_similarities_and_single_rows(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, queries = rows(300, 8), rows(2, 8, 1)
     index = make(gallery)

@@ -11,6 +11,7 @@ START = "a search that starts a little to the side ends at the same place"
 ONE_QUERY = {"0 -> -1": "the first of one query is the last"}
 SECOND = "the second of two is the last"
 K_MEANS = "another seed of k-means does as well, and faiss only warns of few points"
+BELOW = "what is just a margin below cannot be among the best"
 SOONER = "only frees memory sooner"
 SAME_LENGTH = {"True -> False": "one comes of each of the others"}
 LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
@@ -219,6 +220,68 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
         "aad/retrieval/codes.py",
         "or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))",
     ): {"True -> False": "their lengths were compared before"},
+    ("aad/retrieval/exact.py", "for row, one in zip(similarities, best, strict=True):"): SAME_LENGTH,
+    (
+        "aad/retrieval/exact.py",
+        "ranked = [nearest_exactly(query, one.ids, read_rows, k) for query, one in zip(queries, best, strict=True)]",
+    ): SAME_LENGTH,
+    (
+        "aad/retrieval/exact.py",
+        "ids, similarities = (np.stack(column) for column in zip(*ranked, strict=True))",
+    ): SAME_LENGTH,
+    ("aad/retrieval/exact.py", "ids = np.sort(ids)"): {"ids = np.sort(ids) -> pass": "what follows orders them anyway"},
+    ("aad/retrieval/exact.py", "query = query.astype(np.float64)"): {
+        "query = query.astype(np.float64) -> pass": "a product with float64 is computed in float64",
+    },
+    ("aad/retrieval/exact.py", "near = np.flatnonzero(similarities >= self.floor)"): {
+        "similarities >= self.floor -> similarities > self.floor": BELOW,
+    },
+    ("aad/retrieval/exact.py", "kept = self.similarities >= self.floor"): {
+        "self.similarities >= self.floor -> self.similarities > self.floor": BELOW,
+    },
+    ("aad/retrieval/exact.py", "if len(self.ids) > self.k:"): {
+        "len(self.ids) > self.k -> len(self.ids) >= self.k": "of k rows all are kept",
+    },
+    ("aad/retrieval/exact.py", "self.ids, self.similarities = self.ids[kept], self.similarities[kept]"): {
+        "self.ids, self.similarities = (self.ids[kept], self.similarities[kept]) -> pass": SOONER,
+    },
+    (
+        "aad/retrieval/stored.py",
+        "CHUNK_BYTES = 64 << 20  # of float32 rows held at a time by a scan; larger is no faster",
+    ): {change: PIECES for change in ("64 -> 65", "64 -> 63", "20 -> 21", "20 -> 19")},
+    (
+        "aad/retrieval/stored.py",
+        "BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds",
+    ): {change: PIECES for change in ("2 -> 3", "2 -> 1", "20 -> 21", "20 -> 19")},
+    (
+        "aad/retrieval/stored.py",
+        "PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs",
+    ): {change: PIECES for change in ("256 -> 257", "256 -> 255", "10 -> 11", "10 -> 9")},
+    ("aad/retrieval/stored.py", "dims = {file.header.shape[1] for file in self._files}"): LAST_AXIS,
+    ("aad/retrieval/stored.py", "found = np.empty((len(ids), self.shape[1]), np.float32)"): LAST_AXIS,
+    ("aad/retrieval/stored.py", "n = n or rows_in(CHUNK_BYTES, self.shape[1])"): LAST_AXIS,
+    ("aad/retrieval/stored.py", "d = self.shape[1]"): LAST_AXIS,
+    ("aad/retrieval/stored.py", "file, d = self._files[part], self.shape[1]"): LAST_AXIS,
+    (
+        "aad/retrieval/stored.py",
+        "d, dtype, offset = self.header.shape[1], self.header.dtype, self.header.offset",
+    ): LAST_AXIS,
+    (
+        "aad/retrieval/stored.py",
+        "found[order[first:last][block]] = np.vecdot(rows, query) / np.where(norms > 0, norms, 1)",
+    ): {
+        "np.vecdot(rows, query) -> np.vecdot(query, rows)": "of real numbers it is the same",
+        "1 -> 2": "zero is divided",
+        "1 -> -1": "zero is divided",
+    },
+    ("aad/retrieval/stored.py", "yield slice(a, a + step), widened(read.reshape(-1, d))"): {
+        "1 -> 2": "any negative length is the one that numpy finds",
+    },
+    ("aad/retrieval/stored.py", 'self._file = path.open("rb", buffering=0)'): {
+        "0 -> -1": "every read says where, and none is from the buffer",
+    },
+    ("aad/retrieval/stored.py", "wide *= np.float32(2.0**112)"): {"2.0 -> -2.0": "112 is even"},
+    ("aad/retrieval/stored.py", "if dtype.hasobject or min(shape, default=0) < 0:"): {"0 -> 1": "neither is negative"},
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
     ("aad/retrieval/compressed.py", "return self.stored.shape[1]"): LAST_AXIS,
     ("aad/retrieval/search.py", "if queries.ndim != 2 or queries.shape[1] != dim:"): LAST_AXIS,

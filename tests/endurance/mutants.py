@@ -46,7 +46,7 @@ TESTS = {
     "aad/writing.py": ("test_hostile_bundles", "test_artifacts", "test_precompute_faults"),
     "aad/retrieval/exact.py": ("test_retrieval", "test_retrieval_sharded"),
     "aad/retrieval/search.py": ("test_retrieval", "test_retrieval_sharded"),
-    "aad/retrieval/stored.py": ("test_retrieval",),
+    "aad/retrieval/stored.py": ("test_retrieval", "test_retrieval_rows"),
     "aad/retrieval/mass.py": ("test_retrieval_compressed",),
     "aad/retrieval/compressed.py": ("test_retrieval_compressed",),
     "aad/retrieval/building.py": ("test_retrieval_compressed", "test_build_index"),
