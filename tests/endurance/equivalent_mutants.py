@@ -248,15 +248,15 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     (
         "aad/retrieval/stored.py",
         "CHUNK_BYTES = 64 << 20  # of float32 rows held at a time by a scan; larger is no faster",
-    ): {change: PIECES for change in ("64 -> 65", "64 -> 63", "20 -> 21", "20 -> 19")},
+    ): dict.fromkeys(("64 -> 65", "64 -> 63", "20 -> 21", "20 -> 19"), PIECES),
     (
         "aad/retrieval/stored.py",
         "BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds",
-    ): {change: PIECES for change in ("2 -> 3", "2 -> 1", "20 -> 21", "20 -> 19")},
+    ): dict.fromkeys(("2 -> 3", "2 -> 1", "20 -> 21", "20 -> 19"), PIECES),
     (
         "aad/retrieval/stored.py",
         "PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs",
-    ): {change: PIECES for change in ("256 -> 257", "256 -> 255", "10 -> 11", "10 -> 9")},
+    ): dict.fromkeys(("256 -> 257", "256 -> 255", "10 -> 11", "10 -> 9"), PIECES),
     ("aad/retrieval/stored.py", "dims = {file.header.shape[1] for file in self._files}"): LAST_AXIS,
     ("aad/retrieval/stored.py", "found = np.empty((len(ids), self.shape[1]), np.float32)"): LAST_AXIS,
     ("aad/retrieval/stored.py", "n = n or rows_in(CHUNK_BYTES, self.shape[1])"): LAST_AXIS,
