@@ -280,6 +280,13 @@ EQUIVALENT: dict[tuple[str, str], dict[str, str]] = {
     ("aad/retrieval/stored.py", 'self._file = path.open("rb", buffering=0)'): {
         "0 -> -1": "every read says where, and none is from the buffer",
     },
+    ("aad/retrieval/stored.py", "if first < last:"): {"first < last -> first <= last": "of no rows none is read"},
+    ("aad/retrieval/stored.py", "bits &= ~0x70000000  # copies of the sign"): {
+        "1879048192 -> 1879048193": "the last thirteen bits are zero there",
+    },
+    ("aad/retrieval/compressed.py", "ids = ids[about >= np.partition(about, -k)[-k] - MARGIN]"): {
+        "about >= np.partition(about, -k)[-k] - MARGIN -> about > np.partition(about, -k)[-k] - MARGIN": BELOW,
+    },
     ("aad/retrieval/stored.py", "wide *= np.float32(2.0**112)"): {"2.0 -> -2.0": "112 is even"},
     ("aad/retrieval/stored.py", "if dtype.hasobject or min(shape, default=0) < 0:"): {"0 -> 1": "neither is negative"},
     ("aad/retrieval/sharded.py", "order = np.lexsort((ids, -similarities), axis=1)[:, :k]"): LAST_AXIS,
