@@ -340,6 +340,37 @@ def test_where_many_cells_would_have_to_be_scanned_there_are_none(
     assert isinstance(open_index(stored, arrays, settings), CompressedIndex)
 
 
+@pytest.mark.parametrize("until", [9, 10**9])
+def test_cells_that_hold_the_nearest_but_find_too_few_are_more_or_none(
+    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    monkeypatch.setattr(building_module, "N_PROBE", 4)
+    way, scanned = building_module._Trials._try, []
+
+    def doubted(trials: Any, codes: Any, rerank: int, **knobs: int) -> dict[str, Any]:
+        found = way(trials, codes, rerank, **knobs)
+        if knobs:
+            scanned.append(codes.n_probe)
+            found["recall_at_10"] *= codes.n_probe > until
+        return found
+
+    monkeypatch.setattr(building_module._Trials, "_try", doubted)
+    arrays, settings = build_index(stored, queries, method="clustered", target=0.5)
+    if until == 9:
+        assert scanned == [4, 8, 16] and (settings["method"], settings["n_probe"]) == ("clustered", 16)
+    else:
+        assert scanned == [4, 8, 16, 32] and settings["method"] == "compressed" and "cells" not in arrays
+
+
+def test_the_most_candidates_are_kept_where_they_reach_the_target_without_being_sure_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_module, "RERANKS", (100, 300))
+    stored, queries = noise(tmp_path)
+    _, settings = build_index(stored, queries, method="clustered", target=0.985)
+    assert (settings["method"], settings["rerank"]) == ("compressed", 300)
+
+
 def test_a_recall_that_others_may_not_have_is_stepped_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored, queries = noise(tmp_path)
     monkeypatch.setattr(building_module, "RERANKS", (300,))
