@@ -79,8 +79,13 @@ def test_calibration_error_is_zero_when_weights_tell_the_truth_and_large_when_th
     weights = generator.random(20000)
     assert expected_calibration_error(weights, (generator.random(20000) < weights).astype(float)) < 0.02
     assert expected_calibration_error(np.ones(100), np.zeros(100)) == 1.0
-    correct = generator.random(len(weights)) < weights**2
-    assert expected_calibration_error(weights, correct) == expected_calibration_error(weights, correct, 10)
+
+
+def test_the_error_is_over_ten_bins_of_equally_many():
+    weights, correct = np.arange(1, 101) / 100, np.random.default_rng(3).random(100) < 0.5
+    order = np.random.default_rng(4).permutation(100)
+    gaps = [abs(weights[i : i + 10].mean() - correct[i : i + 10].mean()) for i in range(0, 100, 10)]
+    assert expected_calibration_error(weights[order], correct[order]) == pytest.approx(np.mean(gaps))
 
 
 def test_shares_of_some_references_are_their_weights_in_the_whole_gallery():

@@ -204,6 +204,7 @@ def test_a_picture_chosen_while_another_is_looked_up_takes_its_place(
         Image.new("RGB", (300, 200), (200, 80, 40)).save(tmp_path / f"{name}.png")
         upload(page, tmp_path / f"{name}.png")
         page.wait_for_timeout(500)
+    page.wait_for_function("attributionPage.state.answer.query.url.endsWith('second.png')")
     for wait in (0, 1500):  # before the slower answer has come, and after
         page.wait_for_timeout(wait)
         assert page.evaluate("attributionPage.state.answer.query.url").endswith("second.png")

@@ -40,6 +40,8 @@ def main() -> None:
         "--json", type=Path, metavar="FOLDER", help="where endurance_CHECK.json go; default: only printed"
     )
     arguments = parser.parse_args()
+    if arguments.json is not None:  # now, not after hours
+        (arguments.json if arguments.check == "all" else arguments.json.parent).mkdir(parents=True, exist_ok=True)
     if arguments.check == "all":
         sys.exit(run_all(arguments.json))
     figures = modules[arguments.check].run(arguments)

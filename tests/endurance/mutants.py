@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEAST_KILLED = 0.85
 TIMES, LEAST_SECONDS = 6, 20.0  # a mutant may take so many times as long as the sound module, and at least so long
 
+CODES = tuple(f"retrieval/test_{name}" for name in ("mass", "codes", "compressed", "building", "trials"))
 #: module -> the tests that are about it, the quickest first
 TESTS = {
     "aad/losses.py": ("test_losses", "test_training"),
@@ -44,14 +45,14 @@ TESTS = {
     "aad/artifacts.py": ("test_hostile_manifests", "test_hostile_bundles", "test_artifacts", "test_hub"),
     "aad/steps.py": ("test_hostile_bundles", "test_artifacts", "test_hub"),
     "aad/writing.py": ("test_hostile_bundles", "test_artifacts", "test_precompute_faults"),
-    "aad/retrieval/exact.py": ("test_retrieval", "test_retrieval_sharded"),
-    "aad/retrieval/search.py": ("test_retrieval", "test_retrieval_sharded"),
-    "aad/retrieval/stored.py": ("test_retrieval", "test_retrieval_rows"),
-    "aad/retrieval/mass.py": ("test_retrieval_compressed",),
-    "aad/retrieval/compressed.py": ("test_retrieval_compressed",),
-    "aad/retrieval/building.py": ("test_retrieval_compressed", "test_build_index"),
-    "aad/retrieval/codes.py": ("test_retrieval_compressed", "test_build_index"),
-    "aad/retrieval/sharded.py": ("test_retrieval_sharded",),
+    "aad/retrieval/exact.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
+    "aad/retrieval/search.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
+    "aad/retrieval/stored.py": ("retrieval/test_rows", "retrieval/test_exact"),
+    "aad/retrieval/mass.py": CODES,
+    "aad/retrieval/compressed.py": CODES,
+    "aad/retrieval/building.py": (*CODES, "test_build_index"),
+    "aad/retrieval/codes.py": (*CODES, "test_build_index"),
+    "aad/retrieval/sharded.py": ("retrieval/test_sharded",),
 }
 
 
@@ -90,7 +91,7 @@ def chosen(module: str, source: str, n: int | None, seed: int) -> tuple[list[Mut
     if n is not None and n < len(drawn):
         places = random.Random(f"{seed} {module}").sample(range(len(drawn)), n)
         drawn = [drawn[i] for i in sorted(places)]
-    real = [one for one in drawn if not EQUIVALENT.get((module, one.text), {}).get(one.change)]
+    real = [one for one in drawn if not EQUIVALENT.get(module, {}).get(one.text, {}).get(one.change)]
     return real, len(drawn) - len(real)
 
 

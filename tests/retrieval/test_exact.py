@@ -1,30 +1,21 @@
 """Exact search, in memory and from disk, against a full sort."""
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from aad.backbones import l2_normalise
 from aad.retrieval import ExactIndex, Index, ScanIndex, SearchResult, StoredRows
 from aad.retrieval import exact as exact_module
 from aad.retrieval import stored as stored_module
 from aad.retrieval.search import check_queries, check_search
-from aad.retrieval.stored import widened
+from tests.retrieval.invented import halved, rows
 
 Maker = Callable[[np.ndarray], Index]
-
-
-def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
-    return l2_normalise(np.random.default_rng(seed).normal(size=(n, d)))
-
-
-def halved(path: Path, unit_rows: np.ndarray) -> StoredRows:
-    np.save(path, unit_rows.astype(np.float16))
-    return StoredRows(path)
 
 
 @pytest.fixture(params=["memory", "memory in chunks", "disk", "disk in chunks"])
@@ -232,72 +223,6 @@ def test_few_rows_of_the_disk_are_read_alone_and_many_in_one_go(
     assert not read("some_rows", 5, beta=9.0)  # whose mass is that of all rows
 
 
-def test_every_finite_half_is_widened_exactly() -> None:
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)][None]
-    assert widened(halves).tobytes() == halves.astype(np.float32).tobytes()
-
-
-def test_stored_rows_of_several_files_are_one_gallery(tmp_path: Path) -> None:
-    gallery = rows(30, 6)
-    parts = [gallery[:10].astype(np.float16), gallery[10:10].astype(np.float16), gallery[10:].astype(np.float32)]
-    paths = [tmp_path / f"{i}.npy" for i in range(3)]
-    for path, part in zip(paths, parts, strict=True):
-        np.save(path, part)
-    stored = StoredRows(paths)
-    expected = l2_normalise(np.concatenate([part.astype(np.float32) for part in parts]))
-    assert stored.shape == (30, 6)
-    assert np.array_equal(stored[:], expected)
-    assert np.array_equal(stored[8:13], expected[8:13])
-    assert np.array_equal(stored[np.array([29, 3, 11, 3])], expected[[29, 3, 11, 3]])
-    assert stored[5:5].shape == stored[np.zeros(0, int)].shape == (0, 6)
-    pieces = list(stored.chunks(7))
-    assert [start for start, _ in pieces] == [0, 7, 14, 21, 28]
-    assert np.array_equal(np.concatenate([piece for _, piece in pieces]), expected)
-
-
-def test_a_system_that_reads_from_no_place_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored, ids = halved(tmp_path / "rows.npy", rows(300, 12)), np.array([250, 3, 17])
-    before = stored[ids].tobytes(), stored[20:40].tobytes(), stored.similarities(ids, rows(1, 12)[0]).tobytes()
-    monkeypatch.delattr(stored_module.os, "pread")  # as on Windows
-    assert before == (
-        stored[ids].tobytes(),
-        stored[20:40].tobytes(),
-        stored.similarities(ids, rows(1, 12)[0]).tobytes(),
-    )
-
-
-def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.npy"
-    for wrong in (np.zeros(4, np.float32), np.zeros((2, 2)), np.zeros((3, 2), np.float32, order="F")):
-        np.save(path, wrong)
-        with pytest.raises(ValueError, match=r"must hold an \(n, d\) array of float16 or float32 by rows"):
-            StoredRows(path)
-    path.write_bytes(b"no array")
-    with pytest.raises(ValueError, match=r"not a plain \.npy file"):
-        StoredRows(path)
-    np.save(path, rows(8, 4))
-    stored = StoredRows(path)
-    path.write_bytes(path.read_bytes()[:-20])
-    for read in (lambda: StoredRows(path), lambda: stored[:], lambda: stored[np.array([7])]):
-        with pytest.raises(OSError, match="shorter than its header says"):
-            read()
-    np.save(tmp_path / "other.npy", rows(8, 5))
-    np.save(path, rows(8, 4))
-    with pytest.raises(ValueError, match=r"rows of one length, got \[4, 5\]"):
-        StoredRows([path, tmp_path / "other.npy"])
-    with pytest.raises(ValueError, match="at least one"):
-        StoredRows([])
-
-
-def test_what_numpy_could_not_hold_or_would_unpickle_is_no_row(tmp_path: Path) -> None:
-    for described in ({"descr": "<f4", "shape": (-1, 4)}, {"descr": "|O", "shape": (2, 2)}):
-        with (tmp_path / "rows.npy").open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"fortran_order": False, **described})
-        with pytest.raises(ValueError, match=r"not a plain \.npy file of numbers"):
-            StoredRows(tmp_path / "rows.npy")
-
-
 def test_some_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_module, "CHUNK_BYTES", 4 * 16 * 10)  # ten rows
     stored = halved(tmp_path / "rows.npy", rows(60, 16))
@@ -311,11 +236,13 @@ def test_rows_in_memory_are_compared_a_chunk_at_a_time(monkeypatch: pytest.Monke
     monkeypatch.setattr(exact_module, "CHUNK_BYTES", 4 * 16 * 10)  # ten rows
     seen: list[int] = []
     way = exact_module.scan
-    monkeypatch.setattr(
-        exact_module,
-        "scan",
-        lambda parts, *more: way(((seen.append(len(ids)), (ids, part))[1] for ids, part in parts), *more),
-    )
+
+    def noted(parts: Iterator[exact_module.Part], *more: Any) -> SearchResult:
+        held = list(parts)
+        seen.extend(len(ids) for ids, _ in held)
+        return way(held, *more)
+
+    monkeypatch.setattr(exact_module, "scan", noted)
     ExactIndex(rows(25, 16)).search(rows(1, 16, 1), 3)
     assert seen == [10, 10, 5]
 
@@ -331,14 +258,3 @@ def test_a_scan_of_the_disk_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.
     finally:
         tracemalloc.stop()
     assert peak < 2 << 20
-
-
-def test_ids_past_the_last_are_refused_and_a_zero_row_resembles_nothing(tmp_path: Path) -> None:
-    gallery = rows(5, 4)
-    gallery[2] = 0
-    stored = halved(tmp_path / "rows.npy", gallery)
-    for ids in ([5], [-1]):
-        with pytest.raises(ValueError, match="0 to 4"):
-            stored[np.array(ids)]
-    near = stored.similarities(np.array([2, 4]), gallery[4])
-    assert near[0] == 0 and near[1] == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,126 @@
+"""Codes in memory and rows on disk: what they find, against all rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aad.retrieval import (
+    CompressedIndex,
+    ExactIndex,
+    ScanIndex,
+    StoredRows,
+    build_index,
+    open_index,
+)
+from aad.retrieval import compressed as compressed_module
+from tests.retrieval.invented import Built, N, grouped, on_disk
+
+
+def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
+    exact, found = ExactIndex(stored[:]).search(queries, 10), index.search(queries, 10)
+    same = exact.ids == found.ids
+    assert same.mean() > 0.97
+    assert found.similarities[same].tobytes() == exact.similarities[same].tobytes()
+    assert not found.estimated and found.log_mass is None
+
+
+def test_all_similarities_are_those_of_the_rows(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
+) -> None:
+    assert np.array_equal(index.similarities(queries), ScanIndex(stored).similarities(queries))
+
+
+def test_one_candidate_is_enough_and_an_eighth_of_the_rows_is_all(stored: StoredRows, built: Built) -> None:
+    arrays, settings = built
+    assert open_index(stored, arrays, settings | {"rerank": 1}).rerank == 1
+    for rerank, everything in ((N // 8 - 1, False), (N // 8, True)):
+        assert open_index(stored, arrays, settings | {"rerank": rerank}).reads_all(1) is everything
+
+
+def test_ten_candidates_are_compared_for_each_that_is_named_and_one_at_least(
+    stored: StoredRows, index: CompressedIndex
+) -> None:
+    assert (index.n_candidates(1), index.n_candidates(2000)) == (index.rerank, 20_000)
+    with pytest.raises(ValueError, match="rerank must be at least 1, got 0"):
+        CompressedIndex(stored, index._codes, index._sample, 0)
+
+
+def test_only_what_may_be_among_the_named_is_compared_twice(
+    index: CompressedIndex, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    way = compressed_module.nearest_exactly
+    monkeypatch.setattr(
+        compressed_module,
+        "nearest_exactly",
+        lambda query, ids, *more: compared.append(len(ids)) or way(query, ids, *more),
+    )
+    found = index.search(queries, 20)
+    assert found.ids.shape == (30, 20) and min(compared) >= 20 and max(compared) < 30
+
+
+def test_a_gallery_that_is_easy_to_tell_apart_is_searched_as_if_exactly(tmp_path: Path) -> None:
+    gallery = grouped(4000, 32)
+    stored = on_disk(tmp_path, gallery)
+    arrays, settings = build_index(stored, gallery[:40], method="compressed", target=1)
+    assert (settings["recall_at_10"], settings["stepped_up"]) == (1.0, [])
+    index = open_index(stored, arrays, settings)
+    exact, found = ScanIndex(stored).search(gallery[:40], 3), index.search(gallery[:40], 3)
+    assert np.array_equal(exact.ids, found.ids)
+    assert exact.similarities.tobytes() == found.similarities.tobytes()
+
+
+def test_filters_are_exact(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
+    exact = ScanIndex(stored)
+    for share in (0.01, 0.7):
+        among = np.random.default_rng(3).random(N) < share
+        for more in ({}, {"without": 17}):
+            wanted, found = exact.search(queries, 8, among=among, **more), index.search(queries, 8, among=among, **more)
+            assert np.array_equal(wanted.ids, found.ids)
+            assert wanted.similarities.tobytes() == found.similarities.tobytes()
+    assert index.search(queries, 8, among=np.zeros(N, bool)).ids.shape == (30, 0)
+
+
+def test_a_row_left_out_is_not_named(stored: StoredRows, index: CompressedIndex) -> None:
+    itself = stored[np.array([123])]
+    assert index.search(itself, 1).ids.tolist() == [[123]]
+    found = index.search(itself, 5, without=123, inverse_temperature=20.0)
+    exact = ScanIndex(stored).search(itself, 5, without=123, inverse_temperature=20.0)
+    assert np.array_equal(found.ids, exact.ids)
+    assert found.log_mass == pytest.approx(exact.log_mass, abs=0.2)
+
+
+@pytest.mark.parametrize("beta", [5.0, 20.0, 60.0])
+def test_the_mass_is_near_and_called_an_estimate(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray, beta: float
+) -> None:
+    exact = ScanIndex(stored).search(queries, 5, inverse_temperature=beta)
+    few = ScanIndex(stored).search(queries, 5, among=np.arange(N) < 50)
+    found = index.search(queries, 5, inverse_temperature=beta)
+    among = index.search(queries, 5, among=np.arange(N) < 50, inverse_temperature=beta)
+    assert found.estimated and among.estimated and not exact.estimated
+    assert found.log_mass == pytest.approx(exact.log_mass, abs=0.15)  # 15 % of the mass
+    assert found.log_mass is not None and among.log_mass is not None
+    assert np.array_equal(found.log_mass, among.log_mass)  # a filter moves no weight
+    assert np.array_equal(among.ids, few.ids) and np.array_equal(among.similarities, few.similarities)
+
+
+def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(
+    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
+) -> None:
+    found = index.search(queries[:2], N + 5, inverse_temperature=9.0)
+    exact = ScanIndex(stored).search(queries[:2], N + 5, inverse_temperature=9.0)
+    assert found.ids.shape == (2, N) and np.array_equal(found.ids, exact.ids)
+    assert not found.estimated and np.array_equal(found.log_mass, exact.log_mass)
+
+
+def test_cells_with_too_few_rows_are_made_up_for(stored: StoredRows, in_cells: Built) -> None:
+    arrays, settings = in_cells
+    far = arrays["cells"].copy()
+    far[:] = 0
+    far[:3] = 1  # a cell of three rows
+    probed = open_index(stored, arrays | {"cells": far}, settings | {"n_probe": 1})
+    towards = (arrays["rotation"] @ arrays["centroids"][1])[None]
+    towards /= np.linalg.norm(towards)
+    assert np.array_equal(probed.search(towards, 10).ids, ScanIndex(stored).search(towards, 10).ids)
