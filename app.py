@@ -24,8 +24,8 @@ from PIL import Image
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from aad.artifacts import BundleError
 from aad.backbones import BackboneError
+from aad.bundle import BundleError
 from aad.outcomes import outcomes_of
 from interface.page import build_app
 from interface.serving import serve

@@ -8,8 +8,8 @@ makes them disentangled. Retrieval is cosine nearest neighbour among the trainin
 """
 
 from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
-from aad.artifacts import BundleError
 from aad.attribution import Attributor
+from aad.bundle import BundleError
 from aad.images import ImageError, load_image
 from aad.spaces import SPACES, Domain, Space
 

@@ -1,14 +1,14 @@
 """Three forms of contrastive alignment behind one call: in-batch InfoNCE, MoCo's queue, DINO's self-distillation.
 
 What a form has to remember between steps (a momentum encoder, a queue, prototypes) lives here; the losses themselves are in
-``aad.losses``. The encoder is the head's matrix; the backbone stays frozen.
+``aad.method.losses``. The encoder is the head's matrix; the backbone stays frozen.
 """
 
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from aad.losses import info_nce, self_distillation
+from aad.method.losses import info_nce, self_distillation
 
 if TYPE_CHECKING:
     import torch

@@ -17,10 +17,9 @@ from PIL import Image
 
 from aad.answering import answer_in
 from aad.answers import Attribution
-from aad.artifacts import Bundle
-from aad.backbones import Backbone, BackboneError, difference, l2_normalise, load_backbone
+from aad.backbones import Backbone, BackboneError, difference, load_backbone
+from aad.bundle import Bundle
 from aad.calibration import Calibration
-from aad.contents import check_examples
 from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
 from aad.heads import read_heads
@@ -30,7 +29,9 @@ from aad.metrics import exemplar_ranks
 from aad.opening import open_indexes
 from aad.references import read_queries, read_references
 from aad.retrieval import ExactIndex, ScanIndex
+from aad.schema import check_examples
 from aad.spaces import SPACES, Domain, Space
+from aad.vectors import l2_normalise
 
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 

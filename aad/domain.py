@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.covariance import shrunk
+from aad.method.whitening import shrunk
 
 SHRINKAGE = 0.3  # of the within-class covariance: fewer images than dimensions; 0.1 to 0.5 do as well
 FALSE_ALARMS = 0.05  # share of known synthetic images that may be called photographs

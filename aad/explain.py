@@ -35,10 +35,11 @@ import numpy as np
 from PIL import Image
 
 from aad.answers import Reference
-from aad.backbones import Backbone, l2_normalise
+from aad.backbones import Backbone
 from aad.backbones.networks import POOLED_STAGES
 from aad.images import load_image
 from aad.spaces import Domain, Space
+from aad.vectors import l2_normalise
 
 #: backbone -> which of its network's blocks it pools by mean and standard deviation over positions, one part after the other
 POOLED_BLOCKS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": POOLED_STAGES}

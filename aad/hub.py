@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import CHECKED, BundleError, safe_paths
-from aad.contents import parse_json
-from aad.writing import file_sha256
+from aad.bundle import CHECKED, BundleError, safe_paths
+from aad.files import file_sha256
+from aad.schema import parse_json
 
 SCHEME = "hf://"
 CHECKSUMS = "checksums.json"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from aad.artifacts import Bundle
-from aad.contents import by_space, is_number, is_whole, require
+from aad.bundle import Bundle
+from aad.schema import by_space, is_number, is_whole, require
 
 _MOST = 1000  # kinds of queries, and entries of a list of figures: the page draws each
 

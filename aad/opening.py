@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.retrieval import ExactIndex, Index, ScanIndex, method_for, open_index
 from aad.spaces import SPACES, Space
+from aad.vectors import l2_normalise
 
 SECTION, STEP = "retrieval", "build_index"
 

@@ -10,8 +10,8 @@ from typing import Any, overload
 import numpy as np
 
 from aad.answers import Query, Reference
-from aad.artifacts import Bundle, BundleError, safe_paths
-from aad.contents import check_queries, check_references
+from aad.bundle import Bundle, BundleError, safe_paths
+from aad.schema import check_queries, check_references
 
 
 class Words(Sequence[str]):

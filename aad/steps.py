@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import FORMAT, WRITTEN_BY, Bundle, BundleError, remedy
+from aad.bundle import FORMAT, WRITTEN_BY, Bundle, BundleError, remedy
+from aad.files import Together
 from aad.hub import SCHEME, hub_address
-from aad.writing import Together
 
 STEPS = (
     "extract_features",

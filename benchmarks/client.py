@@ -20,7 +20,7 @@ class Reply:
     """One answer, with when it came.
 
     Attributes:
-        answer: What the page draws, see `aad.present.answer`.
+        answer: What the page draws, see `interface.present.answer`.
         upload_ms: The file on its way, up to the server's word that it is there.
         total_ms: From the first byte of the question to the last of the answer.
     """

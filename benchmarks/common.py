@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 

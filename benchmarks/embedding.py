@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import DEFAULT_BUNDLE
 from aad.backbones import (
     BACKBONES,
     BATCH_SIZE,
@@ -39,6 +38,7 @@ from aad.backbones import (
     load_backbone,
 )
 from aad.backbones.probing import LEAST_COSINE
+from aad.bundle import DEFAULT_BUNDLE
 from aad.images import load_image
 from benchmarks.common import machine, machine_line, table, write_report
 

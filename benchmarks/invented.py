@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.backbones import l2_normalise
 from aad.spaces import SPACES
+from aad.vectors import l2_normalise
 from benchmarks.common import run, table
 from benchmarks.real_domain import RealDomain, measure_domain
 

@@ -76,7 +76,7 @@ START = """(catalogue) => {
 
 
 def invented_catalogue(n: int, *, seed: int = 0) -> dict[str, Any]:
-    """A catalogue in the form of `aad.present.catalogue`, of n references in clusters that move between the spaces.
+    """A catalogue in the form of `interface.present.catalogue`, of n references in clusters that move between the spaces.
 
     Args:
         n: References.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, write_atomically
+from aad.bundle import Bundle, write_atomically
 from aad.calibration import Calibration
 from aad.retrieval import StoredRows
 from aad.spaces import Space

@@ -13,7 +13,7 @@ import json
 import re
 from pathlib import Path
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "scaling.md"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.heads import read_heads
 from aad.spaces import Domain, Space
+from aad.vectors import l2_normalise
 
 VERSION = 1  # of how rows are made of this: a change makes other rows, and files of the old ones must not be taken for new ones
 N_DIRECTIONS = 128  # of the noise within a concept; what they leave over is spread evenly, which is harder to compress

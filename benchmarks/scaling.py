@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 from aad.retrieval import method_for
 from aad.spaces import SPACES
 from benchmarks.common import machine, machine_line, rounded, run, table, write_report

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 from aad.retrieval import Index, StoredRows, build_index, open_index
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from aad import present
 from aad.backbones import spec
+from interface import present
 
 #: in the order in which a query goes through them; ``rest`` is what none of them holds
 STAGES = ("decode", "preprocess", "embed", "search", "weigh", "draw")

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aad import present
 from aad.backbones import BackboneError
 from aad.images import ImageError
-from aad.report import report
+from interface import present
 from interface.handlers import MAX_K, attribute_file
+from interface.report import report
 from interface.takeaway import MAX_FILES
 
 MAX_ROWS = 1000  # of a table in one call

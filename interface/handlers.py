@@ -1,11 +1,11 @@
-"""What the page's events do: plain functions of an `Attributor`, with answers as `aad.present` makes them."""
+"""What the page's events do: plain functions of an `Attributor`, with answers as `interface.present` makes them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aad import present
 from aad.backbones import BackboneError
 from aad.images import ImageError
+from interface import present
 
 MAX_K = 100
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
@@ -25,7 +25,7 @@ def answer_example(attributor: Any, query_id: int, k: int, wanted: Filter | None
         wanted: A filter of the gallery; None searches everything.
 
     Returns:
-        What the page draws, see `aad.present.answer`; an error message when there is no such query.
+        What the page draws, see `interface.present.answer`; an error message when there is no such query.
     """
     if not _is_row(query_id, attributor.queries):
         return present.message("error", f"There is no example {query_id}: choose one of the strip.", title=MISFIT)
@@ -80,7 +80,7 @@ def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any
         k: Matches per space, a whole number from 1 to 100.
 
     Returns:
-        See `aad.present.api_answer`.
+        See `interface.present.api_answer`.
 
     Raises:
         gradio.Error: No image, an unreadable one, or a k out of range; its text reaches the client.

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from aad import present
 from aad.metrics import Interval
 from aad.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
 from aad.spaces import SPACES
-from aad.words import GENERATOR_WORDS, TYPE_WORDS
+from interface import present
+from interface.words import GENERATOR_WORDS, TYPE_WORDS
 
 AT_MOST = 40  # values of a factor that are measured apart; the rarer ones are counted only
 N_HUBS = 8  # listed per space

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aad import present
-from interface import explain, inspection, takeaway, talk, why
+from interface import explain, inspection, present, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
 from interface.pictures import is_picture, only_pictures, whole_folders

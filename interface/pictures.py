@@ -16,7 +16,7 @@ def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> li
     gives, while nobody else is served; the demo has a folder for each of its sources, over a thousand.
 
     Args:
-        served: Resolved folders and files, from `aad.present.served_paths`.
+        served: Resolved folders and files, from `interface.present.served_paths`.
         private: Folders that no entry may hold.
 
     Returns:
@@ -41,7 +41,7 @@ def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
     A bundle says where its pictures lie and what they are called, and one made by a stranger may say ``../../../etc``, ``passwd``.
 
     Args:
-        served: Resolved folders and files, from `aad.present.served_paths`.
+        served: Resolved folders and files, from `interface.present.served_paths`.
         named: The paths of all pictures of the bundle.
     """
     folders = {entry for entry in served if entry.is_dir()}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from aad import present
 from aad.answers import Attribution
 from aad.backbones import BackboneError
 from aad.images import ImageError
-from aad.report import Case, is_convincing, report
+from interface import present
 from interface.handlers import MAX_K
+from interface.report import Case, is_convincing, report
 
 MAX_FILES = 100  # in one go
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again

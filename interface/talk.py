@@ -13,9 +13,9 @@ import numpy as np
 from aad.images import ImageError
 from aad.outcomes import Outcome, Outcomes, outcomes_of
 from aad.spaces import SPACES
-from aad.thumbnails import data_uri
 from interface.handlers import answer_example
 from interface.talk_steps import steps
+from interface.thumbnails import data_uri
 
 K = 8  # matches per space
 N_WALL = 48  # pictures that a source hides among

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aad.spaces import SPACES, Space
-from aad.words import SPACE_WORDS
+from interface.words import SPACE_WORDS
 
 
 def steps(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aad.spaces import SPACES
-from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 #: Where figures are missing, the command that makes them; the folder stays a word, as the page names no path of the server.
 COMMANDS = {

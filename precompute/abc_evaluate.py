@@ -24,14 +24,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aad.artifacts import write_atomically
-from aad.benchmark import BenchmarkError
+from aad.bundle import write_atomically
 from aad.spaces import SPACES, Domain, Space
 from precompute.abc import protocol, results
 from precompute.abc.checkpoints import Calibrator, Maps, bundle_maps, read_calibrator, read_mapper
 from precompute.abc.features import Laion, TestCase, open_laion, read_test_case
 from precompute.abc.laion import fingerprint
 from precompute.abc.progress import Scratch
+from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import command_line, run_step
 
 FORMAT = 1  # of the counts; another number starts every interrupted run afresh

@@ -27,9 +27,9 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import difference
+from aad.files import RowWriter, file_sha256, naming, passing
 from aad.hub import hub_address
 from aad.steps import write_step
-from aad.writing import RowWriter, file_sha256, naming, passing
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedded_shards import INDEX, EmbeddedShards
 from precompute.common.embedding import Encoder, embed_sources, loaded

@@ -1,6 +1,6 @@
 """Step 1: build AbC-mini, the demo benchmark, from pictures and style networks that ordinary packages ship.
 
-Reads   two Debian packages (205 MB; --download fetches them with apt-get) and precompute/abc_mini/exemplars.csv
+Reads   two Debian packages (205 MB; --download fetches them with apt-get) and precompute/demo/exemplars.csv
 Writes  OUT/abc_mini (about 23 MB) and OUT/contact_sheet.webp
 
     python -m precompute.build_benchmark --download
@@ -27,10 +27,11 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from precompute.abc_mini import packages
-from precompute.abc_mini.catalogue import Entry, Pictures, read_catalogue
-from precompute.abc_mini.contact_sheet import write_contact_sheet
-from precompute.abc_mini.layout import (
+from precompute.common.cli import run_step
+from precompute.demo import packages
+from precompute.demo.catalogue import Entry, Pictures, read_catalogue
+from precompute.demo.contact_sheet import write_contact_sheet
+from precompute.demo.layout import (
     EXEMPLAR_QUALITY,
     QUERY_QUALITY,
     Benchmark,
@@ -39,10 +40,9 @@ from precompute.abc_mini.layout import (
     save_webp,
     write_json,
 )
-from precompute.abc_mini.recipes import BlankQueryError, Kitchen, Plan, Recipe
-from precompute.common.cli import run_step
+from precompute.demo.recipes import BlankQueryError, Kitchen, Plan, Recipe
 
-CATALOGUE = Path(__file__).parent / "abc_mini" / "exemplars.csv"
+CATALOGUE = Path(__file__).parent / "demo" / "exemplars.csv"
 DEFAULT_PACKAGES = Path(__file__).parent / ".packages"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import DEFAULT_BUNDLE, Bundle
+from aad.bundle import DEFAULT_BUNDLE, Bundle
 from aad.calibration import condense, fit_calibration
 from aad.heads import read_heads
 from aad.spaces import Domain

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, write_atomically
-from aad.heads import Head
+from aad.bundle import Bundle, write_atomically
+from aad.method.head import Head
 from precompute.common.cli import run_step, step_parser
 from precompute.common.rankings import cosine
 from precompute.common.shards import limit_threads
 from precompute.common.trials import interval, read_queries, score_similarities, scratch_file
 from precompute.common.variations import VARIATIONS, Trial
-from precompute.families import FAMILIES
+from precompute.pictures import FAMILIES
 
 HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others
 OTHER_TASK = ("style",)  # as in leave_out

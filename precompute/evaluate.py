@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from aad.answers import Query
-from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.attribution import Attributor
+from aad.bundle import Bundle, BundleError, write_atomically
 from aad.calibration import expected_calibration_error
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space

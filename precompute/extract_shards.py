@@ -34,7 +34,7 @@ from precompute.common.shard_files import refuse_other_settings, tidy, write_tab
 from precompute.common.shards import limit_threads
 from precompute.common.sources import images_below
 from precompute.common.view_shards import FORMAT, INDEX
-from precompute.families.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all

@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.backbones import Backbone
+from aad.bundle import Bundle, BundleError, write_atomically
 from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.holding import hold, lets_go
 from precompute.common.shards import embed_in_shards, limit_threads
-from precompute.families import FAMILIES, RESTYLE
-from precompute.families.drawing import N_SYNTHETIC_VIEWS, Drawing
-from precompute.families.pictures import Pictures, open_backbone
-from precompute.families.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures import FAMILIES, RESTYLE
+from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing
+from precompute.pictures.pictures import Pictures, open_backbone
+from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 KINDS = ("plain", *RESTYLE)
 

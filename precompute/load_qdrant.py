@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.heads import read_heads
 from aad.retrieval import StoredRows
 from aad.retrieval.qdrant import QdrantIndex

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.domain import DomainModel, fit_domain
+from aad.vectors import l2_normalise
 from precompute.common.cli import run_step, step_parser
 
 

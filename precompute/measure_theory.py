@@ -21,13 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, write_atomically
-from aad.baselines import cca
-from aad.heads import Head, read_heads
+from aad.bundle import Bundle, write_atomically
+from aad.heads import read_heads
+from aad.method.head import Head
 from aad.metrics import exemplar_ranks, recall_at_k
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
-from aad.theory import (
+from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common.holding import hold, lets_go
+from precompute.common.pairs import Pairs, read_pairs
+from precompute.common.theory import (
     correlations,
     cross_correlation,
     cross_covariance,
@@ -38,9 +41,7 @@ from aad.theory import (
     redundancy,
     subspace_agreement,
 )
-from precompute.common.cli import command_line, run_step, step_parser
-from precompute.common.holding import hold, lets_go
-from precompute.common.pairs import Pairs, read_pairs
+from precompute.experiments.baselines import cca
 
 PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
 SPECTRUM = 64  # singular values kept

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.projection import (
     N_MEASURED,
     fit_maps,

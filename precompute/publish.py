@@ -16,8 +16,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.attribution import Attributor
+from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import SCHEME, is_repository
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing import cards, facts

@@ -27,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.artifacts import DEFAULT_BUNDLE
 from aad.backbones.spec import TORCH
+from aad.bundle import DEFAULT_BUNDLE
 from aad.retrieval import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
 from precompute.common.holding import hold, inherited, lets_go

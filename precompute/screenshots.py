@@ -23,7 +23,7 @@ from typing import Any
 
 from PIL import Image
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 from precompute.common.cli import run_step
 
 ROOT = Path(__file__).resolve().parent.parent

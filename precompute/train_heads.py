@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, BundleError
-from aad.heads import Head, read_heads
+from aad.bundle import Bundle, BundleError
+from aad.files import RowWriter, passing, stored_chunks
+from aad.heads import read_heads
+from aad.method.head import Head
+from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
 from aad.retrieval import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from aad.steps import write_step
-from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
-from aad.writing import RowWriter, passing, stored_chunks
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
 from precompute.common.shard_files import ShardError

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aad.backbones import BACKBONES, l2_normalise
-from aad.heads import Head
+from aad.backbones import BACKBONES
+from aad.method.head import Head
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
+from aad.vectors import l2_normalise
 
 N_REFERENCES, N_QUERIES = 10, 6
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.backbones import l2_normalise
-from aad.heads import Head
+from aad.method.head import Head
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
+from aad.vectors import l2_normalise
 
 N, M, D = 4000, 30, 64
 

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.backbones import l2_normalise
-from aad.baselines import cca
-from aad.heads import Head
+from aad.method.head import Head
+from aad.method.training import Views
 from aad.spaces import Domain
-from aad.theory import principal_directions, subspace_agreement
-from aad.training import Views
+from aad.vectors import l2_normalise
+from precompute.common.theory import principal_directions, subspace_agreement
+from precompute.experiments.baselines import cca
 
 N_SOURCES, D = 6, 40
 LOUD, SILENT = 8, 12  # directions of loud nuisance, and of none

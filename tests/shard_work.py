@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import write_atomically
-from aad.backbones import BACKBONES, BackboneSpec, l2_normalise
+from aad.backbones import BACKBONES, BackboneSpec
+from aad.bundle import write_atomically
+from aad.vectors import l2_normalise
 
 SPEC = replace(BACKBONES["efficientnet_lite0"], dim=12, image_size=8, sha256="feed")
 

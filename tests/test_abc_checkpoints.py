@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from aad.artifacts import Bundle
-from aad.benchmark import BenchmarkError
+from aad.bundle import Bundle
 from aad.heads import read_heads
 from aad.spaces import Domain, Space
 from precompute.abc.checkpoints import bundle_maps, read_calibrator, read_mapper
+from precompute.abc.splits import BenchmarkError
 from tests.abc_files import write_calibrator, write_mapper
 from tests.factory import tiny_bundle
 

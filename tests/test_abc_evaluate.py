@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from aad.artifacts import Bundle, BundleError
-from aad.benchmark import BenchmarkError
+from aad.bundle import Bundle, BundleError
 from aad.heads import read_heads
 from aad.spaces import Domain, Space
 from precompute import abc_evaluate
@@ -18,6 +17,7 @@ from precompute.abc import protocol, ranking, results
 from precompute.abc.checkpoints import Affine, Calibrator
 from precompute.abc.features import open_laion, read_test_case
 from precompute.abc.progress import Scratch
+from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, tied_rows, write_calibrator, write_laion, write_mapper
 from tests.factory import tiny_bundle
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from aad.benchmark import BenchmarkError
 from precompute.abc import laion
 from precompute.abc.features import open_laion, read_test_case
+from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, write_laion
 
 FEATS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)

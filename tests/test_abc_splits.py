@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aad.benchmark import Case, load_split
+from precompute.abc.splits import Case, load_split
 
 # models, exemplars, the fewest and the most of one model, queries of each prompt type; test_unobserved_imagenet was not at hand
 PUBLISHED = {

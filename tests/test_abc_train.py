@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from aad.benchmark import BenchmarkError
-from aad.heads import Head
+from aad.method.head import Head
 from aad.spaces import Domain
 from precompute import abc_train
 from precompute.abc.checkpoints import read_mapper
+from precompute.abc.splits import BenchmarkError
 
 D = 24
 

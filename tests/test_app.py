@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 
 import app
-from aad import present
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
-from interface import handlers
+from interface import handlers, present
 from interface.page import HERE
 from tests.fakes import FakeAttributor, free_port
 

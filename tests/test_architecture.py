@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {"aad", "app", "interface", "precompute", "benchmarks", "tests"}
 # The steps are the modules directly in precompute/. They meet only through files. Folders below it (precompute/common,
-# precompute/abc_mini) hold what steps are made of: steps may import them, they may import each other, but no step.
+# precompute/demo) hold what steps are made of: steps may import them, they may import each other, but no step.
 STEPS = {f"precompute.{path.stem}" for path in (ROOT / "precompute").glob("*.py")}
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, remedy, safe_paths, write_atomically
 from aad.attribution import Attributor
+from aad.bundle import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, remedy, safe_paths, write_atomically
+from aad.files import RowWriter, encode, naming, stored_chunks
 from aad.steps import write_step
-from aad.writing import RowWriter, encode, naming, stored_chunks
 from tests.factory import N_REFERENCES, tiny_bundle
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aad import Attributor
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.backbones import load_backbone, manifest_entry
+from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.images import load_image
 from precompute import assemble, calibrate, project, train_heads
 from precompute.common import embedding, shown

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from aad import backbones, load_image
-from aad.artifacts import DEFAULT_BUNDLE
-from aad.backbones import BACKBONES, BackboneError, in_order, l2_normalise, load_backbone
+from aad.backbones import BACKBONES, BackboneError, in_order, load_backbone
+from aad.bundle import DEFAULT_BUNDLE
+from aad.vectors import l2_normalise
 
 EXEMPLARS = DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar"
 

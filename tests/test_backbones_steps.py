@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from aad import Attributor
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.backbones import (
     BACKBONES,
     BackboneError,
@@ -21,13 +20,14 @@ from aad.backbones import (
     networks,
     state_fingerprint,
 )
-from aad.benchmark import BenchmarkError
+from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from precompute import extract_features
 from precompute import run as run_steps
+from precompute.abc.splits import BenchmarkError
 from precompute.common import gallery
 from precompute.common.gallery import from_benchmark
 from precompute.common.listing import backbone_table
-from precompute.families.pictures import open_backbone
+from precompute.pictures.pictures import open_backbone
 from tests.factory import tiny_bundle
 from tests.release_files import randomise, safetensors, shallow, variants
 

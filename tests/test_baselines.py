@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.baselines import (
+from aad.method.head import Head
+from aad.method.training import Views
+from aad.method.whitening import covariance, inverse_root, nuisance, shrunk
+from aad.spaces import Domain
+from precompute.common.theory import (
+    canonical_correlations,
+    correlations,
+    linear_cka,
+    principal_directions,
+    subspace_agreement,
+)
+from precompute.experiments.baselines import (
     SupervisedConfig,
     cca,
     centring,
@@ -16,11 +27,6 @@ from aad.baselines import (
     view_cca,
     whitening,
 )
-from aad.covariance import covariance, inverse_root, nuisance, shrunk
-from aad.heads import Head
-from aad.spaces import Domain
-from aad.theory import canonical_correlations, correlations, linear_cka, principal_directions, subspace_agreement
-from aad.training import Views
 
 D = 12
 QUICK = SupervisedConfig(temperature=0.2, decay=0, n_steps=150, learning_rate=1e-2)
@@ -252,7 +258,7 @@ def test_supervised_repeats_exactly_and_follows_its_seed(pairs):
 
 
 def test_a_source_is_never_its_own_negative(pairs, monkeypatch):
-    from aad import losses
+    from aad.method import losses
 
     batches = []
 
@@ -278,8 +284,8 @@ def test_closed_forms_need_no_torch():
     code = """
 import sys
 import numpy as np
-from aad.baselines import cca, nuisance_whitening, view_cca
-from aad.training import Views
+from precompute.experiments.baselines import cca, nuisance_whitening, view_cca
+from aad.method.training import Views
 
 x = np.random.default_rng(0).normal(size=(9, 3, 4))
 nuisance_whitening(Views(x, x), 0.1), view_cca(Views(x, x), 0.1), cca(x[:, 0], x[:, 1], 0.1, 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aad.benchmark import BenchmarkError, Case, load_split, missing_files
+from precompute.abc.splits import BenchmarkError, Case, load_split, missing_files
 
 # A small made-up split in the published form: an artist set without category, and a single exemplar of a class.
 SPLIT: list[dict[str, Any]] = [

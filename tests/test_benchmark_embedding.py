@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from aad.artifacts import DEFAULT_BUNDLE
 from aad.backbones import BATCH_SIZE, load_backbone
+from aad.bundle import DEFAULT_BUNDLE
 from benchmarks import embedding
 
 

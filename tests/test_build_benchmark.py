@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.abc_mini import catalogue, drawing, licences, packages, recipes
-from precompute.abc_mini.catalogue import Entry, Pictures, cut_tiles, read_catalogue, seeded_rng, split_concepts
-from precompute.abc_mini.layout import make_exemplar, plan_benchmark, save_webp, write_json
-from precompute.abc_mini.recipes import Plan, draw_recipe
+from precompute.demo import catalogue, drawing, licences, packages, recipes
+from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue, seeded_rng, split_concepts
+from precompute.demo.layout import make_exemplar, plan_benchmark, save_webp, write_json
+from precompute.demo.recipes import Plan, draw_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"

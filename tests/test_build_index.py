@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor, BundleError, Space, opening, present
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex
 from aad.steps import write_step
+from aad.vectors import l2_normalise
 from precompute import build_index
 from tests.galleries import M, N, wide_bundle
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from benchmarks import pages, plan
 from precompute import measure_theory
 from precompute.common.variations import VARIATIONS

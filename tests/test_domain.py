@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aad import Attributor, domain
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.domain import fit_domain
+from aad.vectors import l2_normalise
 from precompute import measure_domain
 
 D = 12

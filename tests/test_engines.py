@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from aad import Attributor, load_image
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.backbones import (
     BACKBONES,
     BATCH_SIZE,
@@ -34,14 +33,15 @@ from aad.backbones import (
     probe_engines,
     probing,
 )
+from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.explain import explain
 from precompute import extract_features
 from precompute.common import cli
 from precompute.common.listing import backbone_table
 from precompute.common.shards import embed_in_shards
 from precompute.common.view_shards import ShardError, ViewShards, check_backbone
-from precompute.families import pictures as step_pictures
-from precompute.families.pictures import open_backbone
+from precompute.pictures import pictures as step_pictures
+from precompute.pictures.pictures import open_backbone
 from tests.release_files import randomise, shallow
 
 NAME = "efficientnet_lite0"

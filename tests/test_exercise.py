@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from aad import SPACES, Attributor
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.outcomes import Outcome, outcomes_of
-from aad.words import SPACE_WORDS, TYPE_WORDS
 from interface import why
+from interface.words import SPACE_WORDS, TYPE_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHEET = (ROOT / "docs" / "exercise.md").read_text("utf-8")

@@ -16,11 +16,11 @@ from PIL import Image
 from aad import Attributor, load_image
 from aad import explain as module
 from aad.answers import Query, Reference
-from aad.backbones import l2_normalise
 from aad.explain import Explanation, ExplanationError, explain, pool_without_regions, why_not
-from aad.heads import Head
 from aad.images import ImageError
+from aad.method.head import Head
 from aad.spaces import SPACES, Domain, Space
+from aad.vectors import l2_normalise
 
 SIDE = 56
 

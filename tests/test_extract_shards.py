@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.backbones import BACKBONES, BackboneSpec, l2_normalise, load_backbone
+from aad.backbones import BACKBONES, BackboneSpec, load_backbone
 from aad.images import load_image
+from aad.vectors import l2_normalise
 from precompute import extract_shards
 from precompute.common import drawn_shards
 from precompute.common.view_shards import ShardError

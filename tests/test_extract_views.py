@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from aad.artifacts import Bundle, BundleError
 from aad.backbones import BACKBONES, Backbone, BackboneError
+from aad.bundle import Bundle, BundleError
 from aad.steps import write_step
 from precompute import extract_families, extract_views
-from precompute.families import FAMILIES, pictures, restyle
+from precompute.pictures import FAMILIES, pictures, restyle
 
 SPEC = BACKBONES["efficientnet_lite0"]
 SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3

@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from aad.artifacts import Bundle, BundleError
 from aad.backbones import Backbone, BackboneError, load_backbone
-from aad.finetuning import FineTuning
+from aad.bundle import Bundle, BundleError
 from aad.steps import write_step
 from precompute import finetune
-from precompute.families import RENDER, RESTYLE, activations, drawing, restyle
+from precompute.experiments.finetuning import FineTuning
+from precompute.pictures import RENDER, RESTYLE, activations, drawing, restyle
 
 LITE0 = load_backbone("efficientnet_lite0")
 SPEC = replace(LITE0.spec, dim=10, image_size=24)

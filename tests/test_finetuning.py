@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from aad.backbones import BackboneError
-from aad.cutting import cut_network
-from aad.finetuning import FineTuneConfig, FineTuning, Pool, trained_names
+from precompute.experiments.cutting import cut_network
+from precompute.experiments.finetuning import FineTuneConfig, FineTuning, Pool, trained_names
 
 SIDE = 16
 CONFIG = FineTuneConfig(n_blocks=2, n_steps=12, batch_size=8, learning_rate=3e-3, anchor_weight=1.0)

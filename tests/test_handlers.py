@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aad import present
 from aad.spaces import SPACES
-from interface import handlers
+from interface import handlers, present
 from tests.fakes import FakeAttributor
 
 

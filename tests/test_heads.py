@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aad.backbones import l2_normalise
-from aad.heads import Head
+from aad.method.head import Head
 from aad.spaces import Domain
+from aad.vectors import l2_normalise
 
 
 def features(n: int = 30, d: int = 6) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from aad import Attributor
-from aad.artifacts import WRITTEN_BY, Bundle
+from aad.bundle import WRITTEN_BY, Bundle
 from aad.steps import write_step
 from tests.galleries import D
 from tests.spoilt_bundles import (

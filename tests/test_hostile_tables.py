@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from aad import Attributor, BundleError
-from aad.about import metrics_rows
-from aad.addresses import served_paths
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.measured import read_measured
 from interface import why
+from interface.about import metrics_rows
+from interface.addresses import served_paths
 from interface.pictures import only_pictures
 from tests.galleries import wide_bundle
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
-from aad import present
-from aad.artifacts import Bundle, BundleError
 from aad.attribution import Attributor
+from aad.bundle import Bundle, BundleError
 from aad.hub import CHECKSUMS, local_bundle, parse_address
 from aad.steps import write_step
+from interface import present
 from precompute import evaluate, publish
 from tests.factory import tiny_bundle
 from tests.fakes import free_port

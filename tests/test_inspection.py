@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad import present
 from aad.outcomes import Outcome, outcomes_of
 from aad.spaces import SPACES, Space
-from interface import inspection
+from interface import inspection, present
 from tests.fakes import FakeAttributor
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad import present
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
-from interface import explain
+from interface import explain, present
 from tests.fakes import FakeAttributor
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.projection import fitted_sample, neighbour_preservation
 from precompute import calibrate, evaluate, project, train_heads
 from tests.galleries import M, wide_bundle

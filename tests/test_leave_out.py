@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import Bundle, BundleError
-from aad.backbones import l2_normalise
-from aad.heads import Head
+from aad.bundle import Bundle, BundleError
+from aad.method.head import Head
+from aad.method.training import ALIGNED, DISENTANGLED
 from aad.spaces import Space
 from aad.steps import write_step
-from aad.training import ALIGNED, DISENTANGLED
+from aad.vectors import l2_normalise
 from precompute import compare, leave_out
 from precompute.common import variations
 from precompute.common.trials import Queries, read_queries, read_training_pairs, read_views, score

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aad.losses import info_nce, infomax_bell_sejnowski, infomax_gaussian, self_distillation
+from aad.method.losses import info_nce, infomax_bell_sejnowski, infomax_gaussian, self_distillation
 
 
 def test_info_nce_of_indistinguishable_embeddings_is_log_n():

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import Bundle, BundleError
-from aad.baselines import centring, nuisance_whitening
+from aad.bundle import Bundle, BundleError
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
+from precompute.experiments.baselines import centring, nuisance_whitening
 from precompute.measure_theory import main, measure
 from tests.recovery import N_SOURCES, D, TwoDomains, two_domains
 

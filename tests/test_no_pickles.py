@@ -83,8 +83,8 @@ def test_no_source_reads_a_pickle_or_runs_what_a_file_says() -> None:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 def test_a_checkpoint_of_abc_with_code_in_it_is_refused_and_the_code_not_run(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from aad.benchmark import BenchmarkError
     from precompute.abc.checkpoints import read_calibrator, read_mapper
+    from precompute.abc.splits import BenchmarkError
     from precompute.abc.torch_file import load as load_file
 
     mark = tmp_path / "exploded"

@@ -12,9 +12,9 @@ from PIL import Image
 
 from aad import Attributor, BundleError
 from aad.backbones import BACKBONES, Backbone
-from aad.benchmark import BenchmarkError
-from aad.training import ALIGNED, DISENTANGLED
+from aad.method.training import ALIGNED, DISENTANGLED
 from precompute import train_heads
+from precompute.abc.splits import BenchmarkError
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.shards import embed_in_shards
 from precompute.evaluate import evaluate

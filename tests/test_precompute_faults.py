@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import BundleError
+from aad.bundle import BundleError
+from aad.files import RowWriter, write_atomically
 from aad.spaces import Space
 from aad.steps import write_step
-from aad.writing import RowWriter, write_atomically
 from precompute import run as run_steps
 from precompute.common import holding
 from precompute.common.cli import run_step

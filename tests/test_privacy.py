@@ -21,9 +21,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 import app
-from aad import present
 from aad.images import load_image
-from interface import uploads
+from interface import present, uploads
 from interface.original_image import OriginalImage
 from interface.page import HERE
 from interface.stripping import UnknownError, strip, strip_file

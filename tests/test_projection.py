@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from aad.backbones import l2_normalise
 from aad.projection import (
     fit_maps,
     fitted_sample,
@@ -16,6 +15,7 @@ from aad.projection import (
     sampled_preservation,
 )
 from aad.spaces import SPACES
+from aad.vectors import l2_normalise
 
 
 def spaces(n: int) -> dict:

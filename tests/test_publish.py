@@ -13,8 +13,8 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, constants
 
-from aad.artifacts import Bundle, BundleError, write_atomically
 from aad.attribution import Attributor
+from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import local_bundle
 from precompute import evaluate, publish
 from precompute.publishing import licences

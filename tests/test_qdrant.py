@@ -9,13 +9,13 @@ pytest.importorskip("qdrant_client")
 
 from qdrant_client import QdrantClient
 
-from aad.artifacts import Bundle, BundleError
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle, BundleError
 from aad.references import Words
 from aad.retrieval import ExactIndex, ShardedIndex
 from aad.retrieval.qdrant import QdrantIndex, open_collections
 from aad.retrieval.qdrant_calls import QdrantError, connect
 from aad.retrieval.qdrant_filters import just
+from aad.vectors import l2_normalise
 from precompute.load_qdrant import Layout, load_collection
 from tests.qdrant_server import stand_in
 

@@ -14,10 +14,10 @@ pytest.importorskip("qdrant_edge")
 import qdrant_edge as edge
 from qdrant_client import models
 
-from aad.backbones import l2_normalise
 from aad.references import Words
 from aad.retrieval import ExactIndex
 from aad.retrieval.qdrant import QdrantIndex
+from aad.vectors import l2_normalise
 
 pytestmark = pytest.mark.qdrant
 N, D, BETA = 3000, 32, 20.0

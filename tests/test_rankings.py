@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.artifacts import Bundle, BundleError
-from aad.backbones import Backbone, BackboneSpec, l2_normalise
-from aad.heads import Head
+from aad.backbones import Backbone, BackboneSpec
+from aad.bundle import Bundle, BundleError
+from aad.method.head import Head
+from aad.method.training import ALIGNED
 from aad.spaces import Domain
-from aad.training import ALIGNED
+from aad.vectors import l2_normalise
 from precompute import compare, extract_crops
 from precompute.common import variations
 from precompute.common.rankings import cosine, expanded, hub_corrected, mixture, several_crops

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aad import SPACES, Attributor
-from aad.artifacts import DEFAULT_BUNDLE, Bundle
+from aad.bundle import DEFAULT_BUNDLE, Bundle
 from precompute import leave_out
 from precompute.evaluate import evaluate, table
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from aad.baselines import SupervisedConfig, centring, nuisance_whitening, supervised, whitening
-from aad.covariance import covariance, nuisance
-from aad.heads import Head
+from aad.method.head import Head
+from aad.method.training import TrainConfig, Views, fit_head
+from aad.method.whitening import covariance, nuisance
 from aad.spaces import Domain
-from aad.training import TrainConfig, Views, fit_head
+from precompute.experiments.baselines import SupervisedConfig, centring, nuisance_whitening, supervised, whitening
 from tests.recovery import N_SOURCES, matched, oracle, recovered, two_domains
 
 SHRINKAGE = 1e-3  # enough images here to see every direction

@@ -7,7 +7,7 @@ import pytest
 
 from aad import BundleError
 from aad.answers import Reference
-from aad.artifacts import DEFAULT_BUNDLE
+from aad.bundle import DEFAULT_BUNDLE
 from aad.references import References, Words, words_of
 
 ENTRIES = [

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from aad.answers import Attribution, SpaceAttribution
-from aad.report import Case, is_convincing, report
 from aad.spaces import SPACES
-from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
+from interface.report import Case, is_convincing, report
+from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
 NOW = datetime.datetime(2026, 3, 1, 12, 30, tzinfo=datetime.UTC)

@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 
 import app
-from aad import present
-from interface import guard, serving, uploads
+from interface import guard, present, serving, uploads
 from tests.fakes import Gated, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.

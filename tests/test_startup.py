@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 import app
-from aad.addresses import served_paths
-from aad.artifacts import Bundle, safe_paths
+from aad.bundle import Bundle, safe_paths
+from interface.addresses import served_paths
 from interface.page import HERE
 from interface.pictures import whole_folders
 from interface.starting import without_stubs

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from aad import Attributor
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.retrieval import StoredRows, build_index
 from aad.spaces import SPACES
 from aad.steps import write_step

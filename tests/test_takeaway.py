@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aad import present
 from aad.spaces import SPACES
-from interface import takeaway
+from interface import present, takeaway
 from tests.fakes import FakeAttributor
 
 

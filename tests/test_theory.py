@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aad.theory import (
+from precompute.common.theory import (
     canonical_correlations,
     correlations,
     cross_correlation,

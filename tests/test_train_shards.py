@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.artifacts import Bundle
-from aad.backbones import l2_normalise
+from aad.bundle import Bundle
 from aad.heads import read_heads
+from aad.method.training import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
-from aad.training import ALIGNED, DISENTANGLED, Views, fit_head
+from aad.vectors import l2_normalise
 from precompute import train_heads
 from precompute.common.shard_files import write_array, write_table
 from precompute.common.view_shards import INDEX, ShardError, StoredRows, ViewShards

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from aad import training
 from aad.alignment import QUEUE, Alignment, two_views
-from aad.backbones import l2_normalise
-from aad.heads import Head
+from aad.method import training
+from aad.method.head import Head
+from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
 from aad.spaces import Domain
-from aad.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
+from aad.vectors import l2_normalise
 
 SMALL_ALIGNED = replace(ALIGNED, n_steps=150, learning_rate=5e-3, temperature=0.1)
 SMALL_DISENTANGLED = replace(DISENTANGLED, n_steps=60, learning_rate=5e-3, temperature=0.1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from interface import why
 
 ROOT = Path(__file__).resolve().parent.parent

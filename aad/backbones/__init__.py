@@ -24,7 +24,6 @@ from aad.backbones.spec import (
     BackboneError,
     BackboneSpec,
     difference,
-    l2_normalise,
     manifest_entry,
 )
 
@@ -47,7 +46,6 @@ __all__ = [
     "engines_for",
     "fastest",
     "in_order",
-    "l2_normalise",
     "load_backbone",
     "manifest_entry",
     "probe_engines",

@@ -18,7 +18,7 @@ from aad.backbones.layouts import LAYOUTS, LayoutError
 from aad.backbones.networks import build_network
 from aad.backbones.releases import BACKBONES, RELEASES
 from aad.backbones.spec import TORCH, Backbone, BackboneError
-from aad.writing import file_sha256
+from aad.files import file_sha256
 
 if TYPE_CHECKING:
     import torch

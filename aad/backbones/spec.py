@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones.ahead import ahead
+from aad.vectors import l2_normalise
 
 if TYPE_CHECKING:
     import torch
@@ -147,17 +148,6 @@ class Backbone:
     def in_torch(self) -> "Backbone":
         """The same network run by torch in float32: for those who hook it, or change its weights and embed again."""
         return Backbone(replace(self.spec, engine=TORCH), self.network, self.device)
-
-
-def l2_normalise(rows: np.ndarray) -> np.ndarray:
-    """Rows scaled to unit length as float32; an all-zero row stays zero, so that it resembles nothing.
-
-    >>> l2_normalise(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    rows = np.asarray(rows, dtype=np.float32)
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
 
 
 def manifest_entry(spec: BackboneSpec) -> dict[str, Any]:

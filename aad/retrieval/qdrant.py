@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aad.artifacts import Bundle, BundleError
+from aad.bundle import Bundle, BundleError
 from aad.references import Words
 from aad.retrieval.exact import MARGIN, nearest_exactly, stacked
 from aad.retrieval.mass import TailSample

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aad.artifacts import Bundle, BundleError
+from aad.bundle import Bundle, BundleError
 from aad.spaces import Space
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from aad.backbones import l2_normalise
 from aad.retrieval.search import check_ids
+from aad.vectors import l2_normalise
 
 CHUNK_BYTES = 64 << 20  # of float32 rows held at a time by a scan; larger is no faster
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle
-from aad.benchmark import BenchmarkError
+from aad.bundle import Bundle
 from aad.heads import read_heads
 from aad.spaces import Domain, Space
+from precompute.abc.splits import BenchmarkError
 from precompute.abc.torch_file import entry, load
 
 BIAS_GAIN = 0.001  # the authors' calibrator stores its bias divided by this

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from aad.benchmark import BenchmarkError
 from precompute.abc.laion import Laion, open_laion
+from precompute.abc.splits import BenchmarkError
 from precompute.abc.torch_file import entry, load
 
 __all__ = ["Laion", "TestCase", "TypeQueries", "open_laion", "read_test_case"]

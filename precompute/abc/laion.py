@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.benchmark import BenchmarkError
+from precompute.abc.splits import BenchmarkError
 from precompute.abc.torch_file import entry, is_zip, load
 
 WHAT = "LAION features"

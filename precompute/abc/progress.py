@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 from precompute.abc.protocol import Tally, Work
 
 

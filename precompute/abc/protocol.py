@@ -21,11 +21,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from aad.benchmark import BenchmarkError
 from aad.spaces import Domain
 from precompute.abc.checkpoints import Affine, Calibrator, Maps
 from precompute.abc.features import Laion, TestCase
 from precompute.abc.ranking import exact_similarities, rows_ahead
+from precompute.abc.splits import BenchmarkError
 
 QUERIES = 512  # per matrix product: enough to keep it busy; more only needs more memory
 ROWS = 16_384  # at most per block, which is also what an interrupted run loses

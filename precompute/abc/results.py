@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from aad.benchmark import BenchmarkError
 from aad.metrics import average_precision, bootstrap_interval, recall_at_k
 from precompute.abc.checkpoints import Calibrator
 from precompute.abc.features import Laion, TestCase
 from precompute.abc.protocol import Tally, Work, exemplar_weights, ranks_among_all
+from precompute.abc.splits import BenchmarkError
 
 PUBLISHED = Path(__file__).with_name("published.json")
 

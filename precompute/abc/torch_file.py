@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from aad.benchmark import BenchmarkError
+from precompute.abc.splits import BenchmarkError
 
 
 def load(path: Path, what: str) -> Any:

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.backbones import (
     BACKBONES,
     ENGINES,
@@ -20,9 +19,10 @@ from aad.backbones import (
     load_backbone,
     probe_engines,
 )
-from aad.benchmark import BenchmarkError
+from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.hub import SCHEME, hub_address
 from aad.images import ImageError, load_image
+from precompute.abc.splits import BenchmarkError
 
 _GO_ON = "or choose another folder, and run the same command again"
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"; free some space, {_GO_ON}")

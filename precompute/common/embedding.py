@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, ahead, load_backbone, manifest_entry
 from aad.backbones.spec import TORCH
+from aad.files import file_sha256
 from aad.images import ImageError
-from aad.writing import file_sha256
 from precompute.common.embedded_shards import FORMAT, INDEX
 from precompute.common.runners import run_shards
 from precompute.common.shard_files import ShardError, refuse_other_settings, tidy, write_array, write_table

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import write_atomically
-from aad.benchmark import BenchmarkError, Case, load_split, missing_files
+from aad.bundle import write_atomically
 from aad.images import ImageError, load_image
+from precompute.abc.splits import BenchmarkError, Case, load_split, missing_files
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 N_SHOWN = 20  # missing images that an error text lists; more of them go to a file

@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TypedDict
 
-from aad.artifacts import BundleError
+from aad.bundle import BundleError
 
 try:
     import fcntl
@@ -16,7 +16,7 @@ except ModuleNotFoundError:  # Windows: nothing is kept there
     fcntl = None  # type: ignore[assignment]
 
 _HELD: dict[str, int] = {}  # device and number of a folder -> open file
-_HALF = r"\..+\.\d+\.partial"  # what aad.writing calls a file until it is whole
+_HALF = r"\..+\.\d+\.partial"  # what aad.files calls a file until it is whole
 _HALF_TENSORS = r"\.tmp\w{6}"  # what safetensors does
 _INHERITED = "PRECOMPUTE_HOLDS"  # what the run holds that started this step
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.artifacts import Bundle, BundleError
+from aad.bundle import Bundle, BundleError
 from aad.spaces import Domain
 
 

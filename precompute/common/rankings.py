@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aad.backbones import l2_normalise
-from aad.heads import Head
+from aad.method.head import Head
 from aad.spaces import Domain
+from aad.vectors import l2_normalise
 from precompute.common.trials import Queries
 
 Ranking = Callable[[Queries, np.ndarray], np.ndarray]

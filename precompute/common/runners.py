@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
-from aad.artifacts import BundleError
+from aad.bundle import BundleError
 
 RUNNERS = ("local", "ray")
 ATTEMPTS = 3  # a job that ends so many workers is at fault itself, most often by the memory it takes

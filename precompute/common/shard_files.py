@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import BundleError, write_atomically
+from aad.bundle import BundleError, write_atomically
 
 
 class ShardError(BundleError):

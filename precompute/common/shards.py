@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.artifacts import write_atomically
 from aad.backbones import BATCH_SIZE, Backbone, ahead
 from aad.backbones.spec import TORCH
+from aad.bundle import write_atomically
 
 SHARD = 64  # images per shard: a few seconds of work, so little is lost when interrupted
 AHEAD = BATCH_SIZE  # images drawn and preprocessed while the network runs: the next batch; 20 MB, times views per image

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import write_atomically
+from aad.bundle import write_atomically
 from precompute.common.shard_files import ShardError
 from precompute.common.sources import Member, Piece, fingerprint
 

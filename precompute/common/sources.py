@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from aad.artifacts import BundleError
+from aad.bundle import BundleError
+from aad.files import file_sha256
 from aad.images import ImageError, load_image
-from aad.writing import file_sha256
 from precompute.common.gallery import COLUMNS, SUFFIXES, metadata_of
 
 ALSO = {"licence": ("license",), "title": ("caption", "text")}

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle, BundleError
-from aad.heads import Head
+from aad.bundle import Bundle, BundleError
+from aad.method.head import Head
+from aad.method.training import Views
 from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import Domain
-from aad.training import Views
 
 
 @dataclass(frozen=True, slots=True)

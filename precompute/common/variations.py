@@ -9,13 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle
-from aad.baselines import SupervisedConfig, cca, centring, nuisance_whitening, supervised, view_cca, whitening
-from aad.heads import Head
+from aad.bundle import Bundle
+from aad.method.head import Head
+from aad.method.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
 from aad.spaces import Domain
-from aad.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
 from precompute.common.rankings import Ranking, expanded, hub_corrected, mixture, several_crops
 from precompute.common.trials import read_training_pairs, read_views
+from precompute.experiments.baselines import (
+    SupervisedConfig,
+    cca,
+    centring,
+    nuisance_whitening,
+    supervised,
+    view_cca,
+    whitening,
+)
 
 SHRINKAGE = 0.03  # of the baselines; the ablation varies the shipped head's
 STYLES = ("filters", "arbitrary_style", "multistyle26")  # kinds of view that change the rendering

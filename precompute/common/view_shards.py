@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from aad.artifacts import Bundle
 from aad.backbones.spec import TORCH
+from aad.bundle import Bundle
+from aad.files import file_sha256
 from aad.spaces import Domain
-from aad.writing import file_sha256
 from precompute.common.shard_files import ShardError, read_index
 
 FORMAT = 1
@@ -112,7 +112,7 @@ def _again(folder: Path) -> str:
 
 
 class StoredRows:
-    """``aad.training.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
+    """``aad.method.training.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
 
     Files are opened for each reading and closed again, so that pages read once do not count as memory of this process.
     """

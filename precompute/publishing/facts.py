@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aad.artifacts import Bundle, BundleError
+from aad.bundle import Bundle, BundleError
 from aad.spaces import SPACES
 from precompute.publishing.release import File, size
 

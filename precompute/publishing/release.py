@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aad.artifacts import Bundle, BundleError, safe_paths
+from aad.bundle import Bundle, BundleError, safe_paths
 from aad.hub import CHECKSUMS, FORMAT, PICTURES
 from precompute.publishing import licences
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from aad.artifacts import BundleError
+from aad.bundle import BundleError
 from precompute.publishing.release import File
 
 KEPT = {".gitattributes"}  # the hub's own

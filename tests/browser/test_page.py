@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from aad import present
 from aad.spaces import SPACES
+from interface import present
 from interface.page import DEFAULT_K
 from tests.browser.visits import PATIENCE, Visit, ink, points_of, upload
 from tests.fakes import HOSTILE_TITLE, FakeAttributor

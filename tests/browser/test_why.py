@@ -14,7 +14,7 @@ from scipy.linalg import eigh, sqrtm
 from scipy.optimize import brentq
 
 import app
-from aad.artifacts import Bundle
+from aad.bundle import Bundle
 from aad.spaces import SPACES
 from tests.browser.visits import PATIENCE, Visit
 from tests.fakes import FakeAttributor, free_port

@@ -21,7 +21,7 @@ LAST_AXIS = {"1 -> -1": "axis 1 of two axes is the last"}
 
 #: module -> line -> change -> why nobody can see it
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
-    "aad/losses.py": {
+    "aad/method/losses.py": {
         "logits = torch.cat([positive, first @ F.normalize(queue, dim=1).T], dim=1) / temperature  # (n, 1 + m)": LAST_AXIS,
         "first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)": LAST_AXIS,
         "positive = (first * second).sum(1, keepdim=True)": LAST_AXIS,
@@ -76,12 +76,12 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns": LAST_AXIS,
     },
-    "aad/artifacts.py": {
+    "aad/bundle.py": {
         "if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):": {
             "True -> False": "their lengths were compared before"
         },
     },
-    "aad/writing.py": {
+    "aad/files.py": {
         'length = len(np.load(path, mmap_mode="r", allow_pickle=False))': {"False -> True": UNMAPPED},
         'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)': {
             "False -> True": UNMAPPED

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-from aad.writing import RowWriter
+from aad.files import RowWriter
 from precompute import run as whole_run
 from precompute.common.cli import run_step
 

@@ -39,12 +39,12 @@ TIMES, LEAST_SECONDS = 6, 20.0  # a mutant may take so many times as long as the
 CODES = tuple(f"retrieval/test_{name}" for name in ("mass", "codes", "compressed", "building", "trials"))
 #: module -> the tests that are about it, the quickest first
 TESTS = {
-    "aad/losses.py": ("test_losses", "test_training"),
+    "aad/method/losses.py": ("test_losses", "test_training"),
     "aad/metrics.py": ("test_metrics", "test_outcomes"),
     "aad/calibration.py": ("test_calibration",),
-    "aad/artifacts.py": ("test_hostile_manifests", "test_hostile_bundles", "test_artifacts", "test_hub"),
+    "aad/bundle.py": ("test_hostile_manifests", "test_hostile_bundles", "test_artifacts", "test_hub"),
     "aad/steps.py": ("test_hostile_bundles", "test_artifacts", "test_hub"),
-    "aad/writing.py": ("test_hostile_bundles", "test_artifacts", "test_precompute_faults"),
+    "aad/files.py": ("test_hostile_bundles", "test_artifacts", "test_precompute_faults"),
     "aad/retrieval/exact.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
     "aad/retrieval/search.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
     "aad/retrieval/stored.py": ("retrieval/test_rows", "retrieval/test_exact"),

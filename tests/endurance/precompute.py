@@ -192,8 +192,8 @@ class Trial:
 
     def look_at_bundles(self, where: str) -> None:
         """Each bundle must be whole, or refused in words that say what to run; one of them never gets heads, and is refused."""
-        from aad.artifacts import Bundle, BundleError
         from aad.attribution import Attributor
+        from aad.bundle import Bundle, BundleError
 
         for name in self.tools.BUNDLES:
             try:

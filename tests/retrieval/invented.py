@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from aad.backbones import l2_normalise
 from aad.retrieval import StoredRows
+from aad.vectors import l2_normalise
 
 Built = tuple[dict[str, np.ndarray], dict[str, Any]]
 N, D = 6000, 44  # 44: padded to 48 for the codes

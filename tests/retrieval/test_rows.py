@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad.backbones import l2_normalise
 from aad.retrieval import StoredRows
 from aad.retrieval import stored as stored_module
 from aad.retrieval.stored import read_header, rows_in, widened
+from aad.vectors import l2_normalise
 from tests.retrieval.invented import halved, rows
 
 D = 6

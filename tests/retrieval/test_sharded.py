@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad.backbones import l2_normalise
 from aad.retrieval import ExactIndex, SearchResult, ShardedIndex
+from aad.vectors import l2_normalise
 
 
 class Gone(ExactIndex):

@@ -1,7 +1,7 @@
 """Plain views of one image, for contrastive self-supervision: same thing, other framing, surroundings and light.
 
 A view keeps what was shown and changes how, by plain image operations; restyling is a family of its own and comes on top of
-a plain view (see ``precompute.families``). No view needs to know what an image was made from, so the views carry no pairs.
+a plain view (see ``precompute.pictures``). No view needs to know what an image was made from, so the views carry no pairs.
 """
 
 import hashlib

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from precompute.abc_mini.drawing import rephotograph
+from precompute.demo.drawing import rephotograph
 
 from .framing import MADE_SIZE, draw_frame
 

@@ -11,7 +11,7 @@ said where they matter.
 
 import numpy as np
 
-from aad.covariance import covariance, cross_covariance, inverse_root, shrunk, signed
+from aad.method.whitening import covariance, cross_covariance, inverse_root, shrunk, signed
 
 __all__ = [
     "canonical_correlations",

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from precompute.abc_mini.drawing import fit, reframe
+from precompute.demo.drawing import fit, reframe
 
 MADE_SIZE = 256  # pixels on the longest side of a synthetic image, as in AbC-mini
 _MAX_ASPECT = 3.0  # a strip is trimmed to this, so that there is room for a brush across it

@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from aad.covariance import covariance, cross_covariance, inverse_root, nuisance, principal_root, shrunk, signed
-from aad.heads import Head
+from aad.method.head import Head
+from aad.method.training import Views
+from aad.method.whitening import covariance, cross_covariance, inverse_root, nuisance, principal_root, shrunk, signed
 from aad.spaces import Domain
-from aad.training import Views
 
 
 def centring(views: Views) -> Head:
@@ -135,7 +135,7 @@ def supervised(
     """
     import torch
 
-    from aad.losses import info_nce
+    from aad.method.losses import info_nce
 
     _check_pairs(real, synthetic)
     source_of = np.unique(real, axis=0, return_inverse=True)[1].ravel() if source_ids is None else source_ids

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aad.backbones import BackboneError
-from aad.cutting import Cut
-from aad.losses import info_nce
+from aad.method.losses import info_nce
 from aad.spaces import Domain
+from precompute.experiments.cutting import Cut
 
 if TYPE_CHECKING:
     import torch

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aad.words import SPACE_WORDS, TYPE_WORDS
+from interface.words import SPACE_WORDS, TYPE_WORDS
 
 
 def about(attributor: Any) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.contents import check_manifest, check_section, parse_json
-from aad.writing import file_sha256, plain_bytes, refuse_special, write_atomically
+from aad.files import file_sha256, plain_bytes, refuse_special, write_atomically
+from aad.schema import check_manifest, check_section, parse_json
+from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
     from aad.retrieval import StoredRows
@@ -35,7 +36,6 @@ __all__ = ["Bundle", "BundleError", "safe_paths", "write_atomically"]
 FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
-FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
 NOT_FINITE = "holds values that are not finite"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 WRITTEN_BY = {

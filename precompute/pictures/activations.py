@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.artifacts import write_atomically
 from aad.backbones import BackboneError, BackboneSpec
-from aad.cutting import Cut
-from aad.finetuning import Pool
+from aad.bundle import write_atomically
+from precompute.experiments.cutting import Cut
+from precompute.experiments.finetuning import Pool
 
 from . import RESTYLE
 from .drawing import N_SYNTHETIC_VIEWS, Drawing

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import BackboneError
-from precompute.abc_mini.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE
+from precompute.demo.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE
 
 from .framing import MADE_SIZE, draw_frame
 

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from aad.about import about, metrics_rows
-from aad.addresses import file_url, served_paths
 from aad.gallery import chosen
 from aad.references import References, words_of
-from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+from interface.about import about, metrics_rows
+from interface.addresses import file_url, served_paths
+from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 __all__ = [
     "about",

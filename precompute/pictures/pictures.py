@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.artifacts import Bundle, BundleError, safe_paths
 from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
+from aad.bundle import Bundle, BundleError, safe_paths
 from aad.images import load_image
 from precompute.common.shards import file_key
 

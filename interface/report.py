@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from aad.about import about
-from aad.markup import make, percent
-from aad.report_case import N_SOURCES, Case, is_convincing, map_grounds, section, thumbnails
-from aad.words import SPACE_WORDS
+from interface.about import about
+from interface.markup import make, percent
+from interface.report_case import N_SOURCES, Case, is_convincing, map_grounds, section, thumbnails
+from interface.words import SPACE_WORDS
 
 __all__ = ["Case", "is_convincing", "report"]
 

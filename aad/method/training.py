@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from aad.alignment import Alignment
-from aad.covariance import covariance, inverse_root, shrunk, streamed_moments
-from aad.heads import Head
-from aad.losses import infomax_bell_sejnowski, infomax_gaussian
+from aad.method.head import Head
+from aad.method.losses import infomax_bell_sejnowski, infomax_gaussian
+from aad.method.whitening import covariance, inverse_root, shrunk, streamed_moments
 from aad.spaces import Domain
 
 if TYPE_CHECKING:

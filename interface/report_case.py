@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from aad.answers import Attribution, SpaceAttribution
-from aad.markup import make, percent
-from aad.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
-from aad.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+from interface.markup import make, percent
+from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
+from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens

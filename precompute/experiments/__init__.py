@@ -1,0 +1,1 @@
+"""What was tried and does not ship: other forms of the method, and baselines."""
