@@ -6,20 +6,16 @@
 
 *Leave a region out of the pooling.* The backbone pools grids of positions (14, 7 and 7 a side) into one feature. For each cell of
 the coarsest grid the feature is pooled again without that cell's positions, embedded by the space's head, and compared with the
-whole other picture: ``heat = similarity(whole) - similarity(without the region)``. After one run of the network it is exact linear
-algebra. Heat above 0 speaks for the match; below 0 it speaks against it: without that region the two would be more alike.
+whole other picture: ``heat = similarity(whole) - similarity(without the region)``, exact linear algebra after one run of the
+network. Heat above 0 speaks for the match; below 0 against it: without that region the two would be more alike.
 
 Why not gradient times activation, as in Grad-CAM? Each part of the feature is scaled to unit length, so it is homogeneous of degree
-0 in its grid, and by Euler's theorem such a product sums to zero over the grid: its size answers no question that words can ask.
-Leaving out shares the competition (a region just as alike as the rest stays near 0, and the values do not add up to the
-similarity), but each value is the difference of two similarities that anybody can compute, in the unit that the page shows.
+0 in its grid, and by Euler's theorem such a product sums to zero over the grid. Here the values do not add up to the similarity
+either, but each is the difference of two similarities that anybody can compute, in the unit that the page shows.
 
-What it does not say. A position of the grid sees more of the picture than its square, so a finer map would be untrue, and a region
-left out of the pooling is still in its neighbours' sight: covering it in the picture instead gives ranks that agree only
-partly. It explains the similarity, not the generator: a warm region need not have been copied.
-
-A backbone that reads a class token pools no grid; ``why_not`` says so. Its patch tokens could be masked before the first block
-instead, with one run of the network for each region; this is not built.
+What it does not say. A position of the grid sees more of the picture than its square, so a finer map would be untrue, and covering
+a region in the picture gives ranks that agree only partly. It explains the similarity, not the generator: a warm region need not
+have been copied. A backbone that reads a class token pools no grid; ``why_not`` says so.
 """
 
 import functools
@@ -58,8 +54,7 @@ class SpaceExplanation:
 
     Attributes:
         space: which space.
-        similarity: cosine of the two whole pictures. It is computed from the pictures anew, so it may differ from a search's by the
-            rounding of the stored features, less than 0.001.
+        similarity: cosine of the two whole pictures, computed anew: within 0.001 of a search's, whose features are rounded.
         heat_query: (side, side) what each region of the query adds to the similarity; rows from the top, columns from the left.
         heat_reference: (side, side) likewise for the reference.
     """
@@ -72,38 +67,20 @@ class SpaceExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All spaces' views of a match: ``explanation["aligned"]``.
-
-    Attributes:
-        spaces: one per space.
-        side: regions along each edge of a picture, 7 for EfficientNet-Lite0.
-    """
+    """All spaces' views of a match: ``explanation["aligned"]``."""
 
     spaces: dict[Space, SpaceExplanation]
-    side: int
+    side: int  # regions along each edge of a picture, 7 for EfficientNet-Lite0
 
     def __getitem__(self, space: Space | str) -> SpaceExplanation:
         return self.spaces[Space(space)]
 
-    def box(self, row: int, column: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Where a region lies on a picture of (width, height) pixels: left, top, right, bottom.
-
-        The backbone squeezes the whole picture to a square, so the grid covers all of it and its cells stretch with it.
-
-        >>> Explanation({}, 7).box(0, 6, (700, 70))
-        (600.0, 0.0, 700.0, 10.0)
-        """
-        width, height = size[0] / self.side, size[1] / self.side
-        return column * width, row * height, (column + 1) * width, (row + 1) * height
-
 
 def why_not(attributor: Any) -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
-    name = attributor.stamp["backbone"]
-    if name in POOLED_BLOCKS:
-        return None
-    known = ", ".join(POOLED_BLOCKS)
-    return f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
+    name, known = attributor.stamp["backbone"], ", ".join(POOLED_BLOCKS)
+    words = f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
+    return None if name in POOLED_BLOCKS else words
 
 
 def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, reference_id: int) -> Explanation:
@@ -113,8 +90,7 @@ def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, 
 
     Args:
         attributor: an ``aad.Attributor``.
-        query: the id of a bundled query, an image or its path, or one of ``attributor.references``, which is embedded as the real
-            picture that it is.
+        query: the id of a bundled query, an image or its path, or one of ``attributor.references``: that is embedded as real.
         reference_id: which reference.
 
     Raises:
@@ -136,9 +112,8 @@ def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, 
         of_query = attributor.heads[space].embed(ours, domain)
         of_reference = attributor.heads[space].embed(theirs, Domain.REAL)
         similarity = float(of_query[0] @ of_reference[0])
-        spaces[space] = SpaceExplanation(
-            space, similarity, _heat(of_query, of_reference[0]), _heat(of_reference, of_query[0])
-        )
+        heats = _heat(of_query, of_reference[0]), _heat(of_reference, of_query[0])
+        spaces[space] = SpaceExplanation(space, similarity, *heats)
     return Explanation(spaces, math.isqrt(len(ours) - 1))
 
 
@@ -162,7 +137,7 @@ def pool_without_regions(grids: Sequence[np.ndarray]) -> np.ndarray:
         raise ExplanationError(f"the pooled grids must be square and nest into each other, got {shapes}")
     if side < 2:
         raise ExplanationError(
-            "the pooled grids must have at least 2 x 2 positions, got 1 x 1: no region can be left out"
+            "the pooled grids must have at least 2 x 2 positions, got 1 x 1: nothing can be left out"
         )
     parts = []
     for grid in grids:
@@ -203,11 +178,11 @@ class _Reader:
         image = load_image(picture)
         with self._running:
             grids, own = self._run(image)
-        features = pool_without_regions(grids)
+        features, name = pool_without_regions(grids), self._backbone.spec.name
         if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
             raise ExplanationError(
-                f"the backbone {self._backbone.spec.name} must pool mean and standard deviation of its blocks "
-                f"{POOLED_BLOCKS[self._backbone.spec.name]}, but its own feature differs: bring POOLED_BLOCKS up to date"
+                f"the backbone {name} must pool mean and standard deviation of its blocks {POOLED_BLOCKS[name]}, but its own "
+                "feature differs: bring POOLED_BLOCKS up to date"
             )
         return features
 

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from aad.backbones import (
     BACKBONES,
     BATCH_SIZE,
+    LEAST_COSINE,
     Backbone,
     BackboneError,
     ahead,
@@ -37,7 +38,6 @@ from aad.backbones import (
     engines_for,
     load_backbone,
 )
-from aad.backbones.probing import LEAST_COSINE
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import SUFFIXES, load_image
 from benchmarks.common import machine, machine_line, table, write_report

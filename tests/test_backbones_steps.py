@@ -17,7 +17,6 @@ from aad.backbones import (
     build_network,
     load_backbone,
     manifest_entry,
-    networks,
     state_fingerprint,
 )
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
@@ -37,7 +36,7 @@ READERS = ("extract_views", "train_heads", "calibrate", "project", "evaluate", "
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "_TIMM", shallow(1))
+        shallow(patch, 1)
         patch.delenv("AAD_WEIGHTS", raising=False)
         yield
 

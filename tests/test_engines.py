@@ -19,25 +19,20 @@ from aad.backbones import (
     BATCH_SIZE,
     Backbone,
     BackboneError,
-    Trial,
     ahead,
     build_engine,
     build_network,
-    describe_trials,
     difference,
     engines_for,
-    fastest,
     load_backbone,
     manifest_entry,
-    networks,
-    probe_engines,
-    probing,
 )
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.explain import explain
 from precompute import extract_features
-from precompute.common import cli
+from precompute.common import cli, probing
 from precompute.common.listing import backbone_table
+from precompute.common.probing import Probe, describe_probes, fastest, probe_engines
 from precompute.common.shards import embed_in_shards
 from precompute.common.view_shards import ShardError, ViewShards, check_backbone
 from precompute.pictures import pictures as step_pictures
@@ -110,7 +105,7 @@ def test_openvino_comes_without_its_telemetry(openvino):
 @pytest.mark.parametrize("name", ["dino_vits16", "dinov3_vits16", "clip_vitb32", "sscd_disc_mixup"])
 def test_networks_of_every_kind_go_through_openvino(name, monkeypatch):
     """With random weights and one block; the batch is of another size than the one that was traced."""
-    monkeypatch.setattr(networks, "_TIMM", shallow(1))
+    shallow(monkeypatch, 1)
     spec, network = BACKBONES[name], randomise(build_network(name))
     side = 64 if name.startswith("sscd") else spec.image_size  # convolutions take any
     batch = np.random.default_rng(0).normal(size=(3, 3, side, side)).astype(np.float32)
@@ -177,20 +172,20 @@ def test_a_manifest_without_an_engine_means_torch_and_engines_do_not_mix(plain):
 
 def test_a_probe_takes_the_fastest_that_keeps_the_features(pictures, plain, monkeypatch):
     monkeypatch.setattr(probing, "engines_for", lambda device: ("torch", "torch-bf16", "openvino"))
-    trials = {trial.engine: trial for trial in probe_engines(plain, pictures[:4])}
-    assert list(trials) == ["torch", "torch-bf16", "openvino"]
+    probes = {probe.engine: probe for probe in probe_engines(plain, pictures[:4])}
+    assert list(probes) == ["torch", "torch-bf16", "openvino"]
     for name in ("torch", "openvino"):
-        assert not trials[name].refused and trials[name].cosine > 0.99999 and trials[name].images_per_second > 0
-    assert "changes the features: cosine 0.99" in trials["torch-bf16"].refused
-    shown = describe_trials(list(trials.values()))
+        assert not probes[name].refused and probes[name].cosine > 0.99999 and probes[name].images_per_second > 0
+    assert "changes the features: cosine 0.99" in probes["torch-bf16"].refused
+    shown = describe_probes(list(probes.values()))
     assert "images/s" in shown and "not used: it changes the features" in shown
 
 
 def test_an_engine_is_left_only_for_one_that_is_clearly_faster():
-    torch_, fast = Trial("torch", 100.0, 1.0), Trial("openvino", 105.0, 1.0)
+    torch_, fast = Probe("torch", 100.0, 1.0), Probe("openvino", 105.0, 1.0)
     assert fastest([torch_, fast]) == "torch" and fastest([torch_, replace(fast, images_per_second=120)]) == "openvino"
-    assert fastest([torch_, Trial("openvino-bf16", 900.0, 0.9, "it changes the features")]) == "torch"
-    assert fastest([torch_, Trial("openvino", refused="not on this machine")]) == "torch"
+    assert fastest([torch_, Probe("openvino-bf16", 900.0, 0.9, "it changes the features")]) == "torch"
+    assert fastest([torch_, Probe("openvino", refused="not on this machine")]) == "torch"
 
 
 def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch, capsys, plain, openvino):
@@ -200,7 +195,7 @@ def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch,
         monkeypatch.setattr(module, "load_backbone", lambda name, weights, device, engine="torch": loaded[engine])
     for i, path in enumerate(EXEMPLARS[::120]):
         load_image(path).save(tmp_path / f"{i}.png")
-    found = [Trial("torch", 10.0, 1.0), Trial("openvino", 30.0, 1.0)]
+    found = [Probe("torch", 10.0, 1.0), Probe("openvino", 30.0, 1.0)]
     monkeypatch.setattr(cli, "probe_engines", lambda backbone, images: found if len(images) == cli.PROBED else [])
     options = ["--references", str(tmp_path), "--threads", "1"]
     extract_features.main([*options, "--bundle", str(tmp_path / "fast"), "--engine", "auto"])

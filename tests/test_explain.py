@@ -16,7 +16,7 @@ from PIL import Image
 from aad import Attributor, load_image
 from aad import explain as module
 from aad.answers import Query, Reference
-from aad.explain import Explanation, ExplanationError, explain, pool_without_regions, why_not
+from aad.explain import ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
 from aad.method.head import Head
 from aad.spaces import SPACES, Domain, Space
@@ -292,13 +292,6 @@ def test_a_file_that_is_no_picture_is_refused(toy: Toy, tmp_path: Path) -> None:
 def test_grids_that_share_no_regions_are_refused(shapes: list[tuple[int, int]], words: str) -> None:
     with pytest.raises(ExplanationError, match=words):
         pool_without_regions([np.ones((3, *shape), np.float32) for shape in shapes])
-
-
-def test_regions_stretch_with_the_picture_and_tile_it() -> None:
-    explanation = Explanation({}, 7)
-    boxes = [explanation.box(row, column, (1400, 210)) for row in range(7) for column in range(7)]
-    assert boxes[0] == (0, 0, 200, 30) and boxes[-1] == pytest.approx((1200, 180, 1400, 210))
-    assert sum((right - left) * (bottom - top) for left, top, right, bottom in boxes) == pytest.approx(1400 * 210)
 
 
 def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found() -> None:

@@ -16,12 +16,11 @@ HOLDERS = (
     "state_dict",
     "model_state_dict",
     "model",
-)  # entries of a training checkpoint that hold the tensors
-_SHOWN = 2  # tensors of a file that an error text names
+)  # entries of training checkpoints: they hold the tensors
 
 
 class CheckpointError(ValueError):
-    """A file cannot be read as weights. The text goes into a BackboneError that names the file and what was expected."""
+    """A file holds no weights, or others. The text goes into a BackboneError that names the file and what was expected."""
 
 
 def is_safetensors(path: Path) -> bool:
@@ -56,12 +55,6 @@ def read_checkpoint(path: Path, torchscript: bool = False) -> dict[str, "torch.T
     raise CheckpointError(f"it holds a {type(content).__name__}, not tensors by name")
 
 
-def describe(tensors: Mapping[str, "torch.Tensor"]) -> str:
-    """The first tensors of a file, for an error text."""
-    shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:_SHOWN]]
-    return f"{len(tensors)} tensors, first {', '.join(shown)}" if shown else "no tensors"
-
-
 def _read(path: Path, safetensors: bool, torchscript: bool) -> Any:
     import torch
 
@@ -77,9 +70,7 @@ def _read(path: Path, safetensors: bool, torchscript: bool) -> Any:
         if not torchscript:
             raise CheckpointError("it is a TorchScript archive")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # torch would rather have torch.export; releases are old
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
             return torch.jit.load(str(path), map_location="cpu").state_dict()
     if any(name.endswith(".npy") for name in members):
         import numpy as np

@@ -6,7 +6,7 @@
     openvino-bf16  bfloat16 in OpenVINO, only where the processor multiplies bfloat16
 
 float32 in OpenVINO keeps the features of every backbone. bfloat16 rounds weights to three digits: whether features survive that
-depends on the backbone and must be looked at (``probe_engines``); those of EfficientNet-Lite0 do not.
+depends on the backbone and must be looked at (``--engine auto`` does); those of EfficientNet-Lite0 do not.
 
 Each engine gives the same bytes for the same batch. What else is in the batch changed no bit in OpenVINO where it was measured, and
 the last bits in torch (up to 1e-6), so galleries are embedded in batches of one size. Tests hold 1e-5.
@@ -25,6 +25,7 @@ from aad.backbones.spec import TORCH, BackboneError, Engine
 if TYPE_CHECKING:
     import torch
 
+LEAST_COSINE = 0.9999  # to float32 in torch, of every picture: what keeps the features
 ENGINES = (TORCH, "torch-bf16", "openvino", "openvino-bf16")
 
 

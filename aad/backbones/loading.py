@@ -12,11 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aad.backbones.checkpoints import CheckpointError, describe, is_safetensors, read_checkpoint
+from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
+from aad.backbones.checkpoints import CheckpointError, is_safetensors, read_checkpoint
 from aad.backbones.engines import build_engine
-from aad.backbones.layouts import LAYOUTS, LayoutError
-from aad.backbones.networks import build_network
-from aad.backbones.releases import BACKBONES, RELEASES
 from aad.backbones.spec import TORCH, Backbone, BackboneError
 from aad.files import file_sha256
 
@@ -61,9 +59,8 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
         spec = replace(spec, sha256=state_fingerprint(network))
     network.to(memory_format=torch.channels_last)
     network.to(device)
-    return Backbone(
-        replace(spec, engine=engine), network, device, build_engine(engine, network, spec.image_size, device)
-    )
+    compiled = build_engine(engine, network, spec.image_size, device)
+    return Backbone(replace(spec, engine=engine), network, device, compiled)
 
 
 def available(name: str) -> str:
@@ -102,17 +99,20 @@ def _fitting(name: str, path: Path, network: "torch.nn.Module") -> dict[str, "to
         raise _refusal(name, path, str(error)) from error
     except OSError as error:
         raise _refusal(name, path, f"it cannot be read ({error.strerror or error})") from error
-    named = tensors
+    first = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in list(tensors.items())[:2])
+    holds, named = f"it holds {len(tensors)} tensors, first {first}", tensors
     if not (is_safetensors(path) and _shapes(tensors) == _shapes(own)):
         try:
-            named = LAYOUTS[release.layout](tensors)
-        except (LayoutError, RuntimeError, IndexError) as error:  # the last two: a shape that a release does not have
-            raise _refusal(name, path, f"it holds {describe(tensors)}; {error}") from error
+            named = release.layout(tensors, network)
+        except (
+            Exception
+        ) as error:  # beside CheckpointError, whatever ours or timm's code says of shapes that no release has
+            raise _refusal(name, path, f"{holds}; {error}") from error
     known = re.compile("|".join(release.leftovers) or "(?!)")
     named = {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}
     named = {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER)} | named
     if faults := _faults(named, own):
-        raise _refusal(name, path, f"it holds {describe(tensors)}; {faults}")
+        raise _refusal(name, path, f"{holds}; {faults}")
     return {key: tensor.to(own[key].dtype) for key, tensor in named.items()}
 
 
@@ -123,12 +123,9 @@ def _shapes(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, tuple[int, ...]]
 def _faults(named: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor"]) -> str:
     """What is wrong with tensors for a network, in words; empty when nothing is."""
     faults = []
-    for verb, names in (
-        ("missing", [key for key in own if key not in named]),
-        ("unknown", [key for key in named if key not in own]),
-    ):
-        if names:
-            faults.append(f"{len(names)} {verb} (first {names[0]})")
+    for verb, have, names in (("missing", named, own), ("unknown", own, named)):
+        if odd := [key for key in names if key not in have]:
+            faults.append(f"{len(odd)} {verb} (first {odd[0]})")
     for key in own:
         if key in named and named[key].shape != own[key].shape:
             faults.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(named[key].shape)}")
@@ -189,11 +186,9 @@ def _from_package(name: str) -> Path:
 
 
 def _cached(name: str) -> Path | None:
-    if not RELEASES[name].hub:
-        return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(RELEASES[name].hub, HUB_FILE)
+    found = try_to_load_from_cache(RELEASES[name].hub, HUB_FILE) if RELEASES[name].hub else None
     return Path(found) if isinstance(found, str) else None
 
 

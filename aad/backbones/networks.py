@@ -1,62 +1,22 @@
-"""The networks, without weights: timm's own where timm has them, and two readings of EfficientNet-Lite0, and SSCD.
-
-Every network maps (n, 3, s, s) pictures to (n, dim) features and lists its blocks, in order, as ``blocks``.
-"""
+"""The networks, without weights: timm's own where timm has them, two readings of EfficientNet-Lite0, and SSCD."""
 
 from typing import TYPE_CHECKING, Any
 
-from aad.backbones.releases import BACKBONES
-from aad.backbones.spec import BackboneError
-
 if TYPE_CHECKING:
-    import torch
+    pass
 
 POOLED_STAGES = (4, 5, 6)  # of 0 to 6; 112, 192 and 320 channels, on grids of 14, 7 and 7 positions a side
 SSCD_STAGES = (3, 4, 6, 3)  # ResNet-50's blocks by stage
 GEM_POWER = 3.0  # of SSCD's generalised mean over positions
 
-# What timm calls them, and how it must be told to build them.
-_TIMM: dict[str, tuple[str, dict[str, Any]]] = {
-    "dino_vitb16": ("vit_base_patch16_224", {"num_classes": 0}),
-    "dino_vits16": ("vit_small_patch16_224", {"num_classes": 0}),
-    "dinov2_vitb14": ("vit_base_patch14_dinov2", {"num_classes": 0, "img_size": 224}),
-    "dinov2_vits14": ("vit_small_patch14_dinov2", {"num_classes": 0, "img_size": 224}),
-    "dinov3_vitb16": ("vit_base_patch16_dinov3_qkvb", {"num_classes": 0, "global_pool": "token"}),
-    "dinov3_vits16": ("vit_small_patch16_dinov3_qkvb", {"num_classes": 0, "global_pool": "token"}),
-    "mocov3_vitb16": ("vit_base_patch16_224", {"num_classes": 0}),
-    "mocov3_vits16": ("vit_small_patch16_224", {"num_classes": 0, "num_heads": 12}),  # not 6: MoCo v3's own choice
-    "clip_vitb16": ("vit_base_patch16_clip_quickgelu_224", {"num_classes": 512}),
-    "clip_vitb32": ("vit_base_patch32_clip_quickgelu_224", {"num_classes": 512}),
-    "vit_b16_384": ("vit_base_patch16_384", {"num_classes": 0}),
-}
 
-
-def build_network(name: str) -> "torch.nn.Module":
-    """The network of that backbone with random weights, frozen, on the CPU.
-
-    Raises:
-        BackboneError: unknown name.
-    """
-    if name not in BACKBONES:
-        raise BackboneError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
-    if name == "efficientnet_lite0":
-        network = several_depths(lite0())
-    elif name == "efficientnet_lite0_final":
-        network = lite0()
-    elif name == "sscd_disc_mixup":
-        network = _sscd()
-    else:
-        network = _vision_transformer(name)
-    return network.eval().requires_grad_(False)
-
-
-def _vision_transformer(name: str) -> Any:
+def vision_transformer(model: str, num_classes: int = 0, **options: Any) -> Any:
+    """What timm calls ``model``, without a classifier where it is to have none."""
     import timm
     import torch
 
-    model, options = _TIMM[name]
-    network: Any = timm.create_model(model, pretrained=False, **options)
-    if name.startswith("dinov3"):
+    network: Any = timm.create_model(model, pretrained=False, num_classes=num_classes, **options)
+    if "dinov3" in model:
         # The release keeps the periods of its rotary embedding in bfloat16; timm computes them in float32.
         network.rope.periods.copy_(network.rope.periods.to(torch.bfloat16))
     return network
@@ -104,7 +64,7 @@ def several_depths(network: Any) -> Any:
     return SeveralDepths()
 
 
-def _sscd() -> Any:
+def sscd() -> Any:
     """SSCD's descriptor: ResNet-50, the generalised mean of its last activations over positions, and a linear layer."""
     import torch
     from torchvision.models import resnet50

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32  # fixed, because the last bits of a feature depend on the batch it was computed in
 TORCH = "torch"  # the engine that every machine has
 
-Engine = Callable[
-    [np.ndarray], np.ndarray
-]  # (n, 3, s, s) float32 to (n, dim) float32; safe to call from several threads
+Engine = Callable[[np.ndarray], np.ndarray]  # (n, 3, s, s) to (n, dim) float32; safe to call from several threads
 
 
 class BackboneError(RuntimeError):

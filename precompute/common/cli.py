@@ -10,19 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aad.backbones import (
-    BACKBONES,
-    ENGINES,
-    BackboneError,
-    describe_trials,
-    fastest,
-    load_backbone,
-    probe_engines,
-)
+from aad.backbones import BACKBONES, ENGINES, BackboneError, load_backbone
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.hub import SCHEME, hub_address
 from aad.images import ImageError, load_image
 from precompute.abc.splits import BenchmarkError
+from precompute.common.probing import describe_probes, fastest, probe_engines
 
 _GO_ON = "or choose another folder, and run the same command again"
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"; free some space, {_GO_ON}")
@@ -74,9 +67,9 @@ def chosen_engine(arguments: argparse.Namespace) -> str:
         return str(arguments.engine)
     files = sorted((DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar").rglob("*.webp"))
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
-    trials = probe_engines(backbone, [load_image(path) for path in files[:: max(1, len(files) // PROBED)][:PROBED]])
-    engine = fastest(trials)
-    print(f"engines for {arguments.backbone} on this machine:", describe_trials(trials), sep="\n")
+    probes = probe_engines(backbone, [load_image(path) for path in files[:: max(1, len(files) // PROBED)][:PROBED]])
+    engine = fastest(probes)
+    print(f"engines for {arguments.backbone} on this machine:", describe_probes(probes), sep="\n")
     print(f"taking --engine {engine}; name it to go on from an interrupted run without looking again", flush=True)
     return engine
 

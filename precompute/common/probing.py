@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from aad.backbones.engines import build_engine, engines_for
-from aad.backbones.spec import TORCH, Backbone, BackboneError
+from aad.backbones import LEAST_COSINE, Backbone, BackboneError, build_engine, engines_for
+from aad.backbones.spec import TORCH
 
-LEAST_COSINE = 0.9999  # to float32 in torch, of every picture
 CLEARLY = 1.1  # times faster, or the engine that comes first in ENGINES stays: a second probe should choose the same
 _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Probe:
     """What came of one engine.
 
     Attributes:
@@ -31,7 +30,7 @@ class Trial:
     refused: str = ""
 
 
-def probe_engines(backbone: Backbone, images: Sequence[Image.Image]) -> list[Trial]:
+def probe_engines(backbone: Backbone, images: Sequence[Image.Image]) -> list[Probe]:
     """Run every engine that is installed on a few pictures, in turn, so that other work disturbs all alike.
 
     Args:
@@ -41,25 +40,18 @@ def probe_engines(backbone: Backbone, images: Sequence[Image.Image]) -> list[Tri
     base = backbone.in_torch()
     pixels = [base.spec.preprocess(image) for image in images]
     expected = base.embed_pixels(pixels)
-    ready, trials = {}, {}
+    ready, probes = {}, {}
     for name in engines_for(base.device):
         try:
             compiled = build_engine(name, base.network, base.spec.image_size, base.device)
             ready[name] = replace(base, spec=replace(base.spec, engine=name), compiled=compiled)
             cosine = float((ready[name].embed_pixels(pixels) * expected).sum(1).min())  # also warms it up
-        except (
-            BackboneError,
-            RuntimeError,
-        ) as error:  # the second: the engine itself gives up on this network or processor
+        except (BackboneError, RuntimeError) as error:  # the second: the engine gives up on this network or processor
             ready.pop(name, None)
-            trials[name] = Trial(name, refused=str(error).strip().partition("\n")[0])
+            probes[name] = Probe(name, refused=str(error).strip().partition("\n")[0])
             continue
-        said = (
-            ""
-            if cosine >= LEAST_COSINE
-            else f"it changes the features: cosine {cosine:.5f}, at least {LEAST_COSINE} is needed"
-        )
-        trials[name] = Trial(name, 0.0, cosine, said)
+        changed = f"it changes the features: cosine {cosine:.5f}, at least {LEAST_COSINE} is needed"
+        probes[name] = Probe(name, 0.0, cosine, "" if cosine >= LEAST_COSINE else changed)
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     for _ in range(_ROUNDS):
         for name, engine in ready.items():
@@ -67,30 +59,30 @@ def probe_engines(backbone: Backbone, images: Sequence[Image.Image]) -> list[Tri
             engine.embed_pixels(pixels)
             seconds[name].append(time.perf_counter() - started)
     return [
-        replace(trial, images_per_second=len(pixels) / min(seconds[name])) if name in ready else trial
-        for name, trial in trials.items()
+        replace(probe, images_per_second=len(pixels) / min(seconds[name])) if name in ready else probe
+        for name, probe in probes.items()
     ]
 
 
-def fastest(trials: Sequence[Trial]) -> str:
+def fastest(probes: Sequence[Probe]) -> str:
     """The engine to take: the fastest that keeps the features, and the earlier one where it is a near thing.
 
-    >>> fastest([Trial("torch", 30), Trial("torch-bf16", 99, 0.99, "changes"), Trial("openvino", 80), Trial("openvino-bf16", 85)])
+    >>> fastest([Probe("torch", 30), Probe("torch-bf16", 99, 0.99, "changes"), Probe("openvino", 80), Probe("openvino-bf16", 85)])
     'openvino'
     """
-    chosen = Trial(TORCH)
-    for trial in trials:
-        if not trial.refused and trial.images_per_second > CLEARLY * chosen.images_per_second:
-            chosen = trial
+    chosen = Probe(TORCH)
+    for probe in probes:
+        if not probe.refused and probe.images_per_second > CLEARLY * chosen.images_per_second:
+            chosen = probe
     return chosen.engine
 
 
-def describe_trials(trials: Sequence[Trial]) -> str:
+def describe_probes(probes: Sequence[Probe]) -> str:
     """A line for each engine, for people."""
-    width = max(len(trial.engine) for trial in trials)
+    width = max(len(probe.engine) for probe in probes)
     lines = []
-    for trial in trials:
-        speed = f"{trial.images_per_second:6.1f} images/s" if trial.images_per_second else "   not here"
-        kept = f"not used: {trial.refused}" if trial.refused else f"cosine {trial.cosine:.6f}"
-        lines.append(f"  {trial.engine.ljust(width)}  {speed.ljust(15)}  {kept}")
+    for probe in probes:
+        speed = f"{probe.images_per_second:6.1f} images/s" if probe.images_per_second else "   not here"
+        kept = f"not used: {probe.refused}" if probe.refused else f"cosine {probe.cosine:.6f}"
+        lines.append(f"  {probe.engine.ljust(width)}  {speed.ljust(15)}  {kept}")
     return "\n".join(lines)
