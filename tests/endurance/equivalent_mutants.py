@@ -81,7 +81,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "True -> False": "their lengths were compared before"
         },
     },
-    "aad/files.py": {
+    "precompute/common/rows.py": {
         'length = len(np.load(path, mmap_mode="r", allow_pickle=False))': {"False -> True": UNMAPPED},
         'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)': {
             "False -> True": UNMAPPED
