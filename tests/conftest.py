@@ -7,10 +7,10 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
-    NUMBA_OPT="0",  # a map of sixty points takes a second, compiling what makes it half a minute
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_OFFLINE="1",
 )
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling what makes a map takes minutes, a small map seconds
 
 import gc
 import random
