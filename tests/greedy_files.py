@@ -14,8 +14,7 @@ from PIL import Image
 
 from tests import image_bytes as raw
 from tests.image_bytes import encode, picture
-from tests.odd_files import exchanged_profile, jpeg
-from tests.test_images import cmyk_profile
+from tests.odd_files import cmyk_profile, exchanged_profile, jpeg
 
 SIDE = 7740  # squared just below 60 million pixels
 

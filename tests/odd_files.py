@@ -32,6 +32,23 @@ def exchanged_profile() -> bytes:
     return data.replace(b"rXYZ", b"----", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"----", b"bXYZ", 1)
 
 
+def cmyk_profile(lab: tuple[int, int, int]) -> bytes:
+    """The smallest CMYK profile: a 2 x 2 x 2 x 2 table in which bare paper is white and every ink gives one Lab."""
+    straight = bytes(range(256))
+    table = b"\xff\x80\x80" + bytes(lab) * 15
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + straight * 4 + table + straight * 3
+    white_point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    offset = 128 + 4 + 2 * 12
+    tags = struct.pack(">I", 2)
+    tags += b"A2B0" + struct.pack(">II", offset, len(lut))
+    tags += b"wtpt" + struct.pack(">II", offset + len(lut), len(white_point))
+    body = tags + lut + white_point
+    header = struct.pack(">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + body
+
+
 def interlaced() -> bytes:
     """16 x 16 in the seven passes of Adam7; all of one grey, since only the order of rows is in question."""
     passes = [(2, 2), (2, 2), (4, 2), (4, 4), (8, 4), (8, 8), (16, 8)]
