@@ -31,14 +31,11 @@ import numpy as np
 from PIL import Image
 
 from aad.answers import Reference
-from aad.backbones import Backbone
-from aad.backbones.networks import POOLED_STAGES
+from aad.backbones import RELEASES, Backbone
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
 
-#: backbone -> which of its network's blocks it pools by mean and standard deviation over positions, one part after the other
-POOLED_BLOCKS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": POOLED_STAGES}
 N_PICTURES = 64  # whose pooled features are kept, a quarter of a megabyte each
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
 AGREEMENT = 1e-3  # largest difference allowed between our pooling and the backbone's own; float32 leaves 1e-6
@@ -78,9 +75,9 @@ class Explanation:
 
 def why_not(attributor: Any) -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
-    name, known = attributor.stamp["backbone"], ", ".join(POOLED_BLOCKS)
+    name, known = attributor.stamp["backbone"], ", ".join(other for other, release in RELEASES.items() if release.pools)
     words = f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
-    return None if name in POOLED_BLOCKS else words
+    return None if name in RELEASES and RELEASES[name].pools else words
 
 
 def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, reference_id: int) -> Explanation:
@@ -181,8 +178,8 @@ class _Reader:
         features, name = pool_without_regions(grids), self._backbone.spec.name
         if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
             raise ExplanationError(
-                f"the backbone {name} must pool mean and standard deviation of its blocks {POOLED_BLOCKS[name]}, but its own "
-                "feature differs: bring POOLED_BLOCKS up to date"
+                f"the backbone {name} must pool mean and standard deviation of its blocks {RELEASES[name].pools}, but its own "
+                "feature differs: correct `pools` in its record"
             )
         return features
 
@@ -195,7 +192,7 @@ class _Reader:
             if threading.get_ident() == thread:  # another thread may be embedding an upload with the same network
                 found[number] = output[0].float().cpu().numpy()
 
-        numbers = POOLED_BLOCKS[self._backbone.spec.name]
+        numbers = RELEASES[self._backbone.spec.name].pools
         hooks = [network.blocks[number].register_forward_hook(functools.partial(keep, number)) for number in numbers]
         try:
             own = self._backbone.embed([image])[0]

@@ -64,14 +64,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """How large, small and elongated a picture may be.
-
-    Attributes:
-        max_bytes: Largest file, in bytes.
-        max_pixels: Most pixels (width x height), checked before decoding. Decoding takes up to 13 bytes for each.
-        min_side: Shortest side allowed, in pixels.
-        max_aspect: Longest side divided by the shortest, at most.
-    """
+    """How large (in bytes, and pixels before any is decoded), small, elongated and slow to decode a picture may be."""
 
     max_bytes: int = 50_000_000  # a 16-megapixel photograph as PNG, the largest usual form, takes about 40 MB
     max_pixels: int = 60_000_000  # full-frame cameras end at about 60 megapixels; decoded they stay under 1 GB
@@ -107,29 +100,44 @@ def load_image(
         >>> load_image(Image.new("LA", (32, 20), (0, 0))).getpixel((0, 0))
         (255, 255, 255)
     """
+    data = b""
     if isinstance(source, Image.Image):
-        name, image = "the given picture", source
+        name, form = "the given picture", source.format
     elif isinstance(source, bytes):
-        name = "the uploaded picture"
-        image = _open(_check_bytes(source, len(source), name, limits), name, limits)
+        name, data = "the uploaded picture", source
+        _check_weight(len(data), name, limits)
     elif isinstance(source, (str, os.PathLike)):
-        name = _printable(Path(source).name)
-        image = _open(_read(source, limits), name, limits)
+        name, data = _printable(Path(source).name), _read(source, limits)
     else:
         raise ImageError(
             f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
         )
-    _check_size(image.size, name, limits)
+    if not isinstance(source, Image.Image):
+        form = _recognised(data, name)
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
+        # `Image.open` is not used: its size limit is global, and it hides the size it refuses.
+        image = source if isinstance(source, Image.Image) else open_format(str(form), data, limits.max_seconds)
+        _check_size(image.size, name, limits)
         image.load()
         result = _to_rgb(_upright(image, opened_here=image is not source))
     except ImageError:
         raise
     except GreedyFileError as error:
-        raise _greedy(name, error, limits) from error
+        raise ImageError(
+            f"an image must be a plain file that decodes within {limits.max_seconds:g} seconds, got {error} ({name}); "
+            "save it anew as PNG or JPEG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, got more ({name}: {error}); "
+            "scale it down first"
+        ) from error
     except Exception as error:
-        raise _damaged(name, image.format, error) from error
+        raise ImageError(
+            f"an image must be complete and undamaged, got a {form or 'picture'} that does not decode ({name}: "
+            f"{str(error) or type(error).__name__}); get the file again or save it anew"
+        ) from error
     result.info = {}  # a profile or orientation left here would be applied a second time by whoever saves the result
     return result
 
@@ -150,16 +158,16 @@ def _read(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     if not is_file:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
         raise ImageError(f"an image must be a file, got {kind}: {_printable(str(path))}; name one picture file")
-    return _check_bytes(data, max(status.st_size, len(data)), _printable(Path(path).name), limits)
+    _check_weight(max(status.st_size, len(data)), _printable(Path(path).name), limits)
+    return data
 
 
-def _check_bytes(data: bytes, n_bytes: int, name: str, limits: ImageLimits) -> bytes:
+def _check_weight(n_bytes: int, name: str, limits: ImageLimits) -> None:
     if n_bytes > limits.max_bytes:
         raise ImageError(
             f"an image file must be at most {limits.max_bytes / 1e6:g} MB, got {n_bytes / 1e6:.1f} MB ({name}); "
             "scale it down or save it as JPEG"
         )
-    return data
 
 
 def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
@@ -178,27 +186,17 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
         raise ImageError(f"an image may be at most {limits.max_aspect} times as long as wide, {got}; crop it first")
 
 
-def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
-    """Read the header. `Image.open` is not used: its size limit is global, and it hides the size it refuses."""
+def _recognised(data: bytes, name: str) -> str:
+    """Pillow's name of the format, by the content."""
     if not data:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
     if foreign := _foreign_format(data):
         raise ImageError(f"an image must be {_SUPPORTED}, got {foreign} ({name}); convert it to PNG or JPEG")
-    for format_name, *_ in KINDS:
-        _, accept = Image.OPEN[format_name]
+    for kind in KINDS:
+        _, accept = Image.OPEN[kind.format]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
-            try:
-                return open_format(format_name, data, limits.max_seconds)
-            except GreedyFileError as error:
-                raise _greedy(name, error, limits) from error
-            except Image.DecompressionBombError as error:
-                raise ImageError(
-                    f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, got more ({name}: {error}); "
-                    "scale it down first"
-                ) from error
-            except Exception as error:  # see load_image: any type may escape
-                raise _damaged(name, format_name, error) from error
+            return kind.format
     raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
 
 
@@ -212,21 +210,6 @@ def _foreign_format(data: bytes) -> str | None:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data[:8192]:
         return "SVG"
     return None
-
-
-def _damaged(name: str, format_name: str | None, error: Exception) -> ImageError:
-    reason = str(error) or type(error).__name__
-    return ImageError(
-        f"an image must be complete and undamaged, got a {format_name or 'picture'} that does not decode ({name}: "
-        f"{reason}); get the file again or save it anew"
-    )
-
-
-def _greedy(name: str, error: Exception, limits: ImageLimits) -> ImageError:
-    return ImageError(
-        f"an image must be a plain file that decodes within {limits.max_seconds:g} seconds, got {error} ({name}); "
-        "save it anew as PNG or JPEG"
-    )
 
 
 def _printable(text: str) -> str:
@@ -271,9 +254,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """
     values = np.asarray(image)
     if not np.isfinite(values).all():
-        raise ImageError(
-            "pixel values must be finite, got infinity or not-a-number; save the picture with 8 or 16 bits"
-        )
+        raise ImageError("pixel values must be finite, got infinity or not-a-number; save it with 8 or 16 bits")
     low, high = float(values.min()), float(values.max())
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         usual: tuple[float, ...] = (65535.0,)  # Pillow scales every deep PGM to 16 bits

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from aad.images import KINDS
 from tests import image_bytes as raw
 from tests.image_bytes import encode, picture
 from tests.odd_files import jpeg
@@ -127,7 +128,7 @@ BAD: dict[str, Bad] = {
             lambda name=name, share=share: (data := noise(name))[: len(data) * share // 100],
             name,
         )
-        for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+        for name, *_ in KINDS
         for share in (3, 50)
     },
     "one_pixel.png": (

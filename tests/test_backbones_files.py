@@ -109,11 +109,11 @@ def test_one_tensor_too_many_or_too_few_or_not_finite_is_refused(networks_by_nam
 
 
 @pytest.mark.parametrize("kind", ["release", "own"])
-@pytest.mark.parametrize("kept", [0, 5, 100, 50_000])
-def test_a_truncated_file_is_refused(networks_by_name, tmp_path, kind, kept):
+def test_a_truncated_file_is_refused(networks_by_name, tmp_path, kind):
     path = variants("dino_vits16", networks_by_name["dino_vits16"])[kind](tmp_path)
-    path.write_bytes(path.read_bytes()[:kept])
-    assert "damaged or no checkpoint" in refusal("dino_vits16", path)
+    for kept in (50_000, 100, 5, 0):
+        path.write_bytes(path.read_bytes()[:kept])
+        assert "damaged or no checkpoint" in refusal("dino_vits16", path)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
@@ -180,7 +180,7 @@ def test_tuned_weights_of_the_packages_network_have_a_fingerprint_of_their_own(t
     assert "other weights" in difference(manifest_entry(BACKBONES["efficientnet_lite0"]), backbone.spec)
 
 
-@pytest.mark.parametrize("name", [name for name, release in RELEASES.items() if release.hub])
+@pytest.mark.parametrize("name", ["clip_vitb32", "vit_b16_384"])
 def test_offline_the_hub_is_not_waited_for(name):
     started = time.monotonic()
     with pytest.raises(BackboneError) as caught:

@@ -28,7 +28,7 @@ SOURCES = {  # resize, crop, interpolation, mean and std; a pair of sides squeez
     "vit_b16_384": (384, 384, BILINEAR, HALVES),  # AbC's ViT
     "sscd_disc_mixup": (288, 288, BILINEAR, IMAGENET),  # AbC's SSCD
 }
-SIZES = ((301, 200), (199, 334), (96, 96), (257, 256), (900, 120), (224, 225), (288, 288), (1000, 1503))
+SIZES = ((301, 200), (199, 334), (96, 96), (900, 120), (224, 225), (288, 288))
 
 
 def picture(width: int, height: int) -> Image.Image:

@@ -58,8 +58,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_goes_through_a_bundle_and_comes_out_with_the_same_weights(name, folder, tmp_path):
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "dino_vits16", "sscd_disc_mixup"])  # of each kind of network
+def test_a_backbone_goes_through_a_bundle_and_comes_out_with_the_same_weights(name, folder, tmp_path):
     network = randomise(build_network(name))
     weights = variants(name, network)["own"](tmp_path)
     extract("--references", folder, "--backbone", name, "--weights", weights, "--bundle", tmp_path / "bundle")

@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 from aad import Attributor, load_image
 from aad import explain as module
 from aad.answers import Query, Reference
+from aad.backbones import RELEASES
 from aad.explain import ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
 from aad.method.head import Head
@@ -267,8 +269,8 @@ def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(tmp_path
 
 
 def test_a_table_that_does_not_fit_the_network_is_noticed(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.POOLED_BLOCKS, "efficientnet_lite0", (4, 5, 5))
-    with pytest.raises(ExplanationError, match="bring POOLED_BLOCKS up to date"):
+    monkeypatch.setitem(RELEASES, "efficientnet_lite0", replace(RELEASES["efficientnet_lite0"], pools=(4, 5, 5)))
+    with pytest.raises(ExplanationError, match="correct `pools` in its record"):
         explain(toy, 0, 1)
 
 

@@ -1,30 +1,27 @@
 """Whatever is done to a file, the door gives an upright RGB picture within the limits or a refusal, and never anything else.
 
-A short run that is the same each time; hours of it: ``python -m tests.endurance images``.
+Two hundred files, the same each time; six times as many with ``-m slow``; hours of it: ``python -m tests.endurance images``.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 import tempfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from aad.images import ImageError, ImageLimits, load_image
-from aad.spaces import SPACES
-from interface import handlers
+from aad.images import KINDS, ImageError, ImageLimits, load_image
 from tests import image_bytes as raw
 from tests.bad_files import BAD
-from tests.fakes import FakeAttributor
 from tests.image_bytes import encode, picture
-from tests.mutations import KINDS, TELLING, Step, mutate
+from tests.mutations import KINDS as STEP_KINDS
+from tests.mutations import TELLING, Step, mutate
 from tests.odd_files import ODD
 from tests.test_hostile_images import check_words
 
@@ -36,23 +33,25 @@ SEEDS = {name: odd.make() for name, odd in ODD.items()} | {
     name: make() for name, (_, make, _) in BAD.items() if name not in ("heavy.png", "bomb.png")
 }
 SEEDS = {name: data for name, data in SEEDS.items() if len(data) < 20_000}
-FORMS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMS = [kind.format for kind in KINDS]
 
 
-def run(n: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def fuzz(n: int, **drawn: Any) -> Callable[[Callable[..., None]], Callable[[int], None]]:
     """The same ``n`` examples each time: a fuzzer that finds something new is for the long run, not for the ordinary one."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=n, derandomize=True, deadline=None, database=None, suppress_health_check=slow)
 
+    def wrap(body: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.slow)])
+        def test(times: int) -> None:
+            same = settings(
+                max_examples=times * n, derandomize=True, deadline=None, database=None, suppress_health_check=slow
+            )
+            same(given(**drawn)(body))()
 
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+        test.__name__ = body.__name__
+        return test
 
-
-@pytest.fixture(scope="module")
-def upload(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("uploads") / "upload.png"
+    return wrap
 
 
 def load(data: bytes) -> tuple[int, int] | None:
@@ -72,7 +71,7 @@ def load(data: bytes) -> tuple[int, int] | None:
 
 steps = st.builds(
     Step,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(STEP_KINDS),
     where=st.floats(0, 0.999),
     other=st.floats(0, 0.999),
     size=st.sampled_from((1, 2, 4, 8, 16, 256)),
@@ -82,28 +81,24 @@ sides = st.one_of(st.integers(0, 600), st.sampled_from(TELLING))
 names = st.sampled_from(sorted(SEEDS))
 
 
-@run(800)
-@given(name=names, donor=names, changes=st.lists(steps, min_size=1, max_size=6))
+@fuzz(60, name=names, donor=names, changes=st.lists(steps, min_size=1, max_size=6))
 def test_damaged_files_are_answered_or_refused(name: str, donor: str, changes: list[Step]) -> None:
     load(mutate(SEEDS[name], changes, SEEDS[donor]))
 
 
-@run(200)
-@given(start=st.sampled_from(FORMS), data=st.binary(max_size=400))
+@fuzz(25, start=st.sampled_from(FORMS), data=st.binary(max_size=400))
 def test_noise_behind_a_true_beginning_is_answered_or_refused(start: str, data: bytes) -> None:
     load(encode(picture(), start)[:24] + data)
 
 
-@run(100)
-@given(outer=names, inner=names, where=st.floats(0, 1))
+@fuzz(12, outer=names, inner=names, where=st.floats(0, 1))
 def test_a_file_within_a_file_is_answered_or_refused(outer: str, inner: str, where: float) -> None:
     data = SEEDS[outer]
     place = int(where * len(data))
     load(data[:place] + SEEDS[inner] + data[place:])
 
 
-@run(120)
-@given(width=st.integers(0, 700), height=st.integers(0, 700), depth=st.integers(0, 17), colour=st.integers(0, 7))
+@fuzz(15, width=st.integers(0, 700), height=st.integers(0, 700), depth=st.integers(0, 17), colour=st.integers(0, 7))
 def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow(
     width: int, height: int, depth: int, colour: int
 ) -> None:
@@ -117,8 +112,7 @@ def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow(
     assert size == ((width, height) if sound else None)
 
 
-@run(120)
-@given(
+@fuzz(15,
     width=sides,
     height=sides,
     bits=st.lists(st.sampled_from((1, 2, 4, 8, 12, 16, 32, 64)), min_size=1, max_size=5),
@@ -148,8 +142,8 @@ def test_any_tiff_directory_is_answered_or_refused(
     load(raw.tiff(pixels * 8, fields, next_start))
 
 
-@run(80)
-@given(
+@fuzz(
+    10,
     screen=st.tuples(*[st.sampled_from(TELLING[:15])] * 2),
     frame=st.tuples(*[st.sampled_from(TELLING[:15])] * 4),
     first=st.binary(max_size=60),
@@ -159,16 +153,14 @@ def test_any_gif_frame_is_answered_or_refused(screen: tuple[int, int], frame: tu
     load(raw.gif(*screen, b"!" + first + b"\0," + place + b"\x08" + first + b"\0" + raw.gif_frame(20, 20)))
 
 
-@run(80)
-@given(width=sides, height=sides, flags=st.integers(0, 255), first=st.binary(max_size=60))
+@fuzz(10, width=sides, height=sides, flags=st.integers(0, 255), first=st.binary(max_size=60))
 def test_any_webp_canvas_is_answered_or_refused(width: int, height: int, flags: int, first: bytes) -> None:
     canvas = raw.vp8x(max(1, width % 2**24), max(1, height % 2**24), flags)
     still = encode(picture(), "WEBP", lossless=True)[20:]
     load(raw.riff(canvas, (b"ICCP", first), (b"EXIF", first), (b"ANIM", first[:6]), (b"VP8L", still)))
 
 
-@run(80)
-@given(
+@fuzz(10,
     width=st.integers(-40, 600), height=st.integers(-40, 600), bits=st.sampled_from((0, 1, 4, 8, 16, 24, 32, 64)),
     packing=st.integers(0, 6), pixels=st.binary(max_size=900),
 )  # fmt: skip
@@ -176,8 +168,7 @@ def test_any_bmp_header_is_answered_or_refused(width: int, height: int, bits: in
     load(raw.bmp(width, height, bits, packing, pixels * 4, pixels[:64]))
 
 
-@run(80)
-@given(
+@fuzz(10,
     kind=st.sampled_from("123456fF7"), numbers=st.lists(st.integers(-2, 700), min_size=2, max_size=4),
     between=st.sampled_from(" \n\t#"), pixels=st.binary(max_size=300),
 )  # fmt: skip
@@ -186,8 +177,7 @@ def test_any_ppm_header_is_answered_or_refused(kind: str, numbers: list[int], be
     load(head.encode() + pixels * 20)
 
 
-@run(80)
-@given(marker=st.integers(0xC0, 0xFE), segment=st.binary(max_size=80), at=st.floats(0, 1))
+@fuzz(10, marker=st.integers(0xC0, 0xFE), segment=st.binary(max_size=80), at=st.floats(0, 1))
 def test_any_jpeg_segment_is_answered_or_refused(marker: int, segment: bytes, at: float) -> None:
     data = encode(picture(), "JPEG")
     place = 2 + int(at * (len(data) - 2))
@@ -197,8 +187,7 @@ def test_any_jpeg_segment_is_answered_or_refused(marker: int, segment: bytes, at
     )
 
 
-@run(60)
-@given(profile=st.binary(max_size=300), n=st.integers(0, 2**32 - 1))
+@fuzz(10, profile=st.binary(max_size=300), n=st.integers(0, 2**32 - 1))
 def test_any_profile_leaves_the_picture_sound(profile: bytes, n: int) -> None:
     head = struct.pack(">I4sI4s4s4s", n, b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ").ljust(36, b"\0") + b"acsp"
     for data in (profile, head + profile):
@@ -206,8 +195,7 @@ def test_any_profile_leaves_the_picture_sound(profile: bytes, n: int) -> None:
         assert load(raw.with_chunks(encode(picture()), chunk)) == picture().size
 
 
-@run(60)
-@given(exif=st.binary(max_size=200), order=st.sampled_from((b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0")))
+@fuzz(10, exif=st.binary(max_size=200), order=st.sampled_from((b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0")))
 def test_any_exif_leaves_the_picture_sound(exif: bytes, order: bytes) -> None:
     for form in ("PNG", "WEBP", "JPEG"):
         if form == "JPEG":
@@ -218,34 +206,3 @@ def test_any_exif_leaves_the_picture_sound(exif: bytes, order: bytes) -> None:
             still = encode(picture(), form, lossless=True)[20:]
             data = raw.riff(raw.vp8x(40, 30, 0x08), (b"VP8L", still), (b"EXIF", order + exif))
         assert load(data) in (picture().size, picture().size[::-1])
-
-
-anything = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-5, 120),
-    st.sampled_from((10**400, -(10**400))),
-    st.floats(),
-    st.text(max_size=5),
-    st.lists(st.integers(), max_size=2),
-)
-
-
-@run(80)
-@given(name=names, changes=st.lists(steps, max_size=3), k=anything, given_path=st.integers(0, 9))
-def test_the_endpoint_answers_or_says_why_not(
-    attributor: FakeAttributor, upload: Path, name: str, changes: list[Step], k: object, given_path: int
-) -> None:
-    import gradio as gr
-
-    upload.write_bytes(mutate(SEEDS[name], changes))
-    try:
-        reply = handlers.attribute_file(attributor, None if given_path == 0 else str(upload), k)
-    except gr.Error as error:
-        text = str(error.message)
-        assert text.isprintable() and len(text) < 900 and "Traceback" not in text
-        if text.startswith("k must"):
-            assert k not in range(1, handlers.MAX_K + 1)
-    else:
-        assert reply["k"] == k and all(len(reply[space]["matches"]) == k for space in SPACES)
-        json.dumps(reply, allow_nan=False)

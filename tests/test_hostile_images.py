@@ -1,6 +1,6 @@
 """Every file of the corpus is answered with the right pixels or refused in words that help, and soon.
 
-The door itself (`load_image`) and the endpoint behind which it stands are both asked. Long and heavy: `tests.endurance`.
+Asked of the door, `load_image`; `tests.test_app_images` brings a sample of them to a server. Long and heavy: `tests.endurance`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from aad.images import ImageError, ImageLimits, load_image
-from aad.spaces import SPACES
-from interface import handlers
 from tests.bad_files import BAD
-from tests.fakes import FakeAttributor
 from tests.greedy_files import GREEDY
 from tests.hostile_files import NAMES, PLACES, corpus, named
 from tests.image_bytes import encode, picture
@@ -36,11 +32,6 @@ SOON = 1.0  # seconds of work, which a busy machine does not lengthen: the limit
 CEILING = 150  # megabytes above what a process holds that has imported the module
 
 
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
-
-
 def check_words(text: str) -> None:
     """A refusal says what was required, what came and what to do; on one line, for any terminal, page or log."""
     assert re.match(r"(an image|pixel values) .*(must|may) .*got .*; \S+", text), text
@@ -49,21 +40,8 @@ def check_words(text: str) -> None:
     assert not re.search(r"Traceback|object at 0x|BytesIO|/tmp|/home|site-packages", text), text
 
 
-def ask(attributor: FakeAttributor, path: Path) -> dict[str, Any] | str:
-    """The endpoint's answer, or the words of its refusal."""
-    import gradio as gr
-
-    try:
-        reply = handlers.attribute_file(attributor, str(path), 5)
-    except gr.Error as error:
-        return str(error.message)
-    for space in SPACES:
-        assert [match["rank"] for match in reply[space]["matches"]] == [1, 2, 3, 4, 5]
-    return reply
-
-
 @pytest.mark.parametrize("name", ODD)
-def test_odd_picture_has_the_right_pixels(name: str, attributor: FakeAttributor, tmp_path: Path) -> None:
+def test_odd_picture_has_the_right_pixels(name: str, tmp_path: Path) -> None:
     odd, path = ODD[name], tmp_path / name
     path.write_bytes(odd.make())
     for source in (path, path.read_bytes()):
@@ -72,11 +50,11 @@ def test_odd_picture_has_the_right_pixels(name: str, attributor: FakeAttributor,
         for place, colour in (odd.pixels or {}).items():
             found = result.getpixel(place)
             assert np.abs(np.subtract(found, colour)).max() <= odd.tolerance, f"{place}: {found} is not {colour}"
-    assert isinstance(ask(attributor, path), dict)
+    assert load_image(result).tobytes() == result.tobytes()  # nothing is applied a second time
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_file_is_refused_in_words_that_help(name: str, attributor: FakeAttributor, tmp_path: Path) -> None:
+def test_bad_file_is_refused_in_words_that_help(name: str, tmp_path: Path) -> None:
     _, make, words = BAD[name]
     path = tmp_path / name
     path.write_bytes(make())
@@ -85,7 +63,6 @@ def test_bad_file_is_refused_in_words_that_help(name: str, attributor: FakeAttri
         load_image(path)
     check_words(str(refusal.value))
     assert name in str(refusal.value) or str(refusal.value).startswith("pixel values")
-    assert ask(attributor, path) == str(refusal.value)
     assert time.process_time() - start < SOON
 
 
@@ -128,17 +105,15 @@ def test_metadata_that_is_shared_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_name_decides_nothing_and_harms_nothing(kind: str, attributor: FakeAttributor, tmp_path: Path) -> None:
+def test_name_decides_nothing_and_harms_nothing(kind: str, tmp_path: Path) -> None:
     path = named(tmp_path, NAMES[kind])
     result = load_image(path)
     assert {place: result.getpixel(place) for place in PICTURE} == PICTURE
-    assert isinstance(ask(attributor, path), dict)
     for content in (b"", b"no picture", encode(picture())[:60], encode(Image.new("L", (1, 1)))):
         path.write_bytes(content)
         with pytest.raises(ImageError) as refusal:
             load_image(path)
         check_words(str(refusal.value))
-        assert ask(attributor, path) == str(refusal.value)
     path.unlink()
     with pytest.raises(ImageError, match="check the path") as refusal:
         load_image(path)
@@ -147,13 +122,12 @@ def test_name_decides_nothing_and_harms_nothing(kind: str, attributor: FakeAttri
 
 @pytest.mark.skipif(sys.platform != "linux", reason="has no such places")
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_no_file_is_refused_and_not_waited_for(place: str, attributor: FakeAttributor, tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused_and_not_waited_for(place: str, tmp_path: Path) -> None:
     make, words = PLACES[place]
     make(tmp_path / place)
     start = time.perf_counter()
     with pytest.raises(ImageError, match=words):
         load_image(tmp_path / place)
-    assert re.search(words, str(ask(attributor, tmp_path / place)))
     assert time.perf_counter() - start < 5  # a pipe would be waited for without any work
 
 
@@ -172,16 +146,6 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
             with pytest.raises(ImageError, match=f"none of these|{name}"):
                 load_image(make())
     assert not list(tmp_path.iterdir())
-
-
-def test_sound_pictures_are_answered_after_every_bad_file(attributor: FakeAttributor, tmp_path: Path) -> None:
-    sound, bad = tmp_path / "sound.png", tmp_path / "bad"
-    sound.write_bytes(encode(picture()))
-    before = ask(attributor, sound)
-    for _, make, _ in list(BAD.values())[::4]:
-        bad.write_bytes(make())
-        assert isinstance(ask(attributor, bad), str)
-    assert ask(attributor, sound) == before
 
 
 def test_reading_warns_at_most_and_leaves_pillow_as_it_was() -> None:

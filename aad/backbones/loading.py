@@ -104,9 +104,7 @@ def _fitting(name: str, path: Path, network: "torch.nn.Module") -> dict[str, "to
     if not (is_safetensors(path) and _shapes(tensors) == _shapes(own)):
         try:
             named = release.layout(tensors, network)
-        except (
-            Exception
-        ) as error:  # beside CheckpointError, whatever ours or timm's code says of shapes that no release has
+        except Exception as error:  # also what timm's code raises on shapes that no release has
             raise _refusal(name, path, f"{holds}; {error}") from error
     known = re.compile("|".join(release.leftovers) or "(?!)")
     named = {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}

@@ -33,7 +33,7 @@ def lite0(n_classes: int = 0) -> Any:
     return network
 
 
-def several_depths(network: Any) -> Any:
+def several_depths() -> Any:
     """EfficientNet-Lite0 read at its last three stages: (n, 2 * (112 + 192 + 320)) = (n, 1248).
 
     The final layer was trained to tell 1000 classes apart, so it drops what makes one giraffe differ from the next; the
@@ -43,6 +43,8 @@ def several_depths(network: Any) -> Any:
     concepts.
     """
     import torch
+
+    network = lite0()
 
     class SeveralDepths(torch.nn.Module):
         """Runs the stages in turn and pools the deepest three; the layers after them are not kept."""
