@@ -254,7 +254,9 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """
     values = np.asarray(image)
     if not np.isfinite(values).all():
-        raise ImageError("pixel values must be finite, got infinity or not-a-number; save it with 8 or 16 bits")
+        raise ImageError(
+            "pixel values must be finite, got infinity or not-a-number; save the picture with 8 or 16 bits"
+        )
     low, high = float(values.min()), float(values.max())
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         usual: tuple[float, ...] = (65535.0,)  # Pillow scales every deep PGM to 16 bits
