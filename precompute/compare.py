@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle, write_atomically
-from aad.method.head import Head
+from aad.method import Head
 from precompute.common.cli import run_step, step_parser
 from precompute.common.rankings import cosine
 from precompute.common.shards import limit_threads

@@ -23,7 +23,7 @@ import numpy as np
 
 from aad.bundle import Bundle, write_atomically
 from aad.heads import read_heads
-from aad.method.head import Head
+from aad.method import Head
 from aad.metrics import exemplar_ranks, recall_at_k
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step

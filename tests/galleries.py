@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
 from aad.vectors import l2_normalise

@@ -11,7 +11,7 @@ import pytest
 
 from aad.bundle import Bundle
 from aad.heads import read_heads
-from aad.method.training import ALIGNED, DISENTANGLED, Views, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
 from aad.steps import write_step
 from aad.vectors import l2_normalise
