@@ -1,8 +1,5 @@
 """One loop that fits a head: ``fit_head(views, config) -> head, history``.
 
-    aligned, _ = fit_head(views, ALIGNED)
-    disentangled, _ = fit_head(views, DISENTANGLED)
-
 What goes in is unpaired: several views of each real image and of each synthetic image. Nothing says which synthetic image came
 from which real one, and images are contrasted with others of their own domain only.
 """
