@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.files import file_sha256, plain_bytes, refuse_special, write_atomically
+from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
 from aad.schema import check_manifest, check_section, parse_json
 from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
-    from aad.retrieval import StoredRows
+    from aad.scale.stored import StoredRows
 
 __all__ = ["Bundle", "BundleError", "safe_paths", "write_atomically"]
 
@@ -135,8 +135,6 @@ class Bundle:
         """
         import io
 
-        from aad.retrieval.stored import read_header
-
         data = self.read_bytes(name)
         try:
             header = read_header(
@@ -158,7 +156,7 @@ class Bundle:
         Raises:
             BundleError: as ``read_array``.
         """
-        from aad.retrieval.stored import StoredRows, read_header
+        from aad.scale.stored import StoredRows
 
         path = self._known(name)
         try:
@@ -177,7 +175,7 @@ class Bundle:
             raise self.refusal(name, "is stored by columns, expected by rows")
         try:
             rows = StoredRows(path)
-            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
+            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
         except (OSError, ValueError) as error:
             raise self.refusal(name, f"cannot be read ({error})") from None
         self._compare(name, sha256)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -173,3 +174,41 @@ def plain_bytes(path: Path) -> bytes:
     """All of a file, which must be a plain one."""
     refuse_special(path)
     return path.read_bytes()
+
+
+TOO_SHORT = "is shorter than its header says; was it changed while it was open?"
+
+
+class Header(NamedTuple):
+    """What a .npy file says of itself."""
+
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype
+    offset: int  # of the first value, in bytes
+
+
+def read_header(file: BinaryIO, size: int) -> Header:
+    """The header of a .npy file of so many bytes; no value is read, and no memory taken for them.
+
+    Raises:
+        ValueError: it is no plain .npy file of numbers, or holds more than its header says.
+        OSError: it holds less.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+    except OSError:
+        raise
+    except Exception as error:  # numpy parses the header as Python's literals, and nearly any exception escapes
+        raise ValueError(f"is not a plain .npy file ({error})") from None
+    if dtype.hasobject or min(shape, default=0) < 0:
+        raise ValueError(f"is not a plain .npy file of numbers, got {dtype} of shape {shape}")
+    header = Header(shape, by_columns, dtype, file.tell())
+    end = header.offset + math.prod(shape) * dtype.itemsize
+    if size < end:
+        raise OSError(TOO_SHORT)
+    if size > end:
+        raise ValueError(f"is {size - end} bytes longer than its header says")
+    return header

@@ -2,12 +2,12 @@
 
     python -m benchmarks.out_of_core --n 10000000 --dim 768 --scratch FOLDER --limit-gb 8 --json out_of_core.json
 
-Shards of a million invented rows are written (15.4 GB for the line above), the index is built in a process whose own memory is
+Invented rows are written (15.4 GB for the line above), the index is built in a process whose own memory is
 limited, and another such process searches: once with the rows out of the system's file cache, then again. The limit is
 `RLIMIT_DATA`, which counts what a process allocates and not the files that it maps: those pages the system takes back when it needs
 them. "Own" is the peak of RssAnon, looked at 20 times a second; "with files" is VmHWM, the peak of all resident pages.
 
-Shards and the built index are kept in the scratch folder, and a second run goes on from them. Where the disk does not hold n
+Rows and the built index are kept in the scratch folder, and a second run goes on from them. Where the disk does not hold n
 rows, the two sizes that it does hold are measured, and a line through them says what n would take; that row is marked.
 """
 
@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.retrieval import METHODS, method_for
+from aad.scale.building import METHODS
+from aad.search import method_for
 from aad.spaces import SPACES
 from benchmarks.common import machine, machine_line, run, table, write_report
-from benchmarks.invented import CHUNK, SHARD, rows_that_fit
+from benchmarks.invented import CHUNK, rows_that_fit
 from benchmarks.measuring import K, measure_index, prepare_case, say
 from benchmarks.real_domain import measure_domain
 from benchmarks.searcher import SearcherError
@@ -65,11 +66,9 @@ def extrapolate(rows: Sequence[dict[str, Any]], n: int) -> dict[str, Any]:
 
 
 def sizes_to_measure(n: int, n_fit: int) -> list[int]:
-    """All n rows where they fit, else two sizes that do, side by side: whole shards are shared, a last part is not."""
+    """All n rows where they fit, else two sizes that do, side by side."""
     if n_fit >= n:
         return [n]
-    if n_fit >= 2 * SHARD:
-        return [n_fit // 2 // SHARD * SHARD, n_fit]
     part = n_fit // 3 // CHUNK * CHUNK
     return [part, 2 * part] if part else []
 
@@ -94,7 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     method = options.method or method_for(options.n)
     domain = measure_domain(options.space, options.dim)
     beside = INDEX_SHARE * 2 * options.dim
-    n_fit = rows_that_fit(options.scratch, domain, options.n, seed=options.seed, beside=beside)
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    n_fit = rows_that_fit(options.scratch, domain, options.n, beside=beside)
     sizes = sizes_to_measure(options.n, n_fit)
     if not sizes:
         print(

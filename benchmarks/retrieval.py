@@ -12,7 +12,7 @@ seconds, and reads of those wait for the disk: `benchmarks.out_of_core` measures
 of a row is the worst of the spaces; by_space has them all.
 
 Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact, scan (stored rows),
-compressed, clustered, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
+compressed, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
 stay in the scratch folder and are used again: 1.7 GB per space at 1,000,000 x 768.
 """
 
@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.retrieval import method_for
+from aad.search import method_for
 from aad.spaces import SPACES
 from benchmarks.common import machine, machine_line, percentiles, run, table, write_report
 from benchmarks.measuring import Case, K, built, prepare_case, read_through, recall_of, say, weight_errors
 from benchmarks.searcher import BASELINES, Searcher, SearcherError
 
-METHODS = (*BASELINES, "exact", "scan", "compressed", "clustered", "filtered")
+METHODS = (*BASELINES, "exact", "scan", "compressed", "filtered")
 TURN = 5  # queries of one process before the other's turn
 SPEEDUP, RECALL, RESIDENT_MB = 25.0, 0.99, 500.0  # wanted at a million rows
 MILLION = 1_000_000
@@ -74,7 +74,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
             searcher.ask("open", **case.opening(method, index))
         say(f"{method}: searching")
         for case in cases:
-            read_through(case.paths)  # the matrices of another method may have driven the rows out
+            read_through(case.path)  # the matrices of another method may have driven the rows out
         for place in range(len(cases)):  # the first search of an index is not its usual one
             searcher.ask("search", index=place, range=[0, 2], k=K)
         for first in range(0, n_queries, TURN):
@@ -83,7 +83,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
                 baseline += peer.ask("search", index=0, range=turn, k=K)["ms"]
             for place, case in enumerate(cases):
                 if indices:
-                    read_through(case.paths)
+                    read_through(case.path)
                 answer = searcher.ask("search", index=place, range=turn, k=K)
                 times[case.space] += answer["ms"]
                 found[case.space] += answer["ids"]
@@ -91,7 +91,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
         for place, case in enumerate(cases):
             truth = case.filtered if method == "filtered" else case.truth
             if indices:
-                read_through(case.paths)
+                read_through(case.path)
             weighed = searcher.ask(
                 "search", index=place, range=[0, n_queries], k=K, beta=case.calibration.inverse_temperature
             )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from aad.bundle import write_atomically
-from aad.retrieval import method_for
+from aad.search import method_for
 from aad.spaces import SPACES
 from benchmarks.common import machine, machine_line, rounded, run, table, write_report
 from benchmarks.invented import ShortOfDisk

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from aad.bundle import write_atomically
-from aad.retrieval import Index, StoredRows, build_index, open_index
+from aad.scale.building import build_index, open_index
+from aad.scale.stored import StoredRows
+from aad.search import Index
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("argsort", "topk")

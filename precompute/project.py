@@ -25,7 +25,7 @@ from aad.projection import (
     place_rest,
     sampled_preservation,
 )
-from aad.retrieval import ScanIndex
+from aad.scale.compressed import ScanIndex
 from aad.spaces import SPACES, Space
 from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions

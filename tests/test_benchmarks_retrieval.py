@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from aad.calibration import Calibration
-from aad.retrieval import StoredRows
-from benchmarks import cells, invented, measuring, out_of_core, retrieval, scaling
+from aad.scale.stored import StoredRows
+from aad.search import SearchResult
+from benchmarks import invented, measuring, out_of_core, retrieval, scaling
 from benchmarks.common import percentiles, table
 from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries
-from benchmarks.measuring import Truth, answer_exactly, recall_of, weight_errors
+from benchmarks.measuring import weight_errors
 from benchmarks.real_domain import measure_domain
 from benchmarks.searcher import Searcher, SearcherError, answer, memory_of
 
@@ -59,7 +60,7 @@ def stored(tmp_path, rows):
 
 def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
     third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain(SPACE, DIM), 0, 0)
-    (path,) = make_gallery(tmp_path, domain, 2 * CHUNK + 3, progress=False)
+    path = make_gallery(tmp_path, domain, 2 * CHUNK + 3, progress=False)
     whole = np.load(path, mmap_mode="r")
     assert path.stat().st_size == whole.offset + whole.nbytes
     assert whole.shape == (2 * CHUNK + 3, DIM) and whole.dtype == np.float16
@@ -67,14 +68,6 @@ def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
     assert np.array_equal(whole[2 * CHUNK :], third[:3].astype(np.float16))
     assert np.allclose(np.linalg.norm(third, axis=1), 1, atol=1e-5)
     assert not np.allclose(first, make_chunk(domain, 1, 0))
-
-
-def test_a_smaller_gallery_is_the_beginning_of_a_larger_one_and_shares_its_full_files(domain, tmp_path, monkeypatch):
-    monkeypatch.setattr(invented, "SHARD", CHUNK)
-    small = make_gallery(tmp_path, domain, CHUNK + 5, progress=False)
-    large = make_gallery(tmp_path, domain, 2 * CHUNK + 5, progress=False)
-    assert small[0] == large[0] and small[1] != large[1]
-    assert np.array_equal(StoredRows(small)[:], StoredRows(large)[: CHUNK + 5])
 
 
 def test_a_finished_file_is_used_again_and_an_interrupted_one_leaves_nothing(domain, tmp_path, monkeypatch):
@@ -87,9 +80,9 @@ def test_a_finished_file_is_used_again_and_an_interrupted_one_leaves_nothing(dom
     with pytest.raises(KeyboardInterrupt):
         make_gallery(tmp_path, domain, 3 * CHUNK, progress=False)
     assert list(tmp_path.iterdir()) == []
-    paths = make_gallery(tmp_path, domain, CHUNK, progress=False)  # its one chunk does not break
+    path = make_gallery(tmp_path, domain, CHUNK, progress=False)  # its one chunk does not break
     monkeypatch.setattr(invented, "make_chunk", None)  # calling it would fail
-    assert make_gallery(tmp_path, domain, CHUNK, progress=False) == paths
+    assert make_gallery(tmp_path, domain, CHUNK, progress=False) == path
 
 
 @pytest.mark.parametrize("space", ["backbone", "aligned", "disentangled"])
@@ -105,21 +98,21 @@ def test_invented_rows_are_no_easier_to_compress_than_the_real_ones(space):
 
 
 def test_a_query_is_as_far_from_its_row_as_a_real_pair_of_its_half(domain, tmp_path):
-    paths = make_gallery(tmp_path, domain, 500, progress=False)
+    path = make_gallery(tmp_path, domain, 500, progress=False)
     seen = []
     for half in (0, 1):
-        queries, ids = make_queries(domain, paths, 40, seed=0, half=half)
-        measured = (queries * StoredRows(paths)[ids]).sum(1)
+        queries, ids = make_queries(domain, path, 40, seed=0, half=half)
+        measured = (queries * StoredRows(path)[ids]).sum(1)
         pairs = domain.cosines[domain.sources % 2 == half]
         assert np.abs(measured[:, None] - pairs[None]).min(1).max() < 1e-3
         assert np.allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
         seen.append(ids.tolist())
-    assert seen[0] != seen[1] and seen[1] == make_queries(domain, paths, 40, seed=0, half=1)[1].tolist()
+    assert seen[0] != seen[1] and seen[1] == make_queries(domain, path, 40, seed=0, half=1)[1].tolist()
 
 
 def test_short_disk_is_refused_before_anything_is_written(domain, tmp_path, monkeypatch):
     monkeypatch.setattr(invented, "_free", lambda folder: 1000)
-    with pytest.raises(ShortOfDisk, match=r"need 0\.0 GB more .* ask for fewer"):
+    with pytest.raises(ShortOfDisk, match=r"need 0\.0 GB in .* ask for fewer"):
         make_gallery(tmp_path, domain, CHUNK, progress=False)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(invented, "_free", lambda folder: 3 * CHUNK * DIM * 2 + 1)
@@ -127,41 +120,9 @@ def test_short_disk_is_refused_before_anything_is_written(domain, tmp_path, monk
     assert invented.rows_that_fit(tmp_path, domain, 2 * CHUNK) == 2 * CHUNK
 
 
-def test_exact_answers_are_those_of_a_plain_loop(tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "CHUNK_BYTES", 4 * 8 * 50)  # 50 rows at a time
-    made = unit_rows(230, 8, seed=1)
-    made[200] = made[7]  # a tie across chunks: the smaller id is first
-    rows, queries = stored(tmp_path, made), unit_rows(5, 8, seed=2)
-    queries[0] = made[7]
-    allowed = np.random.default_rng(0).random(230) < 0.3
-    plain, filtered = answer_exactly(rows, queries, 12, 9.0, [None, allowed])
-    for i, query in enumerate(queries):
-        cosines = [sum(float(a) * float(b) for a, b in zip(query, row, strict=True)) for row in made]
-        order = sorted(range(230), key=lambda j: (-round(cosines[j], 6), j))
-        assert plain.ids[i].tolist() == order[:12]
-        assert filtered.ids[i].tolist() == [j for j in order if allowed[j]][:12]
-        assert plain.log_mass[i] == pytest.approx(math.log(sum(math.exp(9 * c) for c in cosines)), abs=1e-5)
-        assert plain.similarities[i, 0] == pytest.approx(max(cosines), abs=1e-5)
-    assert plain.ids[0, :2].tolist() == [7, 200]
-    assert np.array_equal(plain.log_mass, filtered.log_mass)
-
-
-def test_recall_is_that_of_a_plain_loop():
-    rng = np.random.default_rng(0)
-    found, truth = (
-        rng.permuted(np.tile(np.arange(30), (9, 1)), axis=1),
-        rng.permuted(np.tile(np.arange(30), (9, 1)), axis=1),
-    )
-    hits = 0
-    for a, b in zip(found, truth, strict=True):
-        for wanted in b[:10]:
-            hits += wanted in a[:10]
-    assert recall_of(found.tolist(), truth) == pytest.approx(hits / 90)
-
-
 def test_weights_are_off_by_what_the_mass_is_off_by():
     case = SimpleNamespace(calibration=Calibration(10.0, 5.0))
-    truth = Truth(np.array([[0]]), np.array([[0.5]], np.float32), np.array([6.0]))
+    truth = SearchResult(np.array([[0]]), np.array([[0.5]], np.float32), np.array([6.0]))
     same = {"similarities": [[0.5]], "log_mass": [6.0], "estimated": False}
     assert weight_errors(case, same, truth)["weight_error"] == 0
     off = weight_errors(case, {**same, "log_mass": [7.0]}, truth)
@@ -195,7 +156,7 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(tmp_path, ca
 
 def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
     def measure(method, cases, peer):
-        if method == "clustered":
+        if method == "compressed":
             raise SearcherError("no such thing")
         return {
             "method": method,
@@ -208,7 +169,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
 
     monkeypatch.setattr(retrieval, "measure_method", measure)
     monkeypatch.setattr(retrieval, "available_gb", lambda: 0.1)
-    rows = retrieval.measure_methods(["exact", "clustered", "scan"], [SimpleNamespace(n=2_000_000, dim=768)])
+    rows = retrieval.measure_methods(["exact", "compressed", "scan"], [SimpleNamespace(n=2_000_000, dim=768)])
     assert rows[0]["note"].startswith("left out: needs 25 GB") and "p50_ms" not in rows[0]
     assert rows[1]["note"] == "failed: no such thing" and rows[1]["failed"]
     verdict = retrieval.verdict(rows, "scan")
@@ -218,7 +179,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
 def test_a_process_keeps_to_its_memory_and_tells_what_went_wrong(tmp_path):
     np.save(tmp_path / "large.npy", np.ones((400_000, 128), np.float16))  # 205 MB as float32
     np.save(tmp_path / "queries.npy", unit_rows(1, 128, seed=0))
-    opening = {"rows": [str(tmp_path / "large.npy")], "queries": str(tmp_path / "queries.npy"), "method": "exact"}
+    opening = {"rows": str(tmp_path / "large.npy"), "queries": str(tmp_path / "queries.npy"), "method": "exact"}
     (tmp_path / "index.json").write_text('{"method": "exact"}')
     from safetensors.numpy import save_file
 
@@ -255,26 +216,10 @@ def test_out_of_core_measures_and_marks_what_it_extrapolates(tmp_path, monkeypat
     assert "extrapolated from 500 and 1,000" in capsys.readouterr().out
 
 
-def test_cells_are_compared_with_none_and_what_was_given_up_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measuring, "Searcher", Inside)
-    options = ["--n", "6000", "--dim", "16", "--queries", "5", "--spaces", SPACE, "--scratch", str(tmp_path)]
-    assert cells.main([*options, "--json", str(tmp_path / "c.json")]) == 0
-    plain, celled = json.loads((tmp_path / "c.json").read_text())["rows"]
-    assert (plain["asked"], plain["method"], celled["asked"]) == ("compressed", "compressed", "clustered")
-    assert plain["scanned"] is None and min(plain["recall_at_10"], celled["recall_at_10"]) > 0.9
-    assert (celled["method"] == "clustered") == (celled["scanned"] is not None) == ("note" not in celled)
-    settings = {"rerank": 300, "stepped_up": [{"rerank": 300}, {"n_probe": 32, "recall_at_10": 0.98}]}
-    told = cells.described({"method": "compressed", "settings": settings})
-    assert told["note"] == "32 cells, one in 2, hold 0.980 of the nearest" and told["candidates"] == 300
-    assert "| compressed | compressed |" in capsys.readouterr().out
-
-
 def test_out_of_core_takes_what_the_disk_holds(monkeypatch, tmp_path):
-    shard = out_of_core.SHARD
-    assert out_of_core.sizes_to_measure(10 * shard, 12 * shard) == [10 * shard]
-    assert out_of_core.sizes_to_measure(10 * shard, 5 * shard + CHUNK) == [2 * shard, 5 * shard + CHUNK]
-    assert sum(out_of_core.sizes_to_measure(10 * shard, shard)) <= shard  # their last parts are files of their own
-    assert out_of_core.sizes_to_measure(10 * shard, CHUNK) == []
+    n = 100 * CHUNK
+    assert out_of_core.sizes_to_measure(n, n) == [n] and sum(out_of_core.sizes_to_measure(n, 9 * CHUNK)) == 9 * CHUNK
+    assert out_of_core.sizes_to_measure(n, CHUNK) == []
     monkeypatch.setattr(out_of_core, "rows_that_fit", lambda *args, **kwargs: 0)
     assert out_of_core.main(["--n", "100", "--dim", "8", "--scratch", str(tmp_path)]) == 1
 

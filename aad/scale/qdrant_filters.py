@@ -10,7 +10,7 @@ from aad.references import Words
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-FIELDS = ("group", "source", "licence")  # of a payload: those of aad.gallery, which the page filters by
+FIELDS = ("group", "source", "licence")  # of a payload: those that the page filters by
 IDS = 50_000  # in one filter: 400 kB of the 32 MB that a server accepts
 Part = tuple["Filter | None", int]  # a filter, and how many references it lets through
 

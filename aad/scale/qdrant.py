@@ -17,11 +17,20 @@ import numpy as np
 
 from aad.bundle import Bundle, BundleError
 from aad.references import Words
-from aad.retrieval.exact import MARGIN, nearest_exactly, stacked
-from aad.retrieval.mass import TailSample
-from aad.retrieval.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
-from aad.retrieval.qdrant_filters import FIELDS, Part, all_but, just
-from aad.retrieval.search import Index, SearchResult, check_ids, check_queries, check_search
+from aad.scale.mass import TailSample
+from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
+from aad.scale.qdrant_filters import FIELDS, Part, all_but, just
+from aad.search import (
+    MARGIN,
+    Index,
+    SearchResult,
+    check_ids,
+    check_queries,
+    check_search,
+    may_be_among,
+    nearest_exactly,
+    stacked,
+)
 from aad.spaces import SPACES, Space
 
 if TYPE_CHECKING:
@@ -147,9 +156,7 @@ class QdrantIndex:
 
     def _ranked(self, query: np.ndarray, ids: np.ndarray, similarities: np.ndarray, k: int) -> Found:
         """The k nearest of the candidates, whose rows are fetched as far as they may be among them."""
-        if len(ids) > k:
-            ids = ids[similarities >= np.partition(similarities, -k)[-k] - MARGIN]
-        return nearest_exactly(query, ids, self.rows, k)
+        return nearest_exactly(query, ids[may_be_among(similarities, k)], self.rows, k)
 
     def _candidates(self, queries: np.ndarray, k: int, filters: list[Part], exact: bool, least: int = 0) -> list[Found]:
         """For each query, candidates with the k nearest of what the filters let through, and at least so many of each."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aad.retrieval.exact import log_sum_exp
+from aad.search import log_sum_exp
 
 
 class TailSample:
