@@ -15,7 +15,7 @@ from aad.bundle import Bundle
 from aad.scale.building import build_index
 from aad.scale.stored import StoredRows
 from aad.spaces import SPACES
-from aad.steps import write_step
+from precompute.common.steps import write_step
 from tests.galleries import wide_bundle
 from tests.spoilt_bundles import NUMBER, ROWS, M, as_scanned, refused, signed, told
 

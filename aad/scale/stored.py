@@ -11,7 +11,7 @@ import numpy as np
 
 from aad.files import TOO_SHORT, read_header
 from aad.search import CHUNK_BYTES, check_ids, rows_in
-from aad.vectors import l2_normalise
+from aad.vectors import FLOATS, l2_normalise
 
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
@@ -44,7 +44,7 @@ class StoredRows:
             raise ValueError(f"{path} {error}") from None
         except OSError as error:
             raise OSError(f"{path} {error}") from None
-        if len(shape) != 2 or by_columns or self._dtype not in (np.dtype(np.float16), np.dtype(np.float32)):
+        if len(shape) != 2 or by_columns or self._dtype not in FLOATS:
             got = f"{shape} {self._dtype}{' by columns' if by_columns else ''}"
             raise ValueError(f"{path} must hold an (n, d) array of float16 or float32 by rows, got {got}")
         self.shape: tuple[int, int] = (shape[0], shape[1])

@@ -82,6 +82,9 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "aad/files.py": {
+        "if dtype.hasobject or min(shape, default=0) < 0:": {"0 -> 1": "neither is negative"},
+    },
+    "precompute/common/rows.py": {
         'length = len(np.load(path, mmap_mode="r", allow_pickle=False))': {"False -> True": UNMAPPED},
         'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)': {
             "False -> True": UNMAPPED
