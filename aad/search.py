@@ -8,9 +8,9 @@ So the same stored row has the same similarity in every index, equal rows tie, a
 are searched behind the same three methods by ``aad.scale``, which is imported by name where one is opened.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -41,15 +41,19 @@ class SearchResult:
     estimated: bool = False
 
 
-class Index(Protocol):
-    """The references of one space, ready for questions. Read-only, and safe to share between threads."""
+class Index(ABC):
+    """The references of one space, ready for questions. Read-only, and safe to share between threads.
 
-    @property
-    def dim(self) -> int:
-        """Columns of a query."""
+    Args:
+        n: how many references.
+        dim: columns of a query.
+    """
+
+    def __init__(self, n: int, dim: int) -> None:
+        self._n, self.dim = n, dim
 
     def __len__(self) -> int:
-        """How many references."""
+        return self._n
 
     def search(
         self,
@@ -72,16 +76,36 @@ class Index(Protocol):
         Raises:
             ValueError: an argument of another shape, type or range.
         """
+        queries, n = check_queries(queries, self.dim), len(self)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        if without is not None and not 0 <= without < n:
+            raise ValueError(f"without must be the id of a reference, 0 to {n - 1}, got {without}")
+        if among is not None:
+            among = np.array(among)
+            if among.shape != (n,) or among.dtype != bool:
+                raise ValueError(f"among must be ({n},) bool, got {among.shape} {among.dtype}")
+            if without is not None:
+                among[without] = False
+        return self._find(queries, k, among, without, inverse_temperature)
 
+    @abstractmethod
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32, by a full scan."""
 
+    @abstractmethod
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """(r, d) float32, the stored rows of these ids, of unit length."""
 
+    @abstractmethod
+    def _find(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
+    ) -> SearchResult:
+        """``search`` of checked arguments; ``allowed`` never holds ``without``."""
 
-class ExactIndex:
-    """Rows in memory; all of ``Index`` is exact.
+
+class ExactIndex(Index):
+    """Rows in memory; all is exact.
 
     Args:
         embeddings: (n, d) float32 with rows of unit length, one per reference, in reference order.
@@ -91,30 +115,7 @@ class ExactIndex:
         self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
         if self.embeddings.ndim != 2:
             raise ValueError(f"embeddings must be (n, d), got {self.embeddings.shape}")
-
-    @property
-    def dim(self) -> int:
-        """Columns of a query."""
-        return self.embeddings.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        among: np.ndarray | None = None,
-        without: int | None = None,
-        inverse_temperature: float | None = None,
-    ) -> SearchResult:
-        """As ``Index.search``."""
-        queries, allowed = check_search(queries, k, self, among, without)
-        step = rows_in(CHUNK_BYTES, self.dim)
-        parts = ((start, self.embeddings[start : start + step]) for start in range(0, len(self), step))
-        ids = ((np.arange(start, start + len(rows)), rows) for start, rows in parts)
-        return scan(ids, self.rows, queries, k, allowed, without, inverse_temperature)
+        super().__init__(*self.embeddings.shape)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32."""
@@ -124,6 +125,13 @@ class ExactIndex:
         """(r, d) float32 rows of these ids."""
         return self.embeddings[check_ids(ids, len(self))]
 
+    def _find(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
+    ) -> SearchResult:
+        step, ids = rows_in(CHUNK_BYTES, self.dim), np.arange(len(self))
+        parts = ((ids[a : a + step], self.embeddings[a : a + step]) for a in range(0, len(self), step))
+        return scan(parts, self.rows, queries, k, allowed, without, beta)
+
 
 def scan(
     parts: Iterable[tuple[np.ndarray, np.ndarray]],
@@ -132,7 +140,7 @@ def scan(
     k: int,
     allowed: np.ndarray | None = None,
     without: int | None = None,
-    inverse_temperature: float | None = None,
+    beta: float | None = None,
 ) -> SearchResult:
     """One pass over rows for the k nearest of each query and, where asked for, the mass of all of them.
 
@@ -143,7 +151,7 @@ def scan(
         k: how many.
         allowed: (n,) bool, which may be named; None for all.
         without: id of a row to leave out of everything.
-        inverse_temperature: ``beta`` of the mass.
+        beta: inverse temperature of the mass, where that is wanted.
     """
     near = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
     log_mass = np.full(len(queries), -np.inf)
@@ -151,8 +159,8 @@ def scan(
         similarities = queries @ rows.T
         if without is not None:
             similarities, ids = similarities[:, ids != without], ids[ids != without]
-        if inverse_temperature is not None:
-            log_mass = np.logaddexp(log_mass, log_sum_exp(similarities, inverse_temperature))
+        if beta is not None:
+            log_mass = np.logaddexp(log_mass, log_sum_exp(similarities, beta))
         if allowed is not None:
             similarities, ids = similarities[:, allowed[ids]], ids[allowed[ids]]
         for i, (best, their) in enumerate(near):
@@ -160,7 +168,7 @@ def scan(
             kept = may_be_among(both[1], k)
             near[i] = both[0][kept], both[1][kept]
     ranked = [nearest_exactly(query, ids, read_rows, k) for query, (ids, _) in zip(queries, near, strict=True)]
-    return stacked(ranked, log_mass if inverse_temperature is not None else None)
+    return stacked(ranked, log_mass if beta is not None else None)
 
 
 def may_be_among(similarities: np.ndarray, k: int) -> np.ndarray:
@@ -195,12 +203,12 @@ def stacked(
     return SearchResult(ids, similarities, log_mass, estimated)
 
 
-def log_sum_exp(similarities: np.ndarray, inverse_temperature: float) -> np.ndarray:
+def log_sum_exp(similarities: np.ndarray, beta: float) -> np.ndarray:
     """(m,) float64, log of the sum of ``exp(beta * s)`` along (m, c) similarities; minus infinity where c is 0."""
     sums = np.full(len(similarities), -np.inf)
     if similarities.shape[1]:
         for row, values in enumerate(similarities):  # one at a time: the float64 copy of all would be large
-            logits = inverse_temperature * values.astype(np.float64)
+            logits = beta * values.astype(np.float64)
             sums[row] = (top := logits.max()) + np.log(np.exp(logits - top).sum())
     return sums
 
@@ -253,31 +261,6 @@ def check_queries(queries: np.ndarray, dim: int) -> np.ndarray:
     if not np.isfinite(queries).all():
         raise ValueError("queries must be finite, got NaN or infinity; was an image embedded that could not be read?")
     return queries
-
-
-def check_search(
-    queries: np.ndarray, k: int, index: Index, among: np.ndarray | None, without: int | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The queries as float32, and which rows may be named: (n,) bool, or None for all.
-
-    Raises:
-        ValueError: an argument of another shape, type or range.
-    """
-    n = len(index)
-    queries = check_queries(queries, index.dim)
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    if without is not None and not 0 <= without < n:
-        raise ValueError(f"without must be the id of a reference, 0 to {n - 1}, got {without}")
-    if among is None:
-        return queries, None
-    among = np.asarray(among)
-    if among.shape != (n,) or among.dtype != bool:
-        raise ValueError(f"among must be ({n},) bool, got {among.shape} {among.dtype}")
-    if without is not None:
-        among = among.copy()
-        among[without] = False
-    return queries, among
 
 
 def check_ids(ids: np.ndarray, n: int) -> np.ndarray:

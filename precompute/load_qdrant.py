@@ -22,9 +22,8 @@ import numpy as np
 
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
-from aad.scale.qdrant import QdrantIndex
+from aad.scale.qdrant import FIELDS, QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
-from aad.scale.qdrant_filters import FIELDS
 from aad.scale.stored import StoredRows
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import run_step, step_parser

@@ -9,9 +9,9 @@ from aad.scale.mass import TailSample
 from aad.scale.stored import StoredRows
 from aad.search import (
     CHUNK_BYTES,
+    Index,
     SearchResult,
     check_queries,
-    check_search,
     may_be_among,
     nearest_exactly,
     rows_in,
@@ -24,7 +24,7 @@ WORTH_A_SCAN = 8  # reading one row in so many here and there takes as long as r
 Parts = Iterator[tuple[np.ndarray, np.ndarray]]  # (c,) ids, ascending, and their (c, d) rows
 
 
-class ScanIndex:
+class ScanIndex(Index):
     """Rows on disk, all of them read for each search: exact, slow, and of no memory.
 
     Args:
@@ -32,33 +32,8 @@ class ScanIndex:
     """
 
     def __init__(self, rows: StoredRows) -> None:
+        super().__init__(*rows.shape)
         self.stored = rows
-
-    @property
-    def dim(self) -> int:
-        """Columns of a query."""
-        return self.stored.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        among: np.ndarray | None = None,
-        without: int | None = None,
-        inverse_temperature: float | None = None,
-    ) -> SearchResult:
-        """As ``Index.search``."""
-        queries, allowed = check_search(queries, k, self, among, without)
-        parts = every_row(self.stored)
-        if allowed is not None and inverse_temperature is None:
-            ids = np.flatnonzero(allowed)
-            if WORTH_A_SCAN * len(ids) < len(self):
-                parts = some_rows(self.stored, ids)
-        return scan(parts, self.rows, queries, k, allowed, without, inverse_temperature)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32."""
@@ -71,6 +46,14 @@ class ScanIndex:
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """(r, d) float32 rows of these ids."""
         return self.stored[ids]
+
+    def _find(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
+    ) -> SearchResult:
+        parts = every_row(self.stored)
+        if allowed is not None and beta is None and WORTH_A_SCAN * allowed.sum() < len(self):
+            parts = some_rows(self.stored, np.flatnonzero(allowed))
+        return scan(parts, self.rows, queries, k, allowed, without, beta)
 
 
 def every_row(rows: StoredRows) -> Parts:
@@ -104,31 +87,22 @@ class CompressedIndex(ScanIndex):
             raise ValueError(f"rerank must be at least 1, got {rerank}")
         self._codes, self._sample, self.rerank = codes, sample, rerank
 
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        among: np.ndarray | None = None,
-        without: int | None = None,
-        inverse_temperature: float | None = None,
+    def _find(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
     ) -> SearchResult:
-        """As ``Index.search``."""
-        queries, allowed = check_search(queries, k, self, among, without)
-        beta = inverse_temperature
         if self.reads_all(k) or (allowed is not None and beta is None):
-            return super().search(queries, k, among=among, without=without, inverse_temperature=beta)
+            return super()._find(queries, k, allowed, without, beta)
         ranked, log_mass = [], None if beta is None else np.empty(len(queries))
         found = self._codes.candidates(queries, self.n_candidates(k))
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
             ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
             about = self.stored.similarities(ids, query)
             if log_mass is not None and beta is not None:
-                log_mass[row] = self._sample.log_mass(query[None], beta, ids[None], about[None], without)[0]
+                log_mass[row] = self._sample.log_mass(query, beta, ids, about, without)
             if allowed is None:
                 ranked.append(nearest_exactly(query, ids[may_be_among(about, k)], self.rows, k))
         if allowed is not None:
-            named = super().search(queries, k, among=among, without=without)
+            named = super()._find(queries, k, allowed, without, None)
             return SearchResult(named.ids, named.similarities, log_mass, estimated=True)
         return stacked(ranked, log_mass, estimated=beta is not None)
 

@@ -18,50 +18,37 @@ class TailSample:
     """
 
     def __init__(self, rows: np.ndarray, ids: np.ndarray, n: int) -> None:
-        self.rows = np.ascontiguousarray(rows, dtype=np.float32)
+        self.rows, self.n = np.ascontiguousarray(rows, dtype=np.float32), n
         self.ids = np.asarray(ids).astype(np.int64)
-        self.n = n
         if self.rows.ndim != 2 or self.ids.shape != (len(self.rows),):
             raise ValueError(f"a sample must be (s, d) rows with (s,) ids, got {self.rows.shape} and {self.ids.shape}")
         if len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= n or len(np.unique(self.ids)) != len(self.ids)):
             raise ValueError(f"ids of a sample must be different and within 0 to {n - 1}")
 
     def log_mass(
-        self,
-        queries: np.ndarray,
-        inverse_temperature: float,
-        ids: np.ndarray,
-        similarities: np.ndarray,
-        without: int | None = None,
-    ) -> np.ndarray:
-        """Log of the sum of ``exp(beta * s)`` over the gallery, (m,) float64.
+        self, query: np.ndarray, beta: float, ids: np.ndarray, similarities: np.ndarray, without: int | None = None
+    ) -> float:
+        """Log of the sum of ``exp(beta * s)`` over the gallery.
 
         Exact where the candidates are the whole gallery. Otherwise the rows of the sample that are no candidates are taken for
         all such rows.
 
         Args:
-            queries: (m, d) float32.
-            inverse_temperature: ``beta``.
-            ids: (m, c) candidates of each query; -1 where there are fewer than c.
-            similarities: (m, c) their exact similarities.
+            query: (d,) float32.
+            beta: inverse temperature.
+            ids: (c,) candidates; ``without`` may be among them.
+            similarities: (c,) their exact similarities.
             without: id of a row that is not in the gallery.
         """
-        found = np.empty(len(queries))
-        for row, query in enumerate(queries):
-            real = ids[row] >= 0
-            if without is not None:
-                real &= ids[row] != without
-            candidates, near = ids[row][real], similarities[row][real]
-            found[row] = log_sum_exp(near[None], inverse_temperature)[0]
-            n_tail = self.n - len(candidates) - (without is not None)
-            if n_tail <= 0:
-                continue
-            in_tail = ~np.isin(self.ids, candidates)
-            if without is not None:
-                in_tail &= self.ids != without
-            tail = self.rows[in_tail] @ query
-            if not len(tail):  # all of the sample is near; a row that is not is at most as similar as the last that is
-                tail = near.min(keepdims=True)
-            mean = log_sum_exp(tail[None], inverse_temperature)[0] - np.log(len(tail))
-            found[row] = np.logaddexp(found[row], np.log(n_tail) + mean)
-        return found
+        if without is not None:
+            ids, similarities = ids[ids != without], similarities[ids != without]
+        near = float(log_sum_exp(similarities[None], beta)[0])
+        n_tail = self.n - len(ids) - (without is not None)
+        if n_tail <= 0:
+            return near
+        in_tail = ~np.isin(self.ids, ids) & (self.ids != (-1 if without is None else without))
+        tail = self.rows[in_tail] @ query
+        if not len(tail):  # all of the sample is near; a row that is not is at most as similar as the last that is
+            tail = similarities.min(keepdims=True)
+        mean = float(log_sum_exp(tail[None], beta)[0]) - np.log(len(tail))
+        return float(np.logaddexp(near, np.log(n_tail) + mean))

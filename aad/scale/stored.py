@@ -93,9 +93,9 @@ class StoredRows:
     def read_through(self) -> tuple[str, bool]:
         """The sha256 of the file as it is held open, and whether all values are finite."""
         size, finite = self._written[0], True
-        digest = hashlib.sha256(self._read(0, self._offset))
+        digest = hashlib.sha256(self._read([0], self._offset))
         for place in range(self._offset, size, BLOCK_BYTES):
-            data = self._read(place, min(BLOCK_BYTES, size - place))
+            data = self._read([place], min(BLOCK_BYTES, size - place))
             digest.update(data)
             finite = finite and bool(np.isfinite(np.frombuffer(data, self._dtype)).all())
         self._check()
@@ -108,7 +108,7 @@ class StoredRows:
         size = rows_in(BLOCK_BYTES, self.shape[1])
         for a in range(start, stop, size):
             b = min(a + size, stop)
-            data = self._read(self._offset + a * self._length, (b - a) * self._length)
+            data = self._read([self._offset + a * self._length], (b - a) * self._length)
             rows = np.frombuffer(data, self._dtype).reshape(b - a, -1)
             found[a - start : b - start] = l2_normalise(widened(rows))
         self._check()
@@ -119,29 +119,18 @@ class StoredRows:
         step = rows_in(PICK_BYTES, self.shape[1])
         # One read for each row: mapping the file takes longer, most of it to map pages that are used once.
         for a in range(0, len(ids), step):
-            data = self._read_each((self._offset + ids[a : a + step] * self._length).tolist())
+            data = self._read((self._offset + ids[a : a + step] * self._length).tolist(), self._length)
             yield slice(a, a + step), widened(np.frombuffer(data, self._dtype).reshape(-1, self.shape[1]))
         self._check()
 
-    def _read(self, place: int, n: int) -> bytes:
-        """n bytes from a place, for any number of threads at once; one after the other where the system has no such call."""
+    def _read(self, places: Sequence[int], n: int) -> bytes:
+        """n bytes from each of these places, one after the other; for any number of threads at once."""
         if hasattr(os, "pread"):
-            data = os.pread(self._number, n, place)
+            pread, number = os.pread, self._number  # thousands of calls, of a microsecond each
+            data = b"".join([pread(number, n, place) for place in places])
         else:
             with self._seeking:
-                self._file.seek(place)
-                data = self._file.read(n)
-        if len(data) != n:
-            raise OSError(f"{self.path} {TOO_SHORT}")
-        return data
-
-    def _read_each(self, places: list[int]) -> bytes:
-        """The bytes of the rows that begin at these places, one after the other."""
-        n = self._length
-        if not hasattr(os, "pread"):
-            return b"".join([self._read(place, n) for place in places])
-        pread, number = os.pread, self._number  # thousands of calls, of a microsecond each
-        data = b"".join([pread(number, n, place) for place in places])
+                data = b"".join([self._file.read(n) for place in places if self._file.seek(place) == place])
         if len(data) != n * len(places):
             raise OSError(f"{self.path} {TOO_SHORT}")
         return data

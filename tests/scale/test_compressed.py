@@ -106,34 +106,33 @@ def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(
     assert not found.estimated and np.array_equal(found.log_mass, exact.log_mass)
 
 
-def test_a_sample_that_is_the_gallery_gives_the_exact_mass_and_places_without_a_candidate_count_for_nothing() -> None:
+def test_a_sample_that_is_the_gallery_gives_the_exact_mass_whatever_is_a_candidate() -> None:
     gallery, beta = grouped(300), 7.0
-    query, sample = gallery[:1], TailSample(gallery, np.arange(300), 300)
+    sample = TailSample(gallery, np.arange(300), 300)
     for without in (None, 4):
-        exact = ExactIndex(gallery).search(query, 20, without=without, inverse_temperature=beta)
-        none = np.append(exact.ids, [[-1, 4]], 1), np.append(exact.similarities, [[1, 1]], 1).astype(np.float32)
-        for kept in (20, 21, *([] if without is None else [22])):  # a row that is left out may be among the candidates
-            found = sample.log_mass(query, beta, none[0][:, :kept], none[1][:, :kept], without)
-            assert found == pytest.approx(exact.log_mass, abs=1e-6)
+        exact = ExactIndex(gallery).search(gallery[:1], 20, without=without, inverse_temperature=beta)
+        ids, near = exact.ids[0], exact.similarities[0]
+        assert exact.log_mass is not None
+        for more in (0, 0 if without is None else 1):  # a row that is left out may be among the candidates
+            given = np.append(ids, [4][:more]), np.append(near, np.float32([1])[:more])
+            assert sample.log_mass(gallery[0], beta, *given, without) == pytest.approx(exact.log_mass[0], abs=1e-6)
 
 
 def test_candidates_that_are_the_gallery_have_no_tail() -> None:
     gallery = grouped(30)
-    everything = ExactIndex(gallery).search(gallery[:2], 30, inverse_temperature=7.0)
+    everything = ExactIndex(gallery).search(gallery[:1], 30, inverse_temperature=7.0)
+    ids, near, mass = everything.ids[0], everything.similarities[0], everything.log_mass
     sample = TailSample(gallery[:3], np.arange(3), 30)
-    found = sample.log_mass(gallery[:2], 7.0, everything.ids, everything.similarities)
-    assert found == pytest.approx(everything.log_mass, abs=1e-6)
-    last = everything.ids[:, -1:]
-    sample = TailSample(gallery[last[0]], last[0], 30)  # the one row of the first query's tail
-    found = sample.log_mass(gallery[:1], 7.0, everything.ids[:1, :-1], everything.similarities[:1, :-1])
-    assert everything.log_mass is not None and found == pytest.approx(everything.log_mass[:1], abs=1e-6)
+    assert mass is not None and sample.log_mass(gallery[0], 7.0, ids, near) == pytest.approx(mass[0], abs=1e-6)
+    last = TailSample(gallery[ids[-1:]], ids[-1:], 30)  # the one row of the tail
+    assert last.log_mass(gallery[0], 7.0, ids[:-1], near[:-1]) == pytest.approx(mass[0], abs=1e-6)
 
 
 def test_a_sample_that_is_all_near_is_bounded_by_the_last_that_is() -> None:
     gallery = grouped(300)
     near = ExactIndex(gallery).search(gallery[:1], 20)
     sample = TailSample(gallery[near.ids[0, :5]], near.ids[0, :5], 300)
-    found = sample.log_mass(gallery[:1], 7.0, near.ids, near.similarities)
+    found = sample.log_mass(gallery[0], 7.0, near.ids[0], near.similarities[0])
     each = np.exp(7.0 * near.similarities[0].astype(float))
     assert found == pytest.approx(np.log(each.sum() + 280 * each.min()), abs=1e-5)
 

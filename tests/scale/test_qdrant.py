@@ -11,9 +11,8 @@ from qdrant_client import QdrantClient
 
 from aad.bundle import Bundle, BundleError
 from aad.references import Words
-from aad.scale.qdrant import QdrantIndex, open_collections
+from aad.scale.qdrant import QdrantIndex, just, open_collections
 from aad.scale.qdrant_calls import QdrantError, connect
-from aad.scale.qdrant_filters import just
 from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 from precompute.load_qdrant import Layout, load_collection
@@ -92,7 +91,7 @@ def test_equal_references_are_ordered_by_id_however_many_tie(exact, gallery):
 @pytest.mark.parametrize("with_words", [True, False])
 @pytest.mark.parametrize("id_limit", [50_000, 30])
 def test_filters_are_exact(client, exact, gallery, queries, with_words, id_limit, monkeypatch):
-    monkeypatch.setattr("aad.scale.qdrant_filters.IDS", id_limit)
+    monkeypatch.setattr("aad.scale.qdrant.IDS", id_limit)
     columns = {field: Words([entry.get(field) for entry in gallery[1]]) for field in ("group", "source", "licence")}
     index = QdrantIndex(client, "all", N, D, words=columns if with_words else None)
     one_group = np.arange(N) % 3 == 1
@@ -118,7 +117,7 @@ def test_a_filter_is_in_words_where_they_can_say_it_and_never_longer_than_a_serv
     group = np.arange(N) % 3 == 1
     ((one, passing),) = just(group & (np.arange(N) != 4), columns)
     assert one.must[0].match.any == ["group 1"] and one.must_not[0].has_id == [4] and passing == group.sum() - 1
-    monkeypatch.setattr("aad.scale.qdrant_filters.IDS", 30)
+    monkeypatch.setattr("aad.scale.qdrant.IDS", 30)
     parts = just(np.arange(N) % 2 == 0, columns)
     assert max(len(one.must[0].has_id) for one, _ in parts) == 30 and sum(passing for _, passing in parts) == N // 2
 
@@ -166,10 +165,10 @@ def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_fil
         assert (made["shard_number"], made["replication_factor"]) == (3, 2)
         assert server.indexed == ["group", "source", "licence", "concept"]
         columns = {"group": Words([entry["group"] for entry in gallery[1]])}
-        index = QdrantIndex(client, "all", N, D, words=columns, oversampling=3.0)
+        index = QdrantIndex(client, "all", N, D, words=columns)
         index.search(queries[:1], 5)
         params = server.asked[-1]["params"]
-        assert params["quantization"] == {"rescore": True, "oversampling": 3.0}
+        assert params["quantization"] == {"rescore": True, "oversampling": 4.0}
         assert not params["exact"] and params["hnsw_ef"] >= 128
         assert server.asked[-1]["limit"] > 5 and "filter" not in server.asked[-1]
         index.search(queries[:1], 5, among=np.arange(N) % 3 == 1)
