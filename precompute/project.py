@@ -17,19 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.projection import (
-    N_MEASURED,
-    fit_maps,
-    fitted_sample,
-    neighbour_preservation,
-    place_rest,
-    sampled_preservation,
-)
+from aad.projection import fit_maps, neighbour_preservation
 from aad.scale.compressed import ScanIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
 from precompute.common.steps import write_step
+from precompute.scale.maps import N_MEASURED, fitted_sample, place_rest, sampled_preservation
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 

@@ -9,8 +9,9 @@ import pytest
 
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
-from aad.projection import fitted_sample, neighbour_preservation
+from aad.projection import neighbour_preservation
 from precompute import calibrate, evaluate, project, train_heads
+from precompute.scale.maps import fitted_sample
 from tests.galleries import M, wide_bundle
 
 N = 1500

@@ -6,16 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from aad.projection import (
-    fit_maps,
-    fitted_sample,
-    neighbour_preservation,
-    place_query,
-    place_rest,
-    sampled_preservation,
-)
+from aad.projection import fit_maps, neighbour_preservation, place_query
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
+from precompute.scale.maps import fitted_sample, place_rest, sampled_preservation
 
 
 def spaces(n: int) -> dict:
