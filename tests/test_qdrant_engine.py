@@ -19,7 +19,6 @@ from aad.scale.qdrant import QdrantIndex
 from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 
-pytestmark = pytest.mark.qdrant
 N, D, BETA = 3000, 32, 20.0
 
 
