@@ -1,4 +1,4 @@
-"""Maps of a large gallery: UMAP is fitted on a sample of it, and the other references are placed at the mean of their nearest there."""
+"""Maps of a large gallery: UMAP is fitted on a sample, and the other references are placed at the mean of their nearest there."""
 
 from collections.abc import Callable, Iterator, Sequence
 
