@@ -80,10 +80,10 @@ def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, pro
     path = folder / f"{domain.label}_{seed}_{n}.npy"
     if path.exists():
         return path
-    if rows_that_fit(folder, domain, n) < n:
+    if (need := n * domain.dim * 2) > (free := _free(folder)):
         raise ShortOfDisk(
-            f"{n:,} rows of {domain.dim} dimensions need {n * domain.dim * 2 / 1e9:.1f} GB in the scratch folder, and "
-            f"{_free(folder) / 1e9:.1f} GB may be used; free some space, name another --scratch, or ask for fewer rows"
+            f"{n:,} rows of {domain.dim} dimensions need {need / 1e9:.1f} GB in the scratch folder, and {free / 1e9:.1f} GB "
+            "may be used; free some space, name another --scratch, or ask for fewer rows"
         )
     for left_over in folder.glob(f".{path.name}.*.partial"):  # of a run that was killed
         left_over.unlink()
@@ -103,12 +103,6 @@ def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, pro
     finally:
         partial.unlink(missing_ok=True)
     return path
-
-
-def rows_that_fit(folder: Path, domain: RealDomain, n: int, *, beside: float = 0.0) -> int:
-    """How many of n rows the disk takes, in whole chunks, with ``beside`` bytes more for each, for an index."""
-    room = int(_free(folder) / (domain.dim * 2 + beside))
-    return n if room >= n else room // CHUNK * CHUNK
 
 
 def make_queries(domain: RealDomain, path: Path, m: int, *, seed: int, half: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from aad.calibration import Calibration
 from aad.scale.compressed import ScanIndex
 from aad.scale.stored import StoredRows
 from aad.search import SearchResult
-from aad.spaces import Space
+from aad.spaces import SPACES, Space
 from benchmarks.common import percentiles
 from benchmarks.invented import make_gallery, make_queries
 from benchmarks.real_domain import measure_domain
@@ -75,13 +76,29 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def prepare_case(scratch: Path, space: Space | str, n: int, dim: int, *, seed: int, n_queries: int) -> Case:
-    """Make, or find, the gallery of one space, and answer its queries exactly.
+def add_gallery(parser: argparse.ArgumentParser, n: int | None = None, *, one_space: bool = True) -> None:
+    """The options that say which galleries are invented."""
+    names = [str(space) for space in SPACES]
+    if n is not None:
+        parser.add_argument("--n", type=int, default=n, help="references")
+    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
+    if one_space:
+        parser.add_argument("--space", default="disentangled", choices=names, help="to invent rows from")
+    else:
+        parser.add_argument("--spaces", nargs="+", default=names, choices=names, metavar="SPACE")
+    parser.add_argument(
+        "--queries", type=int, default=50, help="synthetic-domain queries that are timed, of each space"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def prepare_case(scratch: Path, space: Space | str, n: int, options: argparse.Namespace) -> Case:
+    """Make, or find, the gallery of one space, and answer its queries exactly; ``options`` as `add_gallery` has them.
 
     Raises:
         ShortOfDisk: there is no room for the gallery.
     """
-    space = Space(space)
+    space, dim, seed, n_queries = Space(space), options.dim, options.seed, options.queries
     domain = measure_domain(space, dim)
     path = make_gallery(scratch, domain, n, seed=seed)
     name = f"{domain.label}_{seed}_{n}"

@@ -18,16 +18,14 @@ stay in the scratch folder and are used again: 1.7 GB per space at 1,000,000 x 7
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aad.search import method_for
-from aad.spaces import SPACES
-from benchmarks.common import machine, machine_line, percentiles, run, table, write_report
-from benchmarks.measuring import Case, K, built, prepare_case, read_through, recall_of, say, weight_errors
+from benchmarks.common import arguments, machine, machine_line, percentiles, run, table, write_report
+from benchmarks.measuring import Case, K, add_gallery, built, prepare_case, read_through, recall_of, say, weight_errors
 from benchmarks.searcher import BASELINES, Searcher, SearcherError
 
 METHODS = (*BASELINES, "exact", "scan", "compressed", "filtered")
@@ -196,26 +194,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ShortOfDisk: there is no room for the galleries.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=MILLION, help="references")
-    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
+    parser = arguments(__doc__)
+    add_gallery(parser, n=MILLION, one_space=False)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
-    parser.add_argument(
-        "--spaces", nargs="+", default=[str(s) for s in SPACES], choices=[str(s) for s in SPACES], metavar="SPACE"
-    )
-    parser.add_argument("--queries", type=int, default=50, help="timed queries of each space")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--scratch", type=Path, help="folder for galleries and indices, kept; default: one that is deleted"
-    )
-    parser.add_argument("--json", type=Path, help="also write the report here")
+    parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="aad-retrieval-") as temporary:
         scratch = options.scratch or Path(temporary)
-        cases = [
-            prepare_case(scratch, space, options.n, options.dim, seed=options.seed, n_queries=options.queries)
-            for space in options.spaces
-        ]
+        cases = [prepare_case(scratch, space, options.n, options) for space in options.spaces]
         rows = measure_methods(options.methods, cases)
     default = method_for(options.n)
     report = {

@@ -1,30 +1,29 @@
-"""The benchmarks of search: invented galleries, exact answers, the reports, and what happens when disk or memory is short."""
+"""The benchmarks of search and embedding: invented galleries, the reports, and what happens when disk or memory is short."""
 
 import json
 import math
 import mmap
 import subprocess
+from argparse import Namespace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from aad.backbones import BATCH_SIZE, load_backbone
+from aad.bundle import DEFAULT_BUNDLE
 from aad.calibration import Calibration
 from aad.scale.stored import StoredRows
 from aad.search import SearchResult
-from benchmarks import invented, measuring, out_of_core, retrieval, scaling
-from benchmarks.common import percentiles, table
+from benchmarks import embedding, invented, measuring, out_of_core, retrieval, scaling
+from benchmarks.common import memory_of, percentiles, table
 from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries
-from benchmarks.measuring import weight_errors
+from benchmarks.measuring import recall_of, weight_errors
 from benchmarks.real_domain import measure_domain
-from benchmarks.searcher import Searcher, SearcherError, answer, memory_of
+from benchmarks.searcher import Searcher, SearcherError, answer
 
 SPACE, DIM = "disentangled", 16
-
-
-def unit_rows(n, dim, seed):
-    rows = np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +52,6 @@ class Inside(Searcher):
         return {**memory_of("self"), "peak_own_mb": 1.0}
 
 
-def stored(tmp_path, rows):
-    np.save(tmp_path / "rows.npy", rows)
-    return StoredRows(tmp_path / "rows.npy")
-
-
 def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
     third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain(SPACE, DIM), 0, 0)
     path = make_gallery(tmp_path, domain, 2 * CHUNK + 3, progress=False)
@@ -70,7 +64,9 @@ def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
     assert not np.allclose(first, make_chunk(domain, 1, 0))
 
 
-def test_a_finished_file_is_used_again_and_an_interrupted_one_leaves_nothing(domain, tmp_path, monkeypatch):
+def test_a_finished_file_is_used_again_an_interrupted_one_leaves_nothing_and_a_short_disk_is_said(
+    domain, tmp_path, monkeypatch
+):
     def breaks(domain, seed, i):
         if i:
             raise KeyboardInterrupt
@@ -79,6 +75,9 @@ def test_a_finished_file_is_used_again_and_an_interrupted_one_leaves_nothing(dom
     monkeypatch.setattr(invented, "make_chunk", breaks)
     with pytest.raises(KeyboardInterrupt):
         make_gallery(tmp_path, domain, 3 * CHUNK, progress=False)
+    with monkeypatch.context() as patch, pytest.raises(ShortOfDisk, match=r"need 0\.0 GB in .* ask for fewer"):
+        patch.setattr(invented, "_free", lambda folder: 1000)
+        make_gallery(tmp_path, domain, CHUNK, progress=False)
     assert list(tmp_path.iterdir()) == []
     path = make_gallery(tmp_path, domain, CHUNK, progress=False)  # its one chunk does not break
     monkeypatch.setattr(invented, "make_chunk", None)  # calling it would fail
@@ -110,25 +109,16 @@ def test_a_query_is_as_far_from_its_row_as_a_real_pair_of_its_half(domain, tmp_p
     assert seen[0] != seen[1] and seen[1] == make_queries(domain, path, 40, seed=0, half=1)[1].tolist()
 
 
-def test_short_disk_is_refused_before_anything_is_written(domain, tmp_path, monkeypatch):
-    monkeypatch.setattr(invented, "_free", lambda folder: 1000)
-    with pytest.raises(ShortOfDisk, match=r"need 0\.0 GB in .* ask for fewer"):
-        make_gallery(tmp_path, domain, CHUNK, progress=False)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(invented, "_free", lambda folder: 3 * CHUNK * DIM * 2 + 1)
-    assert invented.rows_that_fit(tmp_path, domain, 5 * CHUNK) == 3 * CHUNK
-    assert invented.rows_that_fit(tmp_path, domain, 2 * CHUNK) == 2 * CHUNK
-
-
-def test_weights_are_off_by_what_the_mass_is_off_by():
+def test_recall_and_weights_are_off_by_what_they_are_off_by():
+    assert recall_of([[3, 1, 2], [4, 5, 6]], np.array([[1, 3, 9], [6, 7, 8]]), k=3) == pytest.approx(0.5)
     case = SimpleNamespace(calibration=Calibration(10.0, 5.0))
     truth = SearchResult(np.array([[0]]), np.array([[0.5]], np.float32), np.array([6.0]))
     same = {"similarities": [[0.5]], "log_mass": [6.0], "estimated": False}
     assert weight_errors(case, same, truth)["weight_error"] == 0
     off = weight_errors(case, {**same, "log_mass": [7.0]}, truth)
     whole = [math.exp(mass) + math.exp(5) for mass in (6, 7)]
-    assert off["weight_error"] == pytest.approx(math.exp(5) / whole[0] - math.exp(5) / whole[1])
-    assert off["remainder_error"] == pytest.approx(math.exp(5) / whole[0] - math.exp(5) / whole[1])
+    for error in ("weight_error", "remainder_error"):
+        assert off[error] == pytest.approx(math.exp(5) / whole[0] - math.exp(5) / whole[1])
     assert off["log_mass_error"] == pytest.approx(1)
 
 
@@ -137,12 +127,11 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(tmp_path, ca
     monkeypatch.setattr(measuring, "Searcher", Inside)
     options = ["--n", "2000", "--dim", "32", "--queries", "6", "--spaces", "aligned", "disentangled"]
     methods = ["argsort", "topk", "exact", "scan", "filtered"]
-    code = retrieval.main(
-        [*options, "--methods", *methods, "--scratch", str(tmp_path), "--json", str(tmp_path / "r.json")]
-    )
+    kept = ["--scratch", str(tmp_path), "--json", str(tmp_path / "r.json")]
+    assert retrieval.main([*options, "--methods", *methods, *kept]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
     printed = capsys.readouterr().out.splitlines()
-    assert code == 0 and json.loads(printed[-1]) == report and printed[0].startswith("| method | median, ms |")
+    assert json.loads(printed[-1]) == report and printed[0].startswith("| method | median, ms |")
     assert any("targets: meant for 1,000,000 rows" in line for line in printed)
     assert report["default"] == "exact" and [row["method"] for row in report["rows"]] == methods
     wanted = {"method", "n", "dim", "p50_ms", "p95_ms", "speedup_vs_argsort", "recall_at_10", "resident_mb", "build_s"}
@@ -158,14 +147,8 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
     def measure(method, cases, peer):
         if method == "compressed":
             raise SearcherError("no such thing")
-        return {
-            "method": method,
-            "n": 2_000_000,
-            "p50_ms": 1.0,
-            "speedup_vs_argsort": 20.0,
-            "recall_at_10": 1.0,
-            "resident_mb": 9,
-        }
+        found = {"p50_ms": 1.0, "speedup_vs_argsort": 20.0, "recall_at_10": 1.0, "resident_mb": 9}
+        return {"method": method, "n": 2_000_000, **found}
 
     monkeypatch.setattr(retrieval, "measure_method", measure)
     monkeypatch.setattr(retrieval, "available_gb", lambda: 0.1)
@@ -177,12 +160,12 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(monkeypatch):
 
 
 def test_a_process_keeps_to_its_memory_and_tells_what_went_wrong(tmp_path):
-    np.save(tmp_path / "large.npy", np.ones((400_000, 128), np.float16))  # 205 MB as float32
-    np.save(tmp_path / "queries.npy", unit_rows(1, 128, seed=0))
-    opening = {"rows": str(tmp_path / "large.npy"), "queries": str(tmp_path / "queries.npy"), "method": "exact"}
-    (tmp_path / "index.json").write_text('{"method": "exact"}')
     from safetensors.numpy import save_file
 
+    np.save(tmp_path / "large.npy", np.ones((400_000, 128), np.float16))  # 205 MB as float32
+    np.save(tmp_path / "queries.npy", np.eye(1, 128, dtype=np.float32))
+    opening = {"rows": str(tmp_path / "large.npy"), "queries": str(tmp_path / "queries.npy"), "method": "exact"}
+    (tmp_path / "index.json").write_text('{"method": "exact"}')
     save_file({}, tmp_path / "index.safetensors")
     with Searcher(limit_gb=0.2) as searcher:
         with pytest.raises(SearcherError, match=r"open: MemoryError|memory short"):
@@ -192,36 +175,27 @@ def test_a_process_keeps_to_its_memory_and_tells_what_went_wrong(tmp_path):
 
 def test_memory_is_counted_in_millions_of_bytes():
     before = memory_of("self")["own_mb"]
-    with mmap.mmap(
-        -1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    ) as held:  # malloc might have such room left
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # malloc might have such room left
+    with mmap.mmap(-1, 50_000_000, flags=kind) as held:
         for page in range(0, len(held), mmap.PAGESIZE):
             held[page] = 1
         assert memory_of("self")["own_mb"] - before == pytest.approx(50, rel=0.1)
 
 
-def test_out_of_core_measures_and_marks_what_it_extrapolates(tmp_path, monkeypatch, capsys):
+def test_out_of_core_measures_and_says_where_the_limit_was_met(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measuring, "Searcher", Inside)
-    monkeypatch.setattr(out_of_core, "CHUNK", 500)
-    monkeypatch.setattr(out_of_core, "rows_that_fit", lambda *args, **kwargs: 1500)
-    options = ["--n", "4000", "--dim", "16", "--queries", "4", "--limit-gb", "2", "--method", "exact"]
-    assert out_of_core.main([*options, "--scratch", str(tmp_path), "--json", str(tmp_path / "o.json")]) == 0
+    options = ["--n", "1000", "--dim", "16", "--queries", "4", "--limit-gb", "2", "--method", "exact"]
+    options += ["--scratch", str(tmp_path), "--json", str(tmp_path / "o.json")]
+    assert out_of_core.main(options) == 0
     report = json.loads((tmp_path / "o.json").read_text())
-    assert [row["n"] for row in report["rows"]] == [500, 1000, 4000]
-    assert [row.get("extrapolated", False) for row in report["rows"]] == [False, False, True]
-    assert report["asked"] == 4000 and report["measured"] == 1000 and report["within_limit"]
-    assert report["rows"][1]["recall_at_10"] == 1 and "recall_at_10" not in report["rows"][2]
-    assert report["rows"][2]["rows_gb"] == pytest.approx(4000 * 16 * 2 / 1e9)
-    assert 0 < report["rows"][0]["search_peak_own_mb"] < 2000
-    assert "extrapolated from 500 and 1,000" in capsys.readouterr().out
+    (row,) = report["rows"]
+    assert row["recall_at_10"] == 1 and row["rows_gb"] == pytest.approx(1000 * 16 * 2 / 1e9) and report["within_limit"]
 
+    def short(*_, **__):
+        raise SearcherError("memory short")
 
-def test_out_of_core_takes_what_the_disk_holds(monkeypatch, tmp_path):
-    n = 100 * CHUNK
-    assert out_of_core.sizes_to_measure(n, n) == [n] and sum(out_of_core.sizes_to_measure(n, 9 * CHUNK)) == 9 * CHUNK
-    assert out_of_core.sizes_to_measure(n, CHUNK) == []
-    monkeypatch.setattr(out_of_core, "rows_that_fit", lambda *args, **kwargs: 0)
-    assert out_of_core.main(["--n", "100", "--dim", "8", "--scratch", str(tmp_path)]) == 1
+    monkeypatch.setattr(out_of_core, "measure_index", short)
+    assert out_of_core.main(options) == 1 and "failed: memory short" in capsys.readouterr().out
 
 
 def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(tmp_path, monkeypatch, capsys):
@@ -234,9 +208,7 @@ def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(tmp_path, mo
         return {"n": n, "method": "exact", "p50_ms": n / 3000}
 
     monkeypatch.setattr(scaling, "measure_size", size)
-    monkeypatch.setattr(
-        scaling, "measure_workers", lambda workers: {"workers": workers, "images_per_s": 30.0 * workers}
-    )
+    monkeypatch.setattr(scaling, "measure_workers", lambda n: {"workers": n, "images_per_s": 30.0 * n})
     command = ["--json", str(tmp_path / "s.json"), "--to", "10000"]
     with pytest.raises(KeyboardInterrupt):
         scaling.main(command)
@@ -249,30 +221,20 @@ def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(tmp_path, mo
     assert "| 10,000 | exact |" in shown and "| 2 | 60.0 | 2 |" in shown
 
 
-def test_scaling_measures_a_size_from_end_to_end(tmp_path):
-    options = SimpleNamespace(dim=16, space=SPACE, seed=0, queries=3)
-    row = scaling.measure_size(tmp_path, 600, options)
+def test_scaling_measures_a_size_from_end_to_end_and_workers_by_the_step(tmp_path, monkeypatch):
+    row = scaling.measure_size(tmp_path, 600, Namespace(dim=16, space=SPACE, seed=0, queries=3))
     assert row["method"] == "exact" and row["recall_at_10"] == 1 and row["build_peak_own_mb"] > 1
-
-
-def test_embedding_is_timed_from_start_to_end_and_its_absence_is_told(monkeypatch):
-    clock = iter([0.0, 5.0, 10.0, 47.0])
-    monkeypatch.setattr(scaling.time, "perf_counter", lambda: next(clock))
-    commands = []
+    clock, commands = iter([0.0, 5.0, 10.0, 47.0, 0.0, 0.0]), []
 
     def runs(command, **kwargs):
         commands.append(command)
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, len(commands) > 2, "", "x\nNo module named y")
 
+    monkeypatch.setattr(scaling.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(scaling, "subprocess", SimpleNamespace(run=runs))
     row = scaling.measure_workers(2)
     assert row["images_per_s"] == pytest.approx((1088 - 64) / 32) and row["start_s"] == pytest.approx(3.0)
     assert commands[0][1:3] == ["-m", "precompute.embed_shards"] and "2" in commands[0]
-    monkeypatch.setattr(scaling.time, "perf_counter", lambda: 0.0)
-    gone = SimpleNamespace(
-        run=lambda command, **kwargs: subprocess.CompletedProcess(command, 1, "", "x\nNo module named y")
-    )
-    monkeypatch.setattr(scaling, "subprocess", gone)
     assert scaling.measure_workers(1) == {"workers": 1, "note": "failed: No module named y"}
 
 
@@ -282,3 +244,40 @@ def test_percentiles_and_tables_say_what_they_were_given():
         "|  | yes | 123 |",
         "| 1e-05 |  |  |",
     ]
+
+
+def test_embedding_reports_every_engine_and_files_with_and_without_work_ahead(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embedding.os, "cpu_count", lambda: 1)  # one thread, and that is all
+    monkeypatch.setattr(embedding, "engines_for", lambda device: ("torch", "openvino"))
+    path = tmp_path / "report.json"
+    assert embedding.main(("--n", "3", "--rounds", "1", "--json", str(path))) == 0
+    report = json.loads(path.read_text())
+    assert [row["engine"] for row in report["rows"]] == ["plain torch", "torch", "openvino"]
+    for row in report["rows"]:
+        assert row["threads"] == 1 and row["images_per_s"] > 0 and row["cosine"] == pytest.approx(1, abs=1e-6)
+    assert report["rows"][0]["ratio"] == 1 and report["machine"]["cores"] and str(tmp_path) not in path.read_text()
+    ways = {(row["engine"], row["pictures"].split(",")[0]) for row in report["files"]}
+    fast = "torch" if report["best"] == "plain torch" else report["best"]
+    assert len(ways) == 4 and {engine for engine, _ in ways} == {"plain torch", fast}
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
+
+
+def test_the_baseline_is_plain_torch_and_leaves_the_backbone_and_the_threads_as_they_are():
+    backbone = load_backbone("efficientnet_lite0")
+    batch = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    before = torch.get_num_threads()
+    with embedding.torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        found = embedding.plain_torch(backbone)(batch)
+    assert torch.get_num_threads() == before
+    assert backbone.network.stem[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert embedding.least_cosine(found, backbone.embed_pixels(batch)) > 0.999999
+    worst = embedding.least_cosine(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [0.0, 5.0]]))
+    assert worst == pytest.approx(0.8)
+
+
+def test_pictures_come_in_order_in_turn_and_in_threads():
+    files = sorted((DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar").rglob("*.webp"))[: BATCH_SIZE + 2]
+    for prepare in (embedding.in_turn, embedding.in_threads):
+        with prepare(lambda path: path.name, files) as names:
+            assert list(names) == [path.name for path in files]
