@@ -30,7 +30,7 @@ Maker = Callable[[np.ndarray], Index]
 
 
 def small_chunks(monkeypatch: pytest.MonkeyPatch, n_bytes: int = 4096) -> None:
-    for module in (search_module, stored_module, compressed_module):
+    for module in (search_module, stored_module):
         monkeypatch.setattr(module, "CHUNK_BYTES", n_bytes)
 
 

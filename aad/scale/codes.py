@@ -5,7 +5,7 @@ Product quantisation (Jegou, Douze and Schmid 2011) cuts a row in pieces and kee
 The rows are turned first onto their principal axes, and each piece gets axes of large and of small variance, so that no piece has
 much more to say than 4 bits hold; queries of another domain then find their nearest rows among fewer candidates.
 
-What is stored are plain arrays, and the faiss index is put together from them: faiss's own files are unsafe to read from strangers.
+What is stored are plain arrays that the faiss index is put together from: faiss's own files are unsafe to read from strangers.
 """
 
 import importlib

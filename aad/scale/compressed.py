@@ -4,20 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from aad import search
 from aad.scale.codes import FlatCodes
 from aad.scale.mass import TailSample
 from aad.scale.stored import StoredRows
-from aad.search import (
-    CHUNK_BYTES,
-    Index,
-    SearchResult,
-    check_queries,
-    may_be_among,
-    nearest_exactly,
-    rows_in,
-    scan,
-    stacked,
-)
+from aad.search import Index, SearchResult
 
 PER_NAMED = 10  # candidates for each row to be named, at least
 WORTH_A_SCAN = 8  # reading one row in so many here and there takes as long as reading them all in order
@@ -37,7 +28,7 @@ class ScanIndex(Index):
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32."""
-        queries = check_queries(queries, self.dim)
+        queries = search.check_queries(queries, self.dim)
         found = np.empty((len(queries), len(self)), np.float32)
         for start, rows in self.stored.chunks():
             found[:, start : start + len(rows)] = queries @ rows.T
@@ -50,20 +41,15 @@ class ScanIndex(Index):
     def _find(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
     ) -> SearchResult:
-        parts = every_row(self.stored)
+        parts: Parts = ((np.arange(start, start + len(chunk)), chunk) for start, chunk in self.stored.chunks())
         if allowed is not None and beta is None and WORTH_A_SCAN * allowed.sum() < len(self):
             parts = some_rows(self.stored, np.flatnonzero(allowed))
-        return scan(parts, self.rows, queries, k, allowed, without, beta)
-
-
-def every_row(rows: StoredRows) -> Parts:
-    """All rows for ``scan``, read in order."""
-    return ((np.arange(start, start + len(chunk)), chunk) for start, chunk in rows.chunks())
+        return search.scan(parts, self.rows, queries, k, allowed, without, beta)
 
 
 def some_rows(rows: StoredRows, ids: np.ndarray) -> Parts:
     """The rows of ascending ids for ``scan``."""
-    step = rows_in(CHUNK_BYTES, rows.shape[1])
+    step = search.rows_in(search.CHUNK_BYTES, rows.shape[1])
     return ((ids[start : start + step], rows[ids[start : start + step]]) for start in range(0, len(ids), step))
 
 
@@ -100,11 +86,11 @@ class CompressedIndex(ScanIndex):
             if log_mass is not None and beta is not None:
                 log_mass[row] = self._sample.log_mass(query, beta, ids, about, without)
             if allowed is None:
-                ranked.append(nearest_exactly(query, ids[may_be_among(about, k)], self.rows, k))
+                ranked.append(search.nearest_exactly(query, ids[search.may_be_among(about, k)], self.rows, k))
         if allowed is not None:
             named = super()._find(queries, k, allowed, without, None)
             return SearchResult(named.ids, named.similarities, log_mass, estimated=True)
-        return stacked(ranked, log_mass, estimated=beta is not None)
+        return search.stacked(ranked, log_mass, estimated=beta is not None)
 
     def n_candidates(self, k: int) -> int:
         """How many rows a search for k compares exactly."""

@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aad import search
 from aad.bundle import Bundle, BundleError
 from aad.references import Words
 from aad.scale.mass import TailSample
 from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
-from aad.search import (
-    MARGIN,
-    Index,
-    SearchResult,
-    check_ids,
-    check_queries,
-    may_be_among,
-    nearest_exactly,
-    stacked,
-)
+from aad.search import Index, SearchResult
 from aad.spaces import SPACES, Space
 
 if TYPE_CHECKING:
@@ -86,17 +78,17 @@ class QdrantIndex(Index):
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32. The server compares and sends all n of them: slow."""
-        queries = check_queries(queries, self.dim)
+        queries = search.check_queries(queries, self.dim)
         found = np.empty((len(queries), self._n), np.float32)
         for row, query in enumerate(queries):
             ((ids, similarities),) = self._ask(query[None], self._n, None, exact=True)
             self._expect(self._n, len(ids))
-            found[row, check_ids(ids, self._n)] = similarities
+            found[row, search.check_ids(ids, self._n)] = similarities
         return found
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """(r, d) float32, the stored rows of these ids."""
-        ids = check_ids(ids, self._n)
+        ids = search.check_ids(ids, self._n)
         different, places = np.unique(ids, return_inverse=True)
         found = np.empty((len(different), self.dim), np.float32)
         for start in range(0, len(different), ROWS):
@@ -113,7 +105,7 @@ class QdrantIndex(Index):
     ) -> SearchResult:
         found, log_mass = [], None if beta is None else np.zeros(len(queries))
         if not len(queries):
-            return stacked([], log_mass)
+            return search.stacked([], log_mass)
         if allowed is None or beta is not None:
             least = 0 if beta is None else NEAREST
             found = self._candidates(queries, k, all_but(without, self._n), self._exact, least)
@@ -123,10 +115,10 @@ class QdrantIndex(Index):
         if allowed is not None:
             found = self._candidates(queries, k, just(allowed, self._words), exact=True)
         ranked = [  # rows are fetched as far as they may be named
-            nearest_exactly(query, ids[may_be_among(similarities, k)], self.rows, k)
+            search.nearest_exactly(query, ids[search.may_be_among(similarities, k)], self.rows, k)
             for query, (ids, similarities) in zip(queries, found, strict=True)
         ]
-        return stacked(ranked, log_mass, estimated=log_mass is not None)
+        return search.stacked(ranked, log_mass, estimated=log_mass is not None)
 
     def _candidates(self, queries: np.ndarray, k: int, filters: list[Part], exact: bool, least: int = 0) -> list[Found]:
         """For each query, candidates with the k nearest of what the filters let through, and at least so many of each."""
@@ -151,7 +143,7 @@ class QdrantIndex(Index):
                 exact = True  # a graph may have lost an arm; the rows are all there
                 continue
             self._expect(limit, fewest)
-            tied = any(similarities[k - 1] - similarities[-1] <= MARGIN for _, similarities in found)
+            tied = any(similarities[k - 1] - similarities[-1] <= search.MARGIN for _, similarities in found)
             if limit == passing or limit - k >= DEEPEST or not tied:
                 return found
             limit = min(k + 4 * (limit - k), passing)
@@ -160,15 +152,11 @@ class QdrantIndex(Index):
         from qdrant_client import models
 
         codes = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-        params: models.SearchParams | None = models.SearchParams(
-            exact=False,
-            hnsw_ef=max(128, 2 * limit),
-            quantization=codes,  # 100 by default, and at least the limit
-        )
+        depth = None if exact else max(128, 2 * limit)  # 100 by default, and at least the limit
         if exact:
-            params = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
-        if is_local(self.client):  # always exact, and warns about settings
-            params = None
+            codes = models.QuantizationSearchParams(ignore=True)
+        settings = models.SearchParams(exact=exact, hnsw_ef=depth, quantization=codes)
+        params = None if is_local(self.client) else settings  # local mode is always exact, and warns about settings
         found = []
         for start in range(0, len(queries), QUERIES):
             requests = [
@@ -285,9 +273,6 @@ def open_collections(
             space: QdrantIndex(client, name, len(entries), dim, words=words, exact=exact)
             for space, name in names.items()
         }
-    except QdrantError:
+    except (QdrantError, BundleError) as error:
         client.close()
-        raise
-    except BundleError as error:
-        client.close()
-        raise BundleError(f"{address}: {error}; {load}") from None
+        raise error if isinstance(error, QdrantError) else BundleError(f"{address}: {error}; {load}") from None

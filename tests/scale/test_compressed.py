@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.scale import compressed as compressed_module
+from aad import search as search_module
 from aad.scale.building import build_index, open_index
 from aad.scale.compressed import CompressedIndex, ScanIndex
 from aad.scale.mass import TailSample
@@ -41,9 +41,9 @@ def test_only_what_may_be_among_the_named_is_compared_twice(
     index: CompressedIndex, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[int] = []
-    way = compressed_module.nearest_exactly
+    way = search_module.nearest_exactly
     monkeypatch.setattr(
-        compressed_module,
+        search_module,
         "nearest_exactly",
         lambda query, ids, *more: compared.append(len(ids)) or way(query, ids, *more),
     )
