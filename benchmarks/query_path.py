@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from PIL import Image
@@ -40,6 +40,9 @@ from benchmarks.client import Visitor
 from benchmarks.common import FLAGS, arguments, chromium, machine, machine_line, percentiles, table, write_report
 from benchmarks.servers import ServerError, free_port
 from benchmarks.stages import STAGES, Stages
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 LOOK_MS = 300  # between an answer and the next file in the browser: a person looks at it first
 TARGET_MS = 250.0
@@ -103,7 +106,7 @@ def files(
     return made
 
 
-def in_process(attributor: Any, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
+def in_process(attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
     """The plain call, on files in ``folder``; one row each of its stages, its total and its kind."""
     from interface.handlers import answer_upload
 
@@ -120,7 +123,9 @@ def in_process(attributor: Any, asked: Sequence[tuple[str, str, bytes]], folder:
     return rows
 
 
-async def over_http(attributor: Any, asked: Sequence[tuple[str, str, bytes]], address: str) -> list[dict[str, Any]]:
+async def over_http(
+    attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], address: str
+) -> list[dict[str, Any]]:
     """The same questions by the page's own endpoints, one after the other."""
     rows = []
     async with Visitor(address) as visitor:
@@ -184,7 +189,7 @@ def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 @contextmanager
-def served(attributor: Any) -> Iterator[str]:
+def served(attributor: Attributor) -> Iterator[str]:
     """The real page of an attributor, in threads of this process so that its stages can be timed."""
     from interface.page import build_app
     from interface.serving import serve
