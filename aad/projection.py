@@ -80,22 +80,3 @@ def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -
     shares = weights / total if total > 0 else np.full(len(ids), 1 / len(ids))
     x, y = shares @ coordinates[ids]
     return float(x), float(y)
-
-
-def neighbour_preservation(embeddings: np.ndarray, coordinates: np.ndarray, k: int = 10) -> float:
-    """How faithful a map is: the share of each reference's k nearest by cosine that are among its k nearest on the map.
-
-    1 is a perfect map, ``k / (n - 1)`` a random one; 1 by definition for a single reference.
-    """
-    n = len(embeddings)
-    k = min(k, n - 1)
-    if k == 0:
-        return 1.0
-    shared = 0
-    for row in range(n):  # one row at a time: n x n distances would not fit for large galleries
-        similarity = embeddings @ embeddings[row]
-        distance = ((coordinates - coordinates[row]) ** 2).sum(1)
-        similarity[row], distance[row] = -np.inf, np.inf
-        near, near_on_map = np.argsort(-similarity, kind="stable")[:k], np.argsort(distance, kind="stable")[:k]
-        shared += len(np.intersect1d(near, near_on_map))
-    return shared / (n * k)

@@ -129,8 +129,7 @@ def test_a_rebuild_gives_the_same_bytes(indexed, copy):
     assert first["retrieval"] == again["retrieval"] and first["files"] == again["files"]
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("harm", ["missing", "truncated", "altered"])
+@pytest.mark.parametrize(("name", "harm"), list(zip(FILES, ["missing", "truncated", "altered"], strict=True)))
 def test_a_damaged_index_is_refused_with_the_command_that_rebuilds_it(copy, name, harm):
     path = copy / name
     data = path.read_bytes()

@@ -133,13 +133,7 @@ def test_the_mass_is_estimated_from_a_sample_and_says_so(client, exact, queries,
     assert 0 < np.abs(some.log_mass - expected).max() < 0.2
 
 
-def test_what_cannot_be_asked_is_refused(index, queries):
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        index.search(queries, 0)
-    with pytest.raises(ValueError, match=r"queries must be \(m, 24\)"):
-        index.search(queries[:, :5], 3)
-    with pytest.raises(ValueError, match="among must be"):
-        index.search(queries, 3, among=np.ones(3, bool))
+def test_rows_that_are_not_there_are_refused_and_no_question_has_no_answer(index, queries):
     with pytest.raises(ValueError, match="ids must be"):
         index.rows(np.array([N]))
     assert index.search(queries[:0], 3, inverse_temperature=BETA).log_mass.shape == (0,)
