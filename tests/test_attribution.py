@@ -133,8 +133,3 @@ def test_a_reference_searched_again_is_not_among_its_answers_and_lies_at_its_own
             assert [match.reference_id for match in answer[space].matches] == expected
             assert sum(m.weight for m in answer[space].matches) + answer[space].remainder == pytest.approx(1, abs=1e-9)
             assert answer[space].position == tuple(attributor.coordinates[space][reference_id].tolist())
-
-
-def test_searching_again_loads_no_network(attributor):
-    attributor.attribute_reference(2, 3, among=np.ones(N_REFERENCES, dtype=bool))
-    assert not attributor.ready

@@ -231,6 +231,7 @@ def test_a_result_takes_no_room_beside_its_fields() -> None:
 def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millions(tmp_path: Path) -> None:
     code = (
         "import sys; from aad import Attributor; a = Attributor.load(sys.argv[1]); a.attribute_query(0, 5); "
+        "a.attribute_reference(2, 3); assert not a.ready; "
         "heavy = ('torch', 'timm', 'umap', 'matplotlib', 'gradio', 'faiss', 'aad.scale'); "
         "sys.exit(any(m in sys.modules for m in heavy))"
     )

@@ -35,10 +35,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         "means = sums[drawn].sum(1) / counts[drawn].sum(1)": LAST_AXIS,
     },
     "aad/calibration.py": {
-        "N_BINS = 4096  # of cosine from -1 to 1": {
-            "4096 -> 4097": "each bin gives its own mean, and bins a four-thousandth narrower do as well",
-            "4096 -> 4095": "each bin gives its own mean, and bins a four-thousandth wider do as well",
-        },
         "beta, gamma = np.exp(parameters[0]), parameters[1]": {
             "1 -> -1": "the second of two parameters is the last",
         },
@@ -68,13 +64,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         "return Calibration(float(np.exp(best.x[0])), float(best.x[1]))": {
             "1 -> -1": "the second of two parameters is the last",
         },
-        "bins = np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1)": {
-            "np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1) -> "
-            "np.clip(0, ((others + 1) * (N_BINS / 2)).astype(np.int64), N_BINS - 1)": "the larger of two is the larger of two",
-            "0 -> 1": TWO_BINS,
-            "1 -> 2": TWO_BINS,
-        },
-        "return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns": LAST_AXIS,
     },
     "aad/bundle.py": {
         "if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):": {
@@ -92,7 +81,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
     },
     "aad/search.py": {
         "if similarities.shape[1]:": LAST_AXIS,
-        "return self.embeddings.shape[1]": LAST_AXIS,
         "ids, similarities = (np.stack(column) for column in zip(*ranked, strict=True))": SAME_LENGTH,
         "ids = np.sort(ids)": {"ids = np.sort(ids) -> pass": "what follows orders them anyway"},
     },
@@ -110,13 +98,9 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "wide *= np.float32(2.0**112)": {"2.0 -> -2.0": "112 is even"},
     },
-    "aad/scale/mass.py": {
-        "found[row] = log_sum_exp(near[None], inverse_temperature)[0]": ONE_QUERY,
-        "mean = log_sum_exp(tail[None], inverse_temperature)[0] - np.log(len(tail))": ONE_QUERY,
-    },
+    "aad/scale/mass.py": {},
     "aad/scale/compressed.py": {
         "for row, (query, ids) in enumerate(zip(queries, found, strict=True)):": SAME_LENGTH,
-        "return self.stored.shape[1]": LAST_AXIS,
     },
     "aad/scale/building.py": {
         "if size >= n:": {"size >= n -> size > n": "each of n stretches of one row is that row"},
