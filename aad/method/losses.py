@@ -68,5 +68,5 @@ def infomax_gaussian(weight: "torch.Tensor") -> "torch.Tensor":
     """
     import torch
 
-    d = len(weight)
-    return (weight.square().sum() - 2 * torch.linalg.slogdet(weight).logabsdet - d) / (2 * d)
+    d, log_determinant = len(weight), 2 * torch.linalg.slogdet(weight).logabsdet
+    return (weight.square().sum() - log_determinant - d) / (2 * d)

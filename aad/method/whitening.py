@@ -18,7 +18,7 @@ def nuisance_whitening(views: Views, shrinkage: float, per_domain: bool = False)
     ``2 W N - 2 W^(-T)``, which is zero where ``W' W = N^(-1)``; it is convex in ``W' W``, so this is the minimum. The rotation is
     left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out.
     Without Infomax the minimum is ``W = 0``, collapse; without alignment, with power ``tr(W C W')`` in its place, ``C^(-1/2)``.
-    With both, ``a tr(W N W') + b tr(W C W') - 2 log|det W|``, it is ``(a N + b C)^(-1/2)``: the same principal directions as for b = 0.
+    With ``a tr(W N W') + b tr(W C W') - 2 log|det W|`` it is ``(a N + b C)^(-1/2)``: the same principal directions as for b = 0.
 
     Args:
         views: unpaired training data.
