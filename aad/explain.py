@@ -25,7 +25,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -35,6 +35,9 @@ from aad.backbones import RELEASES, Backbone
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 N_PICTURES = 64  # whose pooled features are kept, a quarter of a megabyte each
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
@@ -73,14 +76,16 @@ class Explanation:
         return self.spaces[Space(space)]
 
 
-def why_not(attributor: Any) -> str | None:
+def why_not(attributor: "Attributor") -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
     name, known = attributor.stamp["backbone"], ", ".join(other for other, release in RELEASES.items() if release.pools)
     words = f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
     return None if name in RELEASES and RELEASES[name].pools else words
 
 
-def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, reference_id: int) -> Explanation:
+def explain(
+    attributor: "Attributor", query: int | Reference | Image.Image | str | Path, reference_id: int
+) -> Explanation:
     """Which regions of a query and of a reference carry their similarity.
 
     The first call loads the backbone, which takes some seconds; what the latest pictures gave is kept. Safe to call from threads.
@@ -202,14 +207,15 @@ class _Reader:
         return [found[number] for number in numbers], own
 
 
-_READERS: weakref.WeakKeyDictionary[Any, _Reader] = weakref.WeakKeyDictionary()
+_READERS: weakref.WeakKeyDictionary["Attributor", _Reader] = weakref.WeakKeyDictionary()
 _OPENING = threading.Lock()
 
 
-def _reader_of(attributor: Any) -> _Reader:
+def _reader_of(attributor: "Attributor") -> _Reader:
     with _OPENING:
         if (reader := _READERS.get(attributor)) is None:
             attributor.warm_up()
+            assert attributor._backbone is not None
             reader = _READERS[attributor] = _Reader(attributor._backbone.in_torch())  # only torch shows what is inside
         return reader
 
