@@ -27,7 +27,9 @@ def shallow(patch: pytest.MonkeyPatch, n_blocks: int) -> None:
     """Vision transformers of few blocks: small files and quick forward passes."""
 
     def create_model(model: str, **options: Any) -> Any:
-        return create(model, **options, **({"depth": n_blocks} if model.startswith("vit_") else {}))
+        return create(
+            model, **({"depth": n_blocks} if model.startswith("vit_") else {}) | options
+        )  # the last patch wins
 
     create = timm.create_model
     patch.setattr(timm, "create_model", create_model)
