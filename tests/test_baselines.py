@@ -11,13 +11,6 @@ from aad.method import Head, Views, nuisance_whitening
 from aad.method.whitening import inverse_root, nuisance, shrunk
 from aad.spaces import Domain
 from aad.vectors import covariance
-from precompute.common.theory import (
-    correlations,
-    cross_covariance,
-    linear_cka,
-    principal_directions,
-    subspace_agreement,
-)
 from precompute.experiments.baselines import (
     SupervisedConfig,
     cca,
@@ -25,6 +18,13 @@ from precompute.experiments.baselines import (
     supervised,
     view_cca,
     whitening,
+)
+from precompute.experiments.theory import (
+    correlations,
+    cross_covariance,
+    linear_cka,
+    principal_directions,
+    subspace_agreement,
 )
 
 D = 12

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from aad.spaces import Domain
-from precompute.common.theory import (
+from precompute.experiments.baselines import cca
+from precompute.experiments.theory import (
     correlations,
     cross_correlation,
     cross_covariance,
@@ -15,7 +16,6 @@ from precompute.common.theory import (
     redundancy,
     subspace_agreement,
 )
-from precompute.experiments.baselines import cca
 
 
 def white(n: int, d: int, seed: int = 0) -> np.ndarray:
