@@ -34,7 +34,7 @@ def shown(page: Page, space: str) -> dict[int, str]:
 
 
 def ask(page: Page, query_id: int) -> None:
-    page.evaluate("id => window.attributionPage.ask(id)", query_id)
+    page.evaluate("id => window.attributionPage.askQuery(id)", query_id)
     page.wait_for_function("id => window.attributionPage.state.answer?.query?.id === id", arg=query_id)
 
 
@@ -287,13 +287,13 @@ def test_an_address_opens_the_same_page_again(visit: Visit, browser: Browser, as
     page.evaluate(
         """asked => { const p = window.attributionPage;
         p.setFilter({group: new Set(['birds', 'sea life', 'tools']), licence: new Set(['GPL-2.0-or-later'])});
-        asked === 'query' ? p.ask(7) : p.askReference(60); }""",
+        asked === 'query' ? p.askQuery(7) : p.askReference(60); }""",
         asked,
     )
     page.wait_for_function("window.attributionPage.state.answer.gallery !== null")
     page.locator("#k-choice label", has_text=re.compile("^ ?15 ?$")).click()
     page.wait_for_function("window.attributionPage.state.answer.k === 15")
-    assert page.url == page.evaluate("window.attributionPage.link()")
+    assert page.url == page.evaluate("window.attributionPage.linkHere()")
     again = Visit(browser, page.url)
     assert answered(again.page) == answered(page)
     expect(again.page.locator("#k-choice label.selected")).to_have_text(re.compile("15"))

@@ -187,7 +187,7 @@ def test_the_walk_goes_on_in_compare_and_ends_with_another_picture(
     expect(page.locator(".case").first).to_be_focused()
     page.locator(".case").first.click()
     expect(page.locator(".walk")).to_be_visible()
-    page.evaluate("id => window.attributionPage.ask(id)", next(i for i in range(90) if i not in ids))
+    page.evaluate("id => window.attributionPage.askQuery(id)", next(i for i in range(90) if i not in ids))
     expect(page.locator(".walk")).to_be_hidden(timeout=PATIENCE)
 
 
@@ -197,7 +197,7 @@ def test_address_brings_back_what_was_chosen(page: Page, outcomes: Outcomes, is_
     tab(page, "recall")
     page.locator(".segment button[data-value=MRR]").click()
     page.locator(".segment button[data-value=generator]").click()
-    link = page.evaluate("window.attributionPage.link()")
+    link = page.evaluate("window.attributionPage.linkHere()")
     page.goto("about:blank")
     page.goto(link)
     page.wait_for_selector(".recall-by tbody tr", timeout=PATIENCE)
@@ -285,7 +285,7 @@ def test_a_hub_filters_the_list(page: Page, outcomes: Outcomes, is_test: np.ndar
     expected = set(outcomes.query_ids[is_test & outcomes.retrieving("backbone", reference)].tolist())
     expect(page.locator(".count-line b")).to_have_text(str(len(expected)))
     assert set(listed(page)) <= expected
-    link = page.evaluate("window.attributionPage.link()")
+    link = page.evaluate("window.attributionPage.linkHere()")
     page.locator(".chosen-words .plain").click()
     expect(page.locator(".count-line b")).to_have_text(str(is_test.sum()))
     follow(page, link)

@@ -1,0 +1,69 @@
+// Files of the answer shown, made in the browser from what it already has: JSON as the public API gives it, and CSV.
+import { linkHere } from "../core/address.js";
+import { noLink } from "../core/asking.js";
+import { make } from "../core/dom.js";
+import { referenceOf } from "../core/state.js";
+
+const FIELDS = ["title", "source", "licence", "author", "url", "concept", "group"];
+
+export const download = (name, content, type) => {
+  const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  const link = make("a", { href: address, download: name, hidden: true });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+};
+
+// Letters and digits of any script, for a file's name.
+export const slug = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "picture";
+
+export const answerName = (query) => (query.id !== undefined ? `query-${query.id}` : query.reference !== undefined ? `reference-${query.reference}` : "upload");
+
+// As /attribute answers, with what was asked added. An upload's picture is named by nothing: its address ends with the day.
+export const answerJson = (answer, stamp) => {
+  const { query, k, gallery, domain, spaces, missing } = answer;
+  const { url, ...asked } = query;
+  const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(([id]) => id)));
+  const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, referenceOf(id)[field]]))]);
+  const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => [
+    space,
+    {
+      space,
+      matches: matches.map(([reference_id, similarity, weight], i) => ({ reference_id, rank: i + 1, similarity, weight })),
+      remainder,
+      elsewhere,
+      position,
+      convincing,
+      ...(estimated ? { estimated } : {}),
+      ...(missing?.length ? { missing } : {}),
+    },
+  ]);
+  const link = noLink?.() ? null : linkHere();
+  return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, domain, references: Object.fromEntries(references), stamp, link };
+};
+
+// A spreadsheet takes a text that starts with one of these for a formula.
+const cell = (value) => {
+  if (value === null || value === undefined) return "";
+  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+export const csvText = (rows) => "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
+
+export const answerCsv = (answer) => {
+  const truth = new Set(answer.query.truth ?? []);
+  const rows = Object.entries(answer.spaces).flatMap(([space, { matches, elsewhere, remainder }]) => [
+    ...matches.map(([id, similarity, weight], i) => {
+      const reference = referenceOf(id);
+      const isTruth = answer.query.truth?.length ? truth.has(id) : null;
+      return [space, "match", i + 1, id, similarity, weight, isTruth, ...FIELDS.map((field) => reference[field])];
+    }),
+    [space, "elsewhere", null, null, null, elsewhere],
+    [space, "none of these", null, null, null, remainder],
+  ]);
+  const head = ["space", "kind", "rank", "reference_id", "similarity", "weight", "true_source", ...FIELDS];
+  if (!Object.values(answer.spaces).some(({ estimated }) => estimated)) return csvText([head, ...rows]);
+  const told = rows.map((row) => [...row, ...Array(head.length - row.length).fill(null), Boolean(answer.spaces[row[0]].estimated)]);
+  return csvText([[...head, "weight_is_estimate"], ...told]);
+};
