@@ -8,8 +8,8 @@ import { csvText, download } from "./takeaway-files.js";
 const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
 
 // `open` shows the panel that this stands in, `askReport` asks the server for a report.
-export const makeBatch = ({ part: { on }, server, upload, most, open, askReport }) => {
-  const input = make("input", { type: "file", multiple: true, accept: "image/*", hidden: true, "aria-label": "Choose several pictures" });
+export const makeBatch = ({ part: { on }, server, upload, most, accept, open, askReport }) => {
+  const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
   const choose = make("button", { type: "button", class: "take" }, "Choose files");
   const stop = make("button", { type: "button", class: "take", hidden: true }, "Stop");
   const save = make("button", { type: "button", class: "take", hidden: true }, "Table (CSV)");

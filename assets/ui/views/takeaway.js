@@ -31,12 +31,12 @@ export const addExtra = (button, signal) => {
 export const mountTakeaway = (element, props, { server, upload }) => {
   const part = mountPart("takeaway");
   const { on, signal } = part;
-  const { stamp, max_files: most } = props.value;
+  const { stamp, max_files: most, accept } = props.value;
   const status = make("p", { class: "takeaway-status", role: "status" });
   const shown = make("div", { class: "takeaway-shown" });
   const panels = make("div", { class: "takeaway-panels" });
   const close = make("button", { type: "button", class: "close" }, "Close");
-  const batch = makeBatch({ part, server, upload, most, askReport: (request) => askReport(request), open: () => openTakeaway() });
+  const batch = makeBatch({ part, server, upload, most, accept, askReport: (request) => askReport(request), open: () => openTakeaway() });
   const dialog = make(
     "dialog",
     { class: "takeaway", "aria-labelledby": "takeaway-title" },
