@@ -70,7 +70,8 @@ START = """(catalogue) => {
   page.setCatalogue(catalogue);
   page.mountMaps(document.getElementById("maps"));
   const answer = (space, s) => ({ position: [0.5, 0.5], remainder: 0.2, elsewhere: 0.3,
-    matches: Array.from({ length: 15 }, (_, i) => [(i * 97 + s * 31) % catalogue.n, 0.9 - i / 50, 0.5 / 15]) });
+    matches: Array.from({ length: 15 }, (_, i) => (
+      { id: (i * 97 + s * 31) % catalogue.n, rank: i + 1, similarity: 0.9 - i / 50, weight: 0.5 / 15 })) });
   page.set("answer", { status: "answer", k: 15, query: { truth: [5] },
     spaces: Object.fromEntries(catalogue.spaces.map(({ id }, s) => [id, answer(id, s)])) });
 }"""

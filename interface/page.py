@@ -138,7 +138,7 @@ def build_app(attributor: Any) -> Any:
         picture = [image, k, wanted]
         k.input(inputs=k, js=calls("chooseK"), **here)
         image.clear(js=calls("cleared"), **here)
-        strip.example_select(outputs=image, js=calls("boxed"), **here, **each)
+        strip.example_select(outputs=image, js=calls("boxedPicture"), **here, **each)
         events = [
             strip.select(on_select, None, [answer, k], queue=False, **quiet, **each),
             image.upload(on_upload, picture, answer, js=calls("sending"), **slow, **each),

@@ -1,5 +1,5 @@
 // The door of the page: what Python's side of it calls, by name. `mount` fills the slot of each part; Gradio's events call the others.
-import { boxed, chooseK, cleared, sendAgain, sending } from "./core/asking.js";
+import { boxedPicture, chooseK, cleared, sendAgain, sending } from "./core/asking.js";
 import { fail } from "./core/state.js";
 import { mountAbout } from "./views/about.js";
 import { mountAnswer } from "./views/answer.js";
@@ -15,7 +15,7 @@ import { mountTakeaway } from "./views/takeaway.js";
 import { mountTalk } from "./views/talk.js";
 import { mountWhy } from "./views/why.js";
 
-export { boxed, chooseK, cleared, fail, sendAgain, sending };
+export { boxedPicture, chooseK, cleared, fail, sendAgain, sending };
 export const mount = {
   about: mountAbout,
   answer: mountAnswer,

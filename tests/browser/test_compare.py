@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def orders(page: Page) -> dict[str, list[int]]:
     """Ids as each space's answer ranks them."""
     spaces = page.evaluate("window.attributionPage.state.answer.spaces")
-    return {space: [match[0] for match in spaces[space]["matches"]] for space in SPACES}
+    return {space: [match["id"] for match in spaces[space]["matches"]] for space in SPACES}
 
 
 def shown(page: Page, space: str) -> dict[int, str]:
@@ -185,7 +185,7 @@ def test_searching_again_from_a_row_and_the_way_back(visit: Visit, attributor: F
     expect(page.locator(".query-caption")).to_contain_text(attributor.references[reference].title)
     assert page.locator(f".match[data-ref='{reference}']").count() == 0
     expected = handlers.answer_reference(attributor, reference, 8)["spaces"]
-    assert orders(page) == {space: [match[0] for match in expected[space]["matches"]] for space in SPACES}
+    assert orders(page) == {space: [match["id"] for match in expected[space]["matches"]] for space in SPACES}
     assert f"reference={reference}" in page.url and "query=" not in page.url
     assert attributor.references[reference].path.name in (
         page.locator("#query-picture img").get_attribute("src") or ""

@@ -389,7 +389,7 @@ def test_table_sorts_pages_selects_and_exports(visit: Visit, attributor: FakeAtt
         for space in SPACES:
             place = [float(row[f"{space}_x"]), float(row[f"{space}_y"])]
             np.testing.assert_allclose(place, attributor.coordinates[space][int(row["id"])], atol=3e-5)
-            ranks = [rank for rank, match in enumerate(answer[space]["matches"], 1) if match[0] == int(row["id"])]
+            ranks = [match["rank"] for match in answer[space]["matches"] if match["id"] == int(row["id"])]
             assert row[f"{space}_rank"] == (str(ranks[0]) if ranks else "")
     table.locator("tbody button.open").first.click()
     expect(page.locator(".details h2")).to_have_text(references[shown[0]].title)

@@ -3,7 +3,6 @@ import { make } from "../core/dom.js";
 import { state } from "../core/state.js";
 import { figuresTable, figuresTwin, makePanels, makeReadout, signedFigure } from "./panels.js";
 
-
 // Hundredths, row by row, from base64 of signed bytes.
 const readMatrix = (text) => Int8Array.from(atob(text), (character) => (character.charCodeAt(0) << 24) >> 24);
 
@@ -21,21 +20,18 @@ export const makeHeat = (part, { columns, side, label, foot }) => {
   const { area, plots } = makePanels(
     columns,
     label,
-    () => make("div", { class: "heat" }, make("canvas", { width: String(side), height: String(side) }), make("span", { class: "cell", hidden: true, style: { width: `${100 / side}%`, height: `${100 / side}%` } })),
+    () => make("div.heat", make("canvas", { width: String(side), height: String(side) }), make("span.cell", { hidden: true, style: { width: `${100 / side}%`, height: `${100 / side}%` } })),
     foot,
   );
   const repaint = () => state.view === "why" && plots.forEach((plot, i) => paint(plot.firstChild, matrices[i]));
   part.heard("view", repaint);
   requestAnimationFrame(repaint);
-  const theme = new MutationObserver(repaint);
-  theme.observe(document.body, { attributeFilter: ["class"] });
-  part.signal.addEventListener("abort", () => theme.disconnect());
+  part.themed(repaint);
 
-  const mark = (place) =>
-    plots.forEach(({ lastChild: cell }) => {
-      cell.hidden = place === null;
-      if (place) [cell.style.top, cell.style.left] = place.map((i) => `${(100 * i) / side}%`);
-    });
+  const mark = (place) => plots.forEach(({ lastChild: cell }) => {
+    cell.hidden = place === null;
+    if (place) [cell.style.top, cell.style.left] = place.map((i) => `${(100 * i) / side}%`);
+  });
   const at = (event) => {
     const plot = event.target.closest?.(".heat");
     if (!plot) return null;
@@ -53,10 +49,10 @@ export const makeHeat = (part, { columns, side, label, foot }) => {
     `Real trait ${row + 1}, synthetic trait ${column + 1}: ` + columns.map(({ id }, i) => `${signedFigure(matrices[i][row * side + column] / 100, 2)} ${id}`).join(", ");
   const prompt = "Point at a square, or walk it with the arrow keys: each cell is one correlation.";
   const words = makeReadout(part, { area, prompt, at, move, tell, mark });
-  const scale = make("p", { class: "heat-scale", "aria-hidden": "true" }, "0", make("span", {}), "1", make("span", { class: "muted" }, "correlation, plus or minus; one scale for all"));
+  const scale = make("p.heat-scale", { "aria-hidden": "true" }, "0", make("span"), "1", make("span.muted", "correlation, plus or minus; one scale for all"));
 
   const twin = figuresTwin(part, "cross-correlations", () => {
-    const frame = make("div", {});
+    const frame = make("div");
     const show = (i) => {
       buttons.forEach((button, b) => button.setAttribute("aria-pressed", String(b === i)));
       const row = (r) => Array.from(matrices[i].subarray(r * side, (r + 1) * side), (cell) => signedFigure(cell / 100, 2));
@@ -64,12 +60,11 @@ export const makeHeat = (part, { columns, side, label, foot }) => {
       frame.replaceChildren(figuresTable(`Cross-correlations, ${columns[i].id}: real traits down, synthetic traits across`, ["real \\ synthetic", ...numbers.map((r) => String(r + 1))], numbers.map((r) => [r + 1, ...row(r)])));
     };
     const buttons = columns.map((column, i) => {
-      const button = make("button", { type: "button", "data-space": column.id }, column.id);
-      part.on(button, "click", () => show(i));
+      const button = make("button", { "data-space": column.id, onclick: () => show(i) }, column.id);
       return button;
     });
     show(0);
-    return make("div", {}, make("div", { class: "pick", role: "group", "aria-label": "Which square" }, ...buttons), frame);
+    return make("div", make("div.pick", { role: "group", "aria-label": "Which square" }, ...buttons), frame);
   });
-  return make("div", {}, area, scale, words, twin);
+  return make("div", area, scale, words, twin);
 };

@@ -1,19 +1,11 @@
 // Ranks in the three columns as a slope chart: one line per picture that is among the first k somewhere; and the same as a table.
-import { make } from "../core/dom.js";
-import { idsOf, movesBetween, resting } from "../core/moves.js";
-import { catalogue, referenceOf, set, state, truthIds } from "../core/state.js";
+import { make, resting, svg } from "../core/dom.js";
+import { idsOf, movesBetween, truthIds } from "../core/match.js";
+import { catalogue, referenceOf, set, state } from "../core/state.js";
 
 const PITCH = 24;
 const TOP = 56;
 const NODE = 10;
-const NS = "http://www.w3.org/2000/svg";
-
-const svg = (tag, attributes = {}, ...children) => {
-  const element = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== null) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
 
 // [{id, ranks: [rank or null, ...]}] in the order in which the columns name them.
 const slopeLines = (answer) => {
@@ -22,12 +14,12 @@ const slopeLines = (answer) => {
   return ids.map((id) => ({ id, ranks: orders.map((order) => (order.includes(id) ? order.indexOf(id) + 1 : null)) }));
 };
 
-export const makeSlopes = ({ on, signal }) => {
-  const chart = make("div", { class: "slopes-chart" });
-  const caption = make("p", { class: "slopes-caption", "aria-live": "polite" });
-  const table = make("div", { class: "scroller" });
-  const twin = make("details", { class: "slopes-twin" }, make("summary", {}, "The same as a table"), table);
-  const root = make("section", { class: "slopes", "aria-label": "How ranks change between the spaces" }, make("h3", {}, "How the ranks change"), chart, caption, twin);
+export const makeSlopes = ({ on, resized }) => {
+  const chart = make("div.slopes-chart");
+  const caption = make("p.slopes-caption", { "aria-live": "polite" });
+  const table = make("div.scroller");
+  const twin = make("details.slopes-twin", make("summary", "The same as a table"), table);
+  const root = make("section.slopes", { "aria-label": "How ranks change between the spaces" }, make("h3", "How the ranks change"), chart, caption, twin);
   let lines = [];
   let answer = null;
   let width = 0;
@@ -38,25 +30,15 @@ export const makeSlopes = ({ on, signal }) => {
 
   const fill = () => {
     const names = catalogue.spaces.map((space) => make("th", { scope: "col", "data-space": space.id }, space.name));
-    table.replaceChildren(
-      make(
-        "table",
-        { class: "slopes-table" },
-        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Picture"), ...names)),
-        make(
-          "tbody",
-          {},
-          ...lines.map(({ id, ranks }) =>
-            make(
-              "tr",
-              { "data-ref": id },
-              make("th", { scope: "row" }, referenceOf(id).title, truthIds().has(id) ? make("span", { class: "flag" }, "True source") : null),
-              ...ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
-            ),
-          ),
-        ),
-      ),
-    );
+    table.replaceChildren(make("table.slopes-table", [
+      make("thead", make("tr", make("th", { scope: "col" }, "Picture"), ...names)),
+      make("tbody", [
+        ...lines.map(({ id, ranks }) => make("tr", { "data-ref": id }, [
+          make("th", { scope: "row" }, referenceOf(id).title, truthIds().has(id) ? make("span.flag", "True source") : null),
+          ...ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
+        ])),
+      ]),
+    ]));
   };
 
   const draw = () => {
@@ -162,14 +144,12 @@ export const makeSlopes = ({ on, signal }) => {
     next.focus({ preventScroll: false });
   });
 
-  const sizes = new ResizeObserver(() => {
+  resized(chart, () => {
     const now = Math.floor(chart.getBoundingClientRect().width);
     if (now === width || !now) return;
     width = now;
     draw();
   });
-  sizes.observe(chart);
-  signal.addEventListener("abort", () => sizes.disconnect());
 
   return {
     root,

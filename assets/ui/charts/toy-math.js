@@ -39,11 +39,10 @@ const draw = (seed) => {
   const [quiet, loud] = [axis(QUIET), axis(LOUD)];
   const traits = Array.from({ length: SOURCES }, () => [QUIET.trait * normal(), LOUD.trait * normal()]);
   const views = (offset) =>
-    traits.map(([first, second]) =>
-      Array.from({ length: VIEWS }, () => {
-        const [a, b] = [first + QUIET.rendering * normal(), second + LOUD.rendering * normal()];
-        return [a * quiet[0] + b * loud[0] + offset[0], a * quiet[1] + b * loud[1] + offset[1]];
-      }),
+    traits.map(([first, second]) => Array.from({ length: VIEWS }, () => {
+      const [a, b] = [first + QUIET.rendering * normal(), second + LOUD.rendering * normal()];
+      return [a * quiet[0] + b * loud[0] + offset[0], a * quiet[1] + b * loud[1] + offset[1]];
+    }),
     );
   return { real: views([-OFFSET[0] / 2, -OFFSET[1] / 2]), synthetic: views([OFFSET[0] / 2, OFFSET[1] / 2]) };
 };

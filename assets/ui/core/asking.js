@@ -4,7 +4,7 @@ import { keepInAddress, remember, restored } from "./address.js";
 import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } from "./filter.js";
 import { busy, referenceOf, set, state } from "./state.js";
 
-export let askQuery, askReference, chooseK, sending, sendAgain, cleared, boxed, isStale, refresh, wayBack, noLink, heldFile;
+export let askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
 
 const OPENING = "Opening the link\u2026";
 const WAIT = "Looking it up\u2026";
@@ -70,7 +70,7 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     set("answer", { serial: -1, status: "empty" });
   };
   // The picture of the answer that is shown, as the box wants it.
-  boxed = () => {
+  boxedPicture = () => {
     const { url } = state.answer.query;
     const path = pathOf(url);
     return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };

@@ -12,12 +12,11 @@ export const plainFilter = () => {
 export const filterText = () => JSON.stringify(plainFilter());
 
 // Whether the filter lets a reference pass.
-export const passes = (id) =>
-  FILTER_FIELDS.every((field) => {
-    const { values, index } = catalogue.words[field];
-    const wanted = state.filter?.[field];
-    return !wanted?.size || wanted.has(values[index[id]]);
-  });
+export const passes = (id) => FILTER_FIELDS.every((field) => {
+  const { values, index } = catalogue.words[field];
+  const wanted = state.filter?.[field];
+  return !wanted?.size || wanted.has(values[index[id]]);
+});
 
 export const setFilter = (filter) => {
   const kept = Object.fromEntries(FILTER_FIELDS.map((field) => [field, filter?.[field]?.size ? new Set(filter[field]) : null]));
@@ -28,9 +27,7 @@ export const setFilter = (filter) => {
 const write = (word) => word.replaceAll("%", "%25").replaceAll("|", "%7C");
 const read = (word) => word.replaceAll("%7C", "|").replaceAll("%25", "%");
 export const filterAddress = () =>
-  Object.entries(plainFilter())
-    .flatMap(([field, words]) => words.map((word) => `${field}:${write(word)}`))
-    .join("|");
+  Object.entries(plainFilter()).flatMap(([field, words]) => words.map((word) => `${field}:${write(word)}`)).join("|");
 export const readFilter = (text) => {
   const filter = {};
   for (const part of text.split("|")) {

@@ -18,14 +18,26 @@ export const set = (name, value) => {
   bus.dispatchEvent(new CustomEvent(name));
 };
 
-// A part that is created again replaces its former self, listeners included.
+// A part that is created again replaces its former self, listeners included: `on` a target, `heard` of a change of the state,
+// `resized` where an element is, `themed` where light and dark change.
 export const mountPart = (name) => {
   mounts.get(name)?.abort();
   const controller = new AbortController();
   mounts.set(name, controller);
   const on = (target, type, listener, options = {}) =>
     target.addEventListener(type, listener, { ...options, signal: controller.signal });
-  return { on, heard: (event, listener) => on(bus, event, listener), signal: controller.signal };
+  const { signal } = controller;
+  const resized = (element, listener) => {
+    const sizes = new ResizeObserver(() => !signal.aborted && listener());
+    sizes.observe(element);
+    signal.addEventListener("abort", () => sizes.disconnect());
+  };
+  const themed = (listener) => {
+    const theme = new MutationObserver(listener);
+    theme.observe(document.body, { attributeFilter: ["class"] });
+    signal.addEventListener("abort", () => theme.disconnect());
+  };
+  return { on, heard: (event, listener) => on(bus, event, listener), resized, themed, signal };
 };
 
 export const setCatalogue = (given) => {
@@ -45,16 +57,6 @@ export const decode = (text) => {
   const view = new DataView(bytes.buffer);
   return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true) / 65535);
 };
-
-// Reference id -> {rank, similarity, weight} in one space of the answer shown.
-export const matchesOf = (space) => {
-  const found = new Map();
-  const part = state.answer?.spaces?.[space];
-  part?.matches.forEach(([id, similarity, weight], i) => found.set(id, { rank: i + 1, similarity, weight, estimated: part.estimated }));
-  return found;
-};
-
-export const truthIds = () => new Set(state.answer?.query?.truth ?? []);
 
 export const busy = (text) => set("busy", text);
 

@@ -1,6 +1,5 @@
 // Numbers as the page writes them.
 
-
 export const percentText = (share) => {
   const percent = 100 * share;
   if (percent > 0 && percent < 0.5) return "<1%";

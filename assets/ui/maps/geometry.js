@@ -1,6 +1,5 @@
 // Places of points in the unit square (y upwards) and questions about them, answered from a grid of cells.
 
-
 // points: Float32Array of x0, y0, x1, y1 ...; whoever moves them calls `moved`, and the next question sorts them into cells anew.
 export const makeGeometry = (points) => {
   const n = points.length / 2;

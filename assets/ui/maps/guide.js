@@ -1,7 +1,8 @@
 // The hand on a map: hover with a picture, drag to pan, wheel, pinch and double click to zoom, Shift and drag or the lasso to select,
 // arrow keys to walk. Places are kept in the unit frame, so that a line drawn on a moving map stays where it was drawn.
 import { passingNow } from "../core/filter.js";
-import { matchesOf, set, state } from "../core/state.js";
+import { matchesOf } from "../core/match.js";
+import { set, state } from "../core/state.js";
 import { makeTip } from "./tip.js";
 
 const REACH = 16; // pixels within which the pointer catches a point

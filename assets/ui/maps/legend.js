@@ -5,7 +5,6 @@ import { passingNow } from "../core/filter.js";
 import { set, state } from "../core/state.js";
 import { colouringOf, makeSwatch } from "./marks.js";
 
-
 // How many references of each value count now, and how many there are in all that pass the filter.
 const legendCounts = () => {
   const { values, index } = colouringOf();
@@ -19,8 +18,8 @@ const legendCounts = () => {
   return { counts, all };
 };
 
-export const makeLegend = ({ on, heard, signal }) => {
-  const root = make("div", { class: "groups", role: "group" });
+export const makeLegend = ({ on, heard, themed }) => {
+  const root = make("div.groups", { role: "group" });
   let entries = []; // {value, item, number, swatch}
   let rest = null;
   let kept = null; // the value that stays lit when the pointer leaves
@@ -29,9 +28,9 @@ export const makeLegend = ({ on, heard, signal }) => {
 
   const entry = (value, colouring) => {
     const swatch = makeSwatch(colouring.slots[value], colouring.n);
-    const number = make("span", { class: "number muted" });
+    const number = make("span.number.muted");
     const name = colouring.values[value] || "not stated";
-    const item = make("button", { type: "button", class: "group", "aria-pressed": "false" }, swatch, make("span", {}, name), number);
+    const item = make("button.group", { "aria-pressed": "false" }, swatch, make("span", name), number);
     on(item, "pointerenter", (event) => event.pointerType !== "touch" && light(value));
     on(item, "pointerleave", (event) => event.pointerType !== "touch" && light(kept));
     on(item, "focus", () => item.matches(":focus-visible") && light(value));
@@ -65,7 +64,7 @@ export const makeLegend = ({ on, heard, signal }) => {
     entries = colouring.named.map((value) => entry(value, colouring));
     const more = colouring.values.length - entries.length;
     rest = more
-      ? make("span", { class: "group" }, makeSwatch(colouring.n - 1, colouring.n), make("span", {}, `${more} more`), make("span", { class: "number muted" }))
+      ? make("span.group", makeSwatch(colouring.n - 1, colouring.n), make("span", `${more} more`), make("span.number.muted"))
       : null;
     root.setAttribute("aria-label", `${colouring.name}: choose one to light it up on the maps`);
     root.replaceChildren(...entries.map(({ item }) => item), ...(rest ? [rest] : []));
@@ -75,9 +74,7 @@ export const makeLegend = ({ on, heard, signal }) => {
   heard("colours", build);
   heard("selection", count);
   heard("filter", count);
-  const theme = new MutationObserver(() => root.querySelectorAll(".swatch").forEach((swatch) => swatch.paint()));
-  theme.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  signal.addEventListener("abort", () => theme.disconnect());
+  themed(() => root.querySelectorAll(".swatch").forEach((swatch) => swatch.paint()));
   build();
   return root;
 };

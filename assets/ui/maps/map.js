@@ -1,7 +1,8 @@
 // One map: points on a canvas, the query pinned at its place and tied to its matches. The points are a ground of their own
 // (map-ground.js); a hover only copies it and draws what lies above.
 import { make } from "../core/dom.js";
-import { state, truthIds } from "../core/state.js";
+import { truthIds } from "../core/match.js";
+import { state } from "../core/state.js";
 import { makeCamera } from "./camera.js";
 import { makeGround } from "./ground.js";
 import { guideMap } from "./guide.js";
@@ -13,10 +14,10 @@ const PAD = 22; // pixels around the frame, as many as the largest mark and ring
 // view: {id, geometry, layers: () => [{space, strength}], label: () => text}. A layer is a space whose query, lines and matches
 // show with a strength from 0 to 1; a map of one space has one, a map on the way from one to the next has two.
 export const makeMap = (view, part) => {
-  const { on, heard, signal } = part;
+  const { heard, resized, themed, signal } = part;
   const canvas = make("canvas", { role: "img", tabindex: "0" });
-  const plot = make("div", { class: "plot", "data-map": view.id }, canvas);
-  const { points, n } = view.geometry;
+  const plot = make("div.plot", { "data-map": view.id }, canvas);
+  const { points } = view.geometry;
   const map = { view, canvas, plot, width: 0, height: 0, current: null, line: null, camera: null };
   let scale = 1; // device pixels per pixel
   let pin = null; // the query's picture once it is loaded
@@ -58,7 +59,7 @@ export const makeMap = (view, part) => {
     const matches = state.answer.spaces[space].matches;
     const chosen = state.selection;
     context.lineCap = "round";
-    for (const [id, , weight] of matches) {
+    for (const { id, weight } of matches) {
       context.globalAlpha = strength * (0.45 + 0.5 * Math.min(1, weight * 2)) * (!chosen || chosen.has(id) ? 1 : 0.3);
       context.lineWidth = 1 + 4 * Math.sqrt(weight);
       context.strokeStyle = own;
@@ -69,7 +70,7 @@ export const makeMap = (view, part) => {
     }
     context.globalAlpha = strength;
     const size = Math.max(4.5, ground.radius() + 1.5);
-    for (const [id] of matches) {
+    for (const { id } of matches) {
       context.beginPath();
       context.arc(...map.at(id), size, 0, 2 * Math.PI);
       context.fillStyle = own;
@@ -95,7 +96,7 @@ export const makeMap = (view, part) => {
         if (truth.size === 1) ring(context, map.at(id), size, paper, 5);
         ring(context, map.at(id), size, colour("--truth"), line);
       }
-      const near = layers.flatMap(({ space }) => state.answer.spaces[space].matches.map(([id]) => map.at(id)[1]));
+      const near = layers.flatMap(({ space }) => state.answer.spaces[space].matches.map(({ id }) => map.at(id)[1]));
       const hanging = 2 * near.filter((y) => y < place[1] - 1).length > near.length;
       if (within(place, 8)) drawPin(context, place, { hanging, picture: pin, width: map.width, height: map.height, ink });
     }
@@ -182,16 +183,12 @@ export const makeMap = (view, part) => {
       map.repaint();
     });
   }
-  const sizes = new ResizeObserver(fit);
-  sizes.observe(plot);
-  const theme = new MutationObserver(() => {
+  resized(plot, fit);
+  themed(() => {
     colours = null;
     map.repaint();
   });
-  theme.observe(document.body, { attributes: true, attributeFilter: ["class"] });
   signal.addEventListener("abort", () => {
-    sizes.disconnect();
-    theme.disconnect();
     map.camera.leave(moved);
     ground.leave();
   });

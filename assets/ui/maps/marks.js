@@ -75,7 +75,7 @@ export const shapeHolds = (shape, x, y, r) => {
 
 // A mark as a small picture, for legends and tables.
 export const makeSwatch = (slot, n) => {
-  const canvas = make("canvas", { class: "swatch", width: 28, height: 28, "aria-hidden": "true" });
+  const canvas = make("canvas.swatch", { width: 28, height: 28, "aria-hidden": "true" });
   canvas.paint = () => {
     const context = canvas.getContext("2d");
     const { hue, shape } = markAt(slot, n);

@@ -1,6 +1,7 @@
 // One map that moves: a slider carries every picture from its place in one space to its place in the next, and with it the query, its
 // matches and the true source, so that a room sees what alignment and disentanglement do.
 import { make } from "../core/dom.js";
+import { glide, isCalm } from "../core/motion.js";
 import { catalogue, state } from "../core/state.js";
 import { percentText } from "../core/words.js";
 import { makeGeometry } from "./geometry.js";
@@ -26,7 +27,7 @@ export const makeMorph = (places, part) => {
   const last = spaces.length - 1;
   const geometry = makeGeometry(Float32Array.from(places[0]));
   let t = 0;
-  let frame = null;
+  let stop = null; // what halts the journey under way
 
   const layers = () => {
     const from = Math.min(Math.floor(t), last);
@@ -41,12 +42,12 @@ export const makeMorph = (places, part) => {
   const map = makeMap({ id: "morph", geometry, layers, label: () => `Map of ${geometry.n} pictures, ${place()}.` }, part);
 
   const slider = make("input", { type: "range", min: "0", max: String(last), step: "any", value: "0", "aria-label": "From one space to the next" });
-  const play = make("button", { type: "button", class: "tool primary" });
-  const where = make("p", { class: "where" });
+  const play = make("button.tool.primary", { onclick: () => (stop === null ? start() : halt()) });
+  const where = make("p.where");
   const stops = spaces.map((space, i) => {
-    const rank = make("span", { class: "standing-at number" });
-    const stop = make("button", { type: "button", class: "stop", "data-space": space.id }, space.name, make("span", { class: "term" }, space.id), rank);
-    on(stop, "click", () => glide([i]));
+    const rank = make("span.standing-at.number");
+    const stop = make("button.stop", { "data-space": space.id }, space.name, make("span.term", space.id), rank);
+    on(stop, "click", () => travel([i]));
     return stop;
   });
 
@@ -65,38 +66,30 @@ export const makeMorph = (places, part) => {
   };
 
   const halt = () => {
-    cancelAnimationFrame(frame);
-    frame = null;
+    stop?.();
+    stop = null;
     play.textContent = "Play";
   };
 
   // Travels through the given stops. Where motion is not wanted it jumps to the first of them.
-  const glide = (through) => {
+  const travel = ([to, ...later]) => {
     halt();
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return go(through[0]);
     play.textContent = "Pause";
-    const [to, ...later] = through;
-    const from = t;
-    const time = TRAVEL * Math.min(1, Math.abs(to - from) + 0.2);
-    const began = performance.now();
-    const step = (now) => {
-      if (signal.aborted) return;
-      const share = Math.max(0, Math.min(1, (now - began) / time));
-      if (t !== to) go(from + (to - from) * (share < 0.5 ? 2 * share * share : 1 - 2 * (1 - share) ** 2));
-      if (share < 1) frame = requestAnimationFrame(step);
-      else if (!later.length) halt();
-      else if (now - began < time + REST) frame = requestAnimationFrame(step);
-      else glide(later);
-    };
-    frame = requestAnimationFrame(step);
+    stop = glide(t, to, TRAVEL * Math.min(1, Math.abs(to - t) + 0.2), (place, isThere) => {
+      if (signal.aborted) return halt();
+      go(place);
+      if (!isThere) return;
+      if (!later.length || isCalm()) return queueMicrotask(halt);
+      const rest = setTimeout(travel, REST, later);
+      stop = () => clearTimeout(rest);
+    });
   };
 
   const start = () => {
     if (t === last) go(0);
-    glide(spaces.map((_, i) => i).filter((i) => i > t));
+    travel(spaces.map((_, i) => i).filter((i) => i > t));
   };
 
-  on(play, "click", () => (frame === null ? start() : halt()));
   on(slider, "input", () => {
     halt();
     go(Number(slider.value));
@@ -110,12 +103,11 @@ export const makeMorph = (places, part) => {
     go(Math.round(to / STRIDE) * STRIDE);
   });
   // Below each stop, where the space it stands for ranks the true source.
-  const tellRanks = () =>
-    spaces.forEach((space, i) => {
-      const best = state.answer?.query?.ranks?.[space.id]?.[0];
-      const words = best ? ["True source: ", make("span", {}, `rank ${best.toLocaleString("en-GB")}`)] : [];
-      stops[i].lastChild.replaceChildren(...words);
-    });
+  const tellRanks = () => spaces.forEach((space, i) => {
+    const best = state.answer?.query?.ranks?.[space.id]?.[0];
+    const words = best ? ["True source: ", make("span", `rank ${best.toLocaleString("en-GB")}`)] : [];
+    stops[i].lastChild.replaceChildren(...words);
+  });
   heard("answer", tellRanks);
   tellRanks();
   heard("view", halt);
@@ -123,9 +115,9 @@ export const makeMorph = (places, part) => {
   halt();
   go(0);
 
-  const words = make("div", { class: "morph-words" }, where, make("div", { class: "travel" }, slider, make("div", { class: "stops" }, ...stops)), play);
-  const element = make("div", { class: "morph" }, map.plot, words);
+  const words = make("div.morph-words", where, make("div.travel", slider, make("div.stops", ...stops)), play);
+  const element = make("div.morph", map.plot, words);
   // For talk mode: go(t) at once, glide([1, 2]) in time, play(), halt().
-  movingMap = { element, words, map, go, glide, play: start, halt, at: () => t };
+  movingMap = { element, words, map, go, glide: travel, play: start, halt, at: () => t };
   return movingMap;
 };

@@ -1,6 +1,5 @@
 // What is drawn above the points of a map besides rings and lines: the query's pin and the line of a lasso.
 
-
 // The tip is the exact place; the picture hangs on the side with fewer matches.
 export const drawPin = (context, [x, y], { hanging, picture, width, height, ink }) => {
   const half = 19;

@@ -1,7 +1,8 @@
 // The rows behind the table twin of the maps: which references, in which order, and as a file.
 import { make } from "../core/dom.js";
 import { passingNow } from "../core/filter.js";
-import { catalogue, matchesOf, referenceOf, state } from "../core/state.js";
+import { FIGURES, matchesOf } from "../core/match.js";
+import { catalogue, referenceOf, state } from "../core/state.js";
 
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 let alphabet = null; // {catalogue, ranks}: the place of each title in alphabetical order, worked out once
@@ -65,14 +66,13 @@ export const csvOfReferences = (ids, places) => {
   const fields = ["title", "author", "source", "licence", "url", "concept", "group", "split"];
   const { spaces } = catalogue;
   const matches = spaces.map((space) => matchesOf(space.id));
-  const figures = ["rank", "similarity", "weight"];
-  const head = ["id", ...fields, ...spaces.flatMap(({ id }) => ["x", "y", ...figures].map((name) => `${id}_${name}`))];
+  const head = ["id", ...fields, ...spaces.flatMap(({ id }) => ["x", "y", ...FIGURES.map(({ key }) => key)].map((name) => `${id}_${name}`))];
   const lines = [head.join(",")];
   for (const id of ids) {
     const reference = referenceOf(id);
     const standing = spaces.flatMap((_, i) => {
       const place = [places[i][2 * id].toFixed(5), places[i][2 * id + 1].toFixed(5)];
-      return [...place, ...figures.map((figure) => matches[i].get(id)?.[figure])];
+      return [...place, ...FIGURES.map(({ key }) => matches[i].get(id)?.[key])];
     });
     lines.push([id, ...fields.map((field) => reference[field]), ...standing].map(cell).join(","));
   }

@@ -1,6 +1,7 @@
 // The table twin of the maps: the same references as rows that can be sorted, selected and read out, a page of them at a time.
 import { make, makePicture } from "../core/dom.js";
-import { catalogue, matchesOf, referenceOf, set, state, truthIds } from "../core/state.js";
+import { matchesOf, truthIds } from "../core/match.js";
+import { catalogue, referenceOf, set, state } from "../core/state.js";
 import { cosineText } from "../core/words.js";
 import { csvOfReferences, referencesShown, saveText, sortReferences } from "./rows.js";
 
@@ -16,28 +17,24 @@ export const makeMapTable = (places, { on, heard, announce }) => {
   let ids = null; // what the table shows, sorted; null until it is opened
   let own = false; // whether the selection is being changed by the table itself
 
-  const button = (words, action, attributes = {}) => {
-    const element = make("button", { type: "button", class: "tool", ...attributes }, words);
-    on(element, "click", action);
-    return element;
-  };
+  const button = (words, onclick, attributes = {}) => make("button.tool", { ...attributes, onclick }, words);
 
   const toggle = button("Show as a table", () => {
     frame.hidden = !frame.hidden;
     refresh();
   });
-  const chosen = make("span", { class: "chosen" });
+  const chosen = make("span.chosen");
   const only = make("input", { type: "checkbox" });
-  const onlyLabel = make("label", { class: "together" }, only, "Only these");
+  const onlyLabel = make("label.together", only, "Only these");
   const clear = button("Clear selection", () => set("selection", null));
   const save = button("", () => {
     const rows = sortReferences(referencesShown(Boolean(state.selection)), sorting.key, sorting.descending);
     saveText(csvOfReferences(rows, places), state.selection ? "selection.csv" : "references.csv", "text/csv");
   });
-  const bar = make("div", { class: "twin-bar" }, toggle, chosen, onlyLabel, clear, save);
+  const bar = make("div.twin-bar", toggle, chosen, onlyLabel, clear, save);
 
   const header = (key, words, attributes = {}) => {
-    const sort = make("button", { type: "button", "data-sort": key }, words);
+    const sort = make("button", { "data-sort": key }, words);
     on(sort, "click", () => {
       const falling = key.startsWith("similarity") || key.startsWith("weight"); // the best first
       sorting = { key, descending: sorting.key === key ? !sorting.descending : falling };
@@ -49,65 +46,55 @@ export const makeMapTable = (places, { on, heard, announce }) => {
   const ofSpace = (space) => ["rank", "similarity"].map((figure) => header(`${figure} ${space.id}`, figure, { class: "figure", "data-space": space.id }));
   const heads = [...fields.map((field) => header(field, WORDS[field], { rowspan: "2" })), ...spaces.flatMap(ofSpace)];
   const body = make("tbody");
-  const table = make(
-    "table",
-    { class: "twin" },
-    make("caption", { class: "sr" }, "The pictures of the maps, with rank and similarity where they are among the matches"),
-    make(
-      "thead",
-      {},
-      make(
-        "tr",
-        {},
-        make("th", { scope: "col", rowspan: "2" }, make("span", { class: "sr" }, "Selected")),
+  const table = make("table.twin", [
+    make("caption.sr", "The pictures of the maps, with rank and similarity where they are among the matches"),
+    make("thead", [
+      make("tr", [
+        make("th", { scope: "col", rowspan: "2" }, make("span.sr", "Selected")),
         ...heads.slice(0, fields.length),
-        ...spaces.map((space) => make("th", { scope: "colgroup", colspan: "2", "data-space": space.id, class: "term" }, space.id)),
-      ),
-      make("tr", {}, ...heads.slice(fields.length)),
-    ),
+        ...spaces.map((space) => make("th.term", { scope: "colgroup", colspan: "2", "data-space": space.id }, space.id)),
+      ]),
+      make("tr", ...heads.slice(fields.length)),
+    ]),
     body,
-  );
+  ]);
   const turn = (by) => () => {
     first = Math.max(0, Math.min(first + by, PER_PAGE * Math.floor((ids.length - 1) / PER_PAGE)));
     fill();
   };
-  const pages = make("span", { class: "number", role: "status" });
+  const pages = make("span.number", { role: "status" });
   const [start, back, on1, end] = [["First", -Infinity], ["Previous", -PER_PAGE], ["Next", PER_PAGE], ["Last", Infinity]].map(([words, by]) =>
     button(words, turn(by), { "aria-label": `${words} page of the table` }),
   );
-  const frame = make(
-    "div",
-    { class: "twin-frame", hidden: true },
-    make("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "The maps as a table" }, table),
-    make("div", { class: "pager" }, pages, start, back, on1, end),
-  );
+  const frame = make("div.twin-frame", { hidden: true }, [
+    make("div.scroller", { tabindex: "0", role: "region", "aria-label": "The maps as a table" }, table),
+    make("div.pager", pages, start, back, on1, end),
+  ]);
 
   const row = (id, matches) => {
     const reference = referenceOf(id);
     const box = make("input", { type: "checkbox", "aria-label": `Select ${reference.title}`, checked: Boolean(state.selection?.has(id)) });
-    const truth = truthIds().has(id) ? make("span", { class: "flag" }, "True source") : null;
-    const words = make("span", { class: "words" }, make("span", { class: "title" }, reference.title), truth);
-    const open = make("button", { type: "button", class: "open" }, makePicture(reference.picture, { loading: "lazy" }), words);
+    const truth = truthIds().has(id) ? make("span.flag", "True source") : null;
+    const words = make("span.words", make("span.title", reference.title), truth);
+    const open = make("button.open", makePicture(reference.picture, { loading: "lazy" }), words);
     const cells = matches.flatMap((found, i) => {
       const match = found.get(id);
       const figures = match ? [String(match.rank), cosineText(match.similarity)] : ["\u2013", "\u2013"];
       return figures.map((text) => make("td", { class: match ? "figure number" : "figure muted", "data-space": spaces[i].id }, text));
     });
-    return make(
-      "tr",
-      { "data-ref": id },
-      make("td", {}, box),
+    return make("tr", { "data-ref": id }, [
+      make("td", box),
       make("th", { scope: "row" }, open),
-      ...fields.slice(1).map((field) => make("td", {}, reference[field] || "\u2013")),
+      ...fields.slice(1).map((field) => make("td", reference[field] || "\u2013")),
       ...cells,
-    );
+    ]);
   };
 
   const fill = () => {
     const matches = spaces.map((space) => matchesOf(space.id));
     const shown = ids.subarray(first, first + PER_PAGE);
     body.replaceChildren(...Array.from(shown, (id) => row(id, matches)));
-    if (!ids.length) body.append(make("tr", {}, make("td", { colspan: String(1 + heads.length), class: "muted" }, "No picture passes the filter and the selection.")));
+    if (!ids.length) body.append(make("tr", make("td.muted", { colspan: String(1 + heads.length) }, "No picture passes the filter and the selection.")));
     pages.textContent = ids.length ? `${count(first + 1)}\u2013${count(first + shown.length)} of ${count(ids.length)}` : "0";
     start.disabled = back.disabled = first === 0;
     on1.disabled = end.disabled = first + PER_PAGE >= ids.length;
@@ -185,5 +172,5 @@ export const makeMapTable = (places, { on, heard, announce }) => {
   heard("hover", markHover);
   for (const name of ["answer", "filter"]) heard(name, refresh);
   refresh();
-  return make("div", { class: "twin-part" }, bar, frame);
+  return make("div.twin-part", bar, frame);
 };

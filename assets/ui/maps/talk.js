@@ -1,13 +1,14 @@
 // The map that a room sees: every picture travels from its place in one space to its place in the next, with the query and its source
 // as pictures large enough for the back row. Drawn from what the page already has.
 import { make } from "../core/dom.js";
+import { glide } from "../core/motion.js";
 import { catalogue, decode } from "../core/state.js";
 import { colouringOf, markAt, traceShape } from "./marks.js";
 
 const TRAVEL = 2200; // milliseconds from one space to the next
 
-export const makeTalkMap = ({ signal }) => {
-  const canvas = make("canvas", { class: "talk-map", role: "img" });
+export const makeTalkMap = ({ resized, signal }) => {
+  const canvas = make("canvas.talk-map", { role: "img" });
   let places = null; // per space
   let middle = null; // of all of them, and how far they reach from it along each axis
   let reach = null;
@@ -16,7 +17,7 @@ export const makeTalkMap = ({ signal }) => {
   let pictures = {};
   let t = 0;
   let goal = 0;
-  let frame = null;
+  let halt = () => {};
   let told = () => {};
 
   const gather = () => {
@@ -94,7 +95,7 @@ export const makeTalkMap = ({ signal }) => {
     const query = put(...[0, 1].map((axis) => blend(catalogue.spaces.map(({ id }) => answer.spaces[id].position), axis)));
     const space = spaceNow();
     context.strokeStyle = context.fillStyle = token(`--${space}`);
-    for (const [id, , weight] of answer.spaces[space].matches) {
+    for (const { id, weight } of answer.spaces[space].matches) {
       context.lineWidth = 2 + 8 * Math.sqrt(weight);
       context.beginPath();
       context.moveTo(...query);
@@ -117,29 +118,16 @@ export const makeTalkMap = ({ signal }) => {
     draw();
   };
 
-  const rest = () => {
-    cancelAnimationFrame(frame);
-    frame = null;
-  };
+  const rest = () => halt();
 
   const travel = (to) => {
     rest();
     goal = Math.max(0, Math.min(places.length - 1, to));
-    const from = t;
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches || from === goal) {
-      t = goal;
-      return settle();
-    }
-    const began = performance.now();
-    const time = TRAVEL * Math.min(1.5, Math.abs(goal - from));
-    const go = (now) => {
-      if (signal.aborted || !canvas.isConnected) return;
-      const share = Math.max(0, Math.min(1, (now - began) / time));
-      t = share === 1 ? goal : from + (goal - from) * (share < 0.5 ? 2 * share * share : 1 - 2 * (1 - share) ** 2);
+    halt = glide(t, goal, TRAVEL * Math.min(1.5, Math.abs(goal - t)), (place) => {
+      if (signal.aborted || (place !== goal && !canvas.isConnected)) return rest();
+      t = place;
       settle();
-      frame = share < 1 ? requestAnimationFrame(go) : null;
-    };
-    frame = requestAnimationFrame(go);
+    });
   };
 
   const load = (url) => {
@@ -150,12 +138,8 @@ export const makeTalkMap = ({ signal }) => {
     return image;
   };
 
-  const sizes = new ResizeObserver(() => canvas.isConnected && draw());
-  sizes.observe(canvas);
-  signal.addEventListener("abort", () => {
-    rest();
-    sizes.disconnect();
-  });
+  resized(canvas, () => canvas.isConnected && draw());
+  signal.addEventListener("abort", rest);
 
   return {
     canvas,

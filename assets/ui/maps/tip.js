@@ -1,19 +1,18 @@
 // The picture and words of the point under the pointer or the keyboard.
 import { make, makePicture } from "../core/dom.js";
-import { matchesOf, referenceOf, truthIds } from "../core/state.js";
-import { cosineText, shareText } from "../core/words.js";
+import { matchesOf, standingOf, truthIds } from "../core/match.js";
+import { referenceOf } from "../core/state.js";
 import { colouringOf } from "./marks.js";
 
-
 export const makeTip = (map) => {
-  const element = make("div", { class: "tip", hidden: true });
+  const element = make("div.tip", { hidden: true });
 
   const standing = (id) => {
     const { space } = map.view.layers().reduce((a, b) => (b.strength > a.strength ? b : a));
     const match = matchesOf(space).get(id);
     const { values, index } = colouringOf();
     if (!match) return values[index[id]] || "not stated";
-    return `rank ${match.rank} \u00b7 similarity ${cosineText(match.similarity)} \u00b7 weight ${shareText(match.weight, match.estimated)}`;
+    return standingOf(match);
   };
 
   const show = (id) => {
@@ -22,7 +21,7 @@ export const makeTip = (map) => {
     const reference = referenceOf(id);
     if (element.dataset.ref !== String(id) || !element.firstChild) {
       element.dataset.ref = String(id);
-      element.replaceChildren(makePicture(reference.picture), make("span", { class: "title" }, reference.title), make("span", { class: "muted" }));
+      element.replaceChildren(makePicture(reference.picture), make("span.title", reference.title), make("span.muted"));
     }
     element.lastChild.textContent = (truthIds().has(id) ? "True source \u00b7 " : "") + standing(id);
     const [x, y] = map.at(id);

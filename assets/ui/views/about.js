@@ -14,13 +14,11 @@ export const mountAbout = (element, props) => {
 
   const cell = (figure, space) =>
     figure
-      ? make(
-          "td",
-          { "data-space": space },
-          make("span", { class: "number" }, figure.mean.toFixed(2)),
-          figure.low === undefined ? null : make("span", { class: "interval" }, `${figure.low.toFixed(2)}\u2013${figure.high.toFixed(2)}`),
-        )
-      : make("td", {}, "\u2013");
+      ? make("td", { "data-space": space }, [
+          make("span.number", figure.mean.toFixed(2)),
+          figure.low === undefined ? null : make("span.interval", `${figure.low.toFixed(2)}\u2013${figure.high.toFixed(2)}`),
+        ])
+      : make("td", "\u2013");
 
   const small = (row) =>
     [row.type, row.n_queries ? `${row.n_queries} queries` : null, row.held_out ? "generator never trained on" : null].filter(Boolean).join(", ");
@@ -28,49 +26,33 @@ export const mountAbout = (element, props) => {
   const table = () => {
     const measures = Object.keys(MEANINGS);
     const spaces = how.map(({ id }) => id);
-    return make(
-      "div",
-      { class: "scroller", tabindex: "0", role: "region", "aria-label": "Measured results" },
-      make(
-        "table",
-        { class: "metrics" },
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
+    return make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Measured results" }, [
+      make("table.metrics", [
+        make("thead", [
+          make("tr", [
             make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
             ...measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
-          ),
-          make("tr", {}, ...measures.flatMap(() => spaces.map((space) => make("th", { scope: "col", "data-space": space, class: "term" }, space)))),
-        ),
-        make(
-          "tbody",
-          {},
-          ...metrics.map((row) =>
-            make(
-              "tr",
-              {},
-              make("th", { scope: "row" }, row.label, make("span", { class: "interval" }, small(row))),
-              ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
-            ),
-          ),
-        ),
-      ),
-    );
+          ]),
+          make("tr", ...measures.flatMap(() => spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)))),
+        ]),
+        make("tbody", [
+          ...metrics.map((row) => make("tr", [
+            make("th", { scope: "row" }, row.label, make("span.interval", small(row))),
+            ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
+          ])),
+        ]),
+      ]),
+    ]);
   };
 
   element.querySelector(".slot").replaceChildren(
     ...(metrics.length
       ? [
-          make(
-            "section",
-            { class: "results" },
-            make("h2", { class: "why-part" }, "How well, measured on concepts that were never trained on"),
-            make("p", { class: "why-lead" }, "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
+          make("section.results", [
+            make("h2.why-part", "How well, measured on concepts that were never trained on"),
+            make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
             table(),
-          ),
+          ]),
         ]
       : []),
   );

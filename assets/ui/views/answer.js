@@ -1,10 +1,10 @@
 // The answer: what the query looks like, the three columns on one scale, and how their ranks differ.
 import { makeSlopes } from "../charts/slopes.js";
 import { askReference, isStale } from "../core/asking.js";
-import { hint, make } from "../core/dom.js";
+import { hint, make, resting } from "../core/dom.js";
 import { passes } from "../core/filter.js";
-import { idsOf, movesBetween, resting } from "../core/moves.js";
-import { busy, catalogue, catalogueReady, matchesOf, mountPart, set, state } from "../core/state.js";
+import { idsOf, matchesOf, movesBetween } from "../core/match.js";
+import { busy, catalogue, catalogueReady, mountPart, set, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
 import { ESTIMATE_MEANING, departed, matchList, weightBar as bar } from "./columns.js";
 
@@ -26,11 +26,11 @@ export const mountAnswer = (element, props, { watch }) => {
   const part = mountPart("answer");
   const { on, heard, signal } = part;
   const root = element.querySelector(".slot");
-  const status = make("p", { class: "status", role: "status" });
-  const tabs = make("div", { class: "tabs", role: "group", "aria-label": "Choose a space" });
-  const columns = make("div", { class: "lanes" });
-  const notice = make("div", { class: "notice", hidden: true });
-  const cautions = make("div", { class: "cautions", role: "status" });
+  const status = make("p.status", { role: "status" });
+  const tabs = make("div.tabs", { role: "group", "aria-label": "Choose a space" });
+  const columns = make("div.lanes");
+  const notice = make("div.notice", { hidden: true });
+  const cautions = make("div.cautions", { role: "status" });
   const slopes = makeSlopes(part);
 
   const first = props.value?.serial;
@@ -63,19 +63,19 @@ export const mountAnswer = (element, props, { watch }) => {
   const noticeOf = (answer) =>
     answer?.status === "error"
       ? [
-          make("h2", {}, answer.title ?? "This picture could not be read"),
-          make("p", {}, answer.text),
-          make("p", { class: "muted" }, "Choose another file, or one of the examples."),
+          make("h2", answer.title ?? "This picture could not be read"),
+          make("p", answer.text),
+          make("p.muted", "Choose another file, or one of the examples."),
         ]
       : [
-          make("h2", {}, "Which pictures is yours made of?"),
-          make("p", {}, "Drop or paste a synthetic picture, pick a file, or try one of the examples."),
-          make("p", { class: "muted" }, "The three columns below will show the closest pictures of the collection."),
+          make("h2", "Which pictures is yours made of?"),
+          make("p", "Drop or paste a synthetic picture, pick a file, or try one of the examples."),
+          make("p.muted", "The three columns below will show the closest pictures of the collection."),
         ];
 
-  const caution = (text, meaning) => make("p", { class: "caution" }, text, " ", hint("How sure is this?", meaning));
+  const caution = (text, meaning) => make("p.caution", text, " ", hint("How sure is this?", meaning));
   const partial = (missing) =>
-    make("p", { class: "caution" }, `Partial answer: no word from ${missing.join(", ")}.`, " ", hint("What does this change?", PARTIAL_MEANING));
+    make("p.caution", `Partial answer: no word from ${missing.join(", ")}.`, " ", hint("What does this change?", PARTIAL_MEANING));
   const cautionsOf = (domain) =>
     domain
       ? [domain.photograph ? caution(PHOTOGRAPH, PHOTOGRAPH_MEANING) : null, domain.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : null].filter(Boolean)
@@ -84,25 +84,21 @@ export const mountAnswer = (element, props, { watch }) => {
   const column = (space, before, answer) => {
     const found = answer?.spaces[space.id];
     const moves = found && before ? movesBetween(idsOf(before.id, answer), idsOf(space.id, answer)) : null;
-    return make(
-      "section",
-      { class: "lane", "data-space": space.id, "aria-label": `${space.name}: the ${space.id} space` },
-      make(
-        "header",
-        {},
-        make("h2", {}, space.name, " ", make("span", { class: "term" }, space.id)),
-        make("p", { class: "line" }, space.line),
-        make("p", { class: "truth" }, answer ? truthLine(answer, space.id) : ""),
-        answer ? make("p", { class: "verdict" }, found.convincing ? null : verdict(found)) : null,
-      ),
-      found ? matchList(found, moves, before) : make("ol", { class: "matches" }),
+    return make("section.lane", { "data-space": space.id, "aria-label": `${space.name}: the ${space.id} space` }, [
+      make("header", [
+        make("h2", space.name, " ", make("span.term", space.id)),
+        make("p.line", space.line),
+        make("p.truth", answer ? truthLine(answer, space.id) : ""),
+        answer ? make("p.verdict", found.convincing ? null : verdict(found)) : null,
+      ]),
+      found ? matchList(found, moves, before) : make("ol.matches"),
       found ? rest(found, answer) : null,
       departed(moves, before),
-    );
+    ]);
   };
 
   const verdict = (found) => {
-    const together = found.matches.reduce((sum, [, , weight]) => sum + weight, 0);
+    const together = found.matches.reduce((sum, { weight }) => sum + weight, 0);
     const all = found.matches.length === 1 ? "the picture shown" : `all ${found.matches.length} pictures shown together`;
     return hint(
       "No convincing source",
@@ -125,30 +121,21 @@ export const mountAnswer = (element, props, { watch }) => {
     return many ? `True sources (${known.length}): best at rank ${ranks[0]}` : `True source: rank ${ranks[0]}`;
   };
 
-  const rest = (found, answer) =>
-    make(
-      "div",
-      { class: "rest" },
-      make(
-        "p",
-        {},
-        answer.gallery
-          ? hint("Not shown", "The share of all references beyond the ones shown, together: further down the list, or filtered out.")
-          : hint("Further down the list", "The share of all references beyond the ones shown, together."),
-        bar(found.elsewhere, "faint", null, found.estimated),
-      ),
-      make(
-        "p",
-        {},
-        hint("None of these", "The remainder: the share that no picture of this collection explains."),
-        bar(found.remainder, "hatched", null, found.estimated),
-      ),
-    );
+  const rest = (found, answer) => make("div.rest", [
+    make("p", [
+      answer.gallery
+        ? hint("Not shown", "The share of all references beyond the ones shown, together: further down the list, or filtered out.")
+        : hint("Further down the list", "The share of all references beyond the ones shown, together."),
+      bar(found.elsewhere, "faint", null, found.estimated),
+    ]),
+    make("p", [
+      hint("None of these", "The remainder: the share that no picture of this collection explains."),
+      bar(found.remainder, "hatched", null, found.estimated),
+    ]),
+  ]);
 
   const estimate = make("span", { hidden: true }, "; ", hint("\u2248 marks an estimate", ESTIMATE_MEANING));
-  const legend = make(
-    "p",
-    { class: "legend" },
+  const legend = make("p.legend", [
     "Each row: how its ",
     hint("rank moved", MOVE_MEANING),
     ", its ",
@@ -156,7 +143,7 @@ export const mountAnswer = (element, props, { watch }) => {
     " and, as a bar, its ",
     hint("attribution weight", WEIGHT_MEANING),
     estimate,
-  );
+  ]);
 
   const showBusy = () => {
     const text = state.busy;
@@ -181,16 +168,14 @@ export const mountAnswer = (element, props, { watch }) => {
 
   catalogueReady.then(() => {
     if (signal.aborted) return;
-    tabs.replaceChildren(
-      ...catalogue.spaces.map((space, i) => {
-        const tab = make("button", { type: "button", "data-space": space.id, "aria-pressed": String(i === 0) }, space.name);
-        on(tab, "click", () => {
-          const target = columns.children[i];
-          columns.scrollTo({ left: target.offsetLeft - columns.offsetLeft, behavior: "smooth" });
-        });
-        return tab;
-      }),
-    );
+    tabs.replaceChildren(...catalogue.spaces.map((space, i) => {
+      const tab = make("button", { "data-space": space.id, "aria-pressed": String(i === 0) }, space.name);
+      on(tab, "click", () => {
+        const target = columns.children[i];
+        columns.scrollTo({ left: target.offsetLeft - columns.offsetLeft, behavior: "smooth" });
+      });
+      return tab;
+    }));
     root.replaceChildren(status, cautions, notice, tabs, columns, legend, slopes.root);
     const refOf = (event) => {
       const button = event.target.closest?.("[data-ref]");

@@ -3,7 +3,6 @@ import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
 import { hint, make, makePicture as picture } from "../core/dom.js";
 import { mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
 
-
 const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
 
@@ -13,24 +12,21 @@ export const mountExamples = (element, props, { trigger }) => {
   const shelf = JSON.parse(props.value);
   setCatalogue(shelf);
 
-  const caption = make("p", { class: "query-caption", "aria-live": "polite" });
-  const strip = make("div", { class: "strip", role: "group", "aria-label": "Bundled examples" });
+  const caption = make("p.query-caption", { "aria-live": "polite" });
+  const strip = make("div.strip", { role: "group", "aria-label": "Bundled examples" });
   startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });
   const buttons = shelf.examples.map((example, index) => {
-    const button = make(
-      "button",
-      { type: "button", class: "example", "data-query": example.id, "aria-pressed": "false" },
+    const button = make("button.example", { "data-query": example.id, "aria-pressed": "false" }, [
       picture(example.url, { alt: `Example ${index + 1}`, loading: "lazy" }),
-      make("span", {}, example.label),
-    );
+      make("span", example.label),
+    ]);
     on(button, "click", () => askQuery(example.id));
     return button;
   });
   strip.append(...buttons);
-  const heading = buttons.length ? make("h2", { class: "label" }, "Or try one of these") : null;
-  const choose = make("button", { type: "button" }, "Choose a file");
-  on(choose, "click", () => picker()?.click());
-  const offerLine = make("p", { class: "offer" }, choose, "or drop or paste one");
+  const heading = buttons.length ? make("h2.label", "Or try one of these") : null;
+  const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
+  const offerLine = make("p.offer", choose, "or drop or paste one");
   element.querySelector(".slot").replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
 
   heard("answer", () => {
@@ -42,7 +38,7 @@ export const mountExamples = (element, props, { trigger }) => {
       const { title } = referenceOf(query.reference);
       caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
       if (back) {
-        const button = make("button", { type: "button", class: "back" }, `\u2190 ${back.text}`);
+        const button = make("button.back", `\u2190 ${back.text}`);
         button.addEventListener("click", back.go);
         caption.append(button);
       }

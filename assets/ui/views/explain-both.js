@@ -1,20 +1,17 @@
 // Two pictures in one frame, with a handle between them: drag it, click anywhere, or use the arrow keys.
 import { make, makePicture } from "../core/dom.js";
 
-
 export const makeBoth = ({ on }) => {
   const [left, right] = [makePicture(""), makePicture("")];
   const range = make("input", { type: "range", min: 0, max: 100, step: 1, value: 50 });
-  const view = make(
-    "div",
-    { class: "view" },
-    make("span", { class: "layer" }, right),
-    make("span", { class: "layer is-left" }, left),
-    make("span", { class: "handle", "aria-hidden": "true" }),
+  const view = make("div.view", [
+    make("span.layer", right),
+    make("span.layer.is-left", left),
+    make("span.handle", { "aria-hidden": "true" }),
     range,
-  );
-  const words = make("figcaption", {});
-  const element = make("figure", { class: "both" }, words, view);
+  ]);
+  const words = make("figcaption");
+  const element = make("figure.both", words, view);
   const move = () => {
     view.style.setProperty("--at", `${range.value}%`);
     range.setAttribute("aria-valuetext", `${range.value}% of the width shows the first picture`);
@@ -28,7 +25,7 @@ export const makeBoth = ({ on }) => {
       left.src = first.url;
       right.src = second.url;
       range.setAttribute("aria-label", `Slide between ${first.name} and ${second.name}`);
-      words.replaceChildren(make("span", {}, first.name), make("span", {}, second.name));
+      words.replaceChildren(make("span", first.name), make("span", second.name));
       range.value = 50;
       move();
     },

@@ -49,19 +49,15 @@ export const paintCell = (cell, value, scale) => {
 
 // The cells alone, without words: for small pictures.
 export const plainHeat = ({ values, side, scale }) =>
-  make(
-    "span",
-    { class: "heat", style: { "--side": side } },
-    values.map((value) => paintCell(make("span", { class: "cell" }), value, scale)),
-  );
+  make("span.heat", { style: { "--side": side } }, [values.map((value) => paintCell(make("span.cell"), value, scale))]);
 
 // A pane: `show` gives it a picture and `heat` lays values over it, or takes them away; `mark` points at one region.
 export const makeHeatPane = ({ on }, { name, onPoint }) => {
   const image = makePicture("");
-  const cover = make("div", { class: "cover" }, image);
-  const readout = make("p", { class: "readout" });
-  const caption = make("figcaption", {});
-  const element = make("figure", { class: "heat-pane", "data-of": name }, caption, make("div", { class: "view" }, cover), readout);
+  const cover = make("div.cover", image);
+  const readout = make("p.readout");
+  const caption = make("figcaption");
+  const element = make("figure.heat-pane", { "data-of": name }, caption, make("div.view", cover), readout);
   let cells = [];
   let shown = null;
   let active = 0;
@@ -72,9 +68,9 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
 
   const say = (cell) => {
     if (!shown) return readout.replaceChildren();
-    if (cell === null) return readout.replaceChildren(make("span", { class: "muted" }, "Point at a region, or walk with the arrow keys."));
+    if (cell === null) return readout.replaceChildren(make("span.muted", "Point at a region, or walk with the arrow keys."));
     const { place, does, without } = heatWords(cell, shown.values[cell], shown.similarity, shown.side);
-    readout.replaceChildren(make("b", {}, `${place} ${does}`), `: ${without}.`);
+    readout.replaceChildren(make("b", `${place} ${does}`), `: ${without}.`);
   };
 
   const mark = (cell) => {
@@ -131,12 +127,12 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
       cells = values.map((value, i) => {
         const { place, does } = heatWords(i, value, similarity, side);
         const label = labels.get(i);
-        const cell = make("span", { class: "cell", role: "gridcell", tabindex: i ? -1 : 0, "aria-label": `${place} ${does}` });
-        if (label) cell.append(make("span", { class: "cell-label", "aria-hidden": "true" }, String(label)));
+        const cell = make("span.cell", { role: "gridcell", tabindex: i ? -1 : 0, "aria-label": `${place} ${does}` });
+        if (label) cell.append(make("span.cell-label", { "aria-hidden": "true" }, String(label)));
         return paintCell(cell, value, scale);
       });
       const rows = Array.from({ length: side }, (_, row) => make("span", { role: "row" }, cells.slice(row * side, (row + 1) * side)));
-      cover.append(make("span", { class: "heat", role: "grid", "aria-label": title, style: { "--side": side } }, rows));
+      cover.append(make("span.heat", { role: "grid", "aria-label": title, style: { "--side": side } }, rows));
     },
   };
 };

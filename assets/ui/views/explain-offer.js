@@ -1,6 +1,7 @@
 // Before a match is chosen: what to begin with.
 import { make, makePicture } from "../core/dom.js";
-import { catalogue, matchesOf, referenceOf, truthIds } from "../core/state.js";
+import { matchesOf, truthIds } from "../core/match.js";
+import { catalogue, referenceOf } from "../core/state.js";
 
 const N_OFFERED = 4;
 
@@ -21,31 +22,27 @@ const candidates = () => {
 const candidate = ({ id, standing }, choose) => {
   const reference = referenceOf(id);
   const isTruth = truthIds().has(id);
-  const button = make(
-    "button",
-    { type: "button", class: `candidate${isTruth ? " is-truth" : ""}`, "data-explain": id },
-    make("span", { class: "frame" }, makePicture(reference.picture, { loading: "lazy" })),
-    make(
-      "span",
-      { class: "words" },
-      make("span", { class: "title" }, reference.title),
-      make("span", { class: "muted" }, standing),
-      isTruth ? make("span", { class: "flag" }, "True source") : null,
-    ),
-  );
+  const button = make("button", { class: `candidate${isTruth ? " is-truth" : ""}`, "data-explain": id }, [
+    make("span.frame", makePicture(reference.picture, { loading: "lazy" })),
+    make("span.words", [
+      make("span.title", reference.title),
+      make("span.muted", standing),
+      isTruth ? make("span.flag", "True source") : null,
+    ]),
+  ]);
   button.addEventListener("click", () => choose(id));
   return button;
 };
 
 // `choose` hears which reference is to be explained.
 export const makeOffer = (choose) => {
-  const element = make("div", { class: "explain-offer" });
+  const element = make("div.explain-offer");
   return {
     element,
     show(answered) {
-      if (!answered) return element.replaceChildren(make("p", { class: "muted" }, "Once a picture is answered, any of its matches can be explained here."));
+      if (!answered) return element.replaceChildren(make("p.muted", "Once a picture is answered, any of its matches can be explained here."));
       const words = "Choose any match above, or any point of the maps below. Or begin with one of these.";
-      element.replaceChildren(make("p", {}, words), make("div", { class: "candidates" }, candidates().map((one) => candidate(one, choose))));
+      element.replaceChildren(make("p", words), make("div.candidates", candidates().map((one) => candidate(one, choose))));
     },
   };
 };

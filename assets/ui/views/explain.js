@@ -1,7 +1,9 @@
 // Explain a match: where in the two pictures a space finds what they share.
 import { keepInAddress, remember, showView } from "../core/address.js";
 import { make, makePicture } from "../core/dom.js";
-import { catalogue, catalogueReady, matchesOf, mountPart, referenceOf, set, state, truthIds } from "../core/state.js";
+import { matchesOf, truthIds } from "../core/match.js";
+import { isCalm } from "../core/motion.js";
+import { catalogue, catalogueReady, mountPart, referenceOf, set, state } from "../core/state.js";
 import { cosineText } from "../core/words.js";
 import { makeBoth } from "./explain-both.js";
 import { makeHeatPane, plainHeat } from "./explain-heat.js";
@@ -31,32 +33,30 @@ export const mountExplain = (element, props, { server }) => {
 
   const heading = make("h2", { tabindex: "-1" }, "Explain a match");
   const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
-  const title = make("h3", {});
-  const another = make("button", { type: "button", class: "tool" }, "Another match");
-  const switcher = make("div", { class: "explain-spaces", role: "group", "aria-label": "Choose a space" });
+  const title = make("h3");
+  const another = make("button.tool", "Another match");
+  const switcher = make("div.explain-spaces", { role: "group", "aria-label": "Choose a space" });
   const both = makeBoth(part);
-  const status = make("p", { class: "explain-status", role: "status" });
-  const invite = make("div", { class: "explain-invite" });
+  const status = make("p.explain-status", { role: "status" });
+  const invite = make("div.explain-invite");
   const strongest = Object.fromEntries(SIDES.map((side) => [side, makeStrongest({ onPoint: (cell) => panes[side].mark(cell) })]));
   const panes = Object.fromEntries(SIDES.map((side) => [side, makeHeatPane(part, { name: side, onPoint: strongest[side].light })]));
   const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
-  const legend = make("div", { class: "heat-legend" });
-  const limits = make("p", { class: "limits" });
-  const numbers = make("details", { class: "all-numbers" });
-  const body = make(
-    "div",
-    { class: "explain-body" },
-    make("header", {}, title, another),
+  const legend = make("div.heat-legend");
+  const limits = make("p.limits");
+  const numbers = make("details.all-numbers");
+  const body = make("div.explain-body", [
+    make("header", title, another),
     switcher,
     both.element,
     status,
     invite,
     ...SIDES.map((side) => panes[side].element),
-    make("div", { class: "explain-controls" }, make("label", { class: "fade" }, make("span", {}, "Picture"), fade, make("span", {}, "Heat")), legend),
+    make("div.explain-controls", make("label.fade", make("span", "Picture"), fade, make("span", "Heat")), legend),
     ...SIDES.map((side) => strongest[side].element),
-    make("div", { class: "explain-foot" }, limits, numbers),
-  );
-  const lead = make("p", { class: "lead" }, LEAD);
+    make("div.explain-foot", limits, numbers),
+  ]);
+  const lead = make("p.lead", LEAD);
   element.querySelector(".slot").replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
 
   const setFade = () => body.style.setProperty("--fade", fade.value / 100);
@@ -102,8 +102,7 @@ export const mountExplain = (element, props, { server }) => {
     set("selected", null);
     choose(id);
     heading.focus({ preventScroll: true });
-    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (scroll) element.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+    if (scroll) element.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
     return ask();
   };
   explainSpace = (id) => {
@@ -125,19 +124,15 @@ export const mountExplain = (element, props, { server }) => {
       const similarity = reply?.spaces[id]?.similarity ?? matchesOf(id).get(subject)?.similarity;
       const minis = SIDES.map((side) => {
         const heat = heatOf(id, side);
-        return make("span", { class: "mini" }, makePicture(pictures[side]), heat ? plainHeat(heat) : null);
+        return make("span.mini", makePicture(pictures[side]), heat ? plainHeat(heat) : null);
       });
-      const button = make(
-        "button",
-        { type: "button", "data-space": id, "aria-pressed": String(id === space) },
-        make("span", { class: "minis", "aria-hidden": "true" }, minis),
-        make(
-          "span",
-          { class: "words" },
-          make("b", {}, name),
-          similarity === undefined ? null : make("span", { class: "muted" }, make("span", { class: "unit" }, "similarity "), make("span", { class: "number" }, cosineText(similarity))),
-        ),
-      );
+      const button = make("button", { "data-space": id, "aria-pressed": String(id === space) }, [
+        make("span.minis", { "aria-hidden": "true" }, minis),
+        make("span.words", [
+          make("b", name),
+          similarity === undefined ? null : make("span.muted", make("span.unit", "similarity "), make("span.number", cosineText(similarity))),
+        ]),
+      ]);
       button.addEventListener("click", () => {
         explainSpace(id);
         remember();
@@ -150,14 +145,13 @@ export const mountExplain = (element, props, { server }) => {
 
   const drawInvite = (phase) => {
     const button = (text) => {
-      const made = make("button", { type: "button", class: "tool primary" }, text);
-      made.addEventListener("click", ask);
+      const made = make("button.tool.primary", { onclick: ask }, text);
       return made;
     };
     const content = {
-      idle: () => [make("p", {}, "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces."), button("Explain this match")],
-      error: () => [make("p", {}, make("b", {}, "No explanation this time. "), fault), button("Try again")],
-      absent: () => [make("p", {}, make("b", {}, "Not available here. "), reason)],
+      idle: () => [make("p", "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces."), button("Explain this match")],
+      error: () => [make("p", make("b", "No explanation this time. "), fault), button("Try again")],
+      absent: () => [make("p", make("b", "Not available here. "), reason)],
     }[phase];
     invite.replaceChildren(...(content?.() ?? []));
   };
@@ -196,8 +190,8 @@ export const mountExplain = (element, props, { server }) => {
     legend.replaceChildren(...heatLegend(scale, name));
     limits.textContent = `${side} \u00d7 ${side} regions; each sees more of the picture than its square. This explains the similarity, not the generator: a region that counts need not have been copied.`;
     numbers.replaceChildren(
-      make("summary", {}, `All ${side * side} regions of both pictures as numbers`),
-      make("div", { class: "scroller" }, ...SIDES.map((which) => allRegions(heats[which], names[which]))),
+      make("summary", `All ${side * side} regions of both pictures as numbers`),
+      make("div.scroller", ...SIDES.map((which) => allRegions(heats[which], names[which]))),
     );
   };
 

@@ -4,11 +4,7 @@ import { hint, make } from "../core/dom.js";
 import { passes, setFilter } from "../core/filter.js";
 import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
 
-const FIELDS = [
-  ["group", "Group"],
-  ["source", "Source"],
-  ["licence", "Licence"],
-];
+const FIELDS = [["group", "Group"], ["source", "Source"], ["licence", "Licence"]];
 const MOST = 100; // lines at a time: a list of thousands is narrowed by typing
 const MANY = 8; // values from which a search field is offered
 const WAIT = 200; // milliseconds, so that several ticks are one search
@@ -47,12 +43,12 @@ export const mountFilters = (element) => {
   };
 
   const picker = (field, name) => {
-    const button = make("button", { type: "button", class: "filter-open", "aria-expanded": "false", "aria-haspopup": "dialog" }, name);
+    const button = make("button.filter-open", { "aria-expanded": "false", "aria-haspopup": "dialog" }, name);
     const search = make("input", { type: "search", placeholder: `Find a ${name.toLowerCase()}`, "aria-label": `Find a ${name.toLowerCase()}` });
-    const list = make("ul", { class: "filter-values" });
-    const more = make("p", { class: "muted", role: "status" });
+    const list = make("ul.filter-values");
+    const more = make("p.muted", { role: "status" });
     const many = catalogue.words[field].values.length > MANY;
-    const panel = make("div", { class: "filter-panel", role: "dialog", "aria-label": `Filter by ${name.toLowerCase()}`, hidden: true }, many ? search : null, list, more);
+    const panel = make("div.filter-panel", { role: "dialog", "aria-label": `Filter by ${name.toLowerCase()}`, hidden: true }, many ? search : null, list, more);
     let order = [];
 
     const fill = () => {
@@ -60,14 +56,12 @@ export const mountFilters = (element) => {
       const counts = countsOf(field);
       const text = search.value.trim().toLowerCase();
       const found = order.filter((i) => values[i].toLowerCase().includes(text));
-      list.replaceChildren(
-        ...found.slice(0, MOST).map((i) => {
-          const chosen = Boolean(state.filter?.[field]?.has(values[i]));
-          const box = make("input", { type: "checkbox", "data-value": String(i), disabled: !chosen && !counts[i] });
-          box.checked = chosen;
-          return make("li", {}, make("label", {}, box, make("span", { class: "filter-word" }, values[i] || "not stated"), make("span", { class: "number muted" }, counts[i].toLocaleString("en-GB"))));
-        }),
-      );
+      list.replaceChildren(...found.slice(0, MOST).map((i) => {
+        const chosen = Boolean(state.filter?.[field]?.has(values[i]));
+        const box = make("input", { type: "checkbox", "data-value": String(i), disabled: !chosen && !counts[i] });
+        box.checked = chosen;
+        return make("li", make("label", box, make("span.filter-word", values[i] || "not stated"), make("span.number.muted", counts[i].toLocaleString("en-GB"))));
+      }));
       const rest = found.length - MOST;
       more.textContent = !found.length ? "Nothing by this name." : rest > 0 ? `and ${rest.toLocaleString("en-GB")} more: type to narrow` : "";
     };
@@ -108,12 +102,12 @@ export const mountFilters = (element) => {
       const stops = [...panel.querySelectorAll("input:not([disabled])")];
       stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(document.activeElement) + step))]?.focus();
     });
-    return { field, root: make("div", { class: "filter" }, button, panel), button, panel, fill, close };
+    return { field, root: make("div.filter", button, panel), button, panel, fill, close };
   };
 
   let pickers = [];
-  const chips = make("span", { class: "filter-chips" });
-  const total = make("p", { class: "filter-total" });
+  const chips = make("span.filter-chips");
+  const total = make("p.filter-total");
 
   const show = () => {
     const filter = state.filter;
@@ -126,18 +120,16 @@ export const mountFilters = (element) => {
       if (at !== undefined) panel.querySelector(`[data-value="${at}"]`)?.focus();
     }
     const chosen = FIELDS.flatMap(([field]) => [...(filter?.[field] ?? [])].map((value) => [field, value]));
-    chips.replaceChildren(
-      ...chosen.map(([field, value]) => {
-        const chip = make("button", { type: "button", class: "chip", "aria-label": `Take ${value || "not stated"} out of the filter` }, value || "not stated", make("span", { "aria-hidden": "true" }, " \u00d7"));
-        chip.addEventListener("click", () => {
-          toggle(field, value);
-          (chips.querySelector(".chip") ?? pickers[0].button).focus();
-        });
-        return chip;
-      }),
-    );
+    chips.replaceChildren(...chosen.map(([field, value]) => {
+      const chip = make("button.chip", { "aria-label": `Take ${value || "not stated"} out of the filter` }, value || "not stated", make("span", { "aria-hidden": "true" }, " \u00d7"));
+      chip.addEventListener("click", () => {
+        toggle(field, value);
+        (chips.querySelector(".chip") ?? pickers[0].button).focus();
+      });
+      return chip;
+    }));
     if (chosen.length) {
-      const clear = make("button", { type: "button", class: "filter-clear" }, "Clear");
+      const clear = make("button.filter-clear", "Clear");
       clear.addEventListener("click", () => {
         setFilter(null);
         pickers[0].button.focus();
@@ -156,7 +148,7 @@ export const mountFilters = (element) => {
     pickers = FIELDS.filter(([field]) => catalogue.words[field].values.length > 1).map(([field, name]) => picker(field, name));
     slot.replaceChildren(
       ...(pickers.length
-        ? [make("div", { class: "filters", role: "group", "aria-label": "Filter the collection" }, make("span", { class: "filter-lead" }, "Search in"), ...pickers.map((one) => one.root), total, chips)]
+        ? [make("div.filters", { role: "group", "aria-label": "Filter the collection" }, make("span.filter-lead", "Search in"), ...pickers.map((one) => one.root), total, chips)]
         : []),
     );
     on(document, "pointerdown", (event) => pickers.forEach((one) => one.root.contains(event.target) || one.close(false)));

@@ -20,14 +20,14 @@ const bar = ([mean, low, high], space, i = 0, n = 1) => {
   const percent = (share) => `${100 * share}%`;
   const top = `${(100 * (i + 0.5)) / n}%`;
   return [
-    low === undefined ? null : make("span", { class: "reach", "data-space": space, style: { left: percent(low), width: percent(high - low), top } }),
-    make("span", { class: "dot", "data-space": space, style: { left: percent(mean), top } }),
+    low === undefined ? null : make("span.reach", { "data-space": space, style: { left: percent(low), width: percent(high - low), top } }),
+    make("span.dot", { "data-space": space, style: { left: percent(mean), top } }),
   ];
 };
 const track = (figures, spaces) =>
-  make("span", { class: "track", "aria-hidden": "true" }, ...figures.flatMap((figure, s) => (figure ? bar(figure, spaces[s], s, figures.length) : [])));
+  make("span.track", { "aria-hidden": "true" }, ...figures.flatMap((figure, s) => (figure ? bar(figure, spaces[s], s, figures.length) : [])));
 const scale = () =>
-  make("span", { class: "scale", "aria-hidden": "true" }, ...["0", ".25", ".5", ".75", "1"].map((text) => make("span", {}, text)));
+  make("span.scale", { "aria-hidden": "true" }, ...["0", ".25", ".5", ".75", "1"].map((text) => make("span", text)));
 
 // Whether the choice itself rests on what the spaces answered; then an interval would describe the choice, not the spaces.
 const isCircular = ({ filters, pair, hub }) => Boolean(filters.outcome || pair || hub);
@@ -63,55 +63,51 @@ const follow = (context, fill) => {
 
 export const inspectSegment = (context, key, options, label) => {
   const buttons = options.map(([value, text, space]) => {
-    const button = make("button", { type: "button", "data-value": value, "data-space": space ?? null }, text);
+    const button = make("button", { "data-value": value, "data-space": space ?? null }, text);
     context.part.on(button, "click", () => context.change({ [key]: value }, { keepLeaf: true }));
     return button;
   });
-  const element = make("div", { class: "segment", role: "group", "aria-label": label }, ...buttons);
+  const element = make("div.segment", { role: "group", "aria-label": label }, ...buttons);
   const draw = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === context.state[key])));
   return { element, draw };
 };
 
 export const inspectSummary = (context) => {
   const { part, table } = context;
-  const count = make("p", { class: "count", role: "status" });
-  const chips = make("div", { class: "chosen-words" });
-  const notes = make("div", { class: "notes" });
+  const count = make("p.count", { role: "status" });
+  const chips = make("div.chosen-words");
+  const notes = make("div.notes");
   const body = make("tbody");
   const measured = make("span");
-  const head = make(
-    "tr",
-    {},
+  const head = make("tr", [
     make("th", { scope: "col" }, "Space"),
     make("th", { scope: "col" }, scale()),
-    make("th", { scope: "col", class: "figure" }, measured),
+    make("th.figure", { scope: "col" }, measured),
     make("th", { scope: "col" }, hint("95% interval", INTERVAL_MEANING)),
     make("th", { scope: "col" }, hint("Gained on the space before", "Paired difference on the same queries, with its interval. A step is shown where the interval excludes zero.")),
-  );
-  const chart = make("table", { class: "recall" }, make("caption", { class: "sr" }, "The measure in each space, for the chosen queries"), make("thead", {}, head), body);
+  ]);
+  const chart = make("table.recall", make("caption.sr", "The measure in each space, for the chosen queries"), make("thead", head), body);
   const measure = inspectSegment(context, "measure", table.measures.map((name) => [name, name]), "Measure");
 
   const chip = (text, remove) => {
-    const button = make("button", { type: "button", class: "chosen-word", "aria-label": `Remove the filter ${text}` }, text, make("span", { "aria-hidden": "true" }, "\u00d7"));
+    const button = make("button.chosen-word", { "aria-label": `Remove the filter ${text}` }, text, make("span", { "aria-hidden": "true" }, "\u00d7"));
     part.on(button, "click", remove);
     return button;
   };
   const drawChips = () => {
     const { filters, pair, hub } = context.state;
     const all = table.facets.flatMap((facet) =>
-      facet.values
-        .filter(({ value }) => filters[facet.key]?.has(value))
-        .map(({ value, label }) =>
-          chip(facet.key === "split" ? `${label} split` : label, () => {
-            const left = new Set([...filters[facet.key]].filter((other) => other !== value));
-            const { [facet.key]: _, ...others } = filters;
-            context.change({ filters: left.size ? { ...others, [facet.key]: left } : others });
-          }),
+      facet.values.filter(({ value }) => filters[facet.key]?.has(value))
+        .map(({ value, label }) => chip(facet.key === "split" ? `${label} split` : label, () => {
+          const left = new Set([...filters[facet.key]].filter((other) => other !== value));
+          const { [facet.key]: _, ...others } = filters;
+          context.change({ filters: left.size ? { ...others, [facet.key]: left } : others });
+        }),
         ),
     );
     if (pair) all.push(chip(`${pair.space}: ${pair.from || "no group"} taken for ${pair.to || "no group"}`, () => context.change({ pair: null })));
     if (hub) all.push(chip(`${hub.space}: \u201c${referenceOf(hub.id).title}\u201d among the first ten`, () => context.change({ hub: null })));
-    const reset = make("button", { type: "button", class: "plain" }, "Start over");
+    const reset = make("button.plain", "Start over");
     part.on(reset, "click", context.reset);
     chips.replaceChildren(...all, all.length ? reset : "");
   };
@@ -126,7 +122,7 @@ export const inspectSummary = (context) => {
     if (choice.rows.length && isCircular(context.state)) lines.push("The choice rests on what the spaces answered, so the figures follow from it; intervals are left out.");
     else if (reply && reply.all.n_concepts < FEW) lines.push(`Only ${reply.all.n_concepts} concept${reply.all.n_concepts === 1 ? "" : "s"}: an interval over so few says little.`);
     if (fault) lines.push(`Intervals did not arrive: ${fault}`);
-    notes.replaceChildren(...lines.map((line) => make("p", {}, line)));
+    notes.replaceChildren(...lines.map((line) => make("p", line)));
   };
 
   const fill = (reply, fault) => {
@@ -143,20 +139,16 @@ export const inspectSummary = (context) => {
         const figure = shown?.all.spaces[s] ?? [meanFigure(table, choice.rows, s, state.measure)];
         const step = s ? shown?.all.steps[s - 1] : null;
         const isClear = step && (step[1] > 0 || step[2] < 0);
-        return make(
-          "tr",
-          { "data-space": space },
+        return make("tr", { "data-space": space }, [
           make("th", { scope: "row" }, space),
-          make("td", {}, track([figure], [space])),
-          make("td", { class: "figure number" }, fixed(figure[0])),
-          make("td", { class: "number muted" }, figure.length > 1 ? between(figure) : ""),
-          make(
-            "td",
-            { class: `number step ${isClear ? "is-clear" : "muted"}` },
+          make("td", track([figure], [space])),
+          make("td.figure.number", fixed(figure[0])),
+          make("td.number.muted", figure.length > 1 ? between(figure) : ""),
+          make("td", { class: `number step ${isClear ? "is-clear" : "muted"}` }, [
             step ? `${step[0] >= 0 ? "+" : ""}${fixed(step[0])}` : "",
-            step ? make("span", { class: "muted" }, ` (${between(step)})`) : null,
-          ),
-        );
+            step ? make("span.muted", ` (${between(step)})`) : null,
+          ]),
+        ]);
       }),
     );
   };
@@ -165,12 +157,12 @@ export const inspectSummary = (context) => {
   const draw = () => {
     const { choice } = context.state;
     const n = choice.rows.length;
-    count.replaceChildren(make("b", {}, n.toLocaleString("en-GB")), ` of ${table.m.toLocaleString("en-GB")} queries with a known source`);
+    count.replaceChildren(make("b", n.toLocaleString("en-GB")), ` of ${table.m.toLocaleString("en-GB")} queries with a known source`);
     drawChips();
     measure.draw();
     request(context.state);
   };
-  const element = make("section", { class: "inspect-summary", "aria-label": "Summary" }, make("div", { class: "count-line" }, count, measure.element), chips, chart, notes);
+  const element = make("section.inspect-summary", { "aria-label": "Summary" }, make("div.count-line", count, measure.element), chips, chart, notes);
   return { element, draw };
 };
 
@@ -180,28 +172,26 @@ export const inspectRecall = (context) => {
   const by = inspectSegment(context, "by", options, "Measured apart for each");
   const body = make("tbody");
   const title = make("th", { scope: "col" });
-  const head = [title, make("th", { scope: "col" }, scale()), ...table.spaces.map((space) => make("th", { scope: "col", "data-space": space, class: "term" }, space))];
-  const chart = make("table", { class: "recall recall-by" }, make("thead", {}, make("tr", {}, ...head)), body);
-  const frame = make("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Recall by kind" }, chart);
-  const note = make("p", { class: "muted" });
+  const head = [title, make("th", { scope: "col" }, scale()), ...table.spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space))];
+  const chart = make("table.recall.recall-by", make("thead", make("tr", ...head)), body);
+  const frame = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Recall by kind" }, chart);
+  const note = make("p.muted");
 
   const cell = (figure, space, circular) =>
-    make("td", { "data-space": space }, make("span", { class: "figure number" }, fixed(figure[0])), circular ? null : make("span", { class: "interval number" }, between(figure)));
+    make("td", { "data-space": space }, make("span.figure.number", fixed(figure[0])), circular ? null : make("span.interval.number", between(figure)));
 
   const row = (one, circular) => {
     const { state } = context;
     const facet = table.facets.find(({ key }) => key === state.by);
     const value = facet.values.find((known) => known.value === one.value);
-    const name = make("button", { type: "button", "data-value": one.value }, value?.label ?? one.value);
+    const name = make("button", { "data-value": one.value }, value?.label ?? one.value);
     part.on(name, "click", () => context.change({ filters: { ...state.filters, [state.by]: new Set([one.value]) }, tab: "queries" }));
     const facts = [`${one.n} ${one.n === 1 ? "query" : "queries"}`, `${one.n_concepts < FEW ? "only " : ""}${one.n_concepts} concept${one.n_concepts === 1 ? "" : "s"}`, value?.note];
-    return make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, name, make("span", { class: "interval" }, facts.filter(Boolean).join(", "))),
-      make("td", {}, track(circular ? one.spaces.map(([mean]) => [mean]) : one.spaces, table.spaces)),
+    return make("tr", [
+      make("th", { scope: "row" }, name, make("span.interval", facts.filter(Boolean).join(", "))),
+      make("td", track(circular ? one.spaces.map(([mean]) => [mean]) : one.spaces, table.spaces)),
       ...one.spaces.map((figure, s) => cell(figure, table.spaces[s], circular)),
-    );
+    ]);
   };
 
   const fill = (reply, fault) => {
@@ -225,5 +215,5 @@ export const inspectRecall = (context) => {
     by.draw();
     request(context.state);
   };
-  return { element: make("div", {}, make("div", { class: "panel-head" }, by.element, note), frame), draw };
+  return { element: make("div", make("div.panel-head", by.element, note), frame), draw };
 };

@@ -139,8 +139,7 @@ const inPair = (table, { space, by, from, to }, i) => {
   const s = table.spaces.indexOf(space);
   const { values } = catalogue.words[by];
   return (
-    table.rank[s][i] !== 1 &&
-    values[confusionLabel(by, table.truth[i])] === from &&
+    table.rank[s][i] !== 1 && values[confusionLabel(by, table.truth[i])] === from &&
     values[confusionLabel(by, table.first[s][i])] === to
   );
 };
@@ -171,11 +170,7 @@ export const meanFigure = (table, rows, s, measure) =>
 // What rows can be put in order by; the first direction is the one that shows failures.
 export const inspectOrders = (table) => {
   const change = (a, b) => (i) => Math.log(table.rank[b][i] / table.rank[a][i]);
-  const steps = [
-    [0, 1, "alignment"],
-    [1, 2, "disentangling"],
-    [0, 2, "both steps"],
-  ];
+  const steps = [[0, 1, "alignment"], [1, 2, "disentangling"], [0, 2, "both steps"]];
   return [
     ...table.spaces.map((space, s) => ({ key: `rank.${space}`, label: `Rank of the true source, ${space}`, of: (i) => table.rank[s][i] })),
     ...steps.map(([a, b, name]) => ({ key: `change.${name.split(" ")[0]}`, label: `Ranks lost by ${name}`, of: change(a, b) })),

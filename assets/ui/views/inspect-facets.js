@@ -1,21 +1,12 @@
 // Inspect: the filters, each value with the number of queries it would leave.
-import { make } from "../core/dom.js";
-
+import { make, svg } from "../core/dom.js";
 
 // The two states of an answer, as shapes: a filled square with a tick, an open one with a cross. Words stand beside them.
-const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = { r: "M3.5 8.5 6.5 11.5 12.5 4.5", w: "M5 5 11 11M11 5 5 11", "-": "M5 8H11" };
 export const outcomeMark = (state) => {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", `mark mark-${{ r: "right", w: "wrong", "-": "any" }[state]}`);
-  const box = document.createElementNS(SVG, "rect");
-  for (const [name, value] of Object.entries({ x: 0.75, y: 0.75, width: 14.5, height: 14.5 })) box.setAttribute(name, value);
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", SHAPES[state]);
-  svg.append(box, path);
-  return svg;
+  const name = { r: "right", w: "wrong", "-": "any" }[state];
+  const box = svg("rect", { x: 0.75, y: 0.75, width: 14.5, height: 14.5 });
+  return svg(`svg.mark.mark-${name}`, { viewBox: "0 0 16 16", "aria-hidden": "true" }, box, svg("path", { d: SHAPES[state] }));
 };
 
 export const inspectFacets = (context) => {
@@ -33,21 +24,19 @@ export const inspectFacets = (context) => {
   const option = (facet, f, v) => {
     const { value, label, note, pattern } = facet.values[v];
     const input = make("input", { type: "checkbox", "data-facet": facet.key, "data-value": value });
-    const count = make("span", { class: "number" });
+    const count = make("span.number");
     part.on(input, "change", () => toggle(facet.key, value, input.checked));
-    const marks = pattern ? make("span", { class: "marks" }, ...[...pattern].map(outcomeMark)) : null;
-    const words = make("span", { class: "words" }, label, note ? make("span", { class: "note" }, note) : null);
-    const row = make("label", { class: "option" }, input, make("span", { class: "box", "aria-hidden": "true" }), words, marks, count);
+    const marks = pattern ? make("span.marks", ...[...pattern].map(outcomeMark)) : null;
+    const words = make("span.words", label, note ? make("span.note", note) : null);
+    const row = make("label.option", input, make("span.box", { "aria-hidden": "true" }), words, marks, count);
     boxes.push({ facet, f, v, value, input, count, row });
     return row;
   };
 
-  const fieldsets = table.facets
-    .map((facet, f) => [facet, f])
-    .filter(([facet]) => facet.values.length > 1)
-    .map(([facet, f]) => make("fieldset", {}, make("legend", {}, facet.title), ...facet.order.map((v) => option(facet, f, v))));
-  const summary = make("summary", {}, "Filters");
-  const element = make("details", { class: "facets" }, summary, ...fieldsets);
+  const fieldsets = table.facets.map((facet, f) => [facet, f]).filter(([facet]) => facet.values.length > 1)
+    .map(([facet, f]) => make("fieldset", make("legend", facet.title), ...facet.order.map((v) => option(facet, f, v))));
+  const summary = make("summary", "Filters");
+  const element = make("details.facets", summary, ...fieldsets);
   const narrow = window.matchMedia("(max-width: 760px)");
   const fold = () => (element.open = !narrow.matches);
   part.on(narrow, "change", fold);

@@ -1,5 +1,5 @@
 // Inspect: what a space takes a source for (confusions), and which references it offers too often (hubs). Both filter the list.
-import { hint, make, makePicture as picture } from "../core/dom.js";
+import { hint, make, makePicture as picture, svg } from "../core/dom.js";
 import { catalogue, referenceOf } from "../core/state.js";
 import { inspectSegment } from "./inspect-charts.js";
 import { countPairs, writeMask } from "./inspect-data.js";
@@ -13,9 +13,9 @@ const shortened = (text) => text || "no group";
 export const inspectPairs = (context) => {
   const { part, table } = context;
   const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, space, space]), "Space");
-  const said = make("p", { class: "muted" });
-  const grid = make("div", { class: "scroller", tabindex: "-1" });
-  const pairs = make("div", { class: "pairs" });
+  const said = make("p.muted");
+  const grid = make("div.scroller", { tabindex: "-1" });
+  const pairs = make("div.pairs");
 
   const choose = (by, from, to) => context.change({ pair: { space: context.state.lens, by, from, to }, tab: "queries" });
   const isChosen = (by, from, to) => {
@@ -31,22 +31,20 @@ export const inspectPairs = (context) => {
     const cell = (from, to) => {
       const n = found.get(`${from}|${to}`);
       const isOwn = from === to;
-      if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span", { class: "sr" }, "0"));
+      if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span.sr", "0"));
       const button = make(
         "button",
-        { type: "button", tabindex: "-1", "aria-label": `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`, "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } },
+        { tabindex: "-1", "aria-label": `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`, "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } },
         String(n),
       );
       part.on(button, "click", () => choose("group", from, to));
       return make("td", { class: isOwn ? "is-own" : null }, button);
     };
-    const element = make(
-      "table",
-      { class: "confusion", "data-space": context.state.lens },
-      make("caption", {}, "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
-      make("thead", {}, make("tr", {}, make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", {}, shortened(name)))))),
-      make("tbody", {}, ...names.map((from) => make("tr", {}, make("th", { scope: "row" }, shortened(from)), ...names.map((to) => cell(from, to))))),
-    );
+    const element = make("table.confusion", { "data-space": context.state.lens }, [
+      make("caption", "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
+      make("thead", make("tr", make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", shortened(name)))))),
+      make("tbody", ...names.map((from) => make("tr", make("th", { scope: "row" }, shortened(from)), ...names.map((to) => cell(from, to))))),
+    ]);
     walkCells(element);
     return element;
   };
@@ -74,17 +72,14 @@ export const inspectPairs = (context) => {
   const bars = (title, by, counted) => {
     const most = counted[0]?.n ?? 1;
     const items = counted.slice(0, N_PAIRS).map(({ from, to, n }) => {
-      const button = make(
-        "button",
-        { type: "button", class: "pair", "aria-pressed": String(isChosen(by, from, to)) },
-        make("span", { class: "words" }, shortened(from), make("span", { class: "muted" }, from === to ? " taken for another of them" : " taken for "), from === to ? null : shortened(to)),
-        make("span", { class: "number" }, String(n)),
-        make("span", { class: "bar" }, make("span", { style: { width: `${(100 * n) / most}%` } })),
-      );
-      part.on(button, "click", () => choose(by, from, to));
-      return make("li", {}, button);
+      const button = make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
+        make("span.words", shortened(from), make("span.muted", from === to ? " taken for another of them" : " taken for "), from === to ? null : shortened(to)),
+        make("span.number", String(n)),
+        make("span.bar", make("span", { style: { width: `${(100 * n) / most}%` } })),
+      ]);
+      return make("li", button);
     });
-    return make("section", { "data-space": context.state.lens }, make("h3", {}, title), make("ol", {}, ...items));
+    return make("section", { "data-space": context.state.lens }, make("h3", title), make("ol", ...items));
   };
 
   const draw = () => {
@@ -106,46 +101,36 @@ export const inspectPairs = (context) => {
     grid.hidden = !drawn;
     pairs.replaceChildren(...(n ? [hasGroups ? bars("Most frequent, by group", "group", groups) : null, bars("Most frequent, by concept", "concept", concepts)].filter(Boolean) : []));
   };
-  return { element: make("div", {}, make("div", { class: "panel-head" }, lens.element, said), make("div", { class: "confusions" }, grid, pairs)), draw };
+  return { element: make("div", make("div.panel-head", lens.element, said), make("div.confusions", grid, pairs)), draw };
 };
 
 export const inspectHubs = (context) => {
   const { part, table } = context;
-  const said = make("p", { class: "muted" });
-  const columns = make("div", { class: "trio hubs" });
+  const said = make("p.muted");
+  const columns = make("div.trio.hubs");
   let latest = 0;
   let asked = "";
 
-  const SVG = "http://www.w3.org/2000/svg";
   const curve = (counts, most, expected) => {
-    const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", "0 0 100 40");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("aria-hidden", "true");
-    svg.setAttribute("class", "curve");
     const x = (i) => (100 * i) / Math.max(1, counts.length - 1);
     const y = (n) => 40 - (38 * n) / Math.max(1, most);
-    const shape = document.createElementNS(SVG, "path");
-    shape.setAttribute("d", `M0 40${counts.map((n, i) => `L${x(i).toFixed(2)} ${y(n).toFixed(2)}`).join("")}L100 40Z`);
-    const mean = document.createElementNS(SVG, "path");
-    mean.setAttribute("class", "mean");
-    mean.setAttribute("d", `M0 ${y(expected).toFixed(2)}H100`);
-    svg.append(shape, mean);
-    return svg;
+    const line = counts.map((n, i) => `L${x(i).toFixed(2)} ${y(n).toFixed(2)}`).join("");
+    return svg("svg.curve", { viewBox: "0 0 100 40", preserveAspectRatio: "none", "aria-hidden": "true" }, [
+      svg("path", { d: `M0 40${line}L100 40Z` }),
+      svg("path.mean", { d: `M0 ${y(expected).toFixed(2)}H100` }),
+    ]);
   };
 
   const hub = (space, [id, count, deserved]) => {
     const reference = referenceOf(id);
     const { hub: chosen } = context.state;
-    const button = make(
-      "button",
-      { type: "button", class: "hub", "data-ref": id, "aria-pressed": String(chosen?.space === space && chosen?.id === id) },
-      make("span", { class: "frame" }, picture(reference.picture, { loading: "lazy" })),
-      make("span", { class: "words" }, make("span", { class: "title" }, reference.title), make("span", { class: "muted number" }, deserved ? `the source of ${deserved} of these` : "the source of none of these")),
-      make("span", { class: "number count" }, make("span", { class: "sr" }, "among the first ten of "), String(count), make("span", { class: "unit" }, "queries")),
-    );
+    const button = make("button.hub", { "data-ref": id, "aria-pressed": String(chosen?.space === space && chosen?.id === id) }, [
+      make("span.frame", picture(reference.picture, { loading: "lazy" })),
+      make("span.words", make("span.title", reference.title), make("span.muted.number", deserved ? `the source of ${deserved} of these` : "the source of none of these")),
+      make("span.number.count", make("span.sr", "among the first ten of "), String(count), make("span.unit", "queries")),
+    ]);
     part.on(button, "click", () => context.change({ hub: { space, id }, tab: "queries" }).catch((error) => (said.textContent = `The list did not arrive: ${error.message}`)));
-    return make("li", {}, button);
+    return make("li", button);
   };
 
   const column = (reply, s) => {
@@ -153,15 +138,13 @@ export const inspectHubs = (context) => {
     const one = reply.spaces[s];
     const most = Math.max(...reply.spaces.map(({ curve: counts }) => counts[0]));
     const n = catalogue.n.toLocaleString("en-GB");
-    return make(
-      "section",
-      { class: "lane", "data-space": space },
-      make("h3", {}, catalogue.spaces[s].name, " ", make("span", { class: "term" }, space)),
-      make("p", {}, hint("Hubness", SKEWNESS_MEANING), ` (skewness of N\u2081\u2080) `, make("b", { class: "number" }, one.skewness.toFixed(2).replace("-", "\u2212"))),
+    return make("section.lane", { "data-space": space }, [
+      make("h3", catalogue.spaces[s].name, " ", make("span.term", space)),
+      make("p", hint("Hubness", SKEWNESS_MEANING), ` (skewness of N\u2081\u2080) `, make("b.number", one.skewness.toFixed(2).replace("-", "\u2212"))),
       curve(one.curve, most, reply.expected),
-      make("p", { class: "muted axis" }, make("span", {}, `offered ${one.curve[0]} times`), make("span", {}, `${one.never.toLocaleString("en-GB")} of ${n} never`)),
-      make("ol", {}, ...one.top.map((entry) => hub(space, entry))),
-    );
+      make("p.muted.axis", make("span", `offered ${one.curve[0]} times`), make("span", `${one.never.toLocaleString("en-GB")} of ${n} never`)),
+      make("ol", ...one.top.map((entry) => hub(space, entry))),
+    ]);
   };
 
   const draw = async () => {
@@ -190,5 +173,5 @@ export const inspectHubs = (context) => {
     }
     columns.classList.remove("is-pending");
   };
-  return { element: make("div", {}, make("div", { class: "panel-head" }, said), columns), draw };
+  return { element: make("div", make("div.panel-head", said), columns), draw };
 };

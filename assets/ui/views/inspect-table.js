@@ -14,15 +14,15 @@ export const inspectList = (context) => {
   const { part, table } = context;
   const orders = inspectOrders(table);
   const select = make("select", { "aria-label": "Order" }, ...orders.map(({ key, label }) => make("option", { value: key }, label)));
-  const turn = make("button", { type: "button", class: "plain" });
-  const head = make("div", { class: "case-head", "aria-hidden": "true" }, make("span", {}, "Query and its true source"), ...table.spaces.map((space) => make("span", { "data-space": space, class: "term" }, space)));
-  const list = make("ol", { class: "cases" });
-  const empty = make("div", { class: "notice" }, make("h2", {}, "No query is like that"), make("p", {}, "Remove a filter above, or start over."));
-  const again = make("button", { type: "button", class: "plain" }, "Start over");
+  const turn = make("button.plain", { onclick: () => context.change({ isRising: !context.state.isRising }) });
+  const head = make("div.case-head", { "aria-hidden": "true" }, make("span", "Query and its true source"), ...table.spaces.map((space) => make("span.term", { "data-space": space }, space)));
+  const list = make("ol.cases");
+  const empty = make("div.notice", make("h2", "No query is like that"), make("p", "Remove a filter above, or start over."));
+  const again = make("button.plain", { onclick: () => context.reset() }, "Start over");
   empty.append(again);
-  const where = make("span", { class: "number" });
-  const [first, back, on, last] = ["First", "Previous", "Next", "Last"].map((name) => make("button", { type: "button", class: "plain" }, name));
-  const pager = make("nav", { class: "leaves", "aria-label": "Leaves of the list" }, first, back, where, on, last);
+  const where = make("span.number");
+  const [first, back, on, last] = ["First", "Previous", "Next", "Last"].map((name) => make("button.plain", name));
+  const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, first, back, where, on, last);
   let ordered = [];
   let drawn = "";
 
@@ -30,39 +30,30 @@ export const inspectList = (context) => {
     const space = table.spaces[s];
     const found = referenceOf(table.first[s][i]);
     const isRight = table.rank[s][i] === 1;
-    return make(
-      "span",
-      { class: `answer ${isRight ? "is-right" : "is-wrong"}`, "data-space": space },
-      make("span", { class: "frame" }, picture(found.picture, { loading: "lazy", title: found.title })),
-      make(
-        "span",
-        { class: "words" },
-        make("span", { class: "right-or-wrong" }, outcomeMark(isRight ? "r" : "w"), isRight ? "Right" : "Wrong", make("span", { class: "sr" }, ` in ${space}`)),
-        make("span", { class: "muted what" }, isRight ? "" : found.concept || found.title),
-        make("span", { class: "muted number" }, isRight ? "" : `source at ${table.rank[s][i].toLocaleString("en-GB")}`),
-        make("span", { class: "muted number", title: `similarity ${cosineText(table.similarity[s][i])}` }, `weight ${percentText(table.weight[s][i])}`),
-      ),
-    );
+    return make("span", { class: `answer ${isRight ? "is-right" : "is-wrong"}`, "data-space": space }, [
+      make("span.frame", picture(found.picture, { loading: "lazy", title: found.title })),
+      make("span.words", [
+        make("span.right-or-wrong", outcomeMark(isRight ? "r" : "w"), isRight ? "Right" : "Wrong", make("span.sr", ` in ${space}`)),
+        make("span.muted.what", isRight ? "" : found.concept || found.title),
+        make("span.muted.number", isRight ? "" : `source at ${table.rank[s][i].toLocaleString("en-GB")}`),
+        make("span.muted.number", { title: `similarity ${cosineText(table.similarity[s][i])}` }, `weight ${percentText(table.weight[s][i])}`),
+      ]),
+    ]);
   };
 
   const row = (i, position) => {
     const source = referenceOf(table.truth[i]);
     const more = table.sources[i] > 1 ? `one of ${table.sources[i]} sources` : null;
-    const button = make(
-      "button",
-      { type: "button", class: "case", "data-query": table.ids[i] },
-      make("span", { class: "frame" }, picture(table.picture(i), { loading: "lazy" })),
-      make("span", { class: "frame source" }, picture(source.picture, { loading: "lazy" })),
-      make(
-        "span",
-        { class: "words" },
-        make("span", { class: "title" }, source.title),
-        make("span", { class: "muted" }, [table.typeOf(i), table.word("split", i), more].filter(Boolean).join(", ")),
-      ),
+    const button = make("button.case", { "data-query": table.ids[i], onclick: () => context.open(position) }, [
+      make("span.frame", picture(table.picture(i), { loading: "lazy" })),
+      make("span.frame.source", picture(source.picture, { loading: "lazy" })),
+      make("span.words", [
+        make("span.title", source.title),
+        make("span.muted", [table.typeOf(i), table.word("split", i), more].filter(Boolean).join(", ")),
+      ]),
       ...table.spaces.map((_, s) => answer(i, s)),
-    );
-    part.on(button, "click", () => context.open(position));
-    return make("li", {}, button);
+    ]);
+    return make("li", button);
   };
 
   const draw = () => {
@@ -97,8 +88,6 @@ export const inspectList = (context) => {
   part.on(on, "click", () => go(context.state.leaf + 1));
   part.on(last, "click", () => go(Math.ceil(ordered.length / PER_LEAF) - 1));
   part.on(select, "change", () => context.change({ order: select.value, isRising: false }));
-  part.on(turn, "click", () => context.change({ isRising: !context.state.isRising }));
-  part.on(again, "click", () => context.reset());
   part.on(list, "keydown", (event) => {
     const cases = [...list.querySelectorAll(".case")];
     const at = cases.indexOf(event.target);
@@ -108,8 +97,8 @@ export const inspectList = (context) => {
     cases[next]?.focus();
   });
   context.leafOf = (position) => Math.floor(position / PER_LEAF);
-  const bar = make("div", { class: "panel-head" }, make("label", {}, make("span", {}, "Order by"), select), turn, make("span", { class: "muted" }, "Choose a query to open it in Compare."));
-  return { element: make("div", {}, bar, head, list, empty, pager), draw };
+  const bar = make("div.panel-head", make("label", make("span", "Order by"), select), turn, make("span.muted", "Choose a query to open it in Compare."));
+  return { element: make("div", bar, head, list, empty, pager), draw };
 };
 
 // From a query to Compare, through the chosen queries there, and back to the same place here.
@@ -118,11 +107,11 @@ export const inspectWalk = (context) => {
   let position = null; // of the query opened from here, among the ordered rows
   let asked = new Set(); // the queries this walk has asked for; answers may come late
   let scroll = 0;
-  const back = make("button", { type: "button", class: "plain" }, "\u2190 Back to Inspect");
-  const before = make("button", { type: "button", class: "plain" }, "Previous");
-  const after = make("button", { type: "button", class: "plain" }, "Next");
-  const where = make("span", { class: "number muted" });
-  const bar = make("div", { class: "walk", role: "group", "aria-label": "Queries chosen in Inspect", hidden: true }, back, where, before, after);
+  const back = make("button.plain", "\u2190 Back to Inspect");
+  const before = make("button.plain", { onclick: () => ask(position - 1) }, "Previous");
+  const after = make("button.plain", { onclick: () => ask(position + 1) }, "Next");
+  const where = make("span.number.muted");
+  const bar = make("div.walk", { role: "group", "aria-label": "Queries chosen in Inspect", hidden: true }, back, where, before, after);
   document.querySelector("#nav .slot")?.append(bar);
   part.signal.addEventListener("abort", () => bar.remove());
 
@@ -150,8 +139,6 @@ export const inspectWalk = (context) => {
     ask(at);
     window.history.pushState({ from: "inspect" }, "", linkHere());
   };
-  part.on(before, "click", () => ask(position - 1));
-  part.on(after, "click", () => ask(position + 1));
   part.on(back, "click", () => {
     showView("inspect");
     remember();

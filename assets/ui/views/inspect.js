@@ -9,12 +9,7 @@ import { inspectFacets } from "./inspect-facets.js";
 import { inspectHubs, inspectPairs } from "./inspect-panels.js";
 import { inspectList, inspectWalk } from "./inspect-table.js";
 
-const TABS = [
-  ["queries", "Queries"],
-  ["recall", "Recall by kind"],
-  ["confusions", "Confusions"],
-  ["hubs", "Hubs"],
-];
+const TABS = [["queries", "Queries"], ["recall", "Recall by kind"], ["confusions", "Confusions"], ["hubs", "Hubs"]];
 const FACTORS = ["type", "generator", "group", "split"];
 
 const isShown = () => state.view === "inspect";
@@ -23,7 +18,7 @@ export const mountInspect = (element, props, { server }) => {
   const part = mountPart("inspect");
   const { n, n_queries: nQueries } = props.value;
   const slot = element.querySelector(".slot");
-  const body = make("div", { class: "inspect" });
+  const body = make("div.inspect");
   let table = null;
   let views = [];
   let wanted = null; // what the address asks for, until the table is there
@@ -84,7 +79,7 @@ export const mountInspect = (element, props, { server }) => {
       hubs: inspectHubs(context),
     };
     const buttons = TABS.map(([id, name]) => {
-      const button = make("button", { type: "button", role: "tab", id: `inspect-tab-${id}`, "aria-controls": `inspect-panel-${id}` }, name);
+      const button = make("button", { role: "tab", id: `inspect-tab-${id}`, "aria-controls": `inspect-panel-${id}` }, name);
       part.on(button, "click", () => context.change({ tab: id }, { keepLeaf: true }));
       part.on(button, "keydown", (event) => {
         const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -99,16 +94,15 @@ export const mountInspect = (element, props, { server }) => {
     const frames = TABS.map(([id]) =>
       make("div", { role: "tabpanel", id: `inspect-panel-${id}`, "aria-labelledby": `inspect-tab-${id}` }, panels[id].element),
     );
-    const draw = () =>
-      TABS.forEach(([id], t) => {
-        const isOpen = context.state.tab === id;
-        buttons[t].setAttribute("aria-selected", String(isOpen));
-        buttons[t].tabIndex = isOpen ? 0 : -1;
-        frames[t].hidden = !isOpen;
-        if (isOpen) panels[id].draw();
-      });
-    const bar = make("div", { class: "inspect-tabs", role: "tablist", "aria-label": "What to look at" }, ...buttons);
-    return { element: make("div", {}, bar, ...frames), draw };
+    const draw = () => TABS.forEach(([id], t) => {
+      const isOpen = context.state.tab === id;
+      buttons[t].setAttribute("aria-selected", String(isOpen));
+      buttons[t].tabIndex = isOpen ? 0 : -1;
+      frames[t].hidden = !isOpen;
+      if (isOpen) panels[id].draw();
+    });
+    const bar = make("div.inspect-tabs", { role: "tablist", "aria-label": "What to look at" }, ...buttons);
+    return { element: make("div", bar, ...frames), draw };
   };
 
   const load = async () => {
@@ -125,44 +119,38 @@ export const mountInspect = (element, props, { server }) => {
       const below = tabs();
       inspectWalk(context);
       views = [facets, summary, below];
-      body.replaceChildren(facets.element, make("div", { class: "findings" }, summary.element, below.element));
+      body.replaceChildren(facets.element, make("div.findings", summary.element, below.element));
       await takeUp(wanted ?? "");
     } catch (error) {
       if (part.signal.aborted) return;
       loading = null;
-      const again = make("button", { type: "button", class: "plain" }, "Try again");
-      part.on(again, "click", open);
+      const again = make("button.plain", { onclick: open }, "Try again");
       body.replaceChildren(
-        make("div", { class: "notice", role: "alert" }, make("h2", {}, "The outcomes did not arrive"), make("p", {}, error.message), again),
+        make("div.notice", { role: "alert" }, make("h2", "The outcomes did not arrive"), make("p", error.message), again),
       );
     }
     body.removeAttribute("aria-busy");
   };
   const open = () => (loading ??= n ? load() : null);
 
-  const waiting = () =>
-    make(
-      "div",
-      { class: "waiting" },
-      make("p", { role: "status" }, `Searching all ${n.toLocaleString("en-GB")} queries in three spaces\u2026`),
-      ...Array.from({ length: 5 }, () => make("span", { class: "blank", "aria-hidden": "true" })),
-    );
+  const waiting = () => make("div.waiting", [
+    make("p", { role: "status" }, `Searching all ${n.toLocaleString("en-GB")} queries in three spaces\u2026`),
+    ...Array.from({ length: 5 }, () => make("span.blank", { "aria-hidden": "true" })),
+  ]);
 
   const nothing = () => {
-    const back = make("button", { type: "button", class: "plain" }, "Go to Compare");
+    const back = make("button.plain", "Go to Compare");
     part.on(back, "click", () => {
       showView("compare");
       remember();
     });
     const which = nQueries ? `None of the ${nQueries.toLocaleString("en-GB")} queries of this collection has one` : "This collection has no queries";
-    return make(
-      "div",
-      { class: "notice" },
-      make("h2", {}, "Nothing here can be right or wrong"),
-      make("p", {}, `This view compares what each space answers with the true source of a query. ${which}, so there is nothing to count.`),
-      make("p", { class: "muted" }, "A collection built from a benchmark brings known sources along; precompute/README.md says how."),
+    return make("div.notice", [
+      make("h2", "Nothing here can be right or wrong"),
+      make("p", `This view compares what each space answers with the true source of a query. ${which}, so there is nothing to count.`),
+      make("p.muted", "A collection built from a benchmark brings known sources along; precompute/README.md says how."),
       back,
-    );
+    ]);
   };
 
   // The address holds what differs from a fresh view, as one text.
@@ -215,12 +203,10 @@ export const mountInspect = (element, props, { server }) => {
   };
 
   slot.replaceChildren(
-    make(
-      "header",
-      { class: "inspect-head" },
-      make("h2", {}, "Where does each space fail?"),
-      n ? make("p", {}, "Every query whose true source is known, with the first answer of each space. Choose some, see what they share, open one in Compare.") : null,
-    ),
+    make("header.inspect-head", [
+      make("h2", "Where does each space fail?"),
+      n ? make("p", "Every query whose true source is known, with the first answer of each space. Choose some, see what they share, open one in Compare.") : null,
+    ]),
     body,
   );
   if (!n) body.replaceChildren(nothing());

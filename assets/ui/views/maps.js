@@ -20,26 +20,23 @@ export const mountMaps = (element) => {
   const part = mountPart("maps");
   const { on, heard, signal } = part;
   const slot = element.querySelector(".slot");
-  const spoken = make("p", { class: "sr", "aria-live": "polite" });
+  const spoken = make("p.sr", { "aria-live": "polite" });
   part.announce = (text) => (spoken.textContent = text);
 
-  const figure = (space, map) =>
-    make(
-      "figure",
-      { class: "map", "data-space": space.id },
-      make("figcaption", {}, make("h3", {}, space.name, " ", make("span", { class: "term" }, space.id))),
-      map.plot,
-      space.preservation === null
-        ? null
-        : make("p", { class: "fidelity" }, hint(`Keeps ${percentText(space.preservation)} of each picture\u2019s 10 nearest neighbours`, FIDELITY_MEANING)),
-    );
+  const figure = (space, map) => make("figure.map", { "data-space": space.id }, [
+    make("figcaption", make("h3", space.name, " ", make("span.term", space.id))),
+    map.plot,
+    space.preservation === null
+      ? null
+      : make("p.fidelity", hint(`Keeps ${percentText(space.preservation)} of each picture\u2019s 10 nearest neighbours`, FIDELITY_MEANING)),
+  ]);
 
   const mapOf = (space, points) => {
     const n = catalogue.n.toLocaleString("en-GB");
     const layers = [{ space: space.id, strength: 1 }];
     const label = () => {
       const best = state.answer?.spaces?.[space.id]?.matches[0];
-      const place = best ? ` Your picture lies closest to ${referenceOf(best[0]).title}.` : "";
+      const place = best ? ` Your picture lies closest to ${referenceOf(best.id).title}.` : "";
       return `Map of ${n} pictures in the ${space.id} space.${place}`;
     };
     return makeMap({ id: space.id, geometry: makeGeometry(points), layers: () => layers, label }, part);
@@ -48,7 +45,7 @@ export const mountMaps = (element) => {
   // Buttons of which one is pressed.
   const choice = (name, options, get, set) => {
     const buttons = options.map(([value, words]) => {
-      const button = make("button", { type: "button", class: "tool", "data-value": value }, words);
+      const button = make("button.tool", { "data-value": value }, words);
       on(button, "click", () => {
         set(value);
         remember();
@@ -57,12 +54,11 @@ export const mountMaps = (element) => {
     });
     const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === get())));
     mark();
-    return { element: make("div", { class: "choice", role: "group", "aria-label": name }, make("span", { class: "muted" }, name), ...buttons), mark };
+    return { element: make("div.choice", { role: "group", "aria-label": name }, make("span.muted", name), ...buttons), mark };
   };
 
   const tool = (words, label, action) => {
-    const button = make("button", { type: "button", class: "tool", "aria-label": label }, words);
-    on(button, "click", action);
+    const button = make("button.tool", { "aria-label": label, onclick: action }, words);
     return button;
   };
 
@@ -71,17 +67,14 @@ export const mountMaps = (element) => {
     state.colours ??= "group";
     const places = spaces.map((space) => decode(space.coordinates));
     const maps = spaces.map((space, i) => mapOf(space, places[i]));
-    const trio = make("div", { class: "trio" }, ...spaces.map((space, i) => figure(space, maps[i])));
+    const trio = make("div.trio", ...spaces.map((space, i) => figure(space, maps[i])));
     const morph = makeMorph(places, part);
     const all = [...maps, morph.map];
     everyMap = { all, show: (way) => set("mapsShown", way) };
 
     const colours = choice("Colour by", colourFields(), () => state.colours, (field) => set("colours", field));
     heard("colours", colours.mark);
-    const ways = [
-      ["trio", "Side by side"],
-      ["morph", "Morph"],
-    ];
+    const ways = [["trio", "Side by side"], ["morph", "Morph"]];
     const way = choice("Show", ways, () => state.mapsShown, everyMap.show);
     const showWay = () => {
       const moving = state.mapsShown === "morph";
@@ -121,22 +114,18 @@ export const mountMaps = (element) => {
       tool("+", "Zoom in", cameras((camera) => camera.zoomBy(1.5))),
       tool("Reset", "Show the whole map", cameras((camera) => camera.reset())),
     ];
-    const bar = make(
-      "div",
-      { class: "toolbar" },
+    const bar = make("div.toolbar", [
       way.element,
       colourFields().length > 1 ? colours.element : null,
-      make("div", { class: "choice tools", role: "group", "aria-label": "Move and select" }, together, lasso, ...zooms),
-    );
+      make("div.choice.tools", { role: "group", "aria-label": "Move and select" }, together, lasso, ...zooms),
+    ]);
 
     slot.replaceChildren(
-      make("h2", {}, "The same collection, mapped three times"),
-      make(
-        "p",
-        { class: "lead" },
+      make("h2", "The same collection, mapped three times"),
+      make("p.lead", [
         `Each mark is one of ${n.toLocaleString("en-GB")} pictures; marks that lie close look alike to that space. Lines tie your picture to its matches, thicker for more weight; a green ring is the true source. `,
         matchMedia("(pointer: coarse)").matches ? "Pinch to zoom; choose the lasso to draw around pictures." : "Drag to move, turn the wheel to zoom, hold Shift and drag to select.",
-      ),
+      ]),
       bar,
       trio,
       morph.element,

@@ -10,14 +10,14 @@ const K = 8; // pictures compared per space; the verdict "no convincing source" 
 // `open` shows the panel that this stands in, `askReport` asks the server for a report.
 export const makeBatch = ({ part: { on }, server, upload, most, accept, open, askReport }) => {
   const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
-  const choose = make("button", { type: "button", class: "take" }, "Choose files");
-  const stop = make("button", { type: "button", class: "take", hidden: true }, "Stop");
-  const save = make("button", { type: "button", class: "take", hidden: true }, "Table (CSV)");
-  const report = make("button", { type: "button", class: "take", hidden: true }, "One report (HTML)");
-  const status = make("p", { class: "takeaway-status", role: "status" });
+  const choose = make("button.take", { onclick: () => input.click() }, "Choose files");
+  const stop = make("button.take", { hidden: true, onclick: () => (isStopped = true) }, "Stop");
+  const save = make("button.take", { hidden: true }, "Table (CSV)");
+  const report = make("button.take", { hidden: true }, "One report (HTML)");
+  const status = make("p.takeaway-status", { role: "status" });
   const progress = make("progress", { hidden: true, max: "1", value: "0", "aria-label": "Pictures compared" });
   const body = make("tbody");
-  const scroller = make("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Results of many pictures", hidden: true });
+  const scroller = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Results of many pictures", hidden: true });
   let rows = []; // {name, path, reply} or {name, error}
   let isStopped = false;
   let isRunning = false;
@@ -26,39 +26,33 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   const fill = () => {
     const heads = catalogue.spaces.map(({ id, name }) => make("th", { scope: "col", "data-space": id }, name));
-    scroller.replaceChildren(make("table", { class: "batch" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "File"), ...heads)), body));
+    scroller.replaceChildren(make("table.batch", make("thead", make("tr", make("th", { scope: "col" }, "File"), ...heads)), body));
     body.replaceChildren();
   };
 
   const cell = ({ best, remainder, convincing, estimated }, space) => {
-    if (!best) return make("td", {}, "nothing to compare with");
-    const [id, , weight] = best;
+    if (!best) return make("td", "nothing to compare with");
+    const { id, weight } = best;
     const reference = referenceOf(id);
-    return make(
-      "td",
-      { "data-space": space },
-      make(
-        "span",
-        { class: "batch-best" },
+    return make("td", { "data-space": space }, [
+      make("span.batch-best", [
         makePicture(reference.picture, { loading: "lazy" }),
-        make(
-          "span",
-          {},
-          make("span", { class: "title" }, reference.title),
-          make("span", { class: "muted number" }, `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
-          convincing ? null : make("b", {}, "No convincing source"),
-        ),
-      ),
-    );
+        make("span", [
+          make("span.title", reference.title),
+          make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
+          convincing ? null : make("b", "No convincing source"),
+        ]),
+      ]),
+    ]);
   };
 
   const add = (row) => {
     rows.push(row);
     const name = make("th", { scope: "row" }, row.name);
     const cells = row.error
-      ? [make("td", { colspan: "3", class: "batch-error" }, row.error)]
+      ? [make("td.batch-error", { colspan: "3" }, row.error)]
       : catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
-    body.append(make("tr", {}, name, ...cells));
+    body.append(make("tr", name, ...cells));
   };
 
   const refusal = ({ type, size }) => {
@@ -110,21 +104,19 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
   const table = () => {
     const { spaces } = catalogue;
     const heads = spaces.flatMap(({ id }) => ["best_id", "best_title", "similarity", "weight", "remainder", "convincing"].map((name) => `${id}_${name}`));
-    const figures = ({ best, remainder, convincing }) => [best?.[0], best ? referenceOf(best[0]).title : null, best?.[1], best?.[2], remainder, convincing];
+    const figures = ({ best, remainder, convincing }) => [best?.id, best ? referenceOf(best.id).title : null, best?.similarity, best?.weight, remainder, convincing];
     return csvText([
       ["file", ...heads, "error"],
       ...rows.map(({ name, reply, error }) => [name, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error ?? null]),
     ]);
   };
 
-  on(choose, "click", () => input.click());
   on(input, "change", (event) => {
     event.stopPropagation();
     const files = [...input.files];
     input.value = "";
     run(files);
   });
-  on(stop, "click", () => (isStopped = true));
   on(save, "click", () => download("attributions.csv", table(), "text/csv"));
   on(report, "click", async () => {
     report.disabled = true;
@@ -156,15 +148,13 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     { capture: true },
   );
 
-  const element = make(
-    "section",
-    { class: "takeaway-batch", "aria-labelledby": "batch-title" },
+  const element = make("section.takeaway-batch", { "aria-labelledby": "batch-title" }, [
     make("h3", { id: "batch-title" }, "Many pictures"),
-    make("p", { class: "muted" }, `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
-    make("div", { class: "takes" }, choose, stop, save, report, input),
+    make("p.muted", `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
+    make("div.takes", choose, stop, save, report, input),
     progress,
     status,
     scroller,
-  );
+  ]);
   return { element, run };
 };

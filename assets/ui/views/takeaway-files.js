@@ -24,13 +24,13 @@ export const answerName = (query) => (query.id !== undefined ? `query-${query.id
 export const answerJson = (answer, stamp) => {
   const { query, k, gallery, domain, spaces, missing } = answer;
   const { url, ...asked } = query;
-  const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(([id]) => id)));
+  const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(({ id }) => id)));
   const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, referenceOf(id)[field]]))]);
   const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => [
     space,
     {
       space,
-      matches: matches.map(([reference_id, similarity, weight], i) => ({ reference_id, rank: i + 1, similarity, weight })),
+      matches: matches.map(({ id, ...figures }) => ({ reference_id: id, ...figures })),
       remainder,
       elsewhere,
       position,
@@ -54,10 +54,10 @@ export const csvText = (rows) => "\ufeff" + rows.map((row) => row.map(cell).join
 export const answerCsv = (answer) => {
   const truth = new Set(answer.query.truth ?? []);
   const rows = Object.entries(answer.spaces).flatMap(([space, { matches, elsewhere, remainder }]) => [
-    ...matches.map(([id, similarity, weight], i) => {
+    ...matches.map(({ id, rank, similarity, weight }) => {
       const reference = referenceOf(id);
       const isTruth = answer.query.truth?.length ? truth.has(id) : null;
-      return [space, "match", i + 1, id, similarity, weight, isTruth, ...FIELDS.map((field) => reference[field])];
+      return [space, "match", rank, id, similarity, weight, isTruth, ...FIELDS.map((field) => reference[field])];
     }),
     [space, "elsewhere", null, null, null, elsewhere],
     [space, "none of these", null, null, null, remainder],

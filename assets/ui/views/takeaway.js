@@ -32,28 +32,26 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   const part = mountPart("takeaway");
   const { on, signal } = part;
   const { stamp, max_files: most, accept } = props.value;
-  const status = make("p", { class: "takeaway-status", role: "status" });
-  const shown = make("div", { class: "takeaway-shown" });
-  const panels = make("div", { class: "takeaway-panels" });
-  const close = make("button", { type: "button", class: "close" }, "Close");
+  const status = make("p.takeaway-status", { role: "status" });
+  const shown = make("div.takeaway-shown");
+  const panels = make("div.takeaway-panels");
+  const close = make("button.close", { onclick: () => dialog.close() }, "Close");
   const batch = makeBatch({ part, server, upload, most, accept, askReport: (request) => askReport(request), open: () => openTakeaway() });
-  const dialog = make(
-    "dialog",
-    { class: "takeaway", "aria-labelledby": "takeaway-title" },
-    make("header", {}, make("h2", { id: "takeaway-title" }, "Take away"), close),
+  const dialog = make("dialog.takeaway", { "aria-labelledby": "takeaway-title" }, [
+    make("header", make("h2", { id: "takeaway-title" }, "Take away"), close),
     shown,
     panels,
     batch.element,
     status,
-  );
-  const opener = make("button", { type: "button", class: "extra", "aria-haspopup": "dialog" }, "Take away");
+  ]);
+  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: openTakeaway }, "Take away");
   element.querySelector(".slot").replaceChildren(dialog);
   addExtra(opener, signal);
   signal.addEventListener("abort", () => opener.remove());
 
   const say = (text) => (status.textContent = text);
   const action = (words, work, attributes = {}) => {
-    const button = make("button", { type: "button", class: "take", ...attributes }, words);
+    const button = make("button.take", { ...attributes }, words);
     button.addEventListener("click", async () => {
       dialog.setAttribute("aria-busy", "true");
       try {
@@ -103,7 +101,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
 
   const linkLine = () => {
     const without = state.view === "compare" ? noLink?.() : null;
-    if (without) return make("p", { class: "muted" }, without);
+    if (without) return make("p.muted", without);
     const field = make("input", { type: "text", readonly: true, value: linkHere(), "aria-label": "Link to what is shown" });
     const copy = action("Copy link", async () => {
       field.select();
@@ -115,21 +113,21 @@ export const mountTakeaway = (element, props, { server, upload }) => {
         return "The link is selected: copy it with Ctrl+C.";
       }
     });
-    return make("div", { class: "takeaway-link" }, field, copy);
+    return make("div.takeaway-link", field, copy);
   };
 
   const fillShown = () => {
     const { answer, view } = state;
     const isAnswer = view === "compare" && answer?.status === "answer";
     const files = isAnswer
-      ? make("div", { class: "takes" }, action("Report (HTML)", takeReport(answer), { class: "take primary" }), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer)))
+      ? make("div.takes", action("Report (HTML)", takeReport(answer), { class: "take primary" }), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer)))
       : null;
     const words = isAnswer
       ? "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints."
       : view === "compare"
         ? "Nothing is shown yet: give a picture first."
         : "An answer can be taken away from the first view, Compare.";
-    shown.replaceChildren(make("h3", {}, "What is shown"), make("p", { class: "muted" }, words), ...[files, linkLine()].filter(Boolean));
+    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", words), ...[files, linkLine()].filter(Boolean));
   };
 
   const fillPanels = () => {
@@ -141,7 +139,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
         .filter(([, words]) => words),
     );
     panels.hidden = !found.length || (state.view === "compare" && state.answer?.status !== "answer");
-    panels.replaceChildren(make("h3", {}, "Pictures (PNG)"), make("div", { class: "takes" }, ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
+    panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
   };
 
   openTakeaway = () => {
@@ -153,8 +151,6 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     dialog.showModal();
     dialog.scrollTop = 0;
   };
-  on(opener, "click", openTakeaway);
-  on(close, "click", () => dialog.close());
   on(dialog, "click", (event) => event.target === dialog && dialog.close()); // beside the panel
   on(dialog, "keydown", (event) => event.stopPropagation()); // its keys are not the page's
   on(dialog, "close", () => opener.focus({ preventScroll: true }));

@@ -28,14 +28,14 @@ export const mountTalk = (element, props, { server }) => {
   let isFull = false; // of this talk: a late end of the last one's full screen is not the end of this one
   let isOurs = false; // whether the talk itself asked for the end of full screen
 
-  const title = make("h2", { class: "talk-title", tabindex: "-1" });
-  const line = make("p", { class: "talk-line" });
-  const stage = make("div", { class: "talk-stage" });
-  const notes = make("p", { class: "talk-notes", hidden: true });
-  const keys = make("dl", { class: "talk-keys", hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", {}, key), make("dd", {}, words)]));
-  const count = make("span", { class: "talk-count" });
+  const title = make("h2.talk-title", { tabindex: "-1" });
+  const line = make("p.talk-line");
+  const stage = make("div.talk-stage");
+  const notes = make("p.talk-notes", { hidden: true });
+  const keys = make("dl.talk-keys", { hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", key), make("dd", words)]));
+  const count = make("span.talk-count");
   const control = (words, label, action) => {
-    const button = make("button", { type: "button", "aria-label": label, title: label }, words);
+    const button = make("button", { "aria-label": label, title: label }, words);
     on(button, "click", () => {
       action();
       title.focus({ preventScroll: true }); // so that the space bar goes on, and does not press this again
@@ -43,28 +43,24 @@ export const mountTalk = (element, props, { server }) => {
     return button;
   };
   const open = control("Open in the page", "Open in the page", () => leave(caseOf()?.query.id));
-  const dialog = make(
-    "dialog",
-    { class: "talk", "aria-label": "Talk mode" },
+  const dialog = make("dialog.talk", { "aria-label": "Talk mode" }, [
     make("header", { "aria-live": "polite" }, title, line),
     stage,
     notes,
-    make(
-      "footer",
-      {},
+    make("footer", [
       control("\u2190", "Previous step", () => move(-1)),
       count,
       control("\u2192", "Next step", () => move(1)),
-      make("span", { class: "talk-gap" }),
+      make("span.talk-gap"),
       open,
       control("Notes", "Notes for the speaker (N)", () => (notes.hidden = !notes.hidden)),
       control("Keys", "Keys (H)", () => (keys.hidden = !keys.hidden)),
       control("Full screen", "Full screen (F)", () => toggleFull()),
       control("Leave", "Leave (Esc)", () => leave()),
-    ),
+    ]),
     keys,
-  );
-  const opener = make("button", { type: "button", class: "extra extra-talk", "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
+  ]);
+  const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
   element.querySelector(".slot").replaceChildren(dialog);
   addExtra(opener, signal);
   const drawing = makeTalkStage(part, stage);

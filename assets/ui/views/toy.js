@@ -2,12 +2,12 @@
 import { makeExhibit, makeReadout, nextPlace } from "../charts/panels.js";
 import { toyMath as maths } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
-import { make } from "../core/dom.js";
+import { make, svg } from "../core/dom.js";
+import { glide } from "../core/motion.js";
 import { state } from "../core/state.js";
 
 export let toyNow;
 
-const NS = "http://www.w3.org/2000/svg";
 const SEED = 8;
 const OTHERS = 60; // draws that the grey curve is the mean of
 const STEPS = 50; // of a curve
@@ -24,9 +24,9 @@ export const makeToy = (part) => {
   const before = makeToyPlot(5.6);
   const after = makeToyPlot(3.4);
   const slider = make("input", { type: "range", min: "0", max: "1", step: "any", "aria-label": "Infomax weight, beside an alignment weight of 1" });
-  const [seen, matched, weightWords] = [make("b", { class: "number" }), make("b", { class: "number" }), make("p", { class: "toy-weight number", "aria-live": "polite" })];
+  const [seen, matched, weightWords] = [make("b.number"), make("b.number"), make("p.toy-weight.number", { "aria-live": "polite" })];
   const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
-  let frame = null;
+  let halt = () => {};
 
   const count = (share) => `${Math.round(share * maths.SOURCES)} of ${maths.SOURCES} matched`;
   const raw = (images) => images.map(([picture]) => picture);
@@ -47,7 +47,7 @@ export const makeToy = (part) => {
     const balance = maths.placeOf(maths.balance(toy.solution.ratios));
     const where = toy.t === 0 ? "alignment alone" : toy.t === 1 ? "as good as Infomax alone" : Math.abs(toy.t - balance) < 0.005 ? "in balance" : toy.t < balance ? "alignment outweighs" : "Infomax outweighs";
     const weight = toy.weight === 0 ? "0" : toy.weight.toPrecision(2);
-    weightWords.replaceChildren("Infomax weight ", make("b", {}, weight), make("span", { class: "muted" }, `  ${where}`));
+    weightWords.replaceChildren("Infomax weight ", make("b", weight), make("span.muted", `  ${where}`));
     slider.setAttribute("aria-valuetext", `${weight}, ${where}: ${count(toy.embedding.share)}`);
     curve.marker.style.left = `${100 * toy.t}%`;
     curve.balance.style.left = `${100 * balance}%`;
@@ -82,18 +82,11 @@ export const makeToy = (part) => {
   };
   const pathOf = (shares) => shares.map((share, i) => `${i ? "L" : "M"}${(100 * i) / STEPS} ${100 - 100 * share}`).join("");
   const curve = (() => {
-    const svg = document.createElementNS(NS, "svg");
-    svg.setAttribute("viewBox", "0 0 100 100");
-    svg.setAttribute("preserveAspectRatio", "none");
-    const [mean, own] = ["line-other", "line-own"].map((name) => {
-      const path = document.createElementNS(NS, "path");
-      path.setAttribute("class", name);
-      return path;
-    });
-    svg.append(mean, own);
-    const [marker, balance] = [make("span", { class: "guide" }), make("span", { class: "toy-balance" })];
-    const ticks = ["0", "50%", "100%"].map((text, i) => make("span", { class: "tick", style: { bottom: `${50 * i}%` } }, text));
-    return { mean, own, marker, balance, element: make("div", { class: "lines toy-curve", "aria-hidden": "true" }, ...ticks, svg, balance, marker) };
+    const [mean, own] = [svg("path.line-other"), svg("path.line-own")];
+    const lines = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, mean, own);
+    const [marker, balance] = [make("span.guide"), make("span.toy-balance")];
+    const ticks = ["0", "50%", "100%"].map((text, i) => make("span.tick", { style: { bottom: `${50 * i}%` } }, text));
+    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, ...ticks, lines, balance, marker) };
   })();
   const drawMean = () => {
     if (state.view !== "why" || curve.mean.hasAttribute("d")) return;
@@ -101,29 +94,14 @@ export const makeToy = (part) => {
     curve.mean.setAttribute("d", pathOf(all[0].map((_, i) => all.reduce((sum, shares) => sum + shares[i], 0) / OTHERS)));
   };
 
-  const halt = () => cancelAnimationFrame(frame);
-  // Travels to a place of the slider; where motion is not wanted, it is there at once.
-  const glide = (to) => {
+  // Travels to a place of the slider.
+  const travel = (to) => {
     halt();
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return go(to);
-    const [from, began] = [toy.t, performance.now()];
-    const time = TRAVEL * Math.max(0.2, Math.abs(to - from));
-    const step = (now) => {
-      if (signal.aborted) return;
-      const share = Math.min(1, Math.max(0, now - began) / time);
-      go(from + (to - from) * (share < 0.5 ? 2 * share * share : 1 - 2 * (1 - share) ** 2));
-      if (share < 1) frame = requestAnimationFrame(step);
-      else go(to);
-    };
-    frame = requestAnimationFrame(step);
+    halt = glide(toy.t, to, TRAVEL * Math.max(0.2, Math.abs(to - toy.t)), (place) => signal.aborted || go(place));
   };
   const balanceNow = () => maths.placeOf(maths.balance(toy.solution.ratios));
-  const button = (words, action) => {
-    const element = make("button", { type: "button" }, words);
-    on(element, "click", action);
-    return element;
-  };
-  const stops = [button("Alignment alone", () => glide(0)), button("In balance", () => glide(balanceNow())), button("Infomax alone", () => glide(1))];
+  const button = (words, onclick) => make("button", { onclick }, words);
+  const stops = [button("Alignment alone", () => travel(0)), button("In balance", () => travel(balanceNow())), button("Infomax alone", () => travel(1))];
   const reset = () => {
     halt();
     deal(SEED);
@@ -147,7 +125,7 @@ export const makeToy = (part) => {
     go(to);
   });
   heard("view", () => (halt(), drawMean()));
-  signal.addEventListener("abort", halt);
+  signal.addEventListener("abort", () => halt());
 
   const light = (source) => {
     const views = source === null ? [] : [toy.data.real, toy.data.synthetic];
@@ -159,10 +137,10 @@ export const makeToy = (part) => {
     before.light(source, views.flatMap((images) => images[source]));
     after.light(source, views.flatMap(centred));
   };
-  const side = (title, result, plot) => make("div", { class: "toy-side" }, make("p", { class: "toy-title" }, make("span", {}, title), result), plot.svg);
+  const side = (title, result, plot) => make("div.toy-side", make("p.toy-title", make("span", title), result), plot.svg);
   const plots = make(
-    "div",
-    { class: "toy-plots", tabindex: "0", role: "img", "aria-label": `Two pictures of ${maths.SOURCES} sources in two dimensions: what the network sees, and after the map.` },
+    "div.toy-plots",
+    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${maths.SOURCES} sources in two dimensions: what the network sees, and after the map.` },
     side("First glance", seen, before),
     side("After the map", matched, after),
   );
@@ -187,25 +165,22 @@ export const makeToy = (part) => {
     SENTENCES,
     plots,
     readout,
-    make(
-      "div",
-      { class: "toy-control" },
-      make("div", { class: "toy-head" }, weightWords, make("span", { class: "pick" }, again, button("Reset", reset))),
+    make("div.toy-control", [
+      make("div.toy-head", weightWords, make("span.pick", again, button("Reset", reset))),
       curve.element,
       slider,
-      make("div", { class: "pick toy-stops", role: "group", "aria-label": "Go to" }, ...stops),
-    ),
+      make("div.pick.toy-stops", { role: "group", "aria-label": "Go to" }, ...stops),
+    ]),
   );
   element.classList.add("toy");
-  element
-    .querySelector(".exhibit-words")
+  element.querySelector(".exhibit-words")
     .append(
-      make("p", { class: "look-for" }, make("b", {}, "What to look for. "), "At the left end everything falls on one line. Move right until the blue ring is round: now most lines are green. Further right the orange ring becomes round and the blue one long, and matches are lost again."),
-      make("p", { class: "muted" }, "Black curve: share matched with these pictures; grey: the mean of 60 other draws; the dashed line: both terms in balance."),
+      make("p.look-for", make("b", "What to look for. "), "At the left end everything falls on one line. Move right until the blue ring is round: now most lines are green. Further right the orange ring becomes round and the blue one long, and matches are lost again."),
+      make("p.muted", "Black curve: share matched with these pictures; grey: the mean of 60 other draws; the dashed line: both terms in balance."),
     );
   deal(SEED);
   go(0);
   drawMean();
-  Object.assign(toy, { go, glide, reset, element });
+  Object.assign(toy, { go, glide: travel, reset, element });
   return element;
 };

@@ -17,7 +17,7 @@ const MEANINGS = {
 };
 const mean = (figures) => figures.reduce((sum, figure) => sum + figure, 0) / figures.length;
 
-const key = (ids) => make("p", { class: "key" }, ...ids.map((id) => make("span", { "data-space": id }, make("span", { class: id === "oracle" ? "dot is-hollow" : "dot" }), id)));
+const key = (ids) => make("p.key", ...ids.map((id) => make("span", { "data-space": id }, make("span", { class: id === "oracle" ? "dot is-hollow" : "dot" }), id)));
 
 const lines = (part, columns, values, options) => {
   const told = (i) => columns.filter((column) => values(column)[i] !== undefined).map((column) => `${signedFigure(values(column)[i], options.digits)} ${column.id}`);
@@ -28,10 +28,8 @@ const spread = (part, { columns, floor }) => {
   const spaces = columns.filter((column) => column.effective_rank);
   const chart = (name, meaning, key, { top, ticks, digits, form, withFloor }) => {
     const both = (column) => ["real", "synthetic"].map((domain) => column[key][domain].toFixed(digits));
-    return make(
-      "div",
-      { class: "half" },
-      make("p", { class: "half-name" }, hint(name, meaning)),
+    return make("div.half", [
+      make("p.half-name", hint(name, meaning)),
       makeDots(part, {
         label: `${name}: ${spaces.map((column) => `${column.id} real ${both(column)[0]}, synthetic ${both(column)[1]}`).join("; ")}.`,
         rows: spaces.map((column) => ({
@@ -52,28 +50,23 @@ const spread = (part, { columns, floor }) => {
         tell: ({ column }) =>
           `${column.id}: real ${both(column)[0]}, synthetic ${both(column)[1]}` + (withFloor ? `; independent dimensions ${floor.real.toFixed(4)} and ${floor.synthetic.toFixed(4)}` : ""),
       }),
-    );
+    ]);
   };
   const widest = Math.max(...spaces.flatMap(({ effective_rank: rank }) => Object.values(rank)));
   const most = Math.max(...spaces.flatMap(({ redundancy }) => Object.values(redundancy)));
   const [rankTop, redundancyTop] = [Math.ceil(widest / 100) * 100, Math.ceil(most * 100) / 100];
-  return make(
-    "div",
-    {},
-    make(
-      "div",
-      { class: "halves" },
+  return make("div", [
+    make("div.halves", [
       chart("Effective rank, directions", MEANINGS.rank, "effective_rank", { top: rankTop, ticks: [0, rankTop / 2, rankTop], digits: 1, form: String }),
       chart("Redundancy, mean squared correlation", MEANINGS.redundancy, "redundancy", { top: redundancyTop, ticks: [0, redundancyTop / 2, redundancyTop], digits: 5, form: String, withFloor: true }),
-    ),
+    ]),
     figuresTwin(part, "effective rank and redundancy", () =>
       figuresTable(
         "Effective rank and redundancy",
         ["space", "effective rank, real", "effective rank, synthetic", "redundancy, real", "redundancy, synthetic"],
-        spaces.map(({ id, effective_rank: rank, redundancy }) => [id, rank.real.toFixed(1), rank.synthetic.toFixed(1), redundancy.real.toFixed(5), redundancy.synthetic.toFixed(5)]),
-      ),
+        spaces.map(({ id, effective_rank: rank, redundancy }) => [id, rank.real.toFixed(1), rank.synthetic.toFixed(1), redundancy.real.toFixed(5), redundancy.synthetic.toFixed(5)])),
     ),
-  );
+  ]);
 };
 
 const closeness = (part, theory) => {
@@ -90,9 +83,7 @@ const closeness = (part, theory) => {
     })),
   ];
   const told = (row) => columns.map((column) => `${row.of(column).toFixed(4)} ${column.id}`).join(", ");
-  return make(
-    "div",
-    {},
+  return make("div", [
     makeDots(part, {
       label: `Recall and closeness to the oracle. ${rows.map((row) => `${row.label}, ${row.note}: ${told(row)}`).join("; ")}.`,
       rows: rows.map((row) => ({ ...row, marks: columns.map((column) => ({ space: column.id, at: row.of(column), hollow: column.id === "oracle" })) })),
@@ -106,7 +97,7 @@ const closeness = (part, theory) => {
     figuresTwin(part, "recall and closeness to the oracle", () =>
       figuresTable(`Recall and closeness; CCA within ${settings.subspace} directions`, ["measure", ...columns.map(({ id }) => id)], rows.map((row) => [row.note, ...columns.map((column) => row.of(column).toFixed(4))])),
     ),
-  );
+  ]);
 };
 
 export const whyTheory = (part, theory) => {

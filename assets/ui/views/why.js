@@ -4,36 +4,29 @@ import { mountPart } from "../core/state.js";
 import { makeToy } from "./toy.js";
 import { whyFamilies, whyTheory } from "./why-measured.js";
 
-
 export const mountWhy = (element, props) => {
   const part = mountPart("why");
   const { how, theory, families, commands } = props.value;
 
   const missing = (title, words, command) =>
-    make("div", { class: "unmeasured" }, make("h3", {}, title), make("p", {}, words), make("code", { tabindex: "0" }, command));
+    make("div.unmeasured", make("h3", title), make("p", words), make("code", { tabindex: "0" }, command));
 
   element.querySelector(".slot").replaceChildren(
-    make(
-      "header",
-      { class: "why-head" },
-      make("h2", {}, "Why it works"),
-      make("p", {}, "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots first, then see what they did to this collection."),
-    ),
-    make(
-      "div",
-      { class: "trio steps" },
-      ...how.map((space) => make("section", { "data-space": space.id }, make("h3", {}, space.name, " ", make("span", { class: "term" }, space.id)), make("p", {}, space.how))),
-    ),
+    make("header.why-head", [
+      make("h2", "Why it works"),
+      make("p", "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots first, then see what they did to this collection."),
+    ]),
+    make("div.trio.steps", [
+      ...how.map((space) => make("section", { "data-space": space.id }, make("h3", space.name, " ", make("span.term", space.id)), make("p", space.how))),
+    ]),
     makeToy(part),
-    make("h2", { class: "why-part" }, "Measured on this collection"),
+    make("h2.why-part", "Measured on this collection"),
     ...(theory
       ? [
-          make(
-            "p",
-            { class: "why-lead" },
+          make("p.why-lead", [
             `On ${theory.n_pairs.test.toLocaleString("en-GB")} synthetic pictures of ${theory.n_sources.test.toLocaleString("en-GB")} sources whose concepts no training saw. `,
             "Pairs are used here for looking, never for learning; the oracle alone, \u201cShown the pairs\u201d, learnt from pairs of training concepts.",
-          ),
+          ]),
           ...whyTheory(part, theory),
         ]
       : [
