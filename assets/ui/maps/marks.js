@@ -49,7 +49,7 @@ const madeFor = (field) => {
 
 const place = (split) => (SPLITS.includes(split) ? SPLITS.indexOf(split) : SPLITS.length);
 
-// Each shape twice: as a path, and as the question whether it holds a point given from its middle.
+// A shape as a path.
 export const traceShape = (context, shape, x, y, r) => {
   if (shape === "circle") {
     context.moveTo(x + r, y);
@@ -64,13 +64,6 @@ export const traceShape = (context, shape, x, y, r) => {
     context.lineTo(x - h, y + h * 0.8);
     context.closePath();
   }
-};
-
-export const shapeHolds = (shape, x, y, r) => {
-  if (shape === "circle") return x * x + y * y <= r * r;
-  if (shape === "square") return Math.max(Math.abs(x), Math.abs(y)) <= 0.9 * r;
-  const h = 1.25 * r;
-  return y <= 0.8 * h && Math.abs(x) * 1.8 <= y + h;
 };
 
 // A mark as a small picture, for legends and tables.

@@ -46,9 +46,7 @@ export const makeMorph = (places, part) => {
   const where = make("p.where");
   const stops = spaces.map((space, i) => {
     const rank = make("span.standing-at.number");
-    const stop = make("button.stop", { "data-space": space.id }, space.name, make("span.term", space.id), rank);
-    on(stop, "click", () => travel([i]));
-    return stop;
+    return make("button.stop", { "data-space": space.id, onclick: () => travel([i]) }, space.name, make("span.term", space.id), rank);
   });
 
   const go = (to) => {

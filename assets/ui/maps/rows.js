@@ -1,5 +1,5 @@
 // The rows behind the table twin of the maps: which references, in which order, and as a file.
-import { make } from "../core/dom.js";
+import { csvText } from "../core/files.js";
 import { passingNow } from "../core/filter.js";
 import { FIGURES, matchesOf } from "../core/match.js";
 import { catalogue, referenceOf, state } from "../core/state.js";
@@ -56,31 +56,19 @@ export const sortReferences = (ids, key, descending) => {
   });
 };
 
-const cell = (value) => {
-  const text = String(value ?? "");
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-};
-
 // The references as a text of comma-separated values, with their places, and their standing where they are among the matches.
 export const csvOfReferences = (ids, places) => {
   const fields = ["title", "author", "source", "licence", "url", "concept", "group", "split"];
   const { spaces } = catalogue;
   const matches = spaces.map((space) => matchesOf(space.id));
   const head = ["id", ...fields, ...spaces.flatMap(({ id }) => ["x", "y", ...FIGURES.map(({ key }) => key)].map((name) => `${id}_${name}`))];
-  const lines = [head.join(",")];
-  for (const id of ids) {
+  const rows = Array.from(ids, (id) => {
     const reference = referenceOf(id);
     const standing = spaces.flatMap((_, i) => {
       const place = [places[i][2 * id].toFixed(5), places[i][2 * id + 1].toFixed(5)];
       return [...place, ...FIGURES.map(({ key }) => matches[i].get(id)?.[key])];
     });
-    lines.push([id, ...fields.map((field) => reference[field]), ...standing].map(cell).join(","));
-  }
-  return lines.join("\r\n") + "\r\n";
-};
-
-export const saveText = (text, name, type) => {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  make("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    return [id, ...fields.map((field) => reference[field]), ...standing];
+  });
+  return csvText([head, ...rows], "");
 };

@@ -1,9 +1,10 @@
 // The table twin of the maps: the same references as rows that can be sorted, selected and read out, a page of them at a time.
 import { make, makePicture } from "../core/dom.js";
+import { download } from "../core/files.js";
 import { matchesOf, truthIds } from "../core/match.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
 import { cosineText } from "../core/words.js";
-import { csvOfReferences, referencesShown, saveText, sortReferences } from "./rows.js";
+import { csvOfReferences, referencesShown, sortReferences } from "./rows.js";
 
 const PER_PAGE = 25;
 const WORDS = { title: "Title", group: "Concept group", source: "Source", split: "Split" };
@@ -29,7 +30,7 @@ export const makeMapTable = (places, { on, heard, announce }) => {
   const clear = button("Clear selection", () => set("selection", null));
   const save = button("", () => {
     const rows = sortReferences(referencesShown(Boolean(state.selection)), sorting.key, sorting.descending);
-    saveText(csvOfReferences(rows, places), state.selection ? "selection.csv" : "references.csv", "text/csv");
+    download(state.selection ? "selection.csv" : "references.csv", csvOfReferences(rows, places), "text/csv");
   });
   const bar = make("div.twin-bar", toggle, chosen, onlyLabel, clear, save);
 

@@ -13,9 +13,6 @@ const WEIGHT_MEANING =
 const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical.";
 const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
-const PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture.";
-const PHOTOGRAPH_MEANING =
-  "A hint from a simple comparison with the pictures that this page knows. It is wrong about some: a generator that imitates photographs well is often taken for one.";
 const UNFAMILIAR = "This is unlike every synthetic picture that the page has seen.";
 const UNFAMILIAR_MEANING =
   "Its nearest synthetic picture, by the backbone\u2019s features, is farther away than for nearly all synthetic pictures known here. Ranks and weights may mean little.";
@@ -54,7 +51,8 @@ export const mountAnswer = (element, props, { watch }) => {
     notice.hidden = shown;
     legend.hidden = !shown;
     if (!shown) notice.replaceChildren(...noticeOf(answer));
-    cautions.replaceChildren(...(shown ? [...(answer.missing?.length ? [partial(answer.missing)] : []), ...cautionsOf(answer.domain)] : []));
+    const missing = shown && answer.missing?.length ? partial(answer.missing) : "";
+    cautions.replaceChildren(missing, shown && answer.domain?.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : "");
     estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
     columns.replaceChildren(...catalogue.spaces.map((space, i) => column(space, catalogue.spaces[i - 1], shown ? answer : null)));
     slopes.show(shown ? answer : null);
@@ -76,10 +74,6 @@ export const mountAnswer = (element, props, { watch }) => {
   const caution = (text, meaning) => make("p.caution", text, " ", hint("How sure is this?", meaning));
   const partial = (missing) =>
     make("p.caution", `Partial answer: no word from ${missing.join(", ")}.`, " ", hint("What does this change?", PARTIAL_MEANING));
-  const cautionsOf = (domain) =>
-    domain
-      ? [domain.photograph ? caution(PHOTOGRAPH, PHOTOGRAPH_MEANING) : null, domain.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : null].filter(Boolean)
-      : [];
 
   const column = (space, before, answer) => {
     const found = answer?.spaces[space.id];
@@ -169,12 +163,8 @@ export const mountAnswer = (element, props, { watch }) => {
   catalogueReady.then(() => {
     if (signal.aborted) return;
     tabs.replaceChildren(...catalogue.spaces.map((space, i) => {
-      const tab = make("button", { "data-space": space.id, "aria-pressed": String(i === 0) }, space.name);
-      on(tab, "click", () => {
-        const target = columns.children[i];
-        columns.scrollTo({ left: target.offsetLeft - columns.offsetLeft, behavior: "smooth" });
-      });
-      return tab;
+      const go = () => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
+      return make("button", { "data-space": space.id, "aria-pressed": String(i === 0), onclick: go }, space.name);
     }));
     root.replaceChildren(status, cautions, notice, tabs, columns, legend, slopes.root);
     const refOf = (event) => {

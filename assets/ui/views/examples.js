@@ -1,6 +1,7 @@
 // The strip of bundled examples under the query, the caption of what is shown, and paste or drop anywhere on the page.
 import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
 import { hint, make, makePicture as picture } from "../core/dom.js";
+import { refusalOf } from "../core/files.js";
 import { mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
 
 const AGAIN_MEANING =
@@ -52,12 +53,7 @@ export const mountExamples = (element, props, { trigger }) => {
 
   // Gradio drops what is no picture, or too large, without a word; so it is told here, before anything is sent.
   const refused = (file) => {
-    const most = shelf.max_bytes;
-    const text = !file.type.startsWith("image/")
-      ? `A picture file is needed, such as PNG, JPEG or WebP; \u201c${file.name}\u201d is none by its name.`
-      : file.size > most
-        ? `A picture file may have at most ${most / 1e6} MB; \u201c${file.name}\u201d has ${(file.size / 1e6).toFixed(1)} MB. Scale it down or save it as JPEG.`
-        : null;
+    const text = refusalOf(file, `\u201c${file.name}\u201d`);
     if (text) set("answer", { serial: -1, status: "error", title: "This file was not taken", text });
     return Boolean(text);
   };

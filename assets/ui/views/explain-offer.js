@@ -22,7 +22,7 @@ const candidates = () => {
 const candidate = ({ id, standing }, choose) => {
   const reference = referenceOf(id);
   const isTruth = truthIds().has(id);
-  const button = make("button", { class: `candidate${isTruth ? " is-truth" : ""}`, "data-explain": id }, [
+  return make("button", { class: `candidate${isTruth ? " is-truth" : ""}`, "data-explain": id, onclick: () => choose(id) }, [
     make("span.frame", makePicture(reference.picture, { loading: "lazy" })),
     make("span.words", [
       make("span.title", reference.title),
@@ -30,8 +30,6 @@ const candidate = ({ id, standing }, choose) => {
       isTruth ? make("span.flag", "True source") : null,
     ]),
   ]);
-  button.addEventListener("click", () => choose(id));
-  return button;
 };
 
 // `choose` hears which reference is to be explained.

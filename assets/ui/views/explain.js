@@ -10,7 +10,7 @@ import { makeHeatPane, plainHeat } from "./explain-heat.js";
 import { makeOffer } from "./explain-offer.js";
 import { allRegions, heatLegend, makeStrongest } from "./explain-tables.js";
 
-export let explainMatch, explainSpace;
+export let explainMatch;
 
 const LEAD = "Which regions of the two pictures carry their similarity, in each space.";
 const LOADING = "Explaining\u2026 The network is loading: the first time takes some seconds.";
@@ -105,7 +105,7 @@ export const mountExplain = (element, props, { server }) => {
     if (scroll) element.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
     return ask();
   };
-  explainSpace = (id) => {
+  const explainSpace = (id) => {
     space = id;
     draw();
   };

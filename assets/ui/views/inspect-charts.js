@@ -63,9 +63,8 @@ const follow = (context, fill) => {
 
 export const inspectSegment = (context, key, options, label) => {
   const buttons = options.map(([value, text, space]) => {
-    const button = make("button", { "data-value": value, "data-space": space ?? null }, text);
-    context.part.on(button, "click", () => context.change({ [key]: value }, { keepLeaf: true }));
-    return button;
+    const onclick = () => context.change({ [key]: value }, { keepLeaf: true });
+    return make("button", { "data-value": value, "data-space": space, onclick }, text);
   });
   const element = make("div.segment", { role: "group", "aria-label": label }, ...buttons);
   const draw = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === context.state[key])));
@@ -73,7 +72,7 @@ export const inspectSegment = (context, key, options, label) => {
 };
 
 export const inspectSummary = (context) => {
-  const { part, table } = context;
+  const { table } = context;
   const count = make("p.count", { role: "status" });
   const chips = make("div.chosen-words");
   const notes = make("div.notes");
@@ -89,27 +88,21 @@ export const inspectSummary = (context) => {
   const chart = make("table.recall", make("caption.sr", "The measure in each space, for the chosen queries"), make("thead", head), body);
   const measure = inspectSegment(context, "measure", table.measures.map((name) => [name, name]), "Measure");
 
-  const chip = (text, remove) => {
-    const button = make("button.chosen-word", { "aria-label": `Remove the filter ${text}` }, text, make("span", { "aria-hidden": "true" }, "\u00d7"));
-    part.on(button, "click", remove);
-    return button;
-  };
+  const chip = (text, onclick) =>
+    make("button.chosen-word", { "aria-label": `Remove the filter ${text}`, onclick }, text, make("span", { "aria-hidden": "true" }, "\u00d7"));
   const drawChips = () => {
     const { filters, pair, hub } = context.state;
     const all = table.facets.flatMap((facet) =>
       facet.values.filter(({ value }) => filters[facet.key]?.has(value))
         .map(({ value, label }) => chip(facet.key === "split" ? `${label} split` : label, () => {
-          const left = new Set([...filters[facet.key]].filter((other) => other !== value));
-          const { [facet.key]: _, ...others } = filters;
-          context.change({ filters: left.size ? { ...others, [facet.key]: left } : others });
-        }),
-        ),
+          const left = { ...filters, [facet.key]: new Set([...filters[facet.key]].filter((other) => other !== value)) };
+          if (!left[facet.key].size) delete left[facet.key];
+          context.change({ filters: left });
+        })),
     );
     if (pair) all.push(chip(`${pair.space}: ${pair.from || "no group"} taken for ${pair.to || "no group"}`, () => context.change({ pair: null })));
     if (hub) all.push(chip(`${hub.space}: \u201c${referenceOf(hub.id).title}\u201d among the first ten`, () => context.change({ hub: null })));
-    const reset = make("button.plain", "Start over");
-    part.on(reset, "click", context.reset);
-    chips.replaceChildren(...all, all.length ? reset : "");
+    chips.replaceChildren(...all, all.length ? make("button.plain", { onclick: context.reset }, "Start over") : "");
   };
 
   const drawNotes = (reply, fault) => {
@@ -134,23 +127,21 @@ export const inspectSummary = (context) => {
     chart.classList.toggle("is-pending", !reply && !fault);
     chart.classList.toggle("is-bare", isCircular(state));
     measured.replaceChildren(hint(state.measure, MEANINGS[state.measure]));
-    body.replaceChildren(
-      ...table.spaces.map((space, s) => {
-        const figure = shown?.all.spaces[s] ?? [meanFigure(table, choice.rows, s, state.measure)];
-        const step = s ? shown?.all.steps[s - 1] : null;
-        const isClear = step && (step[1] > 0 || step[2] < 0);
-        return make("tr", { "data-space": space }, [
-          make("th", { scope: "row" }, space),
-          make("td", track([figure], [space])),
-          make("td.figure.number", fixed(figure[0])),
-          make("td.number.muted", figure.length > 1 ? between(figure) : ""),
-          make("td", { class: `number step ${isClear ? "is-clear" : "muted"}` }, [
-            step ? `${step[0] >= 0 ? "+" : ""}${fixed(step[0])}` : "",
-            step ? make("span.muted", ` (${between(step)})`) : null,
-          ]),
-        ]);
-      }),
-    );
+    body.replaceChildren(...table.spaces.map((space, s) => {
+      const figure = shown?.all.spaces[s] ?? [meanFigure(table, choice.rows, s, state.measure)];
+      const step = s ? shown?.all.steps[s - 1] : null;
+      const isClear = step && (step[1] > 0 || step[2] < 0);
+      return make("tr", { "data-space": space }, [
+        make("th", { scope: "row" }, space),
+        make("td", track([figure], [space])),
+        make("td.figure.number", fixed(figure[0])),
+        make("td.number.muted", figure.length > 1 ? between(figure) : ""),
+        make("td", { class: `number step ${isClear ? "is-clear" : "muted"}` }, [
+          step ? `${step[0] >= 0 ? "+" : ""}${fixed(step[0])}` : "",
+          step ? make("span.muted", ` (${between(step)})`) : null,
+        ]),
+      ]);
+    }));
   };
   const request = follow(context, fill);
 
@@ -167,7 +158,7 @@ export const inspectSummary = (context) => {
 };
 
 export const inspectRecall = (context) => {
-  const { part, table } = context;
+  const { table } = context;
   const options = Object.entries(FACTOR_NAMES).filter(([key]) => table.facets.some((facet) => facet.key === key && facet.values.length > 1));
   const by = inspectSegment(context, "by", options, "Measured apart for each");
   const body = make("tbody");
@@ -184,8 +175,8 @@ export const inspectRecall = (context) => {
     const { state } = context;
     const facet = table.facets.find(({ key }) => key === state.by);
     const value = facet.values.find((known) => known.value === one.value);
-    const name = make("button", { "data-value": one.value }, value?.label ?? one.value);
-    part.on(name, "click", () => context.change({ filters: { ...state.filters, [state.by]: new Set([one.value]) }, tab: "queries" }));
+    const onclick = () => context.change({ filters: { ...state.filters, [state.by]: new Set([one.value]) }, tab: "queries" });
+    const name = make("button", { "data-value": one.value, onclick }, value?.label ?? one.value);
     const facts = [`${one.n} ${one.n === 1 ? "query" : "queries"}`, `${one.n_concepts < FEW ? "only " : ""}${one.n_concepts} concept${one.n_concepts === 1 ? "" : "s"}`, value?.note];
     return make("tr", [
       make("th", { scope: "row" }, name, make("span.interval", facts.filter(Boolean).join(", "))),

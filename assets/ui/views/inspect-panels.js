@@ -32,13 +32,10 @@ export const inspectPairs = (context) => {
       const n = found.get(`${from}|${to}`);
       const isOwn = from === to;
       if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span.sr", "0"));
-      const button = make(
-        "button",
-        { tabindex: "-1", "aria-label": `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`, "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } },
-        String(n),
-      );
-      part.on(button, "click", () => choose("group", from, to));
-      return make("td", { class: isOwn ? "is-own" : null }, button);
+      const words = `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`;
+      const look = { "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } };
+      const onclick = () => choose("group", from, to);
+      return make("td", { class: isOwn ? "is-own" : null }, make("button", { tabindex: "-1", "aria-label": words, ...look, onclick }, String(n)));
     };
     const element = make("table.confusion", { "data-space": context.state.lens }, [
       make("caption", "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
@@ -124,13 +121,13 @@ export const inspectHubs = (context) => {
   const hub = (space, [id, count, deserved]) => {
     const reference = referenceOf(id);
     const { hub: chosen } = context.state;
-    const button = make("button.hub", { "data-ref": id, "aria-pressed": String(chosen?.space === space && chosen?.id === id) }, [
+    const onclick = () => context.change({ hub: { space, id }, tab: "queries" }).catch((error) => (said.textContent = `The list did not arrive: ${error.message}`));
+    const isChosen = chosen?.space === space && chosen?.id === id;
+    return make("li", make("button.hub", { "data-ref": id, "aria-pressed": String(isChosen), onclick }, [
       make("span.frame", picture(reference.picture, { loading: "lazy" })),
       make("span.words", make("span.title", reference.title), make("span.muted.number", deserved ? `the source of ${deserved} of these` : "the source of none of these")),
       make("span.number.count", make("span.sr", "among the first ten of "), String(count), make("span.unit", "queries")),
-    ]);
-    part.on(button, "click", () => context.change({ hub: { space, id }, tab: "queries" }).catch((error) => (said.textContent = `The list did not arrive: ${error.message}`)));
-    return make("li", button);
+    ]));
   };
 
   const column = (reply, s) => {

@@ -44,23 +44,17 @@ export const mountMaps = (element) => {
 
   // Buttons of which one is pressed.
   const choice = (name, options, get, set) => {
-    const buttons = options.map(([value, words]) => {
-      const button = make("button.tool", { "data-value": value }, words);
-      on(button, "click", () => {
-        set(value);
-        remember();
-      });
-      return button;
-    });
+    const choose = (event) => {
+      set(event.currentTarget.dataset.value);
+      remember();
+    };
+    const buttons = options.map(([value, words]) => make("button.tool", { "data-value": value, onclick: choose }, words));
     const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === get())));
     mark();
     return { element: make("div.choice", { role: "group", "aria-label": name }, make("span.muted", name), ...buttons), mark };
   };
 
-  const tool = (words, label, action) => {
-    const button = make("button.tool", { "aria-label": label, onclick: action }, words);
-    return button;
-  };
+  const tool = (words, label, onclick) => make("button.tool", { "aria-label": label, onclick }, words);
 
   const build = () => {
     const { spaces, n } = catalogue;

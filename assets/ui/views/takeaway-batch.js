@@ -1,9 +1,9 @@
 // Many files at once: one after the other is sent and answered; a table grows, and becomes a CSV or one report.
 import { make, makePicture } from "../core/dom.js";
+import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
 import { catalogue, referenceOf, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
-import { csvText, download } from "./takeaway-files.js";
 
 const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
 
@@ -55,14 +55,8 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     body.append(make("tr", name, ...cells));
   };
 
-  const refusal = ({ type, size }) => {
-    const limit = catalogue.max_bytes;
-    if (!type.startsWith("image/")) return "A picture file is needed, such as PNG, JPEG or WebP; this is none by its name.";
-    return size > limit ? `A picture file may have at most ${limit / 1e6} MB; this has ${(size / 1e6).toFixed(1)} MB. Scale it down or save it as JPEG.` : null;
-  };
-
   const compare = async (file) => {
-    const refused = refusal(file);
+    const refused = refusalOf(file);
     if (refused) return { name: file.name, error: refused };
     try {
       const { path } = await upload(file);

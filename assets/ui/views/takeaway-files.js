@@ -1,19 +1,10 @@
 // Files of the answer shown, made in the browser from what it already has: JSON as the public API gives it, and CSV.
 import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
-import { make } from "../core/dom.js";
+import { csvText } from "../core/files.js";
 import { referenceOf } from "../core/state.js";
 
 const FIELDS = ["title", "source", "licence", "author", "url", "concept", "group"];
-
-export const download = (name, content, type) => {
-  const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
-  const link = make("a", { href: address, download: name, hidden: true });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-};
 
 // Letters and digits of any script, for a file's name.
 export const slug = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "picture";
@@ -42,14 +33,6 @@ export const answerJson = (answer, stamp) => {
   const link = noLink?.() ? null : linkHere();
   return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, domain, references: Object.fromEntries(references), stamp, link };
 };
-
-// A spreadsheet takes a text that starts with one of these for a formula.
-const cell = (value) => {
-  if (value === null || value === undefined) return "";
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-};
-export const csvText = (rows) => "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
 
 export const answerCsv = (answer) => {
   const truth = new Set(answer.query.truth ?? []);

@@ -2,9 +2,10 @@
 import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { make } from "../core/dom.js";
+import { download } from "../core/files.js";
 import { mountPart, set, state } from "../core/state.js";
 import { makeBatch } from "./takeaway-batch.js";
-import { answerCsv, answerJson, answerName, download, slug } from "./takeaway-files.js";
+import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
 export let openTakeaway;
