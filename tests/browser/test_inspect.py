@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from aad.outcomes import Outcomes, outcomes_of
 from aad.spaces import SPACES
+from benchmarks.door import open_door
 from tests.browser.visits import PATIENCE, Visit
 from tests.fakes import FakeAttributor
 
@@ -196,6 +197,7 @@ def test_address_brings_back_what_was_chosen(page: Page, outcomes: Outcomes, is_
     page.goto("about:blank")
     page.goto(link)
     page.wait_for_selector(".recall-by tbody tr", timeout=PATIENCE)
+    open_door(page)
     expect(page.locator("#inspect-tab-recall")).to_have_attribute("aria-selected", "true")
     assert page.locator("input[data-facet=type][data-value=painted]").is_checked()
     expect(page.locator(".segment button[data-value=MRR]")).to_have_attribute("aria-pressed", "true")
