@@ -45,7 +45,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     batch.element,
     status,
   ]);
-  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: openTakeaway }, "Take away");
+  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
   element.querySelector(".slot").replaceChildren(dialog);
   addExtra(opener, signal);
   signal.addEventListener("abort", () => opener.remove());
