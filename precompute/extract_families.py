@@ -23,9 +23,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.method.views import view_rng
-from precompute.common.cli import add_network_options, run_step, step_parser
+from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
+from precompute.common.embedding import embed_in_shards
 from precompute.common.holding import hold, lets_go
-from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.pictures import FAMILIES, RENDER
 from precompute.pictures.pictures import Pictures, open_backbone
 from precompute.pictures.restyle import STYLE_FAMILIES, style_networks

@@ -26,9 +26,9 @@ from PIL import Image
 
 from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
-from precompute.common.cli import add_network_options, run_step, step_parser
+from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
+from precompute.common.embedding import embed_in_shards
 from precompute.common.holding import hold, lets_go
-from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.pictures import FAMILIES, RESTYLE
 from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing
 from precompute.pictures.pictures import Pictures, open_backbone

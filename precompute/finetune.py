@@ -25,9 +25,8 @@ from tqdm import tqdm
 from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.metrics import exemplar_ranks, recall_at_k
-from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
+from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
-from precompute.common.shards import limit_threads
 from precompute.experiments.cutting import cut_network
 from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning
 from precompute.pictures import FAMILIES

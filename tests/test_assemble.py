@@ -14,8 +14,8 @@ from aad.images import load_image
 from precompute import assemble, calibrate, project, train_heads
 from precompute.common import embedding, shown
 from precompute.common.embedding import Encoder, embed_sources, loaded
-from precompute.common.shard_files import ShardError
 from precompute.common.sources import checked_sources
+from precompute.common.store import ShardError
 from tests.shard_runs import encoded, tar_of
 from tests.shard_work import SPEC, FakeEncoder, folder_of, picture
 

@@ -37,9 +37,9 @@ from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.explain import explain
 from precompute import extract_features
 from precompute.common import cli
+from precompute.common.embedding import embed_in_shards
 from precompute.common.listing import backbone_table
-from precompute.common.shards import embed_in_shards
-from precompute.common.view_shards import ShardError, ViewShards, check_backbone
+from precompute.common.store import VIEWS, ShardError, Shards
 from precompute.pictures import pictures as step_pictures
 from precompute.pictures.pictures import open_backbone
 from tests.release_files import randomise, shallow
@@ -338,5 +338,5 @@ def test_shards_of_views_of_another_engine_are_refused(tmp_path):
 
     other = manifest_entry(replace(SPEC, engine="openvino"))
     with pytest.raises(ShardError, match=r"engine openvino, the bundle has torch\. .*--engine torch"):
-        check_backbone(ViewShards(tmp_path, {"backbone": other}), Made())
-    check_backbone(ViewShards(tmp_path, {"backbone": manifest_entry(SPEC)}), Made())
+        Shards(tmp_path, VIEWS, {"domain": "real", "backbone": other}).check_views("real", Made())
+    Shards(tmp_path, VIEWS, {"domain": "real", "backbone": manifest_entry(SPEC)}).check_views("real", Made())

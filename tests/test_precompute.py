@@ -15,8 +15,8 @@ from aad.backbones import BACKBONES, Backbone
 from aad.method.training import ALIGNED, DISENTANGLED
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
+from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
-from precompute.common.shards import embed_in_shards
 from precompute.evaluate import evaluate
 from precompute.run import steps
 from tests.factory import tiny_bundle

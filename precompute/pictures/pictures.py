@@ -12,7 +12,7 @@ from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.images import load_image
-from precompute.common.shards import file_key
+from precompute.common.store import file_key
 
 DRAWING_SIZE = (
     640  # pixels on the longest side: more than any family works at, and quick to load from large photographs
