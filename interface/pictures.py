@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm")
-BESIDE = (*PICTURES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
+from aad.images import SUFFIXES
+
+BESIDE = (*SUFFIXES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
 TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
 
 
@@ -54,7 +55,7 @@ def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
 
 def is_picture(path: Path) -> bool:
     """By its name."""
-    return path.name.lower().endswith(PICTURES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _holds_pictures(folder: Path) -> bool:

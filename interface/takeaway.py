@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aad.answers import Attribution
 from aad.backbones import BackboneError
-from aad.images import ImageError
+from aad.images import ACCEPT, ImageError
 from interface import present
 from interface.handlers import MAX_K
 from interface.report import Case, is_convincing, report
@@ -31,7 +31,7 @@ class Refused(ValueError):
 
 def value(attributor: Any) -> dict[str, Any]:
     """What the part is given when the page opens."""
-    return {"max_files": MAX_FILES, "stamp": dict(attributor.stamp)}
+    return {"max_files": MAX_FILES, "accept": ACCEPT, "stamp": dict(attributor.stamp)}
 
 
 def functions(attributor: Any) -> Sequence[Callable[..., Any]]:

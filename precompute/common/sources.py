@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
+from aad.images import SUFFIXES
 from precompute.common.archives import opened, parquet_pieces, tar_pieces
-from precompute.common.gallery import SUFFIXES, metadata_of
+from precompute.common.gallery import metadata_of
 from precompute.common.members import Member, Piece, SourceError, told_by
 
 Listed = tuple[str, str, Mapping[str, str] | None]  # name, path, and what is told of an image
