@@ -32,7 +32,7 @@ from precompute.common.members import Member
 from precompute.common.sources import images_below, listed_pieces
 from precompute.common.store import VIEWS
 from precompute.pictures import RESTYLE
-from precompute.pictures.pictures import DRAWING_SIZE
+from precompute.pictures.drawing import DRAWING_SIZE
 from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU

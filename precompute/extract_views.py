@@ -30,8 +30,7 @@ from precompute.common.cli import add_network_options, limit_threads, run_step, 
 from precompute.common.embedding import embed_in_shards
 from precompute.common.holding import hold, lets_go
 from precompute.pictures import FAMILIES, RESTYLE
-from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing
-from precompute.pictures.pictures import Pictures, open_backbone
+from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures, open_backbone
 from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 KINDS = ("plain", *RESTYLE)

@@ -31,7 +31,7 @@ from precompute.experiments.cutting import cut_network
 from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning
 from precompute.pictures import FAMILIES
 from precompute.pictures.activations import KINDS, Activations, generator_of
-from precompute.pictures.pictures import Pictures, open_backbone
+from precompute.pictures.drawing import Pictures, open_backbone
 from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most

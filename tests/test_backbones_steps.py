@@ -27,7 +27,7 @@ from precompute.abc.splits import BenchmarkError
 from precompute.common import gallery
 from precompute.common.gallery import from_benchmark
 from precompute.common.listing import backbone_table
-from precompute.pictures.pictures import open_backbone
+from precompute.pictures.drawing import open_backbone
 from tests.factory import tiny_bundle
 from tests.release_files import randomise, safetensors, shallow, variants
 

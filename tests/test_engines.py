@@ -41,7 +41,7 @@ from precompute.common.embedding import embed_in_shards
 from precompute.common.listing import backbone_table
 from precompute.common.store import VIEWS, ShardError, Shards
 from precompute.pictures import pictures as step_pictures
-from precompute.pictures.pictures import open_backbone
+from precompute.pictures.drawing import open_backbone
 from tests.release_files import randomise, shallow
 
 NAME = "efficientnet_lite0"

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from .catalogue import detail, seeded_rng
-from .drawing import fit, paste_in_scene, reframe, rephotograph
+from .drawing import draw_look, fit, paste_in_scene, reframe, rephotograph
 
 GENERATORS = {
     "media": "multistyle26",
@@ -95,18 +96,7 @@ def draw_recipe(plan: Plan, seed: int, backdrops: Sequence[str], palettes: Seque
         }
     if plan.type == "photo":
         recipe |= _draw_frame(rng, 0.78, 1.12, rotation=6)
-        recipe["look"] = {
-            "gamma": _number(rng, 0.7, 1.4),
-            "light": _number(rng, 0.2, 0.8),
-            "light_angle": _number(rng, 0, 360),
-            "white_balance": [_number(rng, 0.84, 1.14), _number(rng, 0.94, 1.04), _number(rng, 0.80, 1.16)],
-            "saturation": _number(rng, 0.6, 1.4),
-            "hue": _number(rng, -9, 9),
-            "sharpness": _number(rng, 0.2, 2.2),
-            "grain": _number(rng, 0, 6),
-            "jpeg": int(rng.integers(55, 90)),
-            "keystone": [_number(rng, 0, 0.07) for _ in range(8)],
-        }
+        recipe["look"] = draw_look(partial(_number, rng), rng)
     if plan.type == "style":
         recipe |= {"backdrop": str(rng.choice(list(backdrops))), **_draw_frame(rng, 0.6, 1.0, rotation=0)}
         recipe |= {"style_box": [0.0, 0.0, 1.0, 1.0] if rng.random() < 0.4 else _draw_box(rng, 0.5, 0.9)}

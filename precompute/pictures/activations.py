@@ -23,8 +23,7 @@ from precompute.experiments.cutting import Cut
 from precompute.experiments.finetuning import Pool
 
 from . import RESTYLE
-from .drawing import N_SYNTHETIC_VIEWS, Drawing
-from .pictures import Pictures
+from .drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures
 
 KINDS = ("plain", *RESTYLE)
 SHARD = 64  # images: half a minute of work, so little is lost when interrupted

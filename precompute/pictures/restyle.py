@@ -14,7 +14,7 @@ from PIL import Image
 from aad.backbones import BackboneError
 from precompute.demo.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE
 
-from .framing import MADE_SIZE, draw_frame
+from .edits import MADE_SIZE, draw_frame
 
 STYLE_FAMILIES = frozenset({"multistyle26", "arbitrary_style"})  # those that need the package
 
