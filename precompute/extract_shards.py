@@ -31,9 +31,10 @@ from precompute.common.holding import hold, lets_go
 from precompute.common.members import Member
 from precompute.common.sources import images_below, listed_pieces
 from precompute.common.store import VIEWS
+from precompute.demo.recipes import style_networks
 from precompute.pictures import RESTYLE
 from precompute.pictures.drawing import DRAWING_SIZE
-from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures.restyle import STYLE_FAMILIES
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU
 GROUP = 16  # images whose pictures go through the backbone together

