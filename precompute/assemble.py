@@ -35,9 +35,9 @@ from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.holding import hold, lets_go
 from precompute.common.runners import add_runner_options, run_shards
-from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
 from precompute.common.sources import checked_sources, cut
 from precompute.common.store import EMBEDDED, ShardError, Shards
+from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 
 Entry = dict[str, Any]
 

@@ -38,7 +38,6 @@ from aad.explain import explain
 from precompute import extract_features
 from precompute.common import cli
 from precompute.common.embedding import embed_in_shards
-from precompute.common.listing import backbone_table
 from precompute.common.store import VIEWS, ShardError, Shards
 from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone
@@ -160,7 +159,9 @@ def test_an_engine_that_is_not_to_be_had_is_refused_with_the_remedy(monkeypatch)
     with pytest.raises(BackboneError, match=r"needs the package openvino.*pip install -r requirements-fast\.txt"):
         load_backbone(NAME, engine="openvino")
     assert engines_for("cpu") == ("torch", "torch-bf16")
-    assert backbone_table().endswith("after pip install -r requirements-fast.txt: openvino, openvino-bf16")
+    assert extract_features.backbone_table().endswith(
+        "after pip install -r requirements-fast.txt: openvino, openvino-bf16"
+    )
 
 
 def test_a_manifest_without_an_engine_means_torch_and_engines_do_not_mix(plain):
