@@ -27,15 +27,16 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import difference
-from aad.files import RowWriter, file_sha256, naming, passing
+from aad.files import file_sha256, naming
 from aad.hub import hub_address
-from aad.steps import write_step
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.holding import hold, lets_go
+from precompute.common.rows import RowWriter, passing
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.sources import checked_sources, cut
+from precompute.common.steps import write_step
 from precompute.common.store import EMBEDDED, ShardError, Shards
 from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 

@@ -35,7 +35,6 @@ from aad.backbones import (
     manifest_entry,
 )
 from aad.images import load_image
-from aad.steps import write_step
 from precompute.common.cli import (
     add_network_options,
     chosen_engine,
@@ -48,6 +47,7 @@ from precompute.common.cli import (
 from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.holding import hold, lets_go
+from precompute.common.steps import write_step
 from precompute.common.store import file_key
 
 
