@@ -32,7 +32,7 @@ from aad.hub import hub_address
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.sources import checked_sources, cut

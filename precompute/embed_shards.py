@@ -24,7 +24,7 @@ from pathlib import Path
 from aad.backbones import BACKBONES
 from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.embedding import SIZE, Encoder, embed_sources, loaded
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.runners import add_runner_options
 from precompute.common.sources import checked_sources
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from aad.bundle import Bundle, write_atomically
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.pictures.drawing import Pictures, open_backbone
 
 SIDES = (0.85, 0.7)  # of the centre crops, as shares of the picture's sides

@@ -25,7 +25,7 @@ from aad.bundle import Bundle, BundleError, write_atomically
 from aad.method.views import view_rng
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.demo.recipes import style_networks
 from precompute.pictures import FAMILIES, RENDER
 from precompute.pictures.drawing import Pictures, open_backbone

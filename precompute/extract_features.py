@@ -46,7 +46,7 @@ from precompute.common.cli import (
 )
 from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.store import file_key
 

@@ -27,7 +27,7 @@ from aad.method.views import VIEW_SIZE, make_view, view_rng
 from aad.spaces import Domain
 from precompute.common.cli import add_network_options, chosen_engine, limit_threads, run_step
 from precompute.common.embedding import Work, fill
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.members import Member
 from precompute.common.sources import images_below, listed_pieces
 from precompute.common.store import VIEWS

@@ -28,7 +28,7 @@ from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.demo.recipes import style_networks
 from precompute.pictures import FAMILIES, RESTYLE
 from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures, open_backbone

@@ -26,7 +26,7 @@ from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.metrics import exemplar_ranks, recall_at_k
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.demo.recipes import style_networks
 from precompute.experiments.cutting import cut_network
 from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning

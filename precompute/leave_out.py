@@ -25,7 +25,7 @@ from aad.method.head import Head
 from aad.method.training import ALIGNED, DISENTANGLED, fit_head
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.trials import interval, read_queries, read_views, score
 from precompute.pictures import FAMILIES

@@ -28,7 +28,7 @@ from aad.projection import (
 from aad.retrieval import ScanIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told

@@ -28,7 +28,7 @@ from aad.backbones.spec import TORCH
 from aad.bundle import DEFAULT_BUNDLE
 from aad.retrieval import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 

@@ -28,7 +28,7 @@ from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig,
 from aad.retrieval import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing, stored_chunks
 from precompute.common.steps import write_step
 from precompute.common.store import VIEWS, ShardError, Shards, StoredRows

@@ -75,7 +75,7 @@ def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_after_a_killed_driver_only_what_is_missing_is_computed(tmp_path, how):
     folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
     embed(tmp_path / "whole", folder)

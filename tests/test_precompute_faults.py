@@ -17,9 +17,9 @@ from aad.bundle import BundleError
 from aad.files import write_atomically
 from aad.spaces import Space
 from precompute import run as run_steps
-from precompute.common import holding
+from precompute.common import lock
 from precompute.common.cli import run_step
-from precompute.common.holding import HeldError, hold, lets_go
+from precompute.common.lock import HeldError, hold, lets_go
 from precompute.common.rows import RowWriter
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
@@ -51,7 +51,7 @@ def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
         pid = os.fork()
         if pid == 0:
             try:
-                holding._HELD.clear()  # of this process
+                lock._HELD.clear()  # of this process
                 work()
                 os.write(writer, b"1")
                 signal.pause()
@@ -158,7 +158,7 @@ def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bund
     hold(bundle)  # free again
 
 
-@pytest.mark.parametrize("n_bytes", [0, 100, 20_000, 1_000_000])
+@pytest.mark.parametrize("n_bytes", [20_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100, 1_000_000))])
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes):
     before = files(bundle)
     code, said = limited(n_bytes, lambda: step("train_heads", "--bundle", bundle, "--heads-from", bundle))
@@ -166,7 +166,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes
     assert files(bundle) == before
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
 def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, monkeypatch, number):
     before = files(bundle)
     write_bytes, tried = Path.write_bytes, []
