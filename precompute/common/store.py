@@ -46,6 +46,13 @@ def write_array(path: Path, array: np.ndarray) -> str:
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write a ``.npz`` file beside its place and rename it."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
 def write_table(path: Path, content: object) -> None:
     """Write JSON beside its place and rename it."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
