@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from precompute.common.embedding import embed_sources
+from precompute.common.shards import Shards
 from precompute.common.sources import checked_sources
-from precompute.common.store import EMBEDDED, Shards
+from precompute.common.store import EMBEDDED
 from tests.shard_work import SPEC, FakeEncoder, picture
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,8 @@ from aad.backbones import load_backbone
 from aad.images import load_image
 from precompute import embed_shards
 from precompute.common import embedding, store
-from precompute.common.store import EMBEDDED, ShardError, Shards
+from precompute.common.shards import Shards
+from precompute.common.store import EMBEDDED, ShardError
 from tests.shard_runs import embed, killed_midway, rows
 from tests.shard_work import SPEC, FakeEncoder, contents, folder_of, picture
 

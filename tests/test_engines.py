@@ -38,7 +38,8 @@ from aad.explain import explain
 from precompute import extract_features
 from precompute.common import cli
 from precompute.common.embedding import embed_in_shards
-from precompute.common.store import VIEWS, ShardError, Shards
+from precompute.common.shards import Shards
+from precompute.common.store import VIEWS, ShardError
 from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone
 from tests.release_files import randomise, shallow
