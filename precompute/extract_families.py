@@ -21,7 +21,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from aad.bundle import Bundle, BundleError
-from aad.method.views import view_rng
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold, lets_go
@@ -29,6 +28,7 @@ from precompute.common.store import write_arrays
 from precompute.demo.recipes import style_networks
 from precompute.pictures import FAMILIES, RENDER
 from precompute.pictures.drawing import Pictures, open_backbone
+from precompute.pictures.plain import view_rng
 from precompute.pictures.restyle import STYLE_FAMILIES
 
 N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels

@@ -23,7 +23,6 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import BACKBONES, load_backbone
-from aad.method.views import VIEW_SIZE, make_view, view_rng
 from aad.spaces import Domain
 from precompute.common.cli import add_network_options, chosen_engine, limit_threads, run_step
 from precompute.common.embedding import Work, fill
@@ -34,6 +33,7 @@ from precompute.common.store import VIEWS
 from precompute.demo.recipes import style_networks
 from precompute.pictures import RESTYLE
 from precompute.pictures.drawing import DRAWING_SIZE
+from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
 from precompute.pictures.restyle import STYLE_FAMILIES
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU

@@ -15,8 +15,8 @@ from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.images import load_image
-from aad.method.views import make_view, view_rng
 from precompute.common.store import file_key
+from precompute.pictures.plain import make_view, view_rng
 
 from . import RENDER, RESTYLE
 
