@@ -13,11 +13,6 @@ const WEIGHT_MEANING =
 const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical.";
 const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
-const UNFAMILIAR = "This is unlike every synthetic picture that the page has seen.";
-const UNFAMILIAR_MEANING =
-  "Its nearest synthetic picture, by the backbone\u2019s features, is farther away than for nearly all synthetic pictures known here. Ranks and weights may mean little.";
-const PARTIAL_MEANING =
-  "That part of the collection did not answer. What is shown is right for the other parts, and the weights are shares of those; a true source may be in the part that is missing. Ask again later.";
 
 export const mountAnswer = (element, props, { watch }) => {
   const part = mountPart("answer");
@@ -27,7 +22,6 @@ export const mountAnswer = (element, props, { watch }) => {
   const tabs = make("div.tabs", { role: "group", "aria-label": "Choose a space" });
   const columns = make("div.lanes");
   const notice = make("div.notice", { hidden: true });
-  const cautions = make("div.cautions", { role: "status" });
   const slopes = makeSlopes(part);
 
   const first = props.value?.serial;
@@ -51,8 +45,6 @@ export const mountAnswer = (element, props, { watch }) => {
     notice.hidden = shown;
     legend.hidden = !shown;
     if (!shown) notice.replaceChildren(...noticeOf(answer));
-    const missing = shown && answer.missing?.length ? partial(answer.missing) : "";
-    cautions.replaceChildren(missing, shown && answer.domain?.unfamiliar ? caution(UNFAMILIAR, UNFAMILIAR_MEANING) : "");
     estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
     columns.replaceChildren(...catalogue.spaces.map((space, i) => column(space, catalogue.spaces[i - 1], shown ? answer : null)));
     slopes.show(shown ? answer : null);
@@ -70,10 +62,6 @@ export const mountAnswer = (element, props, { watch }) => {
           make("p", "Drop or paste a synthetic picture, pick a file, or try one of the examples."),
           make("p.muted", "The three columns below will show the closest pictures of the collection."),
         ];
-
-  const caution = (text, meaning) => make("p.caution", text, " ", hint("How sure is this?", meaning));
-  const partial = (missing) =>
-    make("p.caution", `Partial answer: no word from ${missing.join(", ")}.`, " ", hint("What does this change?", PARTIAL_MEANING));
 
   const column = (space, before, answer) => {
     const found = answer?.spaces[space.id];
@@ -166,7 +154,7 @@ export const mountAnswer = (element, props, { watch }) => {
       const go = () => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
       return make("button", { "data-space": space.id, "aria-pressed": String(i === 0), onclick: go }, space.name);
     }));
-    root.replaceChildren(status, cautions, notice, tabs, columns, legend, slopes.root);
+    root.replaceChildren(status, notice, tabs, columns, legend, slopes.root);
     const refOf = (event) => {
       const button = event.target.closest?.("[data-ref]");
       return button ? { id: Number(button.dataset.ref), opener: button } : null;

@@ -7,7 +7,7 @@ import { cosineText, shareText } from "../core/words.js";
 const LEFT_MEANING = "Among the first of the column before, and not of this one.";
 
 export const ESTIMATE_MEANING =
-  "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample, or from the parts of the collection that answered. Similarities are exact.";
+  "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample. Similarities are exact.";
 
 export const weightBar = (share, kind = "", unit = null, estimated = false) => make("span.measure", [
   make("span.number", shareText(share, estimated)),

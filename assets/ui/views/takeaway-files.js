@@ -13,7 +13,7 @@ export const answerName = (query) => (query.id !== undefined ? `query-${query.id
 
 // As /attribute answers, with what was asked added. An upload's picture is named by nothing: its address ends with the day.
 export const answerJson = (answer, stamp) => {
-  const { query, k, gallery, domain, spaces, missing } = answer;
+  const { query, k, gallery, spaces } = answer;
   const { url, ...asked } = query;
   const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(({ id }) => id)));
   const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, referenceOf(id)[field]]))]);
@@ -27,11 +27,10 @@ export const answerJson = (answer, stamp) => {
       position,
       convincing,
       ...(estimated ? { estimated } : {}),
-      ...(missing?.length ? { missing } : {}),
     },
   ]);
   const link = noLink?.() ? null : linkHere();
-  return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, domain, references: Object.fromEntries(references), stamp, link };
+  return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, references: Object.fromEntries(references), stamp, link };
 };
 
 export const answerCsv = (answer) => {
