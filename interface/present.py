@@ -11,7 +11,6 @@ import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
@@ -156,7 +155,6 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
-        "domain": None if result.hint is None else asdict(result.hint),
         "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens
-PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture. A hint, and sometimes wrong."
 ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
-UNFAMILIAR = "This is unlike every synthetic picture seen before. Ranks and weights may mean little."
 
 
 class Case(NamedTuple):
@@ -74,7 +72,7 @@ def section(attributor: "Attributor", case: Case, number: int, thumbnail: Callab
     truth = () if query is None else query.exemplar_ids
     ranks = attributor.true_ranks(query.query_id) if query is not None and truth and not case.filter else {}
     asked = [f"{field}: {', '.join(values)}" for field, values in (case.filter or {}).items() if values]
-    found, hint = case.attribution, case.attribution.hint
+    found = case.attribution
     words = case.note
     if query is not None:
         maker = GENERATOR_WORDS.get(query.generator, query.generator)
@@ -101,8 +99,6 @@ def section(attributor: "Attributor", case: Case, number: int, thumbnail: Callab
             *sources,
         ),
         make("p", {"class": "caution"}, f"Searched only in {'; '.join(asked)}") if asked else None,
-        make("p", {"class": "caution"}, PHOTOGRAPH) if hint and hint.photograph else None,
-        make("p", {"class": "caution"}, UNFAMILIAR) if hint and hint.unfamiliar else None,
         make("p", {"class": "caution"}, ESTIMATED) if any(part.estimated for part in found.spaces.values()) else None,
         make(
             "div",
