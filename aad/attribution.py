@@ -126,15 +126,12 @@ class Attributor:
         space: Space | str = Space.DISENTANGLED,
         domain: Domain | str = Domain.SYNTHETIC,
     ) -> np.ndarray:
-        """Embeddings of images in one space.
+        """Embeddings of images in one space, (n, d) float32 with rows of unit length.
 
         Args:
             images: PIL images or paths.
             space: ``"backbone"``, ``"aligned"`` or ``"disentangled"``.
             domain: ``"synthetic"`` for queries, ``"real"`` for references.
-
-        Returns:
-            (n, d) float32 with rows of unit length.
 
         Raises:
             ImageError: an image cannot be read; the text says why and what to do.
