@@ -32,7 +32,6 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
-MIDDLE = (0.5, 0.5)  # of a map, where a query goes that has no reference to be near
 
 
 class Attributor:
@@ -214,7 +213,7 @@ class Attributor:
         matches = tuple(map(Match, ids.tolist(), range(1, len(ids) + 1), similarities.tolist(), weights.tolist()))
         elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
         near = found if among is None or without is not None else index.search(query, min(k, N_PLACING))
-        position = MIDDLE
+        position = 0.5, 0.5  # the middle of the map, for a query that has no reference to be near
         if without is not None:  # it keeps its own place
             position = float(coordinates[without][0]), float(coordinates[without][1])
         elif near.ids.size:
