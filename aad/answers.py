@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.domain import DomainHint
 from aad.spaces import Space
 
 
@@ -73,15 +72,9 @@ class SpaceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``.
-
-    Attributes:
-        spaces: one answer per space.
-        hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
-    """
+    """The answers of all spaces to one query: ``attribution["aligned"]``."""
 
     spaces: dict[Space, SpaceAttribution]
-    hint: DomainHint | None = None
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]
@@ -92,7 +85,7 @@ class Attribution:
         ``estimated`` is there only where it is true.
         """
         plain = {str(space): json.loads(json.dumps(asdict(answer))) for space, answer in self.spaces.items()}
-        return {
-            space: {key: value for key, value in answer.items() if key != "estimated" or value}
-            for space, answer in plain.items()
-        }
+        for answer in plain.values():
+            if not answer["estimated"]:
+                del answer["estimated"]
+        return plain

@@ -11,46 +11,47 @@ at 10,000 references and under 50 ms at 50,000; the last column says how much of
 
 from __future__ import annotations
 
-import argparse
 import base64
-import json
-import os
-import shutil
-import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aad.spaces import SPACES
+from benchmarks.common import FLAGS, arguments, chromium, percentiles, run, table, write_report
+from benchmarks.door import open_blank
+from interface.scripts import UI
 
-UI = Path(__file__).resolve().parents[1] / "assets" / "ui"
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
 N_GROUPS = 24
+COLUMNS = {
+    "references": "references",
+    "change": "change",
+    "median_ms": "median, ms",
+    "p95_ms": "95th percentile, ms",
+    "share": "of the budget",
+}
 
 # Times `change(i)` and all that the maps in question have to draw after it; the draw functions are called at once, so that the
 # browser's own pace of 60 frames a second is not in the figure.
 MEASURE = """({ name, n_rounds, n }) => {
   const page = window.attributionPage;
   const id = (i) => Math.floor((((i * 0.618034) % 1) * n));
-  const [first] = page.maps.all;
+  const [first] = page.everyMap.all;
   const square = (x) => [[x, x], [x + 0.3, x], [x + 0.3, x + 0.3], [x, x + 0.3]];
   const changes = {
     hover: (i) => {
       const [x, y] = [first.view.geometry.points[2 * id(i)], first.view.geometry.points[2 * id(i) + 1]];
-      page.set("hover", first.view.geometry.nearest(x, y, 16 * first.perPixel(), page.passing()));
+      page.set("hover", first.view.geometry.nearest(x, y, 16 * first.perPixel(), page.passingNow()));
     },
     zoom: (i) => first.camera.look(0.5, 0.5, 1 + (i % 30) / 10),
     lasso: (i) => page.set("selection", first.view.geometry.inside(square(0.1 + 0.5 * ((i * 0.618034) % 1)))),
     legend: (i) => page.set("group", i % 5),
-    morph: (i) => page.morph.go(((i * 0.618034) % 1) * 2),
+    morph: (i) => page.movingMap.go(((i * 0.618034) % 1) * 2),
   };
   page.set("selection", null); page.set("group", null); first.camera.reset();
-  page.maps.show(name === "morph" ? "morph" : "trio");
-  const maps = name === "morph" ? [page.morph.map] : page.maps.all.slice(0, 3);
+  page.everyMap.show(name === "morph" ? "morph" : "trio");
+  const maps = name === "morph" ? [page.movingMap.map] : page.everyMap.all.slice(0, 3);
   const finish = () => maps.forEach((map) => { map.draw(); map.canvas.getContext("2d").getImageData(0, 0, 1, 1); });
   return new Promise((resolve) => setTimeout(() => {
     finish();
@@ -69,7 +70,8 @@ START = """(catalogue) => {
   page.setCatalogue(catalogue);
   page.mountMaps(document.getElementById("maps"));
   const answer = (space, s) => ({ position: [0.5, 0.5], remainder: 0.2, elsewhere: 0.3,
-    matches: Array.from({ length: 15 }, (_, i) => [(i * 97 + s * 31) % catalogue.n, 0.9 - i / 50, 0.5 / 15]) });
+    matches: Array.from({ length: 15 }, (_, i) => (
+      { id: (i * 97 + s * 31) % catalogue.n, rank: i + 1, similarity: 0.9 - i / 50, weight: 0.5 / 15 })) });
   page.set("answer", { status: "answer", k: 15, query: { truth: [5] },
     spaces: Object.fromEntries(catalogue.spaces.map(({ id }, s) => [id, answer(id, s)])) });
 }"""
@@ -116,11 +118,10 @@ def invented_catalogue(n: int, *, seed: int = 0) -> dict[str, Any]:
 
 
 def blank_page() -> str:
-    """HTML of a page that holds the real scripts and styles, and one empty slot for the maps."""
+    """HTML of a page that holds the real styles, and one empty slot for the maps."""
     styles = "".join(path.read_text(encoding="utf-8") for path in (UI / "page.css", UI / "maps.css"))
-    scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(UI.glob("*.js")))
     body = '<div class="gradio-container"><div id="maps" class="part"><div class="slot"></div></div></div>'
-    return f"<!doctype html><meta charset='utf-8'><style>{styles}</style><body>{body}{scripts}</body>"
+    return f"<!doctype html><meta charset='utf-8'><style>{styles}</style><body>{body}</body>"
 
 
 CHANGES = ("hover", "zoom", "lasso", "legend", "morph")
@@ -138,15 +139,14 @@ def measure(page: Any, n: int, *, n_rounds: int, names: Sequence[str] = CHANGES)
     Returns:
         Kind of change -> (n_rounds,) times in milliseconds.
     """
-    page.goto("about:blank")
-    page.set_content(blank_page())
+    open_blank(page, blank_page())
     page.evaluate(START, invented_catalogue(n))
     page.wait_for_selector(".map canvas")
     page.wait_for_timeout(300)
     return {name: page.evaluate(MEASURE, {"name": name, "n_rounds": n_rounds, "n": n}) for name in names}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
     Returns:
@@ -154,50 +154,29 @@ def main(argv: list[str] | None = None) -> int:
     """
     from playwright.sync_api import sync_playwright
 
-    parser = argparse.ArgumentParser(description="Time the drawing of the maps in Chromium.")
+    parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(BUDGETS), help="numbers of references")
     parser.add_argument("--rounds", type=int, default=60, help="times each change is measured")
     parser.add_argument("--width", type=int, default=1920, help="of the window, in pixels")
     parser.add_argument("--ratio", type=float, default=1.0, help="device pixels per pixel: 2 for a dense screen")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(argv)
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        print(
-            "benchmarks.maps: Chromium is needed: install it, or name its path in the variable CHROMIUM",
-            file=sys.stderr,
-        )
-        return 2
     rows = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         viewport: Any = {"width": options.width, "height": 1080}
         page = browser.new_context(viewport=viewport, device_scale_factor=options.ratio).new_page()
         for n in options.sizes:
             for name, times in measure(page, n, n_rounds=options.rounds).items():
-                median, high = statistics.median(times), float(np.quantile(times, 0.95))
-                budget = BUDGETS.get(n) if name == "hover" else None
-                rows.append({"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget})
+                (median, high), budget = percentiles(times), BUDGETS.get(n) if name == "hover" else None
+                row = {"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget}
+                rows.append(row | ({"share": high / budget} if budget else {}))
         version = browser.version
         browser.close()
-    print("| references | change | median, ms | 95th percentile, ms | of the budget |\n|---|---|---|---|---|")
-    for row in rows:
-        share = (
-            "" if row["budget_ms"] is None else f"{row['p95_ms'] / row['budget_ms']:.0%} of {row['budget_ms']:.0f} ms"
-        )
-        print(f"| {row['references']:,} | {row['change']} | {row['median_ms']:.1f} | {row['p95_ms']:.1f} | {share} |")
-    report = {
-        "chromium": version,
-        "width": options.width,
-        "ratio": options.ratio,
-        "rounds": options.rounds,
-        "rows": rows,
-    }
-    print(json.dumps(report))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(table(rows, COLUMNS))
+    told = {"chromium": version, "width": options.width, "ratio": options.ratio, "rounds": options.rounds}
+    write_report(options.json, told | {"rows": rows})
     return int(any(row["budget_ms"] is not None and row["p95_ms"] > row["budget_ms"] for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

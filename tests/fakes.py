@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import itertools
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from PIL import Image, ImageDraw
 
 from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.calibration import Calibration
-from aad.domain import DomainHint
 from aad.explain import Explanation, SpaceExplanation
 from aad.images import load_image
 from aad.spaces import SPACES, Space
@@ -57,7 +57,7 @@ class FakeAttributor:
         latent = []
         for reference_id, (group, item) in enumerate(itertools.product(range(len(GROUPS)), range(n_per_group))):
             path = folder / "exemplar" / f"{GROUPS[group]} {item}.webp"
-            _draw(path, group, item, restyled=False)
+            path.write_bytes(_drawn(group, item, False))
             latent.append(centres[group] + 0.9 * rng.normal(size=DIMENSION))
             references.append(
                 Reference(
@@ -91,16 +91,13 @@ class FakeAttributor:
         }
 
     def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
-        """A portrait-shaped picture is called a photograph, a very wide one unfamiliar."""
         picture = load_image(image)
         self.warm_up()
         seed = int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum())
         rng = np.random.default_rng(seed)
         target = int(rng.integers(len(self.references)))
-        width, height = picture.size
-        hint = DomainHint(height > width, width > 4 * height, 0.4 if height > width else -0.8, 0.6)
         latent = self._latent[target] + 0.8 * rng.normal(size=DIMENSION)
-        return replace(self._search(latent, k, seed, among), hint=hint)
+        return self._search(latent, k, seed, among)
 
     def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         return self._search(self._query_latent[query_id], k, query_id, among)
@@ -185,7 +182,7 @@ class FakeAttributor:
             target = int((query_id * 11 + 3) % len(self.references))
             group, item = divmod(target, len(self.references) // len(GROUPS))
             path = folder / "synth" / f"query {query_id}.webp"
-            _draw(path, group, item, restyled=True)
+            path.write_bytes(_drawn(group, item, True))
             kind, generator, split, sources, blur = TYPES[query_id % 5], "multistyle26", "test", (target,), 0.5
             if query_id >= N_EXAMPLES:  # of every kind, harder, some with two sources
                 generator = ("multistyle26", "photometric")[query_id % 5 == 2]
@@ -220,7 +217,8 @@ def _metrics() -> dict[str, Any]:
     }
 
 
-def _draw(path: Path, group: int, item: int, *, restyled: bool) -> None:
+@cache
+def _drawn(group: int, item: int, restyled: bool) -> bytes:
     """A simple still life: the group sets the colours, the item the shape; a restyled one is bent and recoloured."""
     rng = np.random.default_rng([group, item, int(restyled)])
     width, height = (256, 256) if restyled else ((320, 240), (240, 320), (300, 300))[item % 3]
@@ -240,7 +238,9 @@ def _draw(path: Path, group: int, item: int, *, restyled: bool) -> None:
         for _ in range(60):
             a, b = rng.uniform(0, [width, height]), rng.normal(size=2) * 30
             draw.line((*a, *(a + b)), fill=_colour(hue + rng.uniform(-0.1, 0.1), 0.5, 0.9), width=2)
-    picture.save(path, quality=85)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=85)
+    return file.getvalue()
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:

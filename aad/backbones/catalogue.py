@@ -112,9 +112,8 @@ def _dinov2(size: str) -> Release:
 
 def _dinov3(size: str, digest: str) -> Release:
     timm, width = SIZES[size]
-    about = ("DINOv3 (LVD-1689M)", "", None, "bilinear")
     return Release(
-        BackboneSpec(f"dinov3_vit{size}16", width, 256, *IMAGENET, DINOV3, *about),
+        BackboneSpec(f"dinov3_vit{size}16", width, 256, *IMAGENET, DINOV3, "DINOv3 (LVD-1689M)", "", None, "bilinear"),
         partial(vision_transformer, f"vit_{timm}_patch16_dinov3_qkvb", global_pool="token"),
         f"dinov3_vit{size}16_pretrain_lvd1689m-{digest}.pth",
         "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ (after accepting its licence)",
@@ -127,9 +126,10 @@ def _dinov3(size: str, digest: str) -> Release:
 
 def _mocov3(size: str) -> Release:
     (timm, width), model = SIZES[size], f"vit-{size}-300ep"
-    about = ("MoCo v3, 300 epochs", "", 256, "bilinear")
     return Release(
-        BackboneSpec(f"mocov3_vit{size}16", width, 224, *IMAGENET, NON_COMMERCIAL, *about),
+        BackboneSpec(
+            f"mocov3_vit{size}16", width, 224, *IMAGENET, NON_COMMERCIAL, "MoCo v3, 300 epochs", "", 256, "bilinear"
+        ),
         partial(vision_transformer, f"vit_{timm}_patch16_224", num_heads=12),  # of the small one too: MoCo v3's choice
         f"{model}.pth.tar",
         f"{_META}/moco-v3/{model}/{model}.pth.tar",

@@ -1,0 +1,183 @@
+"""How near a space is to what CCA would make of known pairs: measures on matched embeddings, for looking, not for training.
+
+Liu et al., arXiv:2601.22663, explain alignment and disentanglement as an approximation of canonical correlation analysis (CCA),
+with an assumption on the cross-covariance between real and synthetic features. Here is what that says in numbers. In CCA's own
+coordinates the cross-covariance of matched images is diagonal (``diagonal_share``), each domain is white (``effective_rank``,
+``redundancy``), and the loudest directions are the canonical ones (``subspace_agreement``, ``linear_cka``).
+
+Rows are matched: row i of one array belongs to row i of the other. All figures are of the sample; the biases of small samples are
+said where they matter.
+"""
+
+import numpy as np
+
+from aad.vectors import covariance
+from precompute.experiments.baselines import cross_covariance, signed
+
+__all__ = [
+    "correlations",
+    "cross_correlation",
+    "cross_covariance",
+    "diagonal_share",
+    "effective_rank",
+    "linear_cka",
+    "principal_directions",
+    "redundancy",
+    "subspace_agreement",
+]
+
+
+def cross_correlation(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    """Cross-covariance of matched rows after every dimension of each domain is scaled to unit variance, (d, e), in [-1, 1].
+
+    A dimension without variance correlates with nothing: 0. Sampling alone scatters each entry by about ``1 / sqrt(n)``.
+    """
+    scales = np.outer(_deviations(real), _deviations(synthetic))
+    cross = cross_covariance(real, synthetic)
+    return np.divide(cross, scales, out=np.zeros_like(cross), where=scales > 0)
+
+
+def diagonal_share(matrix: np.ndarray) -> float:
+    """Share of the squared Frobenius norm that stands on the diagonal, in [0, 1]; ``1 / d`` where all entries are alike.
+
+    1 for the cross-covariance in CCA's coordinates: dimension i of one domain goes with dimension i of the other and with no other.
+    It depends on the coordinates, so say which they are; principal directions are a fair choice, as they are fixed without pairs.
+
+    >>> diagonal_share(np.array([[3.0, 1.0], [1.0, 3.0]]))
+    0.9
+
+    Raises:
+        ValueError: not a square matrix, or all zero.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.any():
+        raise ValueError(f"a square matrix with something in it is required, got shape {matrix.shape}")
+    return float(np.square(np.diagonal(matrix)).sum() / np.square(matrix).sum())
+
+
+def correlations(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    """Correlation of matched dimensions, (d,): how well each coordinate of one domain tells that of the other.
+
+    For canonical variates that were fitted on other pairs, these are the canonical correlations that hold up on these pairs.
+    """
+    if real.shape != synthetic.shape:
+        raise ValueError(f"matched dimensions need one (n, d) shape, got {real.shape} and {synthetic.shape}")
+    products = ((real - real.mean(0)) * (synthetic - synthetic.mean(0))).mean(0, dtype=np.float64)
+    scales = _deviations(real) * _deviations(synthetic)
+    return np.divide(products, scales, out=np.zeros_like(products), where=scales > 0)
+
+
+def effective_rank(embeddings: np.ndarray) -> float:
+    """Number of directions that (n, d) embeddings use: exp of the entropy of their covariance's normalised spectrum.
+
+    In [1, min(d, n - 1)]: d for white embeddings, 1 for a line. Finite samples read low: even white rows with ``n = d`` give about
+    0.6 d.
+
+    References:
+        Roy and Vetterli, The effective rank, EUSIPCO 2007, here of the covariance, where they take singular values.
+
+    Raises:
+        ValueError: all rows are alike.
+    """
+    variances = np.square(np.linalg.svd(embeddings - embeddings.mean(0, dtype=np.float64), compute_uv=False))
+    if not variances.any():
+        raise ValueError("embeddings that are all alike have no directions")
+    shares = variances[variances > 0] / variances.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def redundancy(embeddings: np.ndarray) -> float:
+    """Mean squared correlation between different dimensions of (n, d) embeddings, in [0, 1]; 0 when no two say the same.
+
+    What Infomax is to remove, as the off-diagonal term of Barlow Twins. Independent dimensions read ``1 / (n - 1)``, not 0.
+
+    References:
+        Zbontar et al., arXiv:2103.03230.
+
+    Raises:
+        ValueError: fewer than two dimensions.
+    """
+    d = embeddings.shape[1]
+    if d < 2:
+        raise ValueError(f"redundancy is between dimensions, got {d}")
+    squared = np.square(cross_correlation(embeddings, embeddings))
+    return float((squared.sum() - np.trace(squared)) / (d * (d - 1)))
+
+
+def principal_directions(embeddings: np.ndarray, k: int) -> np.ndarray:
+    """The k loudest directions of (n, d) embeddings, (k, d) orthonormal, loudest first, each with its largest entry positive."""
+    if not 1 <= k <= embeddings.shape[1]:
+        raise ValueError(f"k must be within 1..{embeddings.shape[1]}, got {k}")
+    return signed(np.linalg.eigh(covariance(embeddings))[1].T[::-1][:k])
+
+
+def subspace_agreement(scores: np.ndarray, target: np.ndarray) -> float:
+    """Share of the target's subspace that the scores capture: mean squared cosine of the principal angles, in [0, 1].
+
+    Both describe the same n images. 1 when every target variate is a linear mix of the scores; about ``k / (n - 1)`` for unrelated
+    scores. Mixing or scaling either side's columns changes nothing, so it compares directions, not how loud they are.
+
+    Args:
+        scores: (n, k), for instance the coordinates along a space's k principal directions.
+        target: (n, m), for instance the oracle's first m canonical variates. Take only those that correlate on other pairs as
+            well: the others are chance, lean towards loud directions, and hide what the first say.
+
+    References:
+        Bjoerck and Golub, Mathematics of Computation 27, 1973, for the angles; the mean of their squared cosines is R^2_CCA in
+        Kornblith et al., arXiv:1905.00414.
+    """
+    first, second = _basis(scores), _basis(target)
+    if second.shape[1] == 0:
+        raise ValueError("a target whose rows are all alike has no subspace")
+    return float(np.square(first.T @ second).sum() / second.shape[1])
+
+
+def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+    """Linear centred kernel alignment of (n, d) and (n, e) rows of the same images: how alike their similarity structures are.
+
+    1 when one is a rotated and scaled copy of the other, about 0 for unrelated rows (a little below is possible): the unbiased
+    estimate, because the plain one reads high when n is not far above d. Unlike ``subspace_agreement`` it needs no cut-off k, and
+    loud directions count for more.
+
+    References:
+        Kornblith et al., Similarity of Neural Network Representations Revisited, arXiv:1905.00414; the unbiased estimate of Song et
+        al., JMLR 13, 2012, as used by Nguyen et al., arXiv:2010.15327.
+
+    Raises:
+        ValueError: the rows are not matched, fewer than four, or all alike on one side.
+    """
+    if len(first) != len(second) or len(first) < 4:
+        raise ValueError(f"at least four matched rows are required, got {len(first)} and {len(second)}")
+    one, other = _gram(first), _gram(second)
+    power = _dependence(one, one) * _dependence(other, other)
+    if power <= 0:
+        raise ValueError("embeddings that are all alike have no similarity structure")
+    return float(_dependence(one, other) / np.sqrt(power))
+
+
+def _gram(rows: np.ndarray) -> np.ndarray:
+    """(n, n) products of centred rows, without those of a row with itself, which cause the bias."""
+    centred = rows - rows.mean(0, dtype=np.float64)
+    products = centred @ centred.T
+    np.fill_diagonal(products, 0)
+    return products
+
+
+def _dependence(one: np.ndarray, other: np.ndarray) -> float:
+    """Unbiased HSIC of two Gram matrices, times ``n (n - 3)``."""
+    n = len(one)
+    sums, other_sums = one.sum(0), other.sum(0)
+    return float(
+        (one * other).sum() + sums.sum() * other_sums.sum() / (n - 1) / (n - 2) - 2 * sums @ other_sums / (n - 2)
+    )
+
+
+def _deviations(rows: np.ndarray) -> np.ndarray:
+    """(d,) standard deviations; what is rounding only counts as none."""
+    deviations = rows.std(0, dtype=np.float64)
+    return np.where(deviations > 1e-9 * np.abs(rows).max(initial=0), deviations, 0)
+
+
+def _basis(scores: np.ndarray) -> np.ndarray:
+    """Orthonormal (n, r) basis of the span of the centred columns."""
+    left, sizes, _ = np.linalg.svd(scores - scores.mean(0, dtype=np.float64), full_matrices=False)
+    return left[:, sizes > 1e-7 * max(sizes.max(initial=0), 1e-300)]
