@@ -24,12 +24,10 @@ from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
 from aad.hub import open_bundle
 from aad.images import load_image
-from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
 from aad.opening import open_indexes
-from aad.references import read_queries, read_references
+from aad.references import read_examples, read_queries, read_references
 from aad.retrieval import ExactIndex, ScanIndex
-from aad.schema import check_examples
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
@@ -43,9 +41,9 @@ class Attributor:
         self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
     ) -> None:
         manifest = bundle.manifest
-        self._made_with: dict[str, Any] = bundle.section("backbone", "extract_features")
+        self._made_with: dict[str, Any] = bundle.section("backbone")
         self._weights, self._device = weights, device
-        images = Path(os.path.realpath(bundle.folder / bundle.section("images", "extract_features")))
+        images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
         self.references = read_references(bundle, images)
         self.queries = read_queries(bundle, images, len(self.references))
         n, d_feature = len(self.references), self._made_with["dim"]
@@ -55,12 +53,13 @@ class Attributor:
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
-        self.calibration = {space: Calibration(**bundle.section("calibration", "calibrate")[space]) for space in SPACES}
-        preserved = bundle.section("neighbour_preservation", "project")
+        self.calibration = {space: Calibration(**bundle.section("calibration")[space]) for space in SPACES}
+        preserved = bundle.section("neighbour_preservation")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
-        self.examples = _examples(bundle, len(self.queries))
+        self.examples = read_examples(bundle, len(self.queries))
         self.metrics, self.generalisation, self.theory = (
-            read_measured(bundle, name) for name in ("metrics.json", "generalisation.json", "theory.json")
+            bundle.read_table(name) if bundle.has(name) else None
+            for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
@@ -253,12 +252,3 @@ class Attributor:
             )
             missing |= set(silent)
         return Attribution(answers, hint, tuple(sorted(missing)))
-
-
-def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:
-    examples = bundle.section("examples", "extract_features") if "examples" in bundle.manifest else []
-    try:
-        check_examples(examples, m)
-    except ValueError as error:
-        raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
-    return tuple(examples)

@@ -1,18 +1,8 @@
-"""The on-disk contract of a bundle: a manifest, JSON tables, .npy arrays and safetensors. Never pickle.
+"""A bundle folder opened for reading: a manifest, JSON tables, .npy arrays and safetensors. Never pickle.
 
-    manifest.json            versions, commands, seeds, calibration, and a sha256 for every other file
-    references.json          one entry per reference, in index order
-    queries.json             bundled queries, in index order (may be empty)
-    references_{space}.npy   (n, d) float16 unit rows, for each of the three spaces; half the size, cosine within 1e-4
-    queries_backbone.npy     (m, d_feature) float16 features of the bundled queries
-    heads.safetensors        the aligned and the disentangled head
-    index_{space}.safetensors  what finds the nearest of very many references, where build_index made it
-    coordinates.npy          (3, n, 2) float32, the maps
-    metrics.json             the evaluation, when it has been run
-
-Every file belongs to the step that writes it (``write_step`` of precompute). Writing a step drops what later steps had derived from
-the old files, so a bundle is never half new and half old; loading names the first file that is missing or damaged and the command
-that rebuilds it.
+``aad.schema.CONTENTS`` lists all that it holds, each file with the step that writes it. manifest.json has a sha256 for every other
+file, and the versions, commands and seeds of each step. Writing a step drops what later steps had derived from the old files, so a
+bundle is never half new and half old; loading names the first file that is missing or damaged and the command that rebuilds it.
 """
 
 import hashlib
@@ -27,7 +17,7 @@ import numpy as np
 
 from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
 from aad.method.head import Head
-from aad.schema import check_manifest, check_section, parse_json
+from aad.schema import CONTENTS, check_entry, check_manifest, parse_json
 from aad.spaces import Domain, Space
 from aad.vectors import FLOATS
 
@@ -40,23 +30,8 @@ FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
 NOT_FINITE = "holds values that are not finite"
+OTHER = "is damaged or of another version ({})"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
-WRITTEN_BY = {
-    "references.json": "extract_features",
-    "queries.json": "extract_features",
-    "references_backbone.npy": "extract_features",
-    "queries_backbone.npy": "extract_features",
-    "heads.safetensors": "train_heads",
-    "references_aligned.npy": "train_heads",
-    "references_disentangled.npy": "train_heads",
-    "index_backbone.safetensors": "build_index",
-    "index_aligned.safetensors": "build_index",
-    "index_disentangled.safetensors": "build_index",
-    "coordinates.npy": "project",
-    "metrics.json": "evaluate",
-    "generalisation.json": "leave_out",
-    "theory.json": "measure_theory",
-}
 
 
 class BundleError(RuntimeError):
@@ -94,7 +69,7 @@ class Bundle:
         try:
             check_manifest(manifest)
         except ValueError as error:
-            raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
+            raise bundle.refusal("manifest.json", OTHER.format(error)) from None
         return bundle
 
     def has(self, name: str) -> bool:
@@ -123,6 +98,15 @@ class Bundle:
         except ValueError as error:
             raise self.refusal(name, f"is no JSON ({error})") from None
 
+    def read_table(self, name: str) -> Any:
+        """As ``read_json``, and checked: it holds what the step that writes it writes, see ``aad.schema``."""
+        told = self.read_json(name)
+        try:
+            check_entry(name, told)
+        except ValueError as error:
+            raise self.refusal(name, OTHER.format(error)) from None
+        return told
+
     def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """One array of float16 or float32 as float32; ``None`` in ``shape`` allows any size there.
 
@@ -131,13 +115,12 @@ class Bundle:
         """
         data = self.read_bytes(name)
         try:
-            header = read_header(
-                io.BytesIO(data), len(data)
-            )  # of what numpy would make before it saw that it cannot be
+            header = read_header(io.BytesIO(data), len(data))  # before numpy makes what the header says
         except (ValueError, OSError) as error:
             raise self.refusal(name, f"is not a plain array ({error})") from None
         self._measure(name, header.shape, shape)
-        self._type(name, header.dtype)
+        if header.dtype not in FLOATS:
+            raise self.refusal(name, f"holds {header.dtype}, expected float16 or float32")
         values = np.frombuffer(data, header.dtype, offset=header.offset)
         array = values.reshape(header.shape, order="F" if header.by_columns else "C").astype(np.float32, order="C")
         if not np.isfinite(array).all():
@@ -155,23 +138,13 @@ class Bundle:
         path = self._known(name)
         try:
             refuse_special(path)
-            with path.open("rb") as file:
-                header = read_header(file, path.stat().st_size)
+            rows = StoredRows(path)
+            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:
             self._compare(name, file_sha256(path))  # a damaged file is called damaged, whatever it looks like
-            raise self.refusal(name, f"is not a plain array ({error})") from None
-        if len(header.shape) != 2 or header.by_columns or header.dtype not in FLOATS:
-            self._compare(name, file_sha256(path))
-            self._measure(name, header.shape, shape)
-            self._type(name, header.dtype)
-            raise self.refusal(name, "is stored by columns, expected by rows")
-        try:
-            rows = StoredRows(path)
-            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
-        except (OSError, ValueError) as error:
-            raise self.refusal(name, f"cannot be read ({error})") from None
+            raise self.refusal(name, f"cannot be searched ({error})") from None
         self._compare(name, sha256)
         self._measure(name, rows.shape, shape)
         if not finite:
@@ -188,24 +161,26 @@ class Bundle:
         except Exception as error:  # safetensors lets nearly any exception escape on types that numpy has not
             raise self.refusal(name, f"is no safetensors file ({type(error).__name__}: {error})") from None
 
-    def section(self, name: str, step: str) -> Any:
-        """One section of the manifest, such as ``calibration``, that ``step`` writes; checked.
+    def section(self, name: str) -> Any:
+        """One section of the manifest, such as ``calibration``; checked.
 
         Raises:
-            BundleError: it is missing, or not what that step writes.
+            BundleError: it is missing, or not what the step that writes it writes.
         """
+        step = CONTENTS[name].step
         if name not in self.manifest:
             raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {remedy(self.folder, step)}")
         try:
-            check_section(name, self.manifest[name])
+            check_entry(name, self.manifest[name])
         except ValueError as error:
-            raise self.refusal("manifest.json", f"is damaged or of another version ({error})", step) from None
+            raise self.refusal("manifest.json", OTHER.format(error), step) from None
         return self.manifest[name]
 
     def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
         """The error for a file that is as written but cannot be right; ``step`` is what writes it, where that is not its name's."""
         why = " ".join(why.split())  # one line, whatever is quoted
-        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step or WRITTEN_BY.get(name))}")
+        step = step or (CONTENTS[name].step if name in CONTENTS else None)
+        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step)}")
 
     def _known(self, name: str) -> Path:
         if not self.has(name):
@@ -215,10 +190,6 @@ class Bundle:
     def _compare(self, name: str, sha256: str) -> None:
         if sha256 != self.manifest["files"][name]["sha256"]:
             raise self.refusal(name, "is damaged: its sha256 is not the manifest's")
-
-    def _type(self, name: str, found: np.dtype) -> None:
-        if found not in FLOATS:
-            raise self.refusal(name, f"holds {found}, expected float16 or float32")
 
     def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
@@ -231,7 +202,7 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
     Raises:
         BundleError: the file is missing, damaged, or not for this backbone.
     """
-    dim, tensors = bundle.section("backbone", "extract_features")["dim"], bundle.read_tensors("heads.safetensors")
+    dim, tensors = bundle.section("backbone")["dim"], bundle.read_tensors("heads.safetensors")
     heads = {Space.BACKBONE: Head.identity(dim)}
     read: set[str] = set()
     for space in (Space.ALIGNED, Space.DISENTANGLED):

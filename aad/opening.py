@@ -33,12 +33,12 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
         from aad.retrieval.qdrant import open_collections
 
         return open_collections(bundle, qdrant)
-    settings = bundle.section(SECTION, STEP) if SECTION in bundle.manifest else {}
+    settings = bundle.section(SECTION) if SECTION in bundle.manifest else {}
     return {space: _open(bundle, space, n, settings.get(space)) for space in SPACES}
 
 
 def _open(bundle: Bundle, space: Space, n: int, settings: dict[str, Any] | None) -> Index:
-    name, shape = f"references_{space}.npy", (n, bundle.section("backbone", "extract_features")["dim"])
+    name, shape = f"references_{space}.npy", (n, bundle.section("backbone")["dim"])
     method = method_for(n) if settings is None else settings.get("method")
     if method == "exact":
         return ExactIndex(l2_normalise(bundle.read_array(name, shape)))

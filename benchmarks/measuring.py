@@ -104,7 +104,7 @@ def prepare_case(scratch: Path, space: Space | str, n: int, dim: int, *, seed: i
     np.save(queries, make_queries(domain, paths, n_queries, seed=seed, half=1)[0])
     allowed = np.random.default_rng([seed, 2]).random(n) < SHARE_ALLOWED
     np.save(among, allowed)
-    calibration = Calibration(**Bundle.open().section("calibration", "calibrate")[space])
+    calibration = Calibration(**Bundle.open().section("calibration")[space])
     say(f"{space}: {n:,} rows; answering {n_queries} queries exactly")
     truths = answer_exactly(StoredRows(paths), np.load(queries), K, calibration.inverse_temperature, [None, allowed])
     return Case(space, name, scratch, paths, n, dim, seed, tuning, queries, among, calibration, truths[0], truths[1])

@@ -84,7 +84,7 @@ def test_a_malformed_address_is_refused_with_the_right_form(address: str) -> Non
 def test_a_published_bundle_loads_back_as_it_was(commit: str, bundle: Path) -> None:
     ours, theirs = Attributor.load(bundle), Attributor.load(f"{ADDRESS}@{commit}")
     assert [(r.title, r.licence) for r in theirs.references] == [(r.title, r.licence) for r in ours.references]
-    for mine, other in zip(ours.references + ours.queries, theirs.references + theirs.queries, strict=True):
+    for mine, other in zip((*ours.references, *ours.queries), (*theirs.references, *theirs.queries), strict=True):
         assert other.path.read_bytes() == mine.path.read_bytes()
     for space in ours.spaces:
         np.testing.assert_array_equal(theirs.similarities([0, 3], space), ours.similarities([0, 3], space))
@@ -212,7 +212,7 @@ def test_an_interrupted_check_leaves_nothing_that_looks_whole(commit: str, monke
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aad.hub._link", interrupted)
+    monkeypatch.setattr("aad.hub.os.link", interrupted)
     with pytest.raises(KeyboardInterrupt):
         local_bundle(f"{ADDRESS}@{commit}")
     kept = Path(constants.HF_HUB_CACHE) / "models--tester--tiny" / "aad"

@@ -17,7 +17,7 @@ from aad.attribution import Attributor
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import local_bundle
 from precompute import evaluate, publish
-from precompute.publishing import licences
+from precompute.publishing import release
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 from tests.hub_server import HubServer, point_to
 
@@ -281,7 +281,7 @@ def test_a_command_that_names_a_folder_of_this_machine_is_pointed_out(
         ({"exemplar_ids": [0, 2]}, "not stated"),
         ({"exemplar_ids": []}, "not stated"),
         ({"exemplar_ids": [0], "recipe": {"subject": {"name": "a"}, "style": 3}}, "CC0"),
-        ({"exemplar_ids": [0], "recipe": {"backdrop": {"name": "sea"}}}, f"CC0 and {licences.FURTHER}"),
+        ({"exemplar_ids": [0], "recipe": {"backdrop": {"name": "sea"}}}, f"CC0 and {release.FURTHER}"),
     ],
 )
 def test_a_query_is_under_the_terms_of_what_it_is_made_from(query: dict[str, Any], licence: str) -> None:
@@ -290,4 +290,4 @@ def test_a_query_is_under_the_terms_of_what_it_is_made_from(query: dict[str, Any
         {"path": "x/b.png", "licence": "GPL-2.0-or-later"},
         {"path": "x/c.png", "licence": " Unknown "},
     ]
-    assert licences.of_query(query, references) == licence
+    assert release.licence_of_query(query, references) == licence

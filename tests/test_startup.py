@@ -132,7 +132,7 @@ def test_a_link_or_a_private_folder_keeps_its_parent_from_being_served(tmp_path:
 def test_the_demo_is_served_from_two_folders() -> None:
     """Gradio tries every entry for every answer: with one for each query's folder that took half a second."""
     bundle = Bundle.open(None)
-    images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
+    images = (bundle.folder / bundle.section("images")).resolve()
     names = [entry["path"] for name in ("references.json", "queries.json") for entry in bundle.read_json(name)]
     pictures = safe_paths(images, names)
     private = [Path.home(), HERE]

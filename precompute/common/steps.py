@@ -8,21 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from aad.bundle import FORMAT, WRITTEN_BY, Bundle, BundleError, remedy
+from aad.bundle import FORMAT, Bundle, BundleError, remedy
 from aad.files import beside, file_sha256, naming
-from aad.hub import SCHEME, hub_address
-
-STEPS = (
-    "extract_features",
-    "train_heads",
-    "build_index",
-    "calibrate",
-    "project",
-    "evaluate",
-    "leave_out",
-    "measure_theory",
-)
-SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
+from aad.hub import copy_command, hub_address
+from aad.schema import CONTENTS, SIDE_STEPS, STEPS
 
 
 def write_step(
@@ -41,7 +30,7 @@ def write_step(
 
     Args:
         folder: the bundle; created when missing.
-        step: one of ``STEPS``.
+        step: one of ``aad.schema.STEPS``.
         files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``;
             or the ``Path`` of a finished file on the same disk, which is moved into place.
         command: the command line that makes this step again.
@@ -53,19 +42,18 @@ def write_step(
     """
     if address := hub_address(folder):
         raise BundleError(
-            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: "
-            f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
+            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: {copy_command(address)}"
         )
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest
     dropped = {step} if step in SIDE_STEPS else set(STEPS[STEPS.index(step) :])
-    if unknown := sorted(set(manifest["files"]) - set(WRITTEN_BY)):
+    if unknown := sorted(set(manifest["files"]) - set(CONTENTS)):
         raise BundleError(
             f"{folder / 'manifest.json'} names {unknown[0]!r:.80}, which this version does not know; write with the version that "
             f"made the bundle, or {remedy(folder)}"
         )
-    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
+    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if CONTENTS[name].step not in dropped}
     for later in dropped & set(manifest["steps"]):
         for section in manifest["steps"].pop(later).get("sections", []):
             manifest.pop(section, None)

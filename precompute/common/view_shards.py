@@ -91,7 +91,7 @@ def check_backbone(shards: ViewShards, bundle: Bundle) -> None:
     Raises:
         ShardError: name, dimension, weights or engine differ.
     """
-    made_with = bundle.section("backbone", "extract_features"), shards.about["backbone"]
+    made_with = bundle.section("backbone"), shards.about["backbone"]
     ours, theirs = ({"engine": TORCH} | section for section in made_with)
     different = [key for key in ("name", "dim", "sha256", "engine") if ours.get(key) != theirs.get(key)]
     if different:
