@@ -53,7 +53,7 @@ def _is_square(value: Any) -> bool:
 
 def _is_below(value: Any) -> bool:
     # It may lead out of the bundle: pictures lie where they lay when the bundle was made. One from the hub may not, see hub.py.
-    return isinstance(value, str) and value and not set("\0\\") & set(value) and not value.startswith("/")
+    return isinstance(value, str) and value[:1] not in ("", "/") and not set("\0\\") & set(value)
 
 
 def _are_ids(value: Any) -> bool:
@@ -64,13 +64,15 @@ NOTHING = Kind("nothing", lambda _: False)
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 WHOLE = Kind("a whole number", is_whole)
 NUMBER = Kind("a finite number", is_number)
-COUNT, PAIRS = (
-    Kind(f"a whole number from {least}", lambda n, least=least: is_whole(n) and n >= least) for least in (0, 2)
-)
 IDS = Kind("different ids from 0", _are_ids)
 SHARE = Kind("a share, 0 to 1,", lambda value: is_number(value) and 0 <= value <= 1)
 ROW = Kind(f"1 to {_MOST} numbers", _is_row)
 INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, EVERY: NUMBER}
+
+
+def whole(least: int, most: int = 10**9) -> Kind:
+    """Whole numbers of a range."""
+    return Kind(f"a whole number, {least} to {most},", lambda n: is_whole(n) and least <= n <= most)
 
 
 def by_space(form: Form) -> Form:
@@ -78,26 +80,26 @@ def by_space(form: Form) -> Form:
     return dict.fromkeys(map(str, SPACES), form)
 
 
-_BACKBONE = {
-    "dim": Kind("a whole number, 1 to a million,", lambda n: is_whole(n) and 1 <= n <= 1 << 20),
+_BACKBONE: dict[str, Any] = {
+    "dim": whole(1, 1 << 20),
     "name": TEXT,
     **dict.fromkeys(("sha256?", "engine?", "weights?", "licence?"), TEXT),
 }
-_STEP = {
+_STEP: dict[str, Any] = {
     "sections?": [Kind("the name of a section", lambda name: isinstance(name, str) and name not in _OWN)],
     "versions?": {},
 }
-_FITTED = {
+_FITTED: dict[str, Any] = {
     "inverse_temperature": Kind("a number above 0", lambda beta: is_number(beta) and beta > 0),
     "null_logit": NUMBER,
     EVERY: NOTHING,
 }
-_QUERY = {
+_QUERY: dict[str, Any] = {
     **dict.fromkeys(("path", "type", "generator?", "split?", "concept?"), TEXT),
     "recipe?": ({},),
     "exemplar_ids": IDS,
 }
-_METRICS = {
+_METRICS: dict[str, Any] = {
     "held_out_generators?": [TEXT],
     "generators?": {EVERY: [TEXT]},
     "calibration_error?": by_space(NUMBER),
@@ -105,10 +107,10 @@ _METRICS = {
         "recall?": {EVERY: (INTERVAL,)}, "map?": (INTERVAL,), "mrr?": (INTERVAL,), "n_queries?": WHOLE,
     }}}},
 }  # fmt: skip
-_FAMILIES = {EVERY: {EVERY: {  # split, family
+_FAMILIES: dict[str, Any] = {EVERY: {EVERY: {  # split, family
     "left_out": TEXT, "n_queries": WHOLE, "spaces": by_space({"recall@1": INTERVAL, "mrr": INTERVAL}),
 }}}  # fmt: skip
-_COLUMN = {
+_COLUMN: dict[str, Any] = {
     "recall@1": NUMBER,
     "cross_correlation": Kind("a square of correlations", _is_square),
     "diagonal_share": {"correlation": NUMBER, EVERY: NUMBER},
@@ -116,10 +118,10 @@ _COLUMN = {
     "canonical_correlations": ROW,
     "closeness": {EVERY: {EVERY: NUMBER}},
 }
-_BY_DOMAIN = {"real": NUMBER, "synthetic": NUMBER, EVERY: NUMBER}
-_THEORY = {
-    "n_pairs": {"train": COUNT, "test": PAIRS},
-    "n_sources": {"train": COUNT, "test": PAIRS},
+_BY_DOMAIN: dict[str, Any] = {"real": NUMBER, "synthetic": NUMBER, EVERY: NUMBER}
+_THEORY: dict[str, Any] = {
+    "n_pairs": {"train": whole(0), "test": whole(2)},
+    "n_sources": {"train": whole(0), "test": whole(2)},
     "settings": {"subspace": WHOLE},
     "chance": {EVERY: {EVERY: NUMBER}},
     "oracle": _COLUMN,

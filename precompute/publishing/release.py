@@ -164,7 +164,7 @@ def licence_of_query(query: Mapping[str, Any], references: Sequence[Mapping[str,
     return " and ".join([*theirs, FURTHER] if further else theirs)
 
 
-def for_card(licences: Iterable[str]) -> dict[str, str]:
+def for_card(licences: Iterable[str]) -> dict[str, Any]:
     """The licence entries of a card's front matter: one that the hub knows, or "other" with the place that names them all."""
     kinds = {HUB_IDS.get(licence.lower()) for licence in licences}
     if len(kinds) == 1 and (only := kinds.pop()):
