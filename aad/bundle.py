@@ -8,7 +8,8 @@ bundle is never half new and half old; loading names the first file that is miss
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,6 @@ FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
 NOT_FINITE = "holds values that are not finite"
-OTHER = "is damaged or of another version ({})"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 
 
@@ -66,10 +66,8 @@ class Bundle:
         if type(told) is not int or told != FORMAT:  # true and 1.0 equal 1
             raise BundleError(f"{path} has format {told!r:.80}, this version reads {FORMAT}; {remedy(folder)}")
         bundle = cls(folder, manifest, hashlib.sha256(data).hexdigest())
-        try:
+        with bundle.telling("manifest.json"):
             check_manifest(manifest)
-        except ValueError as error:
-            raise bundle.refusal("manifest.json", OTHER.format(error)) from None
         return bundle
 
     def has(self, name: str) -> bool:
@@ -93,18 +91,14 @@ class Bundle:
     def read_json(self, name: str) -> Any:
         """One JSON table; errors as ``read_bytes``."""
         data = self.read_bytes(name)
-        try:
+        with self.telling(name, "is no JSON ({})"):
             return parse_json(data)
-        except ValueError as error:
-            raise self.refusal(name, f"is no JSON ({error})") from None
 
     def read_table(self, name: str) -> Any:
         """As ``read_json``, and checked: it holds what the step that writes it writes, see ``aad.schema``."""
         told = self.read_json(name)
-        try:
+        with self.telling(name):
             check_entry(name, told)
-        except ValueError as error:
-            raise self.refusal(name, OTHER.format(error)) from None
         return told
 
     def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -114,10 +108,8 @@ class Bundle:
             BundleError: as ``read_bytes``, or another type or shape, or a value that is not finite.
         """
         data = self.read_bytes(name)
-        try:
+        with self.telling(name, "is not a plain array ({})", of=(ValueError, OSError)):
             header = read_header(io.BytesIO(data), len(data))  # before numpy makes what the header says
-        except (ValueError, OSError) as error:
-            raise self.refusal(name, f"is not a plain array ({error})") from None
         self._measure(name, header.shape, shape)
         if header.dtype not in FLOATS:
             raise self.refusal(name, f"holds {header.dtype}, expected float16 or float32")
@@ -170,10 +162,8 @@ class Bundle:
         step = CONTENTS[name].step
         if name not in self.manifest:
             raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {remedy(self.folder, step)}")
-        try:
+        with self.telling("manifest.json", step=step):
             check_entry(name, self.manifest[name])
-        except ValueError as error:
-            raise self.refusal("manifest.json", OTHER.format(error), step) from None
         return self.manifest[name]
 
     def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
@@ -181,6 +171,20 @@ class Bundle:
         why = " ".join(why.split())  # one line, whatever is quoted
         step = step or (CONTENTS[name].step if name in CONTENTS else None)
         return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step)}")
+
+    @contextmanager
+    def telling(
+        self,
+        name: str,
+        why: str = "is damaged or of another version ({})",
+        step: str | None = None,
+        of: tuple[type[Exception], ...] = (ValueError,),
+    ) -> Iterator[None]:
+        """Errors of these types are told of that file: see ``refusal``."""
+        try:
+            yield
+        except of as error:
+            raise self.refusal(name, why.format(error), step) from None
 
     def _known(self, name: str) -> Path:
         if not self.has(name):
@@ -202,38 +206,29 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
     Raises:
         BundleError: the file is missing, damaged, or not for this backbone.
     """
-    dim, tensors = bundle.section("backbone")["dim"], bundle.read_tensors("heads.safetensors")
-    heads = {Space.BACKBONE: Head.identity(dim)}
-    read: set[str] = set()
+    name, dim = "heads.safetensors", bundle.section("backbone")["dim"]
+    tensors = bundle.read_tensors(name)
+    heads, unread = {Space.BACKBONE: Head.identity(dim)}, set(tensors)
     for space in (Space.ALIGNED, Space.DISENTANGLED):
-        try:
-            heads[space] = Head.from_tensors(tensors, space)
-        except ValueError as error:
-            raise bundle.refusal("heads.safetensors", f"does not hold the heads ({error})") from None
-        if heads[space].dim != dim:
-            raise bundle.refusal("heads.safetensors", f"is for {heads[space].dim} features, the backbone gives {dim}")
-        if (k := len(heads[space].weight[Domain.REAL])) != dim:
-            raise bundle.refusal("heads.safetensors", f"gives {k} dimensions in {space}, the references have {dim}")
-        read |= _keys(tensors, space)
-    if unknown := sorted(set(tensors) - read):
-        raise bundle.refusal("heads.safetensors", f"holds tensors that are of no head, {unknown[0]!r:.80} among them")
+        with bundle.telling(name, "does not hold the heads ({})"):
+            head = heads[space] = Head.from_tensors(tensors, space)
+        if head.dim != dim:
+            raise bundle.refusal(name, f"is for {head.dim} features, the backbone gives {dim}")
+        if (k := len(head.weight[Domain.REAL])) != dim:
+            raise bundle.refusal(name, f"gives {k} dimensions in {space}, the references have {dim}")
+        is_shared = f"{space}.weight" in tensors
+        weights = {f"{space}.weight"} if is_shared else {f"{space}.{domain}.weight" for domain in Domain}
+        unread -= weights | {f"{space}.{domain}.centre" for domain in Domain}
+    if unread:
+        raise bundle.refusal(name, f"holds tensors that are of no head, {min(unread)!r:.80} among them")
     return heads
-
-
-def _keys(tensors: dict[str, np.ndarray], name: str) -> set[str]:
-    """The tensors that ``Head.from_tensors`` reads."""
-    weights = {f"{name}.weight"} if f"{name}.weight" in tensors else {f"{name}.{domain}.weight" for domain in Domain}
-    return {f"{name}.{domain}.centre" for domain in Domain} | weights
 
 
 def remedy(folder: Path, step: str | None = None) -> str:
     """What to do about a bundle, or about what one step wrote into it."""
     if folder.parent.name == CHECKED and folder.parent.parent.name.startswith("models--"):
         return f"it came from the hub: delete {folder.parent.parent} and load it again"
-    if folder == DEFAULT_BUNDLE:
-        restore = "restore it with: git checkout -- assets/bundle  or "
-    else:
-        restore = ""
+    restore = "restore it with: git checkout -- assets/bundle  or " if folder == DEFAULT_BUNDLE else ""
     if step is None or step == "extract_features":
         return f"{restore}rebuild it with: python -m precompute.run --help"
     return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"

@@ -16,6 +16,8 @@ from aad.answers import Query, Reference
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.schema import require
 
+UNUSABLE = "cannot be used ({})"
+
 
 class Words(Sequence[str]):
     """n words, each different one kept once, in the order of first sight.
@@ -114,7 +116,7 @@ def read_references(bundle: Bundle, folder: Path) -> References:
         BundleError: references.json is missing, damaged, or holds what no reference is.
     """
     entries = bundle.read_table("references.json")
-    with _told_of(bundle, "references.json"):
+    with bundle.telling("references.json", UNUSABLE, of=(ValueError, BundleError)):
         references = References(entries, folder)
         _refuse_links(folder, references.words("path").values)
     return references
@@ -127,7 +129,7 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
         BundleError: queries.json is missing, damaged, or holds what no query is.
     """
     entries = bundle.read_table("queries.json")
-    with _told_of(bundle, "queries.json"):
+    with bundle.telling("queries.json", UNUSABLE, of=(ValueError, BundleError)):
         for i, entry in enumerate(entries):
             require(max(entry["exemplar_ids"], default=0) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)
         names = [entry["path"] for entry in entries]
@@ -147,18 +149,10 @@ def read_examples(bundle: Bundle, m: int) -> tuple[int, ...]:
         BundleError: they are no queries.
     """
     examples = bundle.section("examples") if "examples" in bundle.manifest else []
-    with _told_of(bundle, "manifest.json"):
+    with bundle.telling("manifest.json", UNUSABLE):
         for one in examples:
             require(0 <= one < m, f"queries, 0 to {m - 1}, as 'examples'", one)
     return tuple(examples)
-
-
-@contextlib.contextmanager
-def _told_of(bundle: Bundle, name: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, BundleError) as error:
-        raise bundle.refusal(name, f"cannot be used ({error})") from None
 
 
 def _refuse_links(folder: Path, paths: Iterable[str]) -> None:

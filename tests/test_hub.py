@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from precompute.common.steps import write_step
 from tests.factory import tiny_bundle
 from tests.fakes import free_port
 from tests.hub_server import TOKEN, HubServer, Repository, point_to
+from tests.served import process
 
 # huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -294,21 +294,10 @@ def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(
     commit: str, hub: HubServer, tmp_path: Path
 ) -> None:
     port = free_port()
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
-    }
-    address = f"{ADDRESS}@{commit}"
-    command = [sys.executable, "app.py", "--bundle", address, "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        page = first_page(f"http://127.0.0.1:{port}/", server, tmp_path / "log")
-        assert "Where did this image come from?" in page
+    environment = {"AAD_BUNDLE": f"{ADDRESS}@{commit}", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    with process(port, tmp_path / "log", environment=environment):
+        assert "Where did this image come from?" in httpx.get(f"http://127.0.0.1:{port}/").text
         folder = tmp_path / "home" / "hub" / "models--tester--tiny"
         laid_out = folder / "aad" / commit
         for name in ("r4.png", "q1.png"):
@@ -316,24 +305,10 @@ def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(
             assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
         for path in (laid_out / "manifest.json", *folder.glob("blobs/*"), laid_out / "heads.safetensors"):
             assert httpx.get(f"http://127.0.0.1:{port}/gradio_api/file={path}").status_code == 403
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def first_page(url: str, server: subprocess.Popen[bytes], log: Path, patience: float = 60) -> str:
-    """The page as soon as it is there; what the server said when it ends instead."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            return httpx.get(url, timeout=10).raise_for_status().text
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"no page; the server said:\n{log.read_text()}")
 
 
 def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(
-    hub: HubServer, capsys: pytest.CaptureFixture[str]
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import app
 
@@ -341,14 +316,7 @@ def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(
     assert "no model repository tester/nothing" in capsys.readouterr().err
     assert app.main(["--bundle", "hf://tester"]) == 2
     assert "hf://owner/name@revision" in capsys.readouterr().err
-
-
-def test_a_space_names_its_bundle_in_a_variable(
-    hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import app
-
-    monkeypatch.setenv("AAD_BUNDLE", "hf://tester/nothing")
+    monkeypatch.setenv("AAD_BUNDLE", "hf://tester/nothing")  # as a Space names it
     assert app.main([]) == 2
     assert "no model repository tester/nothing" in capsys.readouterr().err
 
