@@ -95,19 +95,23 @@ def local_bundle(address: str) -> Path:
     Raises:
         BundleError: malformed, not found, not allowed, out of reach, or not as published; the text says what to do.
     """
-    from huggingface_hub import constants
-
     repository, revision = parse_address(address)
-    checked = Path(constants.HF_HUB_CACHE) / "--".join(["models", *repository.split("/")]) / CHECKED / (revision or "")
-    if revision and _COMMIT.fullmatch(revision) and checked.is_dir():
-        return checked
+    kept = _cached(repository) / CHECKED
+    if revision and _COMMIT.fullmatch(revision) and (kept / revision).is_dir():
+        return kept / revision
     snapshot = _snapshot(address, repository, revision)
-    pinned, checked = f"{SCHEME}{repository}@{snapshot.name}", snapshot.parent.parent / CHECKED / snapshot.name
+    pinned, checked = f"{SCHEME}{repository}@{snapshot.name}", kept / snapshot.name
     if revision != snapshot.name:
         print(f"{address} is commit {snapshot.name}; to stay with it: {pinned}", file=sys.stderr)
     if not checked.is_dir():
         _lay_out(pinned, snapshot, checked)
     return checked
+
+
+def _cached(repository: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / "--".join(["models", *repository.split("/")])
 
 
 def _snapshot(address: str, repository: str, revision: str | None) -> Path:
@@ -119,6 +123,8 @@ def _snapshot(address: str, repository: str, revision: str | None) -> Path:
     api = HfApi(library_name="aad")
     try:
         commit = api.resolve_revision(repository, revision=revision).resolved
+        if not (_cached(repository) / "snapshots" / commit / CHECKSUMS).is_file():
+            api.model_info(repository, revision=commit, timeout=10)  # fails at once, a download tries again for long
         api.hf_hub_download(repository, CHECKSUMS, revision=commit)  # before the rest: is it a bundle at all?
         return Path(snapshot_download(repository, revision=commit, allow_patterns=WANTED, library_name="aad"))
     except (HTTPError, OSError, EntryNotFoundError, RevisionResolutionError, XetDownloadError) as error:

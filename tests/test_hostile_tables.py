@@ -141,7 +141,7 @@ def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: 
     good = Bundle.open().read_json("generalisation.json")
     row = good["test"]["all families"]
     crowd = {"test": {f"kind {i}": row for i in range(1001)}}
-    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test', got an object of 1001"):
+    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
         opened(tmp_path, "generalisation.json", crowd).read_table("generalisation.json")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,66 +58,34 @@ def write_step(
     for later in dropped & set(manifest["steps"]):
         for section in manifest["steps"].pop(later).get("sections", []):
             manifest.pop(section, None)
+    finished: dict[Path, Path] = {}  # a file's place -> where its content is until all of them are written
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Together(folder) as together:
-            for name, content in files.items():
-                manifest["files"][name] = together.write(name, content)
-            manifest |= sections or {}
-            manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
-            together.write("manifest.json", manifest)
+        for name, content in files.items():
+            finished[folder / name], manifest["files"][name] = _written(folder / name, content)
+        manifest |= sections or {}
+        manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
+        finished[folder / "manifest.json"], _ = _written(folder / "manifest.json", manifest)
+        for place, where in finished.items():
+            where.replace(place)
     except OSError as error:
         raise BundleError(
             f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
         ) from error
+    finally:
+        for name in (*files, "manifest.json"):
+            with suppress(OSError):
+                beside(folder / name).unlink()
 
 
-class Together:
-    """Files of one folder that take their places together, the last one last, once all of them are written.
-
-    Used as a context: when it is left by an error, such as a full disk, the old files are as they were and nothing is beside them.
-
-    Args:
-        folder: of the files.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._finished: dict[Path, Path] = {}  # place -> where the content is until then
-        self._partial: list[Path] = []
-
-    def __enter__(self) -> "Together":
-        return self
-
-    def write(self, name: str, content: Any) -> dict[str, Any]:
-        """One more file.
-
-        Args:
-            name: its ending says how ``content`` is written.
-            content: see ``encode``; or the ``Path`` of a finished file on the same disk, which is moved.
-
-        Returns:
-            Its entry in the manifest: ``sha256`` and ``bytes``.
-        """
-        place = self.folder / name
-        if isinstance(content, Path):
-            self._finished[place] = content
-            return {"sha256": file_sha256(content), "bytes": content.stat().st_size}
-        data, partial = encode(name, content), beside(place)
-        self._partial.append(partial)
-        with naming(place):
-            partial.write_bytes(data)
-        self._finished[place] = partial
-        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-
-    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
-        try:
-            if trouble is None:
-                for place, finished in self._finished.items():
-                    finished.replace(place)
-        finally:
-            for partial in self._partial:
-                partial.unlink(missing_ok=True)
+def _written(place: Path, content: Any) -> tuple[Path, dict[str, Any]]:
+    """Where the content lies until it is moved to its place, and its entry in the manifest."""
+    if isinstance(content, Path):
+        return content, {"sha256": file_sha256(content), "bytes": content.stat().st_size}
+    data = encode(place.name, content)
+    with naming(place):
+        beside(place).write_bytes(data)
+    return beside(place), {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def encode(name: str, content: Any) -> bytes:
