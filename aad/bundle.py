@@ -23,7 +23,7 @@ from aad.spaces import Domain, Space
 from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
-    from aad.retrieval import StoredRows
+    from aad.scale.stored import StoredRows
 
 __all__ = ["Bundle", "BundleError", "read_heads", "safe_paths", "write_atomically"]
 
@@ -125,13 +125,13 @@ class Bundle:
         Raises:
             BundleError: as ``read_array``.
         """
-        from aad.retrieval.stored import StoredRows
+        from aad.scale.stored import StoredRows
 
         path = self._known(name)
         try:
             refuse_special(path)
             rows = StoredRows(path)
-            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
+            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:

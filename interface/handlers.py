@@ -11,7 +11,7 @@ MAX_K = 100
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
 MISFIT = "This cannot be asked here"  # heads an error about a question, not about a picture
 
-#: field -> values allowed there, as `aad.gallery.chosen` takes it
+#: field -> values allowed there, as `interface.filters.chosen` takes it
 Filter = Mapping[str, Sequence[str]]
 
 

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from aad.gallery import chosen
 from aad.references import References, words_of
 from interface.about import about, metrics_rows
 from interface.addresses import file_url, served_paths
+from interface.filters import chosen
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 __all__ = [
@@ -142,7 +142,7 @@ def answer(
     Returns:
         JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
         `convincing` is False where its remainder outweighs all matches shown together; its `estimated` says that all its
-        shares are an estimate. `missing` names the parts of the collection that did not answer.
+        shares are an estimate.
     """
     return {
         "serial": next(_SERIAL),
@@ -151,7 +151,6 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
-        "missing": list(result.missing),
         "domain": None if result.hint is None else asdict(result.hint),
         "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }

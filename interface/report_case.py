@@ -17,7 +17,6 @@ from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens
 PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture. A hint, and sometimes wrong."
-PARTIAL = "A partial answer: no word from {}. A true source may be in that part of the collection."
 ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
 UNFAMILIAR = "This is unlike every synthetic picture seen before. Ranks and weights may mean little."
 
@@ -30,7 +29,7 @@ class Case(NamedTuple):
         picture: path or PIL image.
         attribution: what was found.
         query_id: which bundled query it is; adds its kind, its true sources and their ranks.
-        filter: the part of the gallery that was searched, as `aad.gallery.chosen` takes it.
+        filter: the part of the gallery that was searched, as `interface.filters.chosen` takes it.
         note: what stands under the picture where it is no bundled query.
     """
 
@@ -101,7 +100,6 @@ def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int],
         make("p", {"class": "caution"}, f"Searched only in {'; '.join(asked)}") if asked else None,
         make("p", {"class": "caution"}, PHOTOGRAPH) if hint and hint.photograph else None,
         make("p", {"class": "caution"}, UNFAMILIAR) if hint and hint.unfamiliar else None,
-        make("p", {"class": "caution"}, PARTIAL.format(", ".join(found.missing))) if found.missing else None,
         make("p", {"class": "caution"}, ESTIMATED) if any(part.estimated for part in found.spaces.values()) else None,
         make(
             "div",

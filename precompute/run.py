@@ -29,7 +29,7 @@ import numpy as np
 
 from aad.backbones.spec import TORCH
 from aad.bundle import DEFAULT_BUNDLE
-from aad.retrieval import method_for
+from aad.search import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
 from precompute.common.holding import hold, inherited, lets_go
 

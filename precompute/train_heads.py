@@ -25,7 +25,7 @@ from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
 from aad.method.head import Head
 from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
-from aad.retrieval import StoredRows as BundleRows
+from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
@@ -100,9 +100,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
-    (features,) = stored.paths
     with RowWriter(path, (len(stored), len(head.weight[Domain.REAL]))) as file:
-        for rows in stored_chunks(features, CHUNK):
+        for rows in stored_chunks(stored.path, CHUNK):
             file.append(head.embed(rows, Domain.REAL).astype(np.float16))
             bar.update(len(rows))
     return path

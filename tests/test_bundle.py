@@ -12,7 +12,7 @@ import pytest
 
 from aad import Attributor, BundleError
 from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy, safe_paths
-from aad.retrieval import StoredRows
+from aad.scale.stored import StoredRows
 from aad.schema import CONTENTS
 from precompute.common.steps import write_step
 from tests.factory import N_REFERENCES, tiny_bundle

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from aad.calibration import Calibration, condense, expected_calibration_error, fit_calibration
+from aad.calibration import Calibration, expected_calibration_error, fit_calibration
+from precompute.scale.calibration import condense
 
 
 def test_weights_and_remainder_sum_to_one_and_follow_similarity():

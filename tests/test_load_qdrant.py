@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 import app
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
-from aad.retrieval.qdrant_calls import QdrantError, alias_name, collection_name, connect
+from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect
 from precompute.load_qdrant import load_collections, main
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 from tests.qdrant_server import stand_in

@@ -19,7 +19,7 @@ def test_ranks_equal_a_sort_by_similarity_then_id():
         assert exemplar_ranks(similarities, exemplars.tolist()).tolist() == expected
 
 
-@pytest.mark.parametrize("ids", [[], [5], [-1]])
+@pytest.mark.parametrize("ids", [[], [5], [-1], [-1, 3], [2, 5], [-2, 7]])
 def test_ranks_refuse_ids_outside_the_gallery(ids):
     with pytest.raises(ValueError, match="exemplar ids"):
         exemplar_ranks(np.zeros(5), ids)
@@ -64,12 +64,6 @@ def test_bootstrap_draws_concepts_not_queries():
 def test_bootstrap_refuses_nothing():
     with pytest.raises(ValueError, match="at least one value"):
         bootstrap_interval(np.array([]), [])
-
-
-@pytest.mark.parametrize("ids", [[-1, 3], [2, 5], [-2, 7]])
-def test_ranks_refuse_one_id_outside_the_gallery_among_others(ids):
-    with pytest.raises(ValueError, match="exemplar ids"):
-        exemplar_ranks(np.zeros(5), ids)
 
 
 def test_a_mean_is_taken_in_double_precision():

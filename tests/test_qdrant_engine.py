@@ -15,8 +15,8 @@ import qdrant_edge as edge
 from qdrant_client import models
 
 from aad.references import Words
-from aad.retrieval import ExactIndex
-from aad.retrieval.qdrant import QdrantIndex
+from aad.scale.qdrant import QdrantIndex
+from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 
 N, D, BETA = 3000, 32, 20.0

@@ -11,10 +11,9 @@ from qdrant_client import QdrantClient
 
 from aad.bundle import Bundle, BundleError
 from aad.references import Words
-from aad.retrieval import ExactIndex, ShardedIndex
-from aad.retrieval.qdrant import QdrantIndex, open_collections
-from aad.retrieval.qdrant_calls import QdrantError, connect
-from aad.retrieval.qdrant_filters import just
+from aad.scale.qdrant import QdrantIndex, just, open_collections
+from aad.scale.qdrant_calls import QdrantError, connect
+from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 from precompute.load_qdrant import Layout, load_collection
 from tests.qdrant_server import stand_in
@@ -63,7 +62,7 @@ def test_a_collection_answers_as_the_rows_in_memory_do(index, exact, queries):
         found, expected = index.search(queries, k), exact.search(queries, k)
         assert found.ids.tolist() == expected.ids.tolist()
         np.testing.assert_array_equal(found.similarities, expected.similarities)
-        assert found.log_mass is None and not found.estimated and found.missing == ()
+        assert found.log_mass is None and not found.estimated
     assert (len(index), index.dim) == (N, D)
     np.testing.assert_array_equal(index.rows(np.array([9, 0, 9])), exact.rows(np.array([9, 0, 9])))
     np.testing.assert_allclose(index.similarities(queries), exact.similarities(queries), atol=1e-6)
@@ -91,7 +90,7 @@ def test_equal_references_are_ordered_by_id_however_many_tie(exact, gallery):
 @pytest.mark.parametrize("with_words", [True, False])
 @pytest.mark.parametrize("id_limit", [50_000, 30])
 def test_filters_are_exact(client, exact, gallery, queries, with_words, id_limit, monkeypatch):
-    monkeypatch.setattr("aad.retrieval.qdrant_filters.IDS", id_limit)
+    monkeypatch.setattr("aad.scale.qdrant.IDS", id_limit)
     columns = {field: Words([entry.get(field) for entry in gallery[1]]) for field in ("group", "source", "licence")}
     index = QdrantIndex(client, "all", N, D, words=columns if with_words else None)
     one_group = np.arange(N) % 3 == 1
@@ -117,7 +116,7 @@ def test_a_filter_is_in_words_where_they_can_say_it_and_never_longer_than_a_serv
     group = np.arange(N) % 3 == 1
     ((one, passing),) = just(group & (np.arange(N) != 4), columns)
     assert one.must[0].match.any == ["group 1"] and one.must_not[0].has_id == [4] and passing == group.sum() - 1
-    monkeypatch.setattr("aad.retrieval.qdrant_filters.IDS", 30)
+    monkeypatch.setattr("aad.scale.qdrant.IDS", 30)
     parts = just(np.arange(N) % 2 == 0, columns)
     assert max(len(one.must[0].has_id) for one, _ in parts) == 30 and sum(passing for _, passing in parts) == N // 2
 
@@ -127,20 +126,14 @@ def test_the_mass_is_estimated_from_a_sample_and_says_so(client, exact, queries,
     expected = exact.search(queries, 3, inverse_temperature=BETA).log_mass
     assert whole.estimated  # of a small gallery it is right all the same: the sample is all of it
     np.testing.assert_allclose(whole.log_mass, expected, atol=1e-5)
-    monkeypatch.setattr("aad.retrieval.qdrant.SAMPLE", 100)
-    monkeypatch.setattr("aad.retrieval.qdrant.NEAREST", 40)
+    monkeypatch.setattr("aad.scale.qdrant.SAMPLE", 100)
+    monkeypatch.setattr("aad.scale.qdrant.NEAREST", 40)
     some, again = (QdrantIndex(client, "all", N, D).search(queries, 3, inverse_temperature=BETA) for _ in range(2))
     np.testing.assert_array_equal(some.log_mass, again.log_mass)
     assert 0 < np.abs(some.log_mass - expected).max() < 0.2
 
 
-def test_what_cannot_be_asked_is_refused(index, queries):
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        index.search(queries, 0)
-    with pytest.raises(ValueError, match=r"queries must be \(m, 24\)"):
-        index.search(queries[:, :5], 3)
-    with pytest.raises(ValueError, match="among must be"):
-        index.search(queries, 3, among=np.ones(3, bool))
+def test_rows_that_are_not_there_are_refused_and_no_question_has_no_answer(index, queries):
     with pytest.raises(ValueError, match="ids must be"):
         index.rows(np.array([N]))
     assert index.search(queries[:0], 3, inverse_temperature=BETA).log_mass.shape == (0,)
@@ -155,33 +148,6 @@ def test_a_collection_of_other_references_is_refused(client):
         QdrantIndex(client, "all", N, D + 1)
 
 
-def test_two_collections_as_shards_equal_one_and_a_missing_one_is_named(exact, gallery, queries):
-    rows, entries = gallery
-    with stand_in() as first, stand_in() as second:
-        shards = {}
-        for name, server, part in (("first", first, slice(0, 150)), ("second", second, slice(150, N))):
-            client = connect(server.url, timeout=5)
-            load_collection(client, name, rows[part], entries[part])
-            shards[name] = QdrantIndex(client, name, len(rows[part]), D)
-        sharded = ShardedIndex(shards)
-        among = np.arange(N) % 7 > 2
-        for options in ({}, {"among": among}, {"without": 3}, {"among": among, "without": 200}):
-            found = sharded.search(queries, 9, inverse_temperature=BETA, **options)
-            expected = exact.search(queries, 9, inverse_temperature=BETA, **options)
-            assert found.ids.tolist() == expected.ids.tolist() and found.missing == ()
-            np.testing.assert_array_equal(found.similarities, expected.similarities)
-            np.testing.assert_allclose(found.log_mass, expected.log_mass, atol=1e-5)
-        second.status = 503
-        found = sharded.search(queries, 9, inverse_temperature=BETA)
-        assert found.missing == ("second",) and found.estimated
-        assert found.ids.tolist() == exact.search(queries, 9, among=np.arange(N) < 150).ids.tolist()
-        first.status = 503
-        with pytest.raises(ConnectionError, match="no shard answered"):
-            sharded.search(queries, 9)
-        for shard in shards.values():
-            shard.client.close()
-
-
 def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_filter(gallery, queries):
     with stand_in() as server:
         client = connect(server.url, timeout=5)
@@ -192,10 +158,10 @@ def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_fil
         assert (made["shard_number"], made["replication_factor"]) == (3, 2)
         assert server.indexed == ["group", "source", "licence", "concept"]
         columns = {"group": Words([entry["group"] for entry in gallery[1]])}
-        index = QdrantIndex(client, "all", N, D, words=columns, oversampling=3.0)
+        index = QdrantIndex(client, "all", N, D, words=columns)
         index.search(queries[:1], 5)
         params = server.asked[-1]["params"]
-        assert params["quantization"] == {"rescore": True, "oversampling": 3.0}
+        assert params["quantization"] == {"rescore": True, "oversampling": 4.0}
         assert not params["exact"] and params["hnsw_ef"] >= 128
         assert server.asked[-1]["limit"] > 5 and "filter" not in server.asked[-1]
         index.search(queries[:1], 5, among=np.arange(N) % 3 == 1)

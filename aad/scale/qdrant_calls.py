@@ -26,23 +26,18 @@ def collection_name(bundle: Bundle, space: Space) -> str:
 
     So a bundle never meets the vectors of another one, and a new version is loaded beside the one that is being served.
     """
-    files = bundle.manifest["files"]
-    sha256 = hashlib.sha256("".join(files[name]["sha256"] for name in _files(bundle, space)).encode()).hexdigest()
-    return f"{alias_name(bundle, space)}-{sha256[:16]}"
+    digests = ""
+    for name in ("references.json", f"references_{space}.npy"):
+        if not bundle.has(name):
+            raise bundle.refusal(name, "has not been made yet")
+        digests += bundle.manifest["files"][name]["sha256"]
+    return f"{alias_name(bundle, space)}-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
 
 
 def alias_name(bundle: Bundle, space: Space) -> str:
     """The name that always means the newest collection of a bundle's space, for other clients of the server."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(bundle.manifest.get("name", bundle.folder.name)))
     return f"aad-{name[:100]}-{space}"
-
-
-def _files(bundle: Bundle, space: Space) -> list[str]:
-    names = ["references.json", f"references_{space}.npy"]
-    for name in names:
-        if not bundle.has(name):
-            raise bundle.refusal(name, "has not been made yet")
-    return names
 
 
 def connect(address: str, timeout: int = TIMEOUT, create: bool = False) -> "QdrantClient":
@@ -99,9 +94,8 @@ def speaking(client: "QdrantClient") -> Iterator[None]:
             text = f"{address} answered with status {error.status_code} ({said}); see the log of the server"
         raise QdrantError(text) from error
     except ResponseHandlingException as error:
-        text = f"{address} does not answer as Qdrant does ({type(error.source).__name__}: {str(error.source)[:200]}); "
-        raise QdrantError(
-            text + "is the server running, is the address right, and is it reachable from here?"
-        ) from error
+        text = f"{address} does not answer as Qdrant does ({type(error.source).__name__}: {str(error.source)[:200]})"
+        text += "; is the server running, is the address right, and is it reachable from here?"
+        raise QdrantError(text) from error
     except (ApiException, QdrantException) as error:
         raise QdrantError(f"{address} is too busy or failed ({error}); try again in a while") from error

@@ -1,20 +1,19 @@
-"""Codes in memory and rows on disk: what they find, against all rows."""
+"""Codes in memory and rows on disk: what they find, against all rows; the mass of a gallery of which only some were looked at."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aad.retrieval import (
-    CompressedIndex,
-    ExactIndex,
-    ScanIndex,
-    StoredRows,
-    build_index,
-    open_index,
-)
-from aad.retrieval import compressed as compressed_module
-from tests.retrieval.invented import Built, N, grouped, on_disk
+from aad import search as search_module
+from aad.scale.building import build_index, open_index
+from aad.scale.compressed import CompressedIndex, ScanIndex
+from aad.scale.mass import TailSample
+from aad.scale.stored import StoredRows
+from aad.search import ExactIndex
+from tests.galleries import Built, grouped, on_disk
+
+N = 6000
 
 
 def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
@@ -23,24 +22,16 @@ def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: Compressed
     assert same.mean() > 0.97
     assert found.similarities[same].tobytes() == exact.similarities[same].tobytes()
     assert not found.estimated and found.log_mass is None
-
-
-def test_all_similarities_are_those_of_the_rows(
-    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
-) -> None:
     assert np.array_equal(index.similarities(queries), ScanIndex(stored).similarities(queries))
 
 
-def test_one_candidate_is_enough_and_an_eighth_of_the_rows_is_all(stored: StoredRows, built: Built) -> None:
-    arrays, settings = built
-    assert open_index(stored, arrays, settings | {"rerank": 1}).rerank == 1
-    for rerank, everything in ((N // 8 - 1, False), (N // 8, True)):
-        assert open_index(stored, arrays, settings | {"rerank": rerank}).reads_all(1) is everything
-
-
-def test_ten_candidates_are_compared_for_each_that_is_named_and_one_at_least(
-    stored: StoredRows, index: CompressedIndex
+def test_one_candidate_is_enough_ten_are_compared_for_each_and_an_eighth_of_the_rows_is_all(
+    stored: StoredRows, built: Built, index: CompressedIndex
 ) -> None:
+    arrays, settings = built
+    for rerank, everything in ((1, False), (N // 8 - 1, False), (N // 8, True)):
+        opened = open_index(stored, arrays, settings | {"rerank": rerank})
+        assert isinstance(opened, CompressedIndex) and opened.reads_all(1) is everything
     assert (index.n_candidates(1), index.n_candidates(2000)) == (index.rerank, 20_000)
     with pytest.raises(ValueError, match="rerank must be at least 1, got 0"):
         CompressedIndex(stored, index._codes, index._sample, 0)
@@ -50,9 +41,9 @@ def test_only_what_may_be_among_the_named_is_compared_twice(
     index: CompressedIndex, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[int] = []
-    way = compressed_module.nearest_exactly
+    way = search_module.nearest_exactly
     monkeypatch.setattr(
-        compressed_module,
+        search_module,
         "nearest_exactly",
         lambda query, ids, *more: compared.append(len(ids)) or way(query, ids, *more),
     )
@@ -115,12 +106,40 @@ def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(
     assert not found.estimated and np.array_equal(found.log_mass, exact.log_mass)
 
 
-def test_cells_with_too_few_rows_are_made_up_for(stored: StoredRows, in_cells: Built) -> None:
-    arrays, settings = in_cells
-    far = arrays["cells"].copy()
-    far[:] = 0
-    far[:3] = 1  # a cell of three rows
-    probed = open_index(stored, arrays | {"cells": far}, settings | {"n_probe": 1})
-    towards = (arrays["rotation"] @ arrays["centroids"][1])[None]
-    towards /= np.linalg.norm(towards)
-    assert np.array_equal(probed.search(towards, 10).ids, ScanIndex(stored).search(towards, 10).ids)
+def test_a_sample_that_is_the_gallery_gives_the_exact_mass_whatever_is_a_candidate() -> None:
+    gallery, beta = grouped(300), 7.0
+    sample = TailSample(gallery, np.arange(300), 300)
+    for without in (None, 4):
+        exact = ExactIndex(gallery).search(gallery[:1], 20, without=without, inverse_temperature=beta)
+        ids, near = exact.ids[0], exact.similarities[0]
+        assert exact.log_mass is not None
+        for more in (0, 0 if without is None else 1):  # a row that is left out may be among the candidates
+            given = np.append(ids, [4][:more]), np.append(near, np.float32([1])[:more])
+            assert sample.log_mass(gallery[0], beta, *given, without) == pytest.approx(exact.log_mass[0], abs=1e-6)
+
+
+def test_candidates_that_are_the_gallery_have_no_tail() -> None:
+    gallery = grouped(30)
+    everything = ExactIndex(gallery).search(gallery[:1], 30, inverse_temperature=7.0)
+    ids, near, mass = everything.ids[0], everything.similarities[0], everything.log_mass
+    sample = TailSample(gallery[:3], np.arange(3), 30)
+    assert mass is not None and sample.log_mass(gallery[0], 7.0, ids, near) == pytest.approx(mass[0], abs=1e-6)
+    last = TailSample(gallery[ids[-1:]], ids[-1:], 30)  # the one row of the tail
+    assert last.log_mass(gallery[0], 7.0, ids[:-1], near[:-1]) == pytest.approx(mass[0], abs=1e-6)
+
+
+def test_a_sample_that_is_all_near_is_bounded_by_the_last_that_is() -> None:
+    gallery = grouped(300)
+    near = ExactIndex(gallery).search(gallery[:1], 20)
+    sample = TailSample(gallery[near.ids[0, :5]], near.ids[0, :5], 300)
+    found = sample.log_mass(gallery[0], 7.0, near.ids[0], near.similarities[0])
+    each = np.exp(7.0 * near.similarities[0].astype(float))
+    assert found == pytest.approx(np.log(each.sum() + 280 * each.min()), abs=1e-5)
+
+
+def test_a_sample_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(s, d\) rows with \(s,\) ids"):
+        TailSample(grouped(4), np.arange(3), 9)
+    for ids in ([0, 1, 1], [0, 1, 9], [-1, 0, 1]):
+        with pytest.raises(ValueError, match="ids of a sample must be different and within 0 to 8"):
+            TailSample(grouped(3), np.array(ids), 9)

@@ -5,12 +5,11 @@ Product quantisation (Jegou, Douze and Schmid 2011) cuts a row in pieces and kee
 The rows are turned first onto their principal axes, and each piece gets axes of large and of small variance, so that no piece has
 much more to say than 4 bits hold; queries of another domain then find their nearest rows among fewer candidates.
 
-What is stored are plain arrays, and the faiss index is put together from them: faiss's own files are unsafe to read from strangers.
+What is stored are plain arrays that the faiss index is put together from: faiss's own files are unsafe to read from strangers.
 """
 
 import importlib
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,22 +76,6 @@ def train_codec(sample: np.ndarray, seed: int) -> Codec:
     return Codec(rotation, codebook, middle @ rotation)
 
 
-def train_cells(rotated: np.ndarray, n_cells: int, seed: int) -> np.ndarray:
-    """(n_cells, 3 M) float32 centroids of a sample of rotated rows."""
-    import faiss
-
-    means = faiss.Kmeans(
-        rotated.shape[1],
-        n_cells,
-        niter=ROUNDS,
-        seed=seed + 1,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(rotated),
-    )
-    means.train(rotated)
-    return np.asarray(means.centroids)
-
-
 class FlatCodes:
     """All codes, scanned for each query by one thread, so that the processors serve as many people at once as there are of them.
 
@@ -116,81 +99,26 @@ class FlatCodes:
         return self._index.search(np.ascontiguousarray(queries @ self.codec.rotation), c)[1]
 
 
-class ListedCodes:
-    """Codes in cells, of which a query's nearest are scanned.
-
-    Args:
-        codec: what made them.
-        codes: (n, M / 2) uint8.
-        centroids: (n_cells, 3 M) float32.
-        cells: (n,) int32, the cell of each row.
-        n_probe: cells to scan.
-    """
-
-    def __init__(self, codec: Codec, codes: np.ndarray, centroids: np.ndarray, cells: np.ndarray, n_probe: int) -> None:
-        faiss: Any = importlib.import_module("faiss")
-        self.codec, self.n_cells, self.n_probe = codec, len(centroids), n_probe
-        pieces = len(codec.codebook)
-        self._quantiser = faiss.IndexFlatIP(PIECE * pieces)
-        self._quantiser.add(np.ascontiguousarray(centroids))
-        plain = faiss.IndexIVFPQ(self._quantiser, PIECE * pieces, self.n_cells, pieces, 4, faiss.METRIC_INNER_PRODUCT)
-        plain.by_residual = False
-        faiss.copy_array_to_vector(codec.codebook.ravel(), plain.pq.centroids)
-        order = np.argsort(cells, kind="stable")
-        edges = np.searchsorted(cells[order], np.arange(self.n_cells + 1))
-        for cell, (a, b) in enumerate(pairwise(edges.tolist())):
-            ids = order[a:b].astype(np.int64)
-            own = np.ascontiguousarray(codes[ids])
-            plain.invlists.add_entries(cell, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(own))
-        plain.ntotal, plain.is_trained = len(codes), True
-        self._index = faiss.IndexIVFPQFastScan(plain)
-
-    def candidates(self, queries: np.ndarray, c: int) -> np.ndarray:
-        """As ``FlatCodes.candidates``."""
-        faiss: Any = importlib.import_module("faiss")
-        rotated = np.ascontiguousarray(queries @ self.codec.rotation)
-        return self._index.search(rotated, c, params=faiss.SearchParametersIVF(nprobe=self.n_probe))[1]
-
-
-def assign_cells(rotated: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """(r,) int32, the nearest centroid of each rotated row."""
-    import faiss
-
-    index = faiss.IndexFlatL2(centroids.shape[1])
-    index.add(centroids)
-    return index.search(np.ascontiguousarray(rotated), 1)[1][:, 0].astype(np.int32)
-
-
-def check_codes(arrays: Mapping[str, np.ndarray], n: int, d: int, *, listed: bool) -> None:
-    """That stored arrays fit a gallery of n rows of d dimensions, in cells or not.
+def check_codes(arrays: Mapping[str, np.ndarray], n: int, d: int) -> None:
+    """That stored arrays fit a gallery of n rows of d dimensions.
 
     Raises:
         ValueError: an array is missing, or of another shape, type or range; names it.
     """
-    names = ("rotation", "codebook", "codes", "sample_ids", *(("centroids", "cells") if listed else ()))
+    names = ("rotation", "codebook", "codes", "sample_ids")
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"the index must hold {', '.join(names)}; {', '.join(missing)} is missing")
     pieces = (*arrays["codebook"].shape, 0)[0]
     if pieces < 2 or pieces % 2:
         raise ValueError(f"codebook of the index must be of an even number of pieces, got {pieces}")
-    wanted: dict[str, tuple[tuple[int | None, ...], Any]] = {
-        "rotation": ((d, PIECE * pieces), np.float32),
-        "codebook": ((pieces, N_PROTOTYPES, PIECE), np.float32),
-        "codes": ((n, pieces // 2), np.uint8),
-        "sample_ids": ((None,), np.int64),
-    }
-    if listed:
-        wanted |= {"centroids": ((None, PIECE * pieces), np.float32), "cells": ((n,), np.int32)}
-    for name, (shape, dtype) in wanted.items():
+    shapes = ((d, PIECE * pieces), (pieces, N_PROTOTYPES, PIECE), (n, pieces // 2), (arrays["sample_ids"].size,))
+    types = (np.float32, np.float32, np.uint8, np.int64)
+    for name, shape, dtype in zip(names, shapes, types, strict=True):
         array = arrays[name]
-        if (
-            array.dtype != dtype
-            or len(array.shape) != len(shape)
-            or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
-        ):
+        if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{name} of the index must be {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}")
         if array.dtype == np.float32 and not np.isfinite(array).all():
             raise ValueError(f"{name} of the index must be finite, got NaN or infinity")
-    for name, top in (("sample_ids", n), *([("cells", len(arrays["centroids"]))] if listed else [])):
-        if len(arrays[name]) and (arrays[name].min() < 0 or arrays[name].max() >= top):
-            raise ValueError(f"{name} of the index must be within 0 to {top - 1}, got others")
+    ids = arrays["sample_ids"]
+    if len(ids) and (ids.min() < 0 or ids.max() >= n):
+        raise ValueError(f"sample_ids of the index must be within 0 to {n - 1}, got others")
