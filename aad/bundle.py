@@ -109,12 +109,12 @@ class Bundle:
         """
         data = self.read_bytes(name)
         with self.telling(name, "is not a plain array ({})", of=(ValueError, OSError)):
-            header = read_header(io.BytesIO(data), len(data))  # before numpy makes what the header says
-        self._measure(name, header.shape, shape)
-        if header.dtype not in FLOATS:
-            raise self.refusal(name, f"holds {header.dtype}, expected float16 or float32")
-        values = np.frombuffer(data, header.dtype, offset=header.offset)
-        array = values.reshape(header.shape, order="F" if header.by_columns else "C").astype(np.float32, order="C")
+            found, by_columns, dtype, offset = read_header(io.BytesIO(data), len(data))  # no memory is taken yet
+        self._measure(name, found, shape)
+        if dtype not in FLOATS:
+            raise self.refusal(name, f"holds {dtype}, expected float16 or float32")
+        values = np.frombuffer(data, dtype, offset=offset)
+        array = values.reshape(found, order="F" if by_columns else "C").astype(np.float32, order="C")
         if not np.isfinite(array).all():
             raise self.refusal(name, NOT_FINITE)
         return array
