@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.domain import DomainHint
 from aad.spaces import Space
 
 
@@ -73,15 +72,9 @@ class SpaceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``.
-
-    Attributes:
-        spaces: one answer per space.
-        hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
-    """
+    """The answers of all spaces to one query: ``attribution["aligned"]``."""
 
     spaces: dict[Space, SpaceAttribution]
-    hint: DomainHint | None = None
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]

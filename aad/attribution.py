@@ -20,7 +20,6 @@ from aad.answers import Attribution, Match, SpaceAttribution
 from aad.backbones import Backbone, BackboneError, difference, load_backbone
 from aad.bundle import Bundle, read_heads
 from aad.calibration import Calibration
-from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
@@ -74,9 +73,6 @@ class Attributor:
         self._ranks: dict[int, dict[Space, list[int]]] = {}
         self._backbone: Backbone | None = None
         self._loading = threading.Lock()
-        self._domain: DomainModel | None = None
-        self._domain_fitted = False
-        self._fitting = threading.Lock()
 
     @classmethod
     def load(
@@ -160,8 +156,7 @@ class Attributor:
             ImageError: the image cannot be read.
             ValueError: k below 1.
         """
-        features = self.embed([image], Space.BACKBONE)
-        return self._answer(features, k, among, self.domain.judge(features)[0] if self.domain else None)
+        return self._answer(self.embed([image], Space.BACKBONE), k, among)
 
     def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         """As ``attribute`` for a bundled query, from its stored features: no network is loaded."""
@@ -178,25 +173,6 @@ class Attributor:
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
         """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
         return fold_near_copies(self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64)))
-
-    @property
-    def domain(self) -> DomainModel | None:
-        """What tells photographs from synthetic images, fitted at first use (under a second) outside the test split."""
-        with self._fitting:
-            if not self._domain_fitted:
-                splits = np.array([one != "test" for one in self.references.words("split")], dtype=bool)
-                references = np.flatnonzero(splits)
-                references = references[sample(len(references))]
-                queries = [one for one in self.queries if one.split != "test"]
-                concepts = self.references.words("concept")
-                self._domain = fit_domain(
-                    self._index[Space.BACKBONE].rows(references),
-                    l2_normalise(self._query_features[[one.query_id for one in queries]]),
-                    [concepts[int(i)] for i in references],
-                    [one.concept for one in queries],
-                )
-                self._domain_fitted = True
-            return self._domain
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""
@@ -221,11 +197,9 @@ class Attributor:
                 return sorted(places[i] for i in known)
         return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
-    def _answer(
-        self, features: np.ndarray, k: int, among: np.ndarray | None = None, hint: DomainHint | None = None
-    ) -> Attribution:
+    def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
         queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
-        return self._search(queries, k, among, hint=hint)
+        return self._search(queries, k, among)
 
     def _search(
         self,
@@ -233,10 +207,9 @@ class Attributor:
         k: int,
         among: np.ndarray | None = None,
         without: int | None = None,
-        hint: DomainHint | None = None,
     ) -> Attribution:
         """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
-        return Attribution({space: self._answer_in(space, queries[space], k, among, without) for space in SPACES}, hint)
+        return Attribution({space: self._answer_in(space, queries[space], k, among, without) for space in SPACES})
 
     def _answer_in(
         self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None

@@ -8,7 +8,7 @@ Three ways to the same answer: in this process, over HTTP as the page's scripts 
 the file's choice to the last pixel. The parts of one row sum to its total, which is what the target is about:
 
 - decode, preprocess, embed: the file's pixels, the network's input, the network.
-- search: the three galleries; weigh: heads, calibration, the domain hint, the place on the maps.
+- search: the three galleries; weigh: heads, calibration, the place on the maps.
 - draw: on the server the answer's JSON; in Chromium from the answer's arrival to the last pixel.
 - rest: the file's way to the server, the queue and the stream.
 

@@ -1,11 +1,14 @@
 """What the page says about itself: how each space works, what was measured, and what computed the answers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interface.words import SPACE_WORDS, TYPE_WORDS
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
-def about(attributor: Any) -> dict[str, Any]:
+
+def about(attributor: "Attributor") -> dict[str, Any]:
     """What the page says about itself: how each space works, what was measured, and what computed the answers.
 
     Returns:

@@ -1,7 +1,7 @@
 """The public API: named endpoints, for gradio_client and curl. docs/api.md has an example of each."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aad.backbones import BackboneError
 from aad.images import ImageError
@@ -10,10 +10,13 @@ from interface.handlers import MAX_K, attribute_file
 from interface.report import report
 from interface.takeaway import MAX_FILES
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 MAX_ROWS = 1000  # of a table in one call
 
 
-def add_endpoints(attributor: Any) -> None:
+def add_endpoints(attributor: "Attributor") -> None:
     """Add the public endpoints to the page that is being built.
 
     Their parts are not in the page; files, not images, so that the bytes stay as sent.
@@ -69,7 +72,7 @@ def add_endpoints(attributor: Any) -> None:
     publish("bundled_queries", bundled_queries, page_of, reply("queries"), "tables")
 
 
-def attribute_files(attributor: Any, images: Sequence[str] | None, k: float) -> dict[str, Any]:
+def attribute_files(attributor: "Attributor", images: Sequence[str] | None, k: float) -> dict[str, Any]:
     """The `/attribute_batch` endpoint.
 
     Returns:
@@ -93,7 +96,7 @@ def attribute_files(attributor: Any, images: Sequence[str] | None, k: float) -> 
     return {"k": n, "results": results, "references": named, "stamp": dict(attributor.stamp)}
 
 
-def report_file(attributor: Any, images: Sequence[str] | None, k: float) -> str:
+def report_file(attributor: "Attributor", images: Sequence[str] | None, k: float) -> str:
     """The `/report` endpoint: the path of a new HTML file among those that the server deletes within a day.
 
     Raises:
@@ -115,13 +118,13 @@ def report_file(attributor: Any, images: Sequence[str] | None, k: float) -> str:
     return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
 
 
-def list_references(attributor: Any, start: float, count: float) -> dict[str, Any]:
+def list_references(attributor: "Attributor", start: float, count: float) -> dict[str, Any]:
     """The `/references` endpoint; no path of the server is told."""
     fields = ("reference_id", "title", "source", "licence", "author", "url", "concept", "group", "split")
     return _page("references", attributor.references, fields, start, count)
 
 
-def list_queries(attributor: Any, start: float, count: float) -> dict[str, Any]:
+def list_queries(attributor: "Attributor", start: float, count: float) -> dict[str, Any]:
     """The `/bundled_queries` endpoint; `examples` are those of the page's strip."""
     fields = ("query_id", "type", "generator", "split", "concept", "exemplar_ids")
     return _page("queries", attributor.queries, fields, start, count) | {"examples": list(attributor.examples)}

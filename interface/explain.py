@@ -4,7 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -12,6 +12,9 @@ import numpy as np
 from aad.backbones import BackboneError
 from aad.explain import Explanation, ExplanationError, explain, why_not
 from aad.images import ImageError
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 UNIT = 1e-5  # of similarity: what heat is rounded to on its way to the page, a hundredth of the least that is seen
 PREFIX = "gradio_api/file="
@@ -22,12 +25,12 @@ class Refused(ValueError):
     """A request of the page that cannot be answered; its text says what was required and what came."""
 
 
-def value(attributor: Any) -> dict[str, Any]:
+def value(attributor: "Attributor") -> dict[str, Any]:
     """What the part is given when the page opens: the reason why matches cannot be explained, or None."""
     return {"reason": None if hasattr(attributor, "explain") else why_not(attributor)}
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for; a fault is answered with ``{"error": text}``.
 
     An attributor may explain by a method of its own, as stand-ins do.
@@ -47,7 +50,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     return (explain_match,)
 
 
-def asked(attributor: Any, request: dict[str, Any]) -> tuple[Any, int]:
+def asked(attributor: "Attributor", request: dict[str, Any]) -> tuple[Any, int]:
     """The query and the reference that a request means.
 
     Args:

@@ -1,11 +1,14 @@
 """What the page's events do: plain functions of an `Attributor`, with answers as `interface.present` makes them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aad.backbones import BackboneError
 from aad.images import ImageError
 from interface import present
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 MAX_K = 100
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
@@ -15,7 +18,7 @@ MISFIT = "This cannot be asked here"  # heads an error about a question, not abo
 Filter = Mapping[str, Sequence[str]]
 
 
-def answer_example(attributor: Any, query_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
+def answer_example(attributor: "Attributor", query_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
     """Answer to a bundled query: immediate, since its features are stored.
 
     Args:
@@ -38,7 +41,9 @@ def answer_example(attributor: Any, query_id: int, k: int, wanted: Filter | None
     )
 
 
-def answer_reference(attributor: Any, reference_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
+def answer_reference(
+    attributor: "Attributor", reference_id: int, k: int, wanted: Filter | None = None
+) -> dict[str, Any]:
     """Answer to a picture of the collection, searched again; it is not listed among its own answers."""
     if not _is_row(reference_id, attributor.references):
         return present.message("error", f"There is no picture {reference_id} in this collection.", title=MISFIT)
@@ -51,7 +56,7 @@ def answer_reference(attributor: Any, reference_id: int, k: int, wanted: Filter 
     )
 
 
-def answer_upload(attributor: Any, path: str | None, k: int, wanted: Filter | None = None) -> dict[str, Any]:
+def answer_upload(attributor: "Attributor", path: str | None, k: int, wanted: Filter | None = None) -> dict[str, Any]:
     """Answer to an uploaded file; a file that is no usable picture gives an error message, and the app goes on."""
     if path is None:
         return present.message("empty")
@@ -64,14 +69,16 @@ def answer_upload(attributor: Any, path: str | None, k: int, wanted: Filter | No
     )
 
 
-def stream_upload(attributor: Any, path: str | None, k: int, wanted: Filter | None = None) -> Iterator[dict[str, Any]]:
+def stream_upload(
+    attributor: "Attributor", path: str | None, k: int, wanted: Filter | None = None
+) -> Iterator[dict[str, Any]]:
     """`answer_upload`, preceded by a word of patience while the backbone is still loading."""
     if path is not None and not attributor.ready:
         yield present.message("warming", WARMING, ready=False)
     yield answer_upload(attributor, path, k, wanted)
 
 
-def attribute_file(attributor: Any, path: str | None, k: float) -> dict[str, Any]:
+def attribute_file(attributor: "Attributor", path: str | None, k: float) -> dict[str, Any]:
     """The `/attribute` endpoint.
 
     Args:
@@ -104,7 +111,7 @@ def _is_row(number: Any, rows: Sequence[Any]) -> bool:
 
 
 def _answer(
-    attributor: Any,
+    attributor: "Attributor",
     attribute: Callable[..., Any],
     describe: Callable[[], dict[str, Any]],
     k: Any,

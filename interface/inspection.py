@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -22,6 +22,9 @@ from aad.spaces import SPACES
 from interface import present
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 AT_MOST = 40  # values of a factor that are measured apart; the rarer ones are counted only
 N_HUBS = 8  # listed per space
 N_CURVE = 61  # points of the drawn k-occurrence
@@ -31,12 +34,12 @@ class Refused(ValueError):
     """A request of the page that cannot be answered; its text says what was required and what came."""
 
 
-def value(attributor: Any) -> dict[str, int]:
+def value(attributor: "Attributor") -> dict[str, int]:
     """What the part is given when the page opens: how many bundled queries there are, and how many with known sources."""
     return {"n": sum(bool(query.exemplar_ids) for query in attributor.queries), "n_queries": len(attributor.queries)}
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
     working = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
 
@@ -79,7 +82,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     return inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving
 
 
-def table(attributor: Any) -> dict[str, Any]:
+def table(attributor: "Attributor") -> dict[str, Any]:
     """The outcomes as the page keeps them.
 
     Returns:

@@ -8,13 +8,16 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interface import explain, inspection, present, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
 from interface.pictures import is_picture, only_pictures, whole_folders
 from interface.starting import without_stubs
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 # Read by gradio when it is imported and when a queue is made.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page and the server stay offline
@@ -32,7 +35,7 @@ DEFAULT_K = 8
 MAX_BYTES = 20_000_000  # of an upload; the page refuses larger files in words before they are sent
 
 
-def build_app(attributor: Any) -> Any:
+def build_app(attributor: "Attributor") -> Any:
     """The whole page for one attributor.
 
     Args:

@@ -11,8 +11,7 @@ import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -22,6 +21,9 @@ from interface.about import about, metrics_rows
 from interface.addresses import file_url, served_paths
 from interface.filters import chosen
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 __all__ = [
     "about",
@@ -50,7 +52,7 @@ class SpaceAnswer(Protocol):
     estimated: bool
 
 
-def catalogue(attributor: Any) -> dict[str, Any]:
+def catalogue(attributor: Attributor) -> dict[str, Any]:
     """Everything about the collection that the page needs once.
 
     Args:
@@ -85,7 +87,7 @@ def catalogue(attributor: Any) -> dict[str, Any]:
     }
 
 
-def example(attributor: Any, query_id: int) -> dict[str, Any]:
+def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
     """One bundled query as the answer's caption shows it, with its true sources and their rank in each space."""
     query = attributor.queries[query_id]
     return {
@@ -104,12 +106,14 @@ def _offered(query: Any, query_id: int) -> dict[str, Any]:
     return {"id": int(query_id), "url": file_url(query.path), "label": label}
 
 
-def reference(attributor: Any, reference_id: int) -> dict[str, Any]:
+def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
     """A reference that is searched again, as a query of its own: no true source, and it is not among its own answers."""
     return {"reference": int(reference_id), "url": file_url(attributor.references[reference_id].path)}
 
 
-def gallery(attributor: Any, wanted: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+def gallery(
+    attributor: Attributor, wanted: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any] | None, np.ndarray | None]:
     """What a filter leaves: what the page is told of it, and the (n,) bool mask; both None where it leaves everything.
 
     Raises:
@@ -151,7 +155,6 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
-        "domain": None if result.hint is None else asdict(result.hint),
         "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
@@ -164,7 +167,7 @@ def message(status: str, text: str = "", *, title: str | None = None, ready: boo
     )
 
 
-def api_answer(attributor: Any, result: Any, *, k: int) -> dict[str, Any]:
+def api_answer(attributor: Attributor, result: Any, *, k: int) -> dict[str, Any]:
     """What the `/attribute` endpoint returns: the attribution, and what is known of the references it names.
 
     Args:

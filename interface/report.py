@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -17,6 +17,9 @@ from interface.about import about
 from interface.markup import make, percent
 from interface.report_case import N_SOURCES, Case, is_convincing, map_grounds, section, thumbnails
 from interface.words import SPACE_WORDS
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 __all__ = ["Case", "is_convincing", "report"]
 
@@ -32,7 +35,7 @@ CAVEAT = (
 
 
 def report(
-    attributor: Any,
+    attributor: "Attributor",
     cases: Sequence[Case | tuple[Any, ...]],
     refused: Sequence[tuple[str, str]] = (),
     *,
@@ -76,7 +79,7 @@ def report(
     return f'<!doctype html>\n<html lang="en">{head}<body>{content}</body></html>\n'
 
 
-def _summary(attributor: Any, cases: Sequence[Case], refused: Sequence[tuple[str, str]]) -> ET.Element:
+def _summary(attributor: "Attributor", cases: Sequence[Case], refused: Sequence[tuple[str, str]]) -> ET.Element:
     heads = [make("th", {"scope": "col", "class": str(s)}, SPACE_WORDS[str(s)]["name"]) for s in attributor.spaces]
     rows = []
     for i, case in enumerate(cases, 1):
@@ -109,7 +112,7 @@ def _refusals(refused: Sequence[tuple[str, str]]) -> ET.Element | None:
     return make("p", {"class": "caution"}, ": ".join(refused[0])) if refused else None
 
 
-def _sources(attributor: Any, cases: Sequence[Case]) -> ET.Element | None:
+def _sources(attributor: "Attributor", cases: Sequence[Case]) -> ET.Element | None:
     shown = {
         match.reference_id for case in cases for part in case.attribution.spaces.values() for match in part.matches
     }
@@ -141,6 +144,6 @@ def _credit(reference: Any) -> Iterator[ET.Element]:
     )
 
 
-def _stamp(attributor: Any, time: datetime.datetime) -> ET.Element:
+def _stamp(attributor: "Attributor", time: datetime.datetime) -> ET.Element:
     rows = [*about(attributor)["stamp"], ["date", f"{time:%Y-%m-%dT%H:%M:%SZ}"]]
     return make("dl", {}, *(make("div", {}, make("dt", {}, name), make("dd", {}, value)) for name, value in rows))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -14,11 +14,12 @@ from interface.markup import make, percent
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens
-PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture. A hint, and sometimes wrong."
 ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
-UNFAMILIAR = "This is unlike every synthetic picture seen before. Ranks and weights may mean little."
 
 
 class Case(NamedTuple):
@@ -46,7 +47,7 @@ def is_convincing(part: SpaceAttribution) -> bool:
     return part.remainder <= sum(match.weight for match in part.matches)
 
 
-def thumbnails(attributor: Any) -> Callable[[int], str | None]:
+def thumbnails(attributor: "Attributor") -> Callable[[int], str | None]:
     """Reference id -> data address of its picture, or None where that is missing; each is made once."""
 
     @cache
@@ -65,13 +66,13 @@ def _picture(uri: str | None, words: str) -> ET.Element:
     return make("span", {"class": "frame"}, make("img", {"src": uri, "alt": words}))
 
 
-def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int], str | None]) -> ET.Element:
+def section(attributor: "Attributor", case: Case, number: int, thumbnail: Callable[[int], str | None]) -> ET.Element:
     """The whole part of a report about one picture; the ``number``-th of it."""
     query = None if case.query_id is None else attributor.queries[case.query_id]
     truth = () if query is None else query.exemplar_ids
-    ranks = attributor.true_ranks(case.query_id) if truth and not case.filter else {}
+    ranks = attributor.true_ranks(query.query_id) if query is not None and truth and not case.filter else {}
     asked = [f"{field}: {', '.join(values)}" for field, values in (case.filter or {}).items() if values]
-    found, hint = case.attribution, case.attribution.hint
+    found = case.attribution
     words = case.note
     if query is not None:
         maker = GENERATOR_WORDS.get(query.generator, query.generator)
@@ -98,8 +99,6 @@ def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int],
             *sources,
         ),
         make("p", {"class": "caution"}, f"Searched only in {'; '.join(asked)}") if asked else None,
-        make("p", {"class": "caution"}, PHOTOGRAPH) if hint and hint.photograph else None,
-        make("p", {"class": "caution"}, UNFAMILIAR) if hint and hint.unfamiliar else None,
         make("p", {"class": "caution"}, ESTIMATED) if any(part.estimated for part in found.spaces.values()) else None,
         make(
             "div",
@@ -113,7 +112,7 @@ def section(attributor: Any, case: Case, number: int, thumbnail: Callable[[int],
 
 
 def _column(
-    attributor: Any,
+    attributor: "Attributor",
     part: SpaceAttribution,
     truth: Sequence[int],
     ranks: Sequence[int],
@@ -172,7 +171,7 @@ def _bar(share: float, is_estimate: bool) -> ET.Element:
     )
 
 
-def map_grounds(attributor: Any) -> ET.Element:
+def map_grounds(attributor: "Attributor") -> ET.Element:
     """Each space's map, drawn once; every case lays its own query over it."""
     side = str(MAP_SIDE)
     symbols = [
@@ -189,7 +188,7 @@ def map_grounds(attributor: Any) -> ET.Element:
     return make("svg", {"class": "grounds", "width": "0", "height": "0", "aria-hidden": "true"}, *symbols)
 
 
-def _map(attributor: Any, part: SpaceAttribution, truth: Sequence[int]) -> ET.Element:
+def _map(attributor: "Attributor", part: SpaceAttribution, truth: Sequence[int]) -> ET.Element:
     places = map_places(attributor.coordinates[part.space])
     x, y = map_places(np.array(part.position)).tolist()
     marks = []

@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aad.answers import Attribution
@@ -18,6 +18,9 @@ from aad.images import ACCEPT, ImageError
 from interface import present
 from interface.handlers import MAX_K
 from interface.report import Case, is_convincing, report
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 MAX_FILES = 100  # in one go
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again
@@ -29,21 +32,21 @@ class Refused(ValueError):
     """A request that cannot be answered; its text says what was required and what came."""
 
 
-def value(attributor: Any) -> dict[str, Any]:
+def value(attributor: "Attributor") -> dict[str, Any]:
     """What the part is given when the page opens."""
     return {"max_files": MAX_FILES, "accept": ACCEPT, "stamp": dict(attributor.stamp)}
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
     turn = threading.Lock()
 
     @functools.lru_cache(maxsize=N_KEPT)
     def answered(kind: str, which: int | str, k: int, wanted: str) -> Attribution:
         _, among = present.gallery(attributor, json.loads(wanted))
-        ask = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}.get(
-            kind, attributor.attribute
-        )
+        ways: dict[str, Callable[..., Attribution]]
+        ways = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}
+        ask = ways.get(kind, attributor.attribute)
         return ask(which, k) if among is None else ask(which, k, among=among)
 
     def answer(kind: str, which: int | str, k: int, wanted: Mapping[str, Sequence[str]]) -> Attribution:
@@ -90,7 +93,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     return takeaway_answer, takeaway_report
 
 
-def settings(attributor: Any, request: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
+def settings(attributor: "Attributor", request: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
     """k and the filter of a request.
 
     Raises:
@@ -129,7 +132,7 @@ def uploaded(path: Any) -> str:
     raise Refused("This file is not, or no longer, on the server. Please choose it once more.")
 
 
-def named(attributor: Any, cases: Any) -> list[tuple[str, int | str, str]]:
+def named(attributor: "Attributor", cases: Any) -> list[tuple[str, int | str, str]]:
     """Kind, number or path, and name of each case that a request for a report lists.
 
     Raises:
@@ -140,9 +143,8 @@ def named(attributor: Any, cases: Any) -> list[tuple[str, int | str, str]]:
     found: list[tuple[str, int | str, str]] = []
     for entry in cases:
         kind, number = (entry.get("kind"), entry.get("id")) if isinstance(entry, dict) else (None, None)
-        rows = {"query": attributor.queries, "reference": attributor.references}.get(
-            kind if isinstance(kind, str) else ""
-        )
+        tables: dict[Any, Sequence[Any]] = {"query": attributor.queries, "reference": attributor.references}
+        rows = tables.get(kind) if isinstance(kind, str) else None
         if rows is not None and isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(rows):
             name = rows[number].path.name if kind == "query" else rows[number].title
             found.append((str(kind), number, name))
@@ -163,7 +165,7 @@ def failures(refused: Any) -> list[tuple[str, str]]:
 
 
 def _case(
-    attributor: Any, kind: str, which: Any, name: str, found: Attribution, wanted: Mapping[str, Sequence[str]]
+    attributor: "Attributor", kind: str, which: Any, name: str, found: Attribution, wanted: Mapping[str, Sequence[str]]
 ) -> Case:
     if kind == "query":
         return Case(name, attributor.queries[which].path, found, which, wanted)

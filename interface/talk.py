@@ -6,7 +6,7 @@ and it travels whole, pictures included, when talk mode is entered: from then on
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,17 +17,20 @@ from interface.handlers import answer_example
 from interface.talk_steps import steps
 from interface.thumbnails import data_uri
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 K = 8  # matches per space
 N_WALL = 48  # pictures that a source hides among
 LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 
-def value(attributor: Any) -> Any:
+def value(attributor: "Attributor") -> Any:
     """What the part is given when the page opens."""
     return None
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
     telling = threading.Lock()
     told: list[dict[str, Any]] = []
@@ -41,7 +44,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     return (talk_story,)
 
 
-def story(attributor: Any) -> dict[str, Any]:
+def story(attributor: "Attributor") -> dict[str, Any]:
     """The whole story.
 
     Returns:
@@ -137,7 +140,7 @@ def _narrow(rows: np.ndarray, further: np.ndarray) -> np.ndarray:
     return both if both.any() else rows
 
 
-def _pictures(attributor: Any, cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
+def _pictures(attributor: "Attributor", cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
     paths = {f"query-{case['query']['id']}": attributor.queries[case["query"]["id"]].path for case in cases.values()}
     large: set[int] = set()
     small = set(wall)

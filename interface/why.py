@@ -6,12 +6,15 @@ Every sentence is written from the figures it stands beside: where a figure does
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aad.spaces import SPACES
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 #: Where figures are missing, the command that makes them; the folder stays a word, as the page names no path of the server.
 COMMANDS = {
@@ -32,7 +35,7 @@ POOL = "all families"
 CEILING = 0.98  # of recall: above it there is nothing left to gain
 
 
-def value(attributor: Any) -> dict[str, Any]:
+def value(attributor: "Attributor") -> dict[str, Any]:
     """What the part is given when the page opens.
 
     Returns:
@@ -48,7 +51,7 @@ def value(attributor: Any) -> dict[str, Any]:
     }
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for: nothing, all of it travels with the page in some kilobytes."""
     return ()
 

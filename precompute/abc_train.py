@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import write_atomically
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import Domain
 from precompute.abc.features import read_test_case
 from precompute.abc.splits import BenchmarkError

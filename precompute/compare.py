@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, write_atomically
 from aad.hub import open_bundle
-from aad.method.head import Head
+from aad.method import Head
 from precompute.common.cli import run_step, step_parser
 from precompute.common.rankings import cosine
 from precompute.common.shards import limit_threads

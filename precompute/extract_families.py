@@ -22,12 +22,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from aad.bundle import Bundle, BundleError, write_atomically
-from aad.method.views import view_rng
 from precompute.common.cli import add_network_options, run_step, step_parser
 from precompute.common.holding import hold, lets_go
 from precompute.common.shards import embed_in_shards, limit_threads
 from precompute.pictures import FAMILIES, RENDER
 from precompute.pictures.pictures import Pictures, open_backbone
+from precompute.pictures.plain import view_rng
 from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
 
 N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels

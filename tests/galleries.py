@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.method.head import Head
+from aad.method import Head
 from aad.scale.stored import StoredRows
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise

@@ -12,7 +12,7 @@ from PIL import Image
 
 from aad import Attributor, BundleError
 from aad.backbones import BACKBONES, Backbone
-from aad.method.training import ALIGNED, DISENTANGLED
+from aad.method import ALIGNED, DISENTANGLED
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
 from precompute.common.gallery import from_benchmark, from_folders

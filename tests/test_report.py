@@ -163,14 +163,6 @@ def test_a_filter_is_told_and_hides_ranks_of_the_whole_gallery(attributor: FakeA
     assert "True source: rank" not in words and "Not shown" in words
 
 
-def test_hints_about_the_picture_are_told(attributor: FakeAttributor, tmp_path: Path) -> None:
-    Image.new("RGB", (40, 60)).save(tmp_path / "tall.png")
-    result = attributor.attribute(tmp_path / "tall.png", 2)
-    assert result.hint and result.hint.photograph and not result.hint.unfamiliar
-    words = Page(report(attributor, [("tall.png", tmp_path / "tall.png", result)], now=NOW)).words
-    assert "plain photograph" in words and "unlike every synthetic picture" not in words
-
-
 def test_a_missing_reference_picture_leaves_an_empty_frame(tmp_path: Path) -> None:
     attributor = FakeAttributor(tmp_path, n_per_group=1)
     result = attributor.attribute_query(0, 3)

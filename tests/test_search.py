@@ -19,7 +19,6 @@ from aad.search import (
     NEAR_COPY,
     ExactIndex,
     Index,
-    SearchResult,
     fold_near_copies,
     nearest_exactly,
 )
@@ -222,10 +221,6 @@ def test_near_copies_fold_under_the_best_ranked_one_and_never_under_a_folded_one
     near = np.degrees(np.arccos(NEAR_COPY))
     at = np.radians([0, 0.9 * near, 90, 1.8 * near, 90.1])
     assert fold_near_copies(np.stack([np.cos(at), np.sin(at)], 1)) == [None, 0, None, None, 2]
-
-
-def test_a_result_takes_no_room_beside_its_fields() -> None:
-    assert not hasattr(SearchResult(np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32)), "__dict__")
 
 
 def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millions(tmp_path: Path) -> None:

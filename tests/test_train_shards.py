@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aad.bundle import Bundle, read_heads
-from aad.method.training import ALIGNED, DISENTANGLED, Views, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute import train_heads

@@ -15,10 +15,10 @@ from PIL import Image
 from aad.backbones import Backbone
 from aad.files import file_sha256
 from aad.images import ImageError, load_image
-from aad.method.views import VIEW_SIZE, make_view, view_rng
 from precompute.common.shard_files import write_array, write_table
 from precompute.pictures import RESTYLE
 from precompute.pictures.pictures import DRAWING_SIZE
+from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
 
 KINDS = ("plain", *RESTYLE)
 GROUP = 16  # images drawn ahead while the backbone works: twice this many are in memory, 1 GB of large photographs

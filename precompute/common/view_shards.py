@@ -112,7 +112,7 @@ def _again(folder: Path) -> str:
 
 
 class StoredRows:
-    """``aad.method.training.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
+    """``stored_views.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
 
     Files are opened for each reading and closed again, so that pages read once do not count as memory of this process.
     """

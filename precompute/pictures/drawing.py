@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from aad.method.views import make_view, view_rng
+from precompute.pictures.plain import make_view, view_rng
 
 from . import RENDER, RESTYLE
 from .pictures import Pictures

@@ -16,7 +16,7 @@ from aad.scale.qdrant_calls import QdrantError, connect
 from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 from precompute.load_qdrant import Layout, load_collection
-from tests.qdrant_server import stand_in
+from tests.scale.qdrant_server import stand_in
 
 N, D, BETA = 400, 24, 20.0
 

@@ -18,7 +18,7 @@ from aad.bundle import Bundle
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect
 from precompute.load_qdrant import load_collections, main
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
-from tests.qdrant_server import stand_in
+from tests.scale.qdrant_server import stand_in
 
 
 @pytest.fixture(scope="module")
