@@ -31,7 +31,7 @@ from aad.scale.stored import StoredRows
 from aad.search import method_for
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 
 N_QUERIES = (

@@ -23,7 +23,7 @@ from aad.calibration import fit_calibration
 from aad.hub import open_bundle
 from aad.spaces import Domain
 from precompute.common.cli import command_line, run_step, step_parser
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.scale.calibration import condense
 

@@ -21,7 +21,7 @@ from aad.projection import fit_maps
 from aad.scale.compressed import ScanIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.scale.maps import N_MEASURED, fitted_sample, place_rest, sampled_preservation
 

@@ -26,15 +26,14 @@ from aad.hub import open_bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head
 from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
-from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
+from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing, stored_chunks
-from precompute.common.shard_files import ShardError
-from precompute.common.shards import limit_threads
+from precompute.common.shards import Shards, StoredRows
 from precompute.common.steps import write_step
+from precompute.common.store import VIEWS, ShardError
 from precompute.common.stored_views import StoredViews
 from precompute.common.trials import read_views
-from precompute.common.view_shards import StoredRows, ViewShards, check_backbone
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
@@ -111,16 +110,17 @@ def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> 
     """The views in shards, read once to see that they are sound and to measure them."""
     if repeated := [folder for folder, n in Counter(path.resolve() for path in (*real, *synthetic)).items() if n > 1]:
         raise ShardError(f"{repeated[0]} is given twice; name each folder of shards once")
-    shards = {Domain.REAL: [ViewShards.open(folder, Domain.REAL) for folder in real]}
-    shards[Domain.SYNTHETIC] = [ViewShards.open(folder, Domain.SYNTHETIC) for folder in synthetic]
-    everything = [folder for folders in shards.values() for folder in folders]
-    for folder in everything:
-        check_backbone(folder, bundle)
+    given = {Domain.REAL: real, Domain.SYNTHETIC: synthetic}
+    shards = {domain: [Shards.open(folder, VIEWS) for folder in folders] for domain, folders in given.items()}
+    for domain, folders in shards.items():
+        for folder in folders:
+            folder.check_views(domain, bundle)
     rows = {domain: StoredRows(folders) for domain, folders in shards.items()}
     n_images = sum(stored.shape[0] for stored in rows.values())
     with tqdm(total=2 * n_images, desc="check and measure", unit="image", disable=None) as bar:
-        for folder in everything:
-            folder.verify(bar.update)
+        for folder in [*shards[Domain.REAL], *shards[Domain.SYNTHETIC]]:
+            for checked in folder.rows():
+                bar.update(len(checked))
         try:
             views = StoredViews(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
         except ValueError as error:

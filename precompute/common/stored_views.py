@@ -37,6 +37,7 @@ class StoredViews(Views):
     """
 
     __slots__ = ("_moments",)
+    _moments: dict[Domain, tuple[np.ndarray, np.ndarray]]
 
     def __init__(self, real: Rows, synthetic: Rows, progress: Callable[[int], object] | None = None) -> None:
         super().__init__(real, synthetic)  # type: ignore[arg-type]  # rows, which are read where arrays would be indexed

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from aad.bundle import write_atomically
-from precompute.common.shard_files import ShardError
-from precompute.common.sources import Member, Piece, fingerprint
+from precompute.common.members import Member, Piece, fingerprint
+from precompute.common.store import ShardError
 
 SIDE = 512  # pixels, at most: what a page shows enlarged
 FOLDER = 1000  # pictures in a sub-folder: file systems and their tools stay quick
