@@ -178,7 +178,7 @@ def _case(
 def _best(part: Any) -> dict[str, Any]:
     best = part.matches[0] if part.matches else None
     return {
-        "best": None if best is None else [best.reference_id, round(best.similarity, 5), round(best.weight, 5)],
+        "best": None if best is None else present.match(best),
         "remainder": part.remainder,
         "convincing": is_convincing(part),
         "estimated": part.estimated,

@@ -78,9 +78,9 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
     assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
     for space in SPACES:
         part = answer["spaces"][space]
-        assert [match[0] for match in part["matches"]] == [match.reference_id for match in result[space].matches]
+        assert [match["id"] for match in part["matches"]] == [match.reference_id for match in result[space].matches]
         assert answer["query"]["ranks"][space] == attributor.true_ranks(2)[space]
-        total = sum(match[2] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
+        total = sum(match["weight"] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
         assert total == pytest.approx(1, abs=1e-3)
     json.dumps(answer)
 
