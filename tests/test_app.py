@@ -78,7 +78,10 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
     assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
     for space in SPACES:
         part = answer["spaces"][space]
-        assert [match["id"] for match in part["matches"]] == [match.reference_id for match in result[space].matches]
+        assert part["matches"] == [
+            {"id": m.reference_id, "rank": m.rank, "similarity": round(m.similarity, 5), "weight": round(m.weight, 5)}
+            for m in result[space].matches
+        ]
         assert answer["query"]["ranks"][space] == attributor.true_ranks(2)[space]
         total = sum(match["weight"] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
         assert total == pytest.approx(1, abs=1e-3)
