@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from aad import Attributor
 from interface.words import SPACE_WORDS, TYPE_WORDS
 
 
-def about(attributor: Any) -> dict[str, Any]:
+def about(attributor: Attributor) -> dict[str, Any]:
     """What the page says about itself: how each space works, what was measured, and what computed the answers.
 
     Returns:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from aad import Attributor
 from interface import explain, inspection, present, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
@@ -32,7 +33,7 @@ DEFAULT_K = 8
 MAX_BYTES = 20_000_000  # of an upload; the page refuses larger files in words before they are sent
 
 
-def build_app(attributor: Any) -> Any:
+def build_app(attributor: Attributor) -> Any:
     """The whole page for one attributor.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from aad import Attributor
 from aad.images import ImageError
 from aad.outcomes import Outcome, Outcomes, outcomes_of
 from aad.spaces import SPACES
@@ -22,12 +23,12 @@ N_WALL = 48  # pictures that a source hides among
 LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 
-def value(attributor: Any) -> Any:
+def value(attributor: Attributor) -> Any:
     """What the part is given when the page opens."""
     return None
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
     telling = threading.Lock()
     told: list[dict[str, Any]] = []
@@ -41,7 +42,7 @@ def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
     return (talk_story,)
 
 
-def story(attributor: Any) -> dict[str, Any]:
+def story(attributor: Attributor) -> dict[str, Any]:
     """The whole story.
 
     Returns:
@@ -137,7 +138,7 @@ def _narrow(rows: np.ndarray, further: np.ndarray) -> np.ndarray:
     return both if both.any() else rows
 
 
-def _pictures(attributor: Any, cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
+def _pictures(attributor: Attributor, cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
     paths = {f"query-{case['query']['id']}": attributor.queries[case["query"]["id"]].path for case in cases.values()}
     large: set[int] = set()
     small = set(wall)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from aad import Attributor
 from aad.spaces import SPACES, Space
 from interface.words import SPACE_WORDS
 
 
 def steps(
-    attributor: Any, cases: dict[str, dict[str, Any]], figures: dict[str, Any] | None, n_wall: int
+    attributor: Attributor, cases: dict[str, dict[str, Any]], figures: dict[str, Any] | None, n_wall: int
 ) -> list[dict[str, Any]]:
     """What each step shows and says.
 
@@ -112,7 +113,7 @@ def _ranks(case: dict[str, Any] | None) -> dict[Space, int]:
     return {Space(space): found[0] for space, found in ranks.items() if found}
 
 
-def _failure(attributor: Any, case: dict[str, Any]) -> str:
+def _failure(attributor: Attributor, case: dict[str, Any]) -> str:
     last = str(SPACES[-1])
     reference_id, _, weight = case["spaces"][last]["matches"][0]
     title, rank = attributor.references[reference_id].title, _ranks(case)[SPACES[-1]]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from aad import Attributor
 from aad.spaces import SPACES
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
@@ -32,7 +33,7 @@ POOL = "all families"
 CEILING = 0.98  # of recall: above it there is nothing left to gain
 
 
-def value(attributor: Any) -> dict[str, Any]:
+def value(attributor: Attributor) -> dict[str, Any]:
     """What the part is given when the page opens.
 
     Returns:
@@ -48,7 +49,7 @@ def value(attributor: Any) -> dict[str, Any]:
     }
 
 
-def functions(attributor: Any) -> Sequence[Callable[..., Any]]:
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for: nothing, all of it travels with the page in some kilobytes."""
     return ()
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from aad.spaces import SPACES
 from interface import handlers, present
+from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
 
@@ -40,14 +41,14 @@ def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttr
 @pytest.mark.parametrize(
     ("k", "wanted", "title"),
     [
-        (0, None, handlers.MISFIT),
-        (101, None, handlers.MISFIT),
-        (2.5, None, handlers.MISFIT),
-        (True, None, handlers.MISFIT),
-        ("8", None, handlers.MISFIT),
-        (8, {"path": ["x"]}, handlers.MISFIT),
-        (8, {"group": "birds"}, handlers.MISFIT),
-        (8, ["birds"], handlers.MISFIT),
+        (0, None, MISFIT),
+        (101, None, MISFIT),
+        (2.5, None, MISFIT),
+        (True, None, MISFIT),
+        ("8", None, MISFIT),
+        (8, {"path": ["x"]}, MISFIT),
+        (8, {"group": "birds"}, MISFIT),
+        (8, ["birds"], MISFIT),
         (8, {"group": ["no such group"]}, "Nothing to search in"),
     ],
 )
@@ -65,8 +66,8 @@ def test_settings_that_cannot_be_are_answered_in_words(
 
 @pytest.mark.parametrize("reference_id", [-1, 117, 1.5, None, "3", True])
 def test_a_picture_that_is_not_there_is_refused_in_words(attributor: FakeAttributor, reference_id: Any) -> None:
-    assert handlers.answer_reference(attributor, reference_id, 5)["title"] == handlers.MISFIT
-    assert handlers.answer_example(attributor, reference_id, 5)["title"] == handlers.MISFIT
+    assert handlers.answer_reference(attributor, reference_id, 5)["title"] == MISFIT
+    assert handlers.answer_example(attributor, reference_id, 5)["title"] == MISFIT
 
 
 def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attributor: FakeAttributor) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
 from interface import explain, present
+from interface.requests import SERVED, uploaded
 from tests.fakes import FakeAttributor
 
 
@@ -58,7 +59,7 @@ def test_an_upload_is_explained_by_the_address_that_its_answer_carries(
     path.parent.mkdir()
     Image.new("RGB", (40, 30), "teal").save(path)
     address = present.file_url(path)
-    assert explain.uploaded(address) == path.resolve()
+    assert uploaded(address) == path.resolve()
     assert set(ask(attributor, {"picture": address, "reference": 0})) == {"side", "unit", "spaces"}
 
 
@@ -73,13 +74,13 @@ def test_no_other_file_is_opened(
     (uploads / "link.png").symlink_to(secret)
     address: Any = {
         "outside": present.file_url(secret),
-        "dots": f"{explain.PREFIX}{uploads}/../secret.png",
-        "link": f"{explain.PREFIX}{uploads}/link.png",
-        "folder": f"{explain.PREFIX}{uploads}",
-        "gone": f"{explain.PREFIX}{uploads}/gone.png",
+        "dots": f"{SERVED}{uploads}/../secret.png",
+        "link": f"{SERVED}{uploads}/link.png",
+        "folder": f"{SERVED}{uploads}",
+        "gone": f"{SERVED}{uploads}/gone.png",
         "bare": str(secret),
-        "nul": f"{explain.PREFIX}{uploads}/%00.png",
-        "long": explain.PREFIX + str(uploads) + "/./" * 3000,
+        "nul": f"{SERVED}{uploads}/%00.png",
+        "long": SERVED + str(uploads) + "/./" * 3000,
         "number": 7,
         "none": None,
     }[attack]
