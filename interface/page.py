@@ -5,7 +5,6 @@ measured). A part is an empty slot that a function of assets/ui fills; `PARTS` n
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,9 @@ from typing import Any
 from aad import Attributor
 from interface import explain, inspection, present, takeaway, talk, why
 from interface.endpoints import add_endpoints
+from interface.gradio_gaps import original_image
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
 from interface.pictures import is_picture, only_pictures, whole_folders
-from interface.starting import without_stubs
-
-# Read by gradio when it is imported and when a queue is made.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page and the server stay offline
-# Monitoring is off, but after every answer its figures would be made anew from the last 10,000: not until so many were given.
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**60)
 
 HERE = Path(__file__).resolve().parent.parent
 UI = HERE / "assets" / "ui"
@@ -42,10 +36,8 @@ def build_app(attributor: Attributor) -> Any:
     Returns:
         A `gradio.Blocks`; start it with `serve`.
     """
-    with without_stubs():
-        import gradio as gr
-
-        from interface.original_image import OriginalImage
+    picture_box = original_image()  # first of all: it imports gradio in its own way
+    import gradio as gr
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     private = [Path.cwd(), Path.home(), HERE]
@@ -77,7 +69,7 @@ def build_app(attributor: Attributor) -> Any:
         with gr.Column(elem_id="view-compare", min_width=0):
             with gr.Row(elem_id="stage"):
                 with gr.Column(elem_id="ask", min_width=0):
-                    image = OriginalImage(
+                    image = picture_box(
                         str(boxed) if boxed and is_picture(boxed) else None,  # Gradio copies and serves whatever it is
                         type="filepath",
                         image_mode=None,

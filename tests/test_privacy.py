@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin
 import app
 from aad.images import load_image
 from interface import present, uploads
-from interface.original_image import OriginalImage
+from interface.gradio_gaps import original_image
 from interface.page import HERE
 from interface.stripping import UnknownError, strip, strip_file
 from tests import served
@@ -294,7 +294,7 @@ def test_the_first_example_is_not_copied_where_it_is_no_picture_by_its_name(
     named = (replace(attributor.queries[0], path=secret), *attributor.queries[1:])
     for queries, copied in ((attributor.queries, True), (named, False)):
         monkeypatch.setattr(attributor, "queries", queries)
-        boxes = [part for part in app.build_app(attributor).blocks.values() if isinstance(part, OriginalImage)]
+        boxes = [part for part in app.build_app(attributor).blocks.values() if isinstance(part, original_image())]
         assert [box.value is not None for box in boxes] == [copied]
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import app
-from interface import guard, present, serving, uploads
+from interface import gradio_gaps, guard, present, uploads
 from tests.fakes import Gated, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
@@ -184,7 +184,7 @@ def test_a_failure_is_answered_with_the_headers_and_logged() -> None:
 def test_a_full_lane_says_busy_at_once_and_loses_nobody(
     address: str, attributor: Gated, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(serving.WAITING, "calls", 1)
+    monkeypatch.setitem(gradio_gaps.WAITING, "calls", 1)
     file = sent(address, picture)
     attributor.gate.clear()
     try:
@@ -233,14 +233,14 @@ QUEUES: dict[str, Any] = {}
 @pytest.fixture(scope="module", autouse=True)
 def _queues() -> Iterator[None]:
     """The queue of each server that is started here, by its address, so that a test need not guess what waits."""
-    launched = serving.bound
+    launched = gradio_gaps.bound
 
     def remember(demo: Any) -> None:
         QUEUES["last"] = demo._queue
         launched(demo)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "bound", remember)
+        patch.setattr(gradio_gaps, "bound", remember)
         yield
 
 

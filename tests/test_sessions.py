@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import app
-from interface import sessions
-from interface.sessions import Listeners
+from interface import gradio_gaps
+from interface.gradio_gaps import Listeners
 from tests.fakes import Gated, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
@@ -72,7 +72,7 @@ def until(condition: Any) -> None:
 def test_who_waits_keeps_the_place_however_many_come_later(
     page: SimpleNamespace, file: dict[str, Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "SESSIONS", 3)
+    monkeypatch.setattr(gradio_gaps, "SESSIONS", 3)
     gate.clear()
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -105,12 +105,12 @@ def test_nothing_is_kept_for_who_has_left(page: SimpleNamespace, file: dict[str,
 
 
 def test_gradio_keeps_few_states_and_statistics(page: SimpleNamespace) -> None:
-    assert page.demo.state_holder.capacity == sessions.SESSIONS
-    assert page.queue.ANALYTICS_MAX_EVENTS == sessions.ANALYTICS
+    assert page.demo.state_holder.capacity == gradio_gaps.SESSIONS
+    assert page.queue.ANALYTICS_MAX_EVENTS == 100
 
 
 def test_those_used_last_stay_and_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SESSIONS", 2)
+    monkeypatch.setattr(gradio_gaps, "SESSIONS", 2)
     wanted, given_up = SimpleNamespace(alive=True), SimpleNamespace(alive=False)
     queue = SimpleNamespace(
         pending_event_ids_session={"waits": {"1"}, "gave up": {"2"}, "answered": {"3"}},
