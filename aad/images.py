@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -18,8 +19,33 @@ from PIL import Image, ImageCms
 from aad.decoding import GreedyFileError, open_format, orientation
 
 Image.init()  # registers the decoders that `_open` looks up
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-_SUPPORTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM or AVIF"
+
+
+class ImageKind(NamedTuple):
+    """A kind of picture that is read: Pillow's name of it, people's, its media type, and how its files may end."""
+
+    format: str
+    name: str
+    media_type: str
+    suffixes: tuple[str, ...]
+
+
+#: Everything that reads, lists, serves or asks for pictures takes what it must know of them from here: a kind is a row.
+KINDS = (
+    ImageKind("PNG", "PNG", "image/png", (".png",)),
+    ImageKind("JPEG", "JPEG", "image/jpeg", (".jpg", ".jpeg")),
+    ImageKind("WEBP", "WebP", "image/webp", (".webp",)),
+    ImageKind("GIF", "GIF", "image/gif", (".gif",)),
+    ImageKind("BMP", "BMP", "image/bmp", (".bmp",)),
+    ImageKind("TIFF", "TIFF", "image/tiff", (".tif", ".tiff")),
+    ImageKind("PPM", "PPM", "image/x-portable-anymap", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")),
+    ImageKind("AVIF", "AVIF", "image/avif", (".avif",)),
+)
+SUFFIXES = tuple(sorted(suffix for kind in KINDS for suffix in kind.suffixes))  # lower case
+ACCEPT = ",".join(
+    [*(kind.media_type for kind in KINDS), *SUFFIXES]
+)  # of a file picker; systems know the one or the other
+_SUPPORTED = f"{', '.join(kind.name for kind in KINDS[:-1])} or {KINDS[-1].name}"
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {  # EXIF orientation -> what brings the picture upright; 1 is upright, anything else is not defined
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -158,7 +184,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> Image.Image:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
     if foreign := _foreign_format(data):
         raise ImageError(f"an image must be {_SUPPORTED}, got {foreign} ({name}); convert it to PNG or JPEG")
-    for format_name in FORMATS:
+    for format_name, *_ in KINDS:
         _, accept = Image.OPEN[format_name]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed

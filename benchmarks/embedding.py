@@ -39,7 +39,7 @@ from aad.backbones import (
 )
 from aad.backbones.probing import LEAST_COSINE
 from aad.bundle import DEFAULT_BUNDLE
-from aad.images import load_image
+from aad.images import SUFFIXES, load_image
 from benchmarks.common import machine, machine_line, table, write_report
 
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
@@ -70,11 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of every engine ({ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report there")
     options = parser.parse_args(argv)
-    files = sorted(
-        path for path in options.images.rglob("*") if path.suffix.lower() in (".webp", ".png", ".jpg", ".jpeg")
-    )
+    files = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if min(options.n, options.rounds) < 1 or not files:
-        parser.error("--n and --rounds must be 1 or more, and --images must hold pictures (.webp, .png, .jpg)")
+        parser.error("--n and --rounds must be 1 or more, and --images must hold pictures")
     files = (files * (1 + options.n // len(files)))[: options.n]
     backbone = random_backbone(options.backbone) if options.random else load_backbone(options.backbone, options.weights)
     cores = os.cpu_count() or 1

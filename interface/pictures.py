@@ -1,12 +1,52 @@
-"""Which folders the server is told to serve: as few as say the same."""
+"""Where the page finds a picture: its address, and which folders the server is told to serve, as few as say the same."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm")
-BESIDE = (*PICTURES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
+from aad.images import SUFFIXES
+
+BESIDE = (*SUFFIXES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
 TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
+
+
+def file_url(path: str | os.PathLike[str]) -> str:
+    """Address of a served file, relative to the page so that it holds behind a proxy.
+
+    Args:
+        path: Absolute path of a file under one of `served_paths`.
+
+    Returns:
+        For example `gradio_api/file=/srv/pictures/a%20b.webp`.
+    """
+    return "gradio_api/file=" + quote(Path(path).resolve().as_posix(), safe="/:")
+
+
+def served_paths(paths: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:
+    """Smallest set of folders and files to serve so that every picture can be shown.
+
+    A picture's folder is served, unless it holds one of the `private` folders (the working directory, the home
+    folder, the code): then only the picture itself is.
+
+    Args:
+        paths: Absolute paths of the pictures.
+        private: Folders that must not be reachable, nor anything in them but the pictures.
+
+    Returns:
+        Sorted folders and files.
+    """
+    guarded = [folder.resolve() for folder in private]
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)  # resolving a path asks the disk: once a folder is enough
+    served: set[Path] = set()
+    for parent, members in by_folder.items():
+        folder = parent.resolve()
+        exposes = any(keep == folder or keep.is_relative_to(folder) for keep in guarded)
+        served.update([path.resolve() for path in members] if exposes else [folder])
+    folders = {entry for entry in served if entry.is_dir()}
+    return sorted(entry for entry in served if not folders.intersection(entry.parents))
 
 
 def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> list[Path]:
@@ -16,7 +56,7 @@ def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> li
     gives, while nobody else is served; the demo has a folder for each of its sources, over a thousand.
 
     Args:
-        served: Resolved folders and files, from `interface.present.served_paths`.
+        served: Resolved folders and files, from `served_paths`.
         private: Folders that no entry may hold.
 
     Returns:
@@ -41,7 +81,7 @@ def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
     A bundle says where its pictures lie and what they are called, and one made by a stranger may say ``../../../etc``, ``passwd``.
 
     Args:
-        served: Resolved folders and files, from `interface.present.served_paths`.
+        served: Resolved folders and files, from `served_paths`.
         named: The paths of all pictures of the bundle.
     """
     folders = {entry for entry in served if entry.is_dir()}
@@ -54,7 +94,7 @@ def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
 
 def is_picture(path: Path) -> bool:
     """By its name."""
-    return path.name.lower().endswith(PICTURES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _holds_pictures(folder: Path) -> bool:

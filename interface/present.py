@@ -20,7 +20,7 @@ import numpy as np
 from aad.gallery import chosen
 from aad.references import References, words_of
 from interface.about import about, metrics_rows
-from interface.addresses import file_url, served_paths
+from interface.pictures import file_url, served_paths
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 __all__ = [

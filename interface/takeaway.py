@@ -12,7 +12,7 @@ from typing import Any
 
 from aad import Attributor
 from aad.answers import Attribution
-from aad.images import ImageError
+from aad.images import ACCEPT, ImageError
 from interface.handlers import search
 from interface.report import Case, is_convincing, report
 from interface.requests import MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
@@ -24,7 +24,7 @@ PATIENCE = 120  # seconds that a file waits for its turn
 
 def value(attributor: Attributor) -> dict[str, Any]:
     """What the part is given when the page opens."""
-    return {"max_files": MAX_FILES, "stamp": dict(attributor.stamp)}
+    return {"max_files": MAX_FILES, "accept": ACCEPT, "stamp": dict(attributor.stamp)}
 
 
 def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:

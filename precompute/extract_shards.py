@@ -25,10 +25,10 @@ from typing import Any
 from tqdm import tqdm
 
 from aad.backbones import BACKBONES, Backbone, load_backbone, manifest_entry
+from aad.images import SUFFIXES
 from aad.spaces import Domain
 from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.drawn_shards import KINDS, Shard
-from precompute.common.gallery import SUFFIXES
 from precompute.common.holding import hold, lets_go
 from precompute.common.shard_files import refuse_other_settings, tidy, write_table
 from precompute.common.shards import limit_threads
@@ -114,7 +114,7 @@ def extract(folders: Sequence[Path], backbone: Backbone, settings: dict[str, Any
         print(f"{n_refused} of {total} images left out:", *refused, *rest, sep="\n", file=sys.stderr)
     if not n:
         raise NotADirectoryError(
-            f"{', '.join(map(str, folders))}: no readable image ({', '.join(sorted(SUFFIXES))}); name folders of images"
+            f"{', '.join(map(str, folders))}: no readable image ({', '.join(SUFFIXES)}); name folders of images"
         )
     about = settings | {"backbone": entry, "n": n, "n_refused": n_refused, "shards": entries}
     write_table(out / INDEX, about)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad import SPACES, Attributor, BundleError, Space, opening, present
+from aad import SPACES, Attributor, BundleError, Space, opening
 from aad.bundle import Bundle
 from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex
 from aad.steps import write_step
 from aad.vectors import l2_normalise
+from interface import present
 from precompute import build_index
 from tests.galleries import M, N, wide_bundle
 

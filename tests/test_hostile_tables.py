@@ -16,8 +16,7 @@ from aad.bundle import Bundle
 from aad.measured import read_measured
 from interface import why
 from interface.about import metrics_rows
-from interface.addresses import served_paths
-from interface.pictures import only_pictures
+from interface.pictures import only_pictures, served_paths
 from tests.galleries import wide_bundle
 
 N, M = 12, 3

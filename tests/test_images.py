@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin
 
-from aad.images import FORMATS, ImageError, ImageLimits, load_image
+from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, ImageLimits, load_image
+from interface.pictures import is_picture
+from precompute.common.sources import images_below
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -52,7 +54,7 @@ def assert_close(pixel: object, expected: tuple[int, int, int], tolerance: int =
 # --- what is read -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [kind.format for kind in KINDS])
 def test_every_supported_format_is_read(format_name: str) -> None:
     options = {"quality": 100, "subsampling": "4:4:4"} if format_name in ("JPEG", "AVIF") else {}
     options = {"lossless": True} if format_name == "WEBP" else options
@@ -60,6 +62,17 @@ def test_every_supported_format_is_read(format_name: str) -> None:
     assert (result.mode, result.size, result.info) == ("RGB", (40, 30), {})
     for corner, colour in {(2, 2): GREEN, (2, 27): RED, (37, 2): BLUE, (37, 27): BLUE}.items():
         assert_close(result.getpixel(corner), colour, tolerance=6)
+
+
+def test_files_of_every_kind_are_listed_served_and_offered(tmp_path: Path) -> None:
+    for kind in KINDS:
+        assert Image.MIME.get(kind.format, kind.media_type) == kind.media_type
+        assert kind.media_type in ACCEPT.split(",")
+        for suffix in kind.suffixes:
+            assert Image.EXTENSION[suffix] == kind.format and suffix in ACCEPT.split(",")
+            (tmp_path / f"picture{suffix.upper()}").write_bytes(b"")
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == len(SUFFIXES) and list(images_below(tmp_path)) == files and all(map(is_picture, files))
 
 
 def test_path_bytes_and_pil_image_give_the_same(tmp_path: Path) -> None:
@@ -315,7 +328,7 @@ def test_what_is_no_picture_is_refused(data: bytes, words: str, tmp_path: Path) 
         assert "convert it to PNG or JPEG" in text
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [kind.format for kind in KINDS])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6])
 def test_truncated_file_is_refused(format_name: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -323,7 +336,7 @@ def test_truncated_file_is_refused(format_name: str, share: float) -> None:
     assert "does not decode" in refusal(data[: int(len(data) * share)])
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [kind.format for kind in KINDS])
 def test_damaged_bytes_never_raise_anything_else(format_name: str) -> None:
     draw = random.Random(1)
     data = encode(picture(), format_name)

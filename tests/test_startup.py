@@ -16,10 +16,9 @@ import pytest
 
 import app
 from aad.bundle import Bundle, safe_paths
-from interface.addresses import served_paths
 from interface.gradio_gaps import without_stubs
 from interface.page import HERE
-from interface.pictures import whole_folders
+from interface.pictures import served_paths, whole_folders
 from tests.fakes import FakeAttributor
 
 BLOCK = """

@@ -3,9 +3,9 @@
   const page = (window.attributionPage ??= {});
   const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
 
-  page.makeBatch = ({ part: { on }, server, upload, most }) => {
+  page.makeBatch = ({ part: { on }, server, upload, most, accept }) => {
     const { make } = page;
-    const input = make("input", { type: "file", multiple: true, accept: "image/*", hidden: true, "aria-label": "Choose several pictures" });
+    const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
     const choose = make("button", { type: "button", class: "take" }, "Choose files");
     const stop = make("button", { type: "button", class: "take", hidden: true }, "Stop");
     const csv = make("button", { type: "button", class: "take", hidden: true }, "Table (CSV)");

@@ -24,12 +24,12 @@
     const { make } = page;
     const part = page.mount("takeaway");
     const { on, signal } = part;
-    const { stamp, max_files: most } = props.value;
+    const { stamp, max_files: most, accept } = props.value;
     const status = make("p", { class: "takeaway-status", role: "status" });
     const shown = make("div", { class: "takeaway-shown" });
     const panels = make("div", { class: "takeaway-panels" });
     const close = make("button", { type: "button", class: "close" }, "Close");
-    const batch = page.makeBatch({ part, server, upload, most });
+    const batch = page.makeBatch({ part, server, upload, most, accept });
     const dialog = make(
       "dialog",
       { class: "takeaway", "aria-labelledby": "takeaway-title" },

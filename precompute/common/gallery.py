@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from aad.bundle import write_atomically
-from aad.images import ImageError, load_image
+from aad.images import SUFFIXES, ImageError, load_image
 from precompute.abc.splits import BenchmarkError, Case, load_split, missing_files
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 N_SHOWN = 20  # missing images that an error text lists; more of them go to a file
 COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
 
@@ -158,7 +157,7 @@ def _images(folder: Path) -> list[Path]:
     if refused:
         print(f"{len(refused)} of {len(found)} images in {folder} left out:", *refused, sep="\n", file=sys.stderr)
     if not readable:
-        raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(sorted(SUFFIXES))})")
+        raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
     return readable
 
 

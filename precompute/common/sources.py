@@ -21,8 +21,8 @@ from PIL import Image
 
 from aad.bundle import BundleError
 from aad.files import file_sha256
-from aad.images import ImageError, load_image
-from precompute.common.gallery import COLUMNS, SUFFIXES, metadata_of
+from aad.images import SUFFIXES, ImageError, load_image
+from precompute.common.gallery import COLUMNS, metadata_of
 
 ALSO = {"licence": ("license",), "title": ("caption", "text")}
 LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages

@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from aad.images import ImageError, ImageLimits
-from precompute.common.gallery import SUFFIXES
+from aad.images import SUFFIXES, ImageError, ImageLimits
 from precompute.common.sources import Member, Piece, SourceError, told_by
 
 LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
@@ -77,7 +76,7 @@ def tar_pieces(path: Path, size: int) -> Iterator[Piece]:
     except tarfile.TarError as error:
         raise SourceError(f"{path} must be a complete tar file, not compressed, got {error}; get it again") from None
     if not images:
-        raise SourceError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))}); leave it out")
+        raise SourceError(f"{path} holds no image ({', '.join(SUFFIXES)}); leave it out")
     source = iter(images.items())
     while some := tuple((name, span, notes.get(key, {})) for name, (key, span) in islice(source, size)):
         yield TarPiece(path, some)
