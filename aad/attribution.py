@@ -18,11 +18,11 @@ from PIL import Image
 from aad.answering import answer_in
 from aad.answers import Attribution
 from aad.backbones import Backbone, BackboneError, difference, load_backbone
-from aad.bundle import Bundle
+from aad.bundle import Bundle, read_heads
 from aad.calibration import Calibration
 from aad.domain import DomainHint, DomainModel, fit_domain, sample
 from aad.gallery import fold_near_copies
-from aad.heads import read_heads
+from aad.hub import open_bundle
 from aad.images import load_image
 from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
@@ -98,7 +98,7 @@ class Attributor:
         Raises:
             BundleError: a file is missing or damaged; the text names it and the command that rebuilds it.
         """
-        return cls(Bundle.open(bundle), weights, device, qdrant)
+        return cls(open_bundle(bundle), weights, device, qdrant)
 
     @property
     def ready(self) -> bool:

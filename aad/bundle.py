@@ -10,12 +10,13 @@
     coordinates.npy          (3, n, 2) float32, the maps
     metrics.json             the evaluation, when it has been run
 
-Every file belongs to the step that writes it (``aad.steps.write_step``). Writing a step drops what later steps had derived from
+Every file belongs to the step that writes it (``write_step`` of precompute). Writing a step drops what later steps had derived from
 the old files, so a bundle is never half new and half old; loading names the first file that is missing or damaged and the command
 that rebuilds it.
 """
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,14 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.files import file_sha256, plain_bytes, refuse_special, write_atomically
+from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
+from aad.method.head import Head
 from aad.schema import check_manifest, check_section, parse_json
+from aad.spaces import Domain, Space
 from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
     from aad.retrieval import StoredRows
 
-__all__ = ["Bundle", "BundleError", "safe_paths", "write_atomically"]
+__all__ = ["Bundle", "BundleError", "read_heads", "safe_paths", "write_atomically"]
 
 FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
@@ -70,18 +73,11 @@ class Bundle:
 
     @classmethod
     def open(cls, folder: str | Path | None = None) -> "Bundle":
-        """Read the manifest of a bundle folder; ``None`` is the bundle that ships with the project.
-
-        ``hf://owner/name@revision`` is a bundle on the hub, downloaded where it is not yet: see ``aad.hub.local_bundle``.
+        """Read the manifest of a bundle folder; ``None`` is the bundle that ships with the project. See ``aad.hub.open_bundle``.
 
         Raises:
             BundleError: no such bundle, an unreadable manifest, or one of another format.
         """
-        if folder is not None:
-            from aad.hub import hub_address, local_bundle  # which stands on this module
-
-            if address := hub_address(folder):
-                folder = local_bundle(address)
         folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
         path = folder / "manifest.json"
         try:
@@ -133,10 +129,6 @@ class Bundle:
         Raises:
             BundleError: as ``read_bytes``, or another type or shape, or a value that is not finite.
         """
-        import io
-
-        from aad.retrieval.stored import read_header
-
         data = self.read_bytes(name)
         try:
             header = read_header(
@@ -158,7 +150,7 @@ class Bundle:
         Raises:
             BundleError: as ``read_array``.
         """
-        from aad.retrieval.stored import StoredRows, read_header
+        from aad.retrieval.stored import StoredRows
 
         path = self._known(name)
         try:
@@ -231,6 +223,36 @@ class Bundle:
     def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
             raise self.refusal(name, f"has shape {found}, expected {wanted}")
+
+
+def read_heads(bundle: Bundle) -> dict[Space, Head]:
+    """The heads of all three spaces; the backbone's changes nothing.
+
+    Raises:
+        BundleError: the file is missing, damaged, or not for this backbone.
+    """
+    dim, tensors = bundle.section("backbone", "extract_features")["dim"], bundle.read_tensors("heads.safetensors")
+    heads = {Space.BACKBONE: Head.identity(dim)}
+    read: set[str] = set()
+    for space in (Space.ALIGNED, Space.DISENTANGLED):
+        try:
+            heads[space] = Head.from_tensors(tensors, space)
+        except ValueError as error:
+            raise bundle.refusal("heads.safetensors", f"does not hold the heads ({error})") from None
+        if heads[space].dim != dim:
+            raise bundle.refusal("heads.safetensors", f"is for {heads[space].dim} features, the backbone gives {dim}")
+        if (k := len(heads[space].weight[Domain.REAL])) != dim:
+            raise bundle.refusal("heads.safetensors", f"gives {k} dimensions in {space}, the references have {dim}")
+        read |= _keys(tensors, space)
+    if unknown := sorted(set(tensors) - read):
+        raise bundle.refusal("heads.safetensors", f"holds tensors that are of no head, {unknown[0]!r:.80} among them")
+    return heads
+
+
+def _keys(tensors: dict[str, np.ndarray], name: str) -> set[str]:
+    """The tensors that ``Head.from_tensors`` reads."""
+    weights = {f"{name}.weight"} if f"{name}.weight" in tensors else {f"{name}.{domain}.weight" for domain in Domain}
+    return {f"{name}.{domain}.centre" for domain in Domain} | weights
 
 
 def remedy(folder: Path, step: str | None = None) -> str:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aad.bundle import CHECKED, BundleError, safe_paths
+from aad.bundle import CHECKED, Bundle, BundleError, safe_paths
 from aad.files import file_sha256
 from aad.schema import parse_json
 
@@ -33,6 +33,16 @@ _REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHOWN = 5  # files named in an error; the rest are counted
+
+
+def open_bundle(place: str | Path | None = None) -> Bundle:
+    """A bundle wherever it is: a folder, ``hf://owner/name@revision``, or None for the one that ships with the project.
+
+    Raises:
+        BundleError: see ``local_bundle`` and ``Bundle.open``.
+    """
+    address = None if place is None else hub_address(place)
+    return Bundle.open(local_bundle(address) if address else place)
 
 
 def hub_address(folder: str | Path) -> str | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.bundle import Bundle
-from aad.heads import read_heads
+from aad.bundle import read_heads
+from aad.hub import open_bundle
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
 
@@ -70,7 +70,7 @@ def measure_domain(space: Space | str, dim: int, bundle: Path | None = None) -> 
     """
     if dim < 2:
         raise ValueError(f"an invented gallery needs at least 2 dimensions, got {dim}")
-    opened, space = Bundle.open(bundle), Space(space)
+    opened, space = open_bundle(bundle), Space(space)
     references = l2_normalise(opened.read_array(f"references_{space}.npy", (None, None)))
     concepts = np.array([entry["concept"] for entry in opened.read_json("references.json")])
     head = read_heads(opened)[space]

@@ -27,18 +27,19 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import difference
-from aad.files import RowWriter, file_sha256, naming, passing
+from aad.files import file_sha256, naming
 from aad.hub import hub_address
-from aad.steps import write_step
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedded_shards import INDEX, EmbeddedShards
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.holding import hold, lets_go
+from precompute.common.rows import RowWriter, passing
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.shard_files import ShardError
 from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
 from precompute.common.sources import checked_sources
+from precompute.common.steps import write_step
 
 Entry = dict[str, Any]
 

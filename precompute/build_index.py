@@ -25,15 +25,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle, BundleError, write_atomically
+from aad.bundle import Bundle, BundleError, read_heads, write_atomically
 from aad.files import file_sha256
-from aad.heads import read_heads
 from aad.opening import SECTION, STEP, index_file
 from aad.retrieval import METHODS, StoredRows, build_index, method_for
 from aad.spaces import SPACES, Domain, Space
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
+from precompute.common.steps import write_step
 
 N_QUERIES = (
     400  # their exact answer is a scan of all references; the recall of ten each is known to a fifth of a percent

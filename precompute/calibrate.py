@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import DEFAULT_BUNDLE, Bundle
+from aad.bundle import DEFAULT_BUNDLE, Bundle, read_heads
 from aad.calibration import condense, fit_calibration
-from aad.heads import read_heads
+from aad.hub import open_bundle
 from aad.spaces import Domain
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser
 from precompute.common.holding import hold, lets_go
+from precompute.common.steps import write_step
 
 N_CELLS = 2_000_000  # similarities that are kept as they are: a minute of fitting
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         calibration = _fit(bundle, references, [queries[i] for i in chosen], chosen)
         origin = f"{len(chosen)} {arguments.split} queries"
     else:
-        source = Bundle.open(arguments.calibration_from)
+        source = open_bundle(arguments.calibration_from)
         calibration = source.section("calibration", "calibrate")
         origin = f"copied from {arguments.calibration_from.name}"
         theirs, ours = (b.manifest["backbone"]["name"] for b in (source, bundle))

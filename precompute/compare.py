@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle, write_atomically
+from aad.hub import open_bundle
 from aad.method.head import Head
 from precompute.common.cli import run_step, step_parser
 from precompute.common.rankings import cosine
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.table:
         print(table(log))
         return
-    inputs = _inputs(Bundle.open(arguments.bundle))
+    inputs = _inputs(open_bundle(arguments.bundle))
     if log.get("inputs") != inputs or log.get("split") != arguments.split:
         log = {"split": arguments.split, "inputs": inputs, "rows": {}}  # other data: nothing of the old log holds
     work = [
@@ -77,7 +78,7 @@ def _start_worker() -> None:
 
 def _run_one(task: tuple[str, str, str, str, str]) -> tuple[str, str, str, dict[str, Any]]:
     folder, split, group, name, family = task
-    bundle = Bundle.open(Path(folder))
+    bundle = open_bundle(Path(folder))
     references = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     started = time.perf_counter()
     made = VARIATIONS[group][name](Trial(bundle, family))

@@ -21,13 +21,14 @@ import numpy as np
 
 from aad.answers import Query
 from aad.attribution import Attributor
-from aad.bundle import Bundle, BundleError, write_atomically
+from aad.bundle import BundleError, write_atomically
 from aad.calibration import expected_calibration_error
+from aad.hub import open_bundle
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser
 from precompute.common.holding import hold, lets_go
+from precompute.common.steps import write_step
 
 RECALL_K = (1, 5, 10)
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB; a large gallery is read once for each such part
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if not (arguments.out or arguments.table):
         hold(arguments.bundle)
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle)
     if arguments.table:
         print(table(bundle.read_json("metrics.json")))
         return

@@ -26,12 +26,12 @@ from tqdm import tqdm
 
 from aad.backbones import load_backbone, manifest_entry
 from aad.images import load_image
-from aad.steps import write_step
 from precompute.common.cli import add_network_options, chosen_engine, command_line, run_step, step_parser, versions
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.holding import hold, lets_go
 from precompute.common.listing import backbone_table
 from precompute.common.shards import embed_in_shards, file_key, limit_threads
+from precompute.common.steps import write_step
 
 
 @lets_go

@@ -24,10 +24,10 @@ from aad.bundle import Bundle, write_atomically
 from aad.method.head import Head
 from aad.method.training import ALIGNED, DISENTANGLED, fit_head
 from aad.spaces import SPACES, Space
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
 from precompute.common.shards import limit_threads
+from precompute.common.steps import write_step
 from precompute.common.trials import interval, read_queries, read_views, score
 from precompute.pictures import FAMILIES
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.bundle import Bundle
-from aad.heads import read_heads
+from aad.bundle import Bundle, read_heads
+from aad.hub import open_bundle
 from aad.retrieval import StoredRows
 from aad.retrieval.qdrant import QdrantIndex
 from aad.retrieval.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if min(arguments.batch, arguments.shards or 1, arguments.replicas or 1) < 1:
         parser.error("--batch, --shards and --replicas must be at least 1")
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle)
     client = connect(arguments.url, TIMEOUT, create=True)
     try:
         layout = Layout(arguments.codes, arguments.shards, arguments.replicas)

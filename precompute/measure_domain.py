@@ -15,13 +15,14 @@ import numpy as np
 
 from aad.bundle import Bundle
 from aad.domain import DomainModel, fit_domain
+from aad.hub import open_bundle
 from aad.vectors import l2_normalise
 from precompute.common.cli import run_step, step_parser
 
 
 def main(argv: Sequence[str]) -> None:
     options = step_parser(__doc__, reads_only=True).parse_args(argv)
-    print(table(measure(Bundle.open(options.bundle))))
+    print(table(measure(open_bundle(options.bundle))))
 
 
 def measure(bundle: Bundle) -> list[dict[str, object]]:

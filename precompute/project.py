@@ -27,9 +27,9 @@ from aad.projection import (
 )
 from aad.retrieval import ScanIndex
 from aad.spaces import SPACES, Space
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
+from precompute.common.steps import write_step
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aad.attribution import Attributor
 from aad.bundle import Bundle, BundleError, write_atomically
-from aad.hub import SCHEME, is_repository
+from aad.hub import SCHEME, is_repository, open_bundle
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing import cards, facts
 from precompute.publishing.release import File, dataset_files, model_files, read_contents, size
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if not is_repository(arguments.repo):
         parser.error(f"--repo must be owner/name as the hub allows it, got {arguments.repo!r}")
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle)
     Attributor(bundle)  # what does not load here is not published
     contents = read_contents(bundle)
     model, dataset = model_files(contents), dataset_files(contents)

@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle, BundleError
-from aad.files import RowWriter, passing, stored_chunks
-from aad.heads import read_heads
+from aad.bundle import Bundle, BundleError, read_heads
+from aad.hub import open_bundle
 from aad.method.head import Head
 from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
 from aad.retrieval import StoredRows as BundleRows
 from aad.spaces import Domain, Space
-from aad.steps import write_step
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.holding import hold, lets_go
+from precompute.common.rows import RowWriter, passing, stored_chunks
 from precompute.common.shard_files import ShardError
 from precompute.common.shards import limit_threads
+from precompute.common.steps import write_step
 from precompute.common.trials import read_views
 from precompute.common.view_shards import StoredRows, ViewShards, check_backbone
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     bundle = Bundle.open(arguments.bundle)
     stored = bundle.map_rows("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     if arguments.heads_from:
-        heads, settings = _taken(Bundle.open(arguments.heads_from), bundle)
+        heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
         views: Views | StoredViews

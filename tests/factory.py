@@ -9,8 +9,8 @@ from PIL import Image
 from aad.backbones import BACKBONES
 from aad.method.head import Head
 from aad.spaces import SPACES, Domain
-from aad.steps import write_step
 from aad.vectors import l2_normalise
+from precompute.common.steps import write_step
 
 N_REFERENCES, N_QUERIES = 10, 6
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from aad.method.head import Head
 from aad.spaces import SPACES, Domain
-from aad.steps import write_step
 from aad.vectors import l2_normalise
+from precompute.common.steps import write_step
 
 N, M, D = 4000, 30, 64
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from aad.bundle import Bundle
-from aad.heads import read_heads
+from aad.bundle import Bundle, read_heads
 from aad.spaces import Domain, Space
 from precompute.abc.checkpoints import bundle_maps, read_calibrator, read_mapper
 from precompute.abc.splits import BenchmarkError

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from aad.bundle import Bundle, BundleError
-from aad.heads import read_heads
+from aad.bundle import Bundle, BundleError, read_heads
 from aad.spaces import Domain, Space
 from precompute import abc_evaluate
 from precompute.abc import protocol, ranking, results

@@ -11,8 +11,9 @@ import pytest
 
 from aad.attribution import Attributor
 from aad.bundle import DEFAULT_BUNDLE, WRITTEN_BY, Bundle, BundleError, remedy, safe_paths, write_atomically
-from aad.files import RowWriter, encode, naming, stored_chunks
-from aad.steps import write_step
+from aad.files import naming
+from precompute.common.rows import RowWriter, stored_chunks
+from precompute.common.steps import encode, write_step
 from tests.factory import N_REFERENCES, tiny_bundle
 
 

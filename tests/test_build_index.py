@@ -12,10 +12,10 @@ import pytest
 from aad import SPACES, Attributor, BundleError, Space, opening
 from aad.bundle import Bundle
 from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex
-from aad.steps import write_step
 from aad.vectors import l2_normalise
 from interface import present
 from precompute import build_index
+from precompute.common.steps import write_step
 from tests.galleries import M, N, wide_bundle
 
 FILES = [f"index_{space}.safetensors" for space in SPACES]

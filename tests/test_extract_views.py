@@ -13,8 +13,8 @@ from PIL import Image
 
 from aad.backbones import BACKBONES, Backbone, BackboneError
 from aad.bundle import Bundle, BundleError
-from aad.steps import write_step
 from precompute import extract_families, extract_views
+from precompute.common.steps import write_step
 from precompute.pictures import FAMILIES, pictures, restyle
 
 SPEC = BACKBONES["efficientnet_lite0"]

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from aad.backbones import Backbone, BackboneError, load_backbone
 from aad.bundle import Bundle, BundleError
-from aad.steps import write_step
 from precompute import finetune
+from precompute.common.steps import write_step
 from precompute.experiments.finetuning import FineTuning
 from precompute.pictures import RENDER, RESTYLE, activations, drawing, restyle
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from aad import Attributor
 from aad.bundle import WRITTEN_BY, Bundle
-from aad.steps import write_step
+from precompute.common.steps import write_step
 from tests.galleries import D
 from tests.spoilt_bundles import (
     ARRAYS,

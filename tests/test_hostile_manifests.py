@@ -9,7 +9,7 @@ import pytest
 
 from aad import Attributor
 from aad.spaces import SPACES
-from aad.steps import write_step
+from precompute.common.steps import write_step
 from tests.spoilt_bundles import DEEP, NO_TEXT, NUMBER, TABLES, M, N, refused, signed, small_bundle, told
 
 

@@ -22,9 +22,9 @@ from huggingface_hub import constants
 from aad.attribution import Attributor
 from aad.bundle import Bundle, BundleError
 from aad.hub import CHECKSUMS, local_bundle, parse_address
-from aad.steps import write_step
 from interface import present
 from precompute import evaluate, publish
+from precompute.common.steps import write_step
 from tests.factory import tiny_bundle
 from tests.fakes import free_port
 from tests.hub_server import TOKEN, HubServer, Repository, point_to

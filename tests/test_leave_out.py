@@ -12,10 +12,10 @@ from aad.bundle import Bundle, BundleError
 from aad.method.head import Head
 from aad.method.training import ALIGNED, DISENTANGLED
 from aad.spaces import Space
-from aad.steps import write_step
 from aad.vectors import l2_normalise
 from precompute import compare, leave_out
 from precompute.common import variations
+from precompute.common.steps import write_step
 from precompute.common.trials import Queries, read_queries, read_training_pairs, read_views, score
 
 D, N = 24, 30

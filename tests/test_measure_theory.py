@@ -8,7 +8,7 @@ import pytest
 
 from aad.bundle import Bundle, BundleError
 from aad.spaces import SPACES, Domain
-from aad.steps import write_step
+from precompute.common.steps import write_step
 from precompute.experiments.baselines import centring, nuisance_whitening
 from precompute.measure_theory import main, measure
 from tests.recovery import N_SOURCES, D, TwoDomains, two_domains

@@ -12,8 +12,8 @@ import pytest
 from aad import SPACES, Attributor, BundleError
 from aad.answers import SpaceAttribution
 from aad.bundle import DEFAULT_BUNDLE, Bundle
-from aad.steps import write_step
 from aad.vectors import l2_normalise
+from precompute.common.steps import write_step
 from tests.galleries import D, wide_bundle
 
 ROOT = Path(__file__).resolve().parents[1]

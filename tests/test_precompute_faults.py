@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from aad.bundle import BundleError
-from aad.files import RowWriter, write_atomically
+from aad.files import write_atomically
 from aad.spaces import Space
-from aad.steps import write_step
 from precompute import run as run_steps
 from precompute.common import holding
 from precompute.common.cli import run_step
 from precompute.common.holding import HeldError, hold
+from precompute.common.rows import RowWriter
 from precompute.common.shard_files import write_table
+from precompute.common.steps import write_step
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
 

@@ -14,7 +14,7 @@ from aad import Attributor
 from aad.bundle import Bundle
 from aad.retrieval import StoredRows, build_index
 from aad.spaces import SPACES
-from aad.steps import write_step
+from precompute.common.steps import write_step
 from tests.galleries import wide_bundle
 from tests.spoilt_bundles import NUMBER, ROWS, M, as_scanned, refused, signed, told
 

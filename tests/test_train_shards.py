@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.bundle import Bundle
-from aad.heads import read_heads
+from aad.bundle import Bundle, read_heads
 from aad.method.training import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
-from aad.steps import write_step
 from aad.vectors import l2_normalise
 from precompute import train_heads
 from precompute.common.shard_files import write_array, write_table
+from precompute.common.steps import write_step
 from precompute.common.view_shards import INDEX, ShardError, StoredRows, ViewShards
 
 BACKBONE = {"name": "efficientnet_lite0", "dim": 16, "sha256": "feed"}

@@ -1,24 +1,22 @@
 """Rows on disk, in one or several .npy files that count as one gallery, read only where they are asked for."""
 
 import hashlib
-import math
 import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from aad.files import TOO_SHORT, read_header
 from aad.retrieval.search import check_ids
-from aad.vectors import l2_normalise
+from aad.vectors import FLOATS, l2_normalise
 
 CHUNK_BYTES = 64 << 20  # of float32 rows held at a time by a scan; larger is no faster
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
-_TOO_SHORT = "is shorter than its header says; was it changed while it was open?"
 
 
 def rows_in(n_bytes: int, d: int) -> int:
@@ -171,7 +169,7 @@ class _OpenFile:
         except OSError as error:
             raise OSError(f"{path} {error}") from None
         shape, dtype = self.header.shape, self.header.dtype
-        if len(shape) != 2 or self.header.by_columns or dtype not in (np.dtype(np.float16), np.dtype(np.float32)):
+        if len(shape) != 2 or self.header.by_columns or dtype not in FLOATS:
             order = " by columns" if self.header.by_columns else ""
             raise ValueError(
                 f"{path} must hold an (n, d) array of float16 or float32 by rows, got {shape} {dtype}{order}"
@@ -192,7 +190,7 @@ class _OpenFile:
                 self._file.seek(place)
                 data = self._file.read(n)
         if len(data) != n:
-            raise OSError(f"{self.path} {_TOO_SHORT}")
+            raise OSError(f"{self.path} {TOO_SHORT}")
         return data
 
     def read_each(self, places: list[int], n: int) -> bytes:
@@ -202,7 +200,7 @@ class _OpenFile:
         pread, number = os.pread, self._number  # thousands of calls, of a microsecond each
         data = b"".join([pread(number, n, place) for place in places])
         if len(data) != n * len(places):
-            raise OSError(f"{self.path} {_TOO_SHORT}")
+            raise OSError(f"{self.path} {TOO_SHORT}")
         return data
 
     def check(self) -> None:
@@ -232,38 +230,3 @@ def widened(rows: np.ndarray) -> np.ndarray:
     wide = bits.view(np.float32)
     wide *= np.float32(2.0**112)
     return wide
-
-
-class Header(NamedTuple):
-    """What a .npy file says of itself."""
-
-    shape: tuple[int, ...]
-    by_columns: bool
-    dtype: np.dtype
-    offset: int  # of the first value, in bytes
-
-
-def read_header(file: BinaryIO, size: int) -> Header:
-    """The header of a .npy file of so many bytes; no value is read, and no memory taken for them.
-
-    Raises:
-        ValueError: it is no plain .npy file of numbers, or holds more than its header says.
-        OSError: it holds less.
-    """
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
-    except OSError:
-        raise
-    except Exception as error:  # numpy parses the header as Python's literals, and nearly any exception escapes
-        raise ValueError(f"is not a plain .npy file ({error})") from None
-    if dtype.hasobject or min(shape, default=0) < 0:
-        raise ValueError(f"is not a plain .npy file of numbers, got {dtype} of shape {shape}")
-    header = Header(shape, by_columns, dtype, file.tell())
-    end = header.offset + math.prod(shape) * dtype.itemsize
-    if size < end:
-        raise OSError(_TOO_SHORT)
-    if size > end:
-        raise ValueError(f"is {size - end} bytes longer than its header says")
-    return header

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from aad.bundle import Bundle
-from aad.heads import read_heads
+from aad.bundle import read_heads
+from aad.hub import open_bundle
 from aad.spaces import Domain, Space
 from precompute.abc.splits import BenchmarkError
 from precompute.abc.torch_file import entry, load
@@ -94,7 +94,7 @@ def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:
     Raises:
         BundleError: no such bundle, or its heads are missing or damaged.
     """
-    head = read_heads(Bundle.open(Path(folder)))[Space(space)]
+    head = read_heads(open_bundle(Path(folder)))[Space(space)]
     return {d: Affine(head.weight[d], -(head.weight[d].astype(np.float64) @ head.centre[d]), True) for d in Domain}
 
 

@@ -19,8 +19,8 @@ from aad.backbones import (
     load_backbone,
     probe_engines,
 )
-from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
-from aad.hub import SCHEME, hub_address
+from aad.bundle import DEFAULT_BUNDLE, BundleError
+from aad.hub import SCHEME, hub_address, open_bundle
 from aad.images import ImageError, load_image
 from precompute.abc.splits import BenchmarkError
 
@@ -99,7 +99,7 @@ class _StepParser(argparse.ArgumentParser):
             )
         asked = getattr(arguments, "backbone", None)
         if asked and not self.chooses:
-            stored = Bundle.open(arguments.bundle).section("backbone", "extract_features")["name"]
+            stored = open_bundle(arguments.bundle).section("backbone", "extract_features")["name"]
             if stored != asked:
                 raise BundleError(
                     f"{arguments.bundle} was made with {stored}, --backbone says {asked}: leave it out, give another --bundle, or "

@@ -82,6 +82,9 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "aad/files.py": {
+        "if dtype.hasobject or min(shape, default=0) < 0:": {"0 -> 1": "neither is negative"},
+    },
+    "precompute/common/rows.py": {
         'length = len(np.load(path, mmap_mode="r", allow_pickle=False))': {"False -> True": UNMAPPED},
         'yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)': {
             "False -> True": UNMAPPED
@@ -153,7 +156,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "1879048192 -> 1879048193": "the last thirteen bits are zero there",
         },
         "wide *= np.float32(2.0**112)": {"2.0 -> -2.0": "112 is even"},
-        "if dtype.hasobject or min(shape, default=0) < 0:": {"0 -> 1": "neither is negative"},
     },
     "aad/retrieval/mass.py": {
         "found[row] = log_sum_exp(near[None], inverse_temperature)[0]": ONE_QUERY,

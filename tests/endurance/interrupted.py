@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-from aad.files import RowWriter
 from precompute import run as whole_run
 from precompute.common.cli import run_step
+from precompute.common.rows import RowWriter
 
 CHANGED = "what was there before has changed"  # said by a process whose failed step did not leave the old files alone
 SETTLING = 0.003  # seconds after a change in a folder in which the signal comes

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aad.files import read_header
 from aad.retrieval import StoredRows
 from aad.retrieval import stored as stored_module
-from aad.retrieval.stored import read_header, rows_in, widened
+from aad.retrieval.stored import rows_in, widened
 from aad.vectors import l2_normalise
 from tests.retrieval.invented import halved, rows
 

@@ -1,11 +1,15 @@
 """Steps write into a bundle: each its own files and its part of the manifest, in an order in which later ones rest on earlier."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aad.bundle import FORMAT, WRITTEN_BY, Bundle, BundleError, remedy
-from aad.files import Together
+from aad.files import beside, file_sha256, naming
 from aad.hub import SCHEME, hub_address
 
 STEPS = (
@@ -77,3 +81,66 @@ def write_step(
         raise BundleError(
             f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
         ) from error
+
+
+class Together:
+    """Files of one folder that take their places together, the last one last, once all of them are written.
+
+    Used as a context: when it is left by an error, such as a full disk, the old files are as they were and nothing is beside them.
+
+    Args:
+        folder: of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._finished: dict[Path, Path] = {}  # place -> where the content is until then
+        self._partial: list[Path] = []
+
+    def __enter__(self) -> "Together":
+        return self
+
+    def write(self, name: str, content: Any) -> dict[str, Any]:
+        """One more file.
+
+        Args:
+            name: its ending says how ``content`` is written.
+            content: see ``encode``; or the ``Path`` of a finished file on the same disk, which is moved.
+
+        Returns:
+            Its entry in the manifest: ``sha256`` and ``bytes``.
+        """
+        place = self.folder / name
+        if isinstance(content, Path):
+            self._finished[place] = content
+            return {"sha256": file_sha256(content), "bytes": content.stat().st_size}
+        data, partial = encode(name, content), beside(place)
+        self._partial.append(partial)
+        with naming(place):
+            partial.write_bytes(data)
+        self._finished[place] = partial
+        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
+        try:
+            if trouble is None:
+                for place, finished in self._finished.items():
+                    finished.replace(place)
+        finally:
+            for partial in self._partial:
+                partial.unlink(missing_ok=True)
+
+
+def encode(name: str, content: Any) -> bytes:
+    """The bytes of a file: an array as ``.npy``, a dictionary of arrays as ``.safetensors``, anything else as JSON."""
+    if name.endswith(".npy"):
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, content, allow_pickle=False)
+        return buffer.getvalue()
+    if name.endswith(".safetensors"):
+        from safetensors.numpy import save
+
+        return save(dict(content))
+    return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()
