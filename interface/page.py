@@ -14,7 +14,7 @@ from interface import explain, inspection, present, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
-from interface.pictures import is_picture, only_pictures, whole_folders
+from interface.pictures import is_picture, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
 UI = HERE / "assets" / "ui"
@@ -41,8 +41,7 @@ def build_app(attributor: Attributor) -> Any:
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     private = [Path.cwd(), Path.home(), HERE]
-    served = only_pictures(present.served_paths(pictures, private=private), pictures)
-    gr.set_static_paths([UI, *whole_folders(served, private=private)])
+    gr.set_static_paths([UI, *to_serve(pictures, private=private)])
     scripts = "".join(f'<script src="{present.file_url(path)}"></script>' for path in sorted(UI.glob("*.js")))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from aad.gallery import chosen
 from aad.references import References, words_of
 from interface.about import about, metrics_rows
-from interface.pictures import file_url, served_paths
+from interface.pictures import file_url
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "message",
     "metrics_rows",
     "reference",
-    "served_paths",
 ]
 
 _SERIAL = itertools.count(1)

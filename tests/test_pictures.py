@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aad.bundle import Bundle, safe_paths
 from interface.page import HERE
-from interface.pictures import served_paths, whole_folders
+from interface.pictures import to_serve
 
 
 def files_in(entries: Sequence[Path]) -> set[Path]:
@@ -26,37 +26,29 @@ def tree(root: Path, *names: str) -> list[Path]:
 def test_folders_of_nothing_but_pictures_are_served_as_one(tmp_path: Path) -> None:
     pictures = tree(tmp_path, *(f"set/{part}/{item}/{n}.png" for part in "ab" for item in range(3) for n in range(2)))
     (tmp_path / "notes.txt").touch()
-    served = served_paths(pictures, private=[])
-    assert len(served) == 6
-    assert whole_folders(served) == [tmp_path / "set"]
+    assert to_serve(pictures, private=[]) == [tmp_path / "set"]
 
 
-def test_fewer_entries_serve_the_same_files(tmp_path: Path) -> None:
+def test_a_folder_of_other_things_keeps_its_parents_closed(tmp_path: Path) -> None:
     pictures = tree(tmp_path, "x/a/1.png", "x/b/1.png", "y/a/1.png", "y/b/1.png", "y/b/c/2.png", "z/1.png", "z/d/2.png")
     tree(tmp_path, "y/list.csv", "x/b/beside.txt", "secret/key", "z/d/deep/key")
-    served = served_paths(pictures, private=[])
-    fewer = whole_folders(served)
-    assert files_in(fewer) == files_in(served)
-    assert tmp_path / "x" in fewer and tmp_path / "y" not in fewer and len(fewer) < len(served)
+    served = to_serve(pictures, private=[])
+    assert served == [tmp_path / name for name in ("x", "y/a", "y/b", "z/1.png", "z/d/2.png")]
+    assert files_in(served) == {*pictures, tmp_path / "x/b/beside.txt"}
 
 
 def test_a_link_or_a_private_folder_keeps_its_parent_from_being_served(tmp_path: Path) -> None:
-    pictures = tree(tmp_path, "linked/a/1.png", "home/pictures/1.png", "elsewhere/1.png")
+    pictures = tree(tmp_path, "linked/a/1.png", "home/pictures/1.png", "elsewhere/1.png")[:2]
     (tmp_path / "linked" / "b").symlink_to(tmp_path / "elsewhere")
-    served = served_paths(pictures[:2], private=[])
-    assert tmp_path / "linked" not in whole_folders(served)
-    assert tmp_path / "home" in whole_folders(served)
-    assert tmp_path / "home" not in whole_folders(served, private=[tmp_path / "home"])
-    assert tmp_path / "home" not in whole_folders(served, private=[tmp_path / "home" / "pictures" / "keys"])
+    inside = tmp_path / "home" / "pictures"
+    assert to_serve(pictures, private=[]) == [tmp_path / "home", tmp_path / "linked" / "a"]
+    assert to_serve(pictures, private=[tmp_path / "home"]) == [inside, tmp_path / "linked" / "a"]
+    assert to_serve(pictures, private=[inside / "keys"]) == [inside / "1.png", tmp_path / "linked" / "a"]
 
 
 def test_a_folder_that_holds_private_things_is_never_served_whole(tmp_path: Path) -> None:
-    inside = tmp_path / "home" / "pictures" / "a.png"
-    beside = tmp_path / "home" / "b.png"
-    inside.parent.mkdir(parents=True)
-    for path in (inside, beside):
-        path.touch()
-    served = served_paths([inside, beside], private=[tmp_path / "home", tmp_path / "home" / "project"])
+    inside, beside = tree(tmp_path / "home", "pictures/a.png", "b.png")
+    served = to_serve([inside, beside], private=[tmp_path / "home", tmp_path / "home" / "project"])
     assert served == [beside, inside.parent]
 
 
@@ -65,9 +57,6 @@ def test_the_demo_is_served_from_two_folders() -> None:
     bundle = Bundle.open(None)
     images = (bundle.folder / bundle.section("images", "extract_features")).resolve()
     names = [entry["path"] for name in ("references.json", "queries.json") for entry in bundle.read_json(name)]
-    pictures = safe_paths(images, names)
-    private = [Path.home(), HERE]
-    served = served_paths(pictures, private=private)
-    fewer = whole_folders(served, private=private)
-    assert [path.name for path in fewer] == ["exemplar", "synth"]
-    assert files_in(fewer) == files_in(served)
+    served = to_serve(safe_paths(images, names), private=[Path.home(), HERE])
+    assert [path.name for path in served] == ["exemplar", "synth"]
+    assert files_in(served) >= set(safe_paths(images, names))
