@@ -37,6 +37,9 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (64, 48), (30, 120, 200)).save(tmp_path / "picture.png")
     Image.new("RGB", (48, 48), (200, 120, 90)).save(tmp_path / "second.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    (tmp_path / "letter.png").write_bytes(b"Dear museum, this is a letter.\n" * 40)
+    (tmp_path / "drawing.png").write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="40"/></svg>')
+    (tmp_path / "empty.png").touch()
     return tmp_path
 
 
@@ -136,6 +139,9 @@ def test_tables_come_in_pages_that_join_without_gap_or_path(client: Client, page
         ("/attribute_batch", (["picture.png"], 0), "k must be a whole number from 1 to 100"),
         ("/report", (["picture.png"], 101), "k must be a whole number from 1 to 100"),
         ("/attribute", ("broken.png", 5), r"image .*broken\.png"),
+        ("/attribute", ("letter.png", 5), r"must be PNG, .* got none of these \(letter\.png\)"),
+        ("/attribute", ("drawing.png", 5), r"got SVG \(drawing\.png\)"),
+        ("/attribute", ("empty.png", 5), r"must have content, got 0 bytes"),
         ("/report", (["broken.png"], 5), r"at least one usable picture: .*broken\.png"),
     ],
 )
@@ -147,8 +153,9 @@ def test_a_fault_reaches_the_client_in_words_and_the_server_goes_on(
         file = handle_file(str(folder / file))
     elif isinstance(file, list):
         file = [handle_file(str(folder / one)) for one in file]
-    with pytest.raises(AppError, match=words):
+    with pytest.raises(AppError, match=words) as refusal:
         client.predict(file, number, api_name=name)
+    assert "Traceback" not in str(refusal.value) and "/" not in str(refusal.value), "no path of the server"
     assert client.predict(handle_file(str(folder / "picture.png")), 1, api_name="/attribute")["k"] == 1
 
 
