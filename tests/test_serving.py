@@ -177,7 +177,7 @@ def test_a_visitor_who_leaves_while_waiting_stops_nobody_else(
             assert "event: complete" in first.result(20)
         assert "event: complete" in page.ask("attribute", file, 2)
         assert httpx.get(page.url + "healthz").json()["live"]
-        monkeypatch.setattr(queue, "stopped", True)
+        monkeypatch.setattr(gradio_gaps, "is_alive", lambda _: False)
         assert httpx.get(page.url + "healthz").status_code == httpx.get(page.url + "readyz").status_code == 503
     finally:
         page.attributor.gate.set()

@@ -71,6 +71,11 @@ def test_gradio_keeps_few_states_and_statistics(page: Page) -> None:
     assert page.queue.ANALYTICS_MAX_EVENTS == 100
 
 
+def test_a_page_whose_questions_nobody_hands_on_any_more_is_not_alive(page: Page) -> None:
+    assert gradio_gaps.is_alive(page.demo)
+    assert not gradio_gaps.is_alive(SimpleNamespace(_queue=SimpleNamespace(stopped=True)))
+
+
 def test_those_used_last_stay_and_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradio_gaps, "SESSIONS", 2)
     wanted, given_up = SimpleNamespace(alive=True), SimpleNamespace(alive=False)
