@@ -7,10 +7,10 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
     NUMBA_NUM_THREADS="1",
-    NUMBA_OPT="0",  # a map of sixty points takes a second, compiling what makes it half a minute
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_OFFLINE="1",
 )
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling what makes a map takes minutes, a small map seconds
 
 import gc
 import random
@@ -42,7 +42,22 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     free = getattr(options, "numprocesses", 0) is None and not options.usepdb and not hasattr(config, "workerinput")
     if everything and free and (os.cpu_count() or 1) >= WORKERS:
-        options.numprocesses, options.dist = WORKERS, "loadfile"
+        options.numprocesses, options.dist = WORKERS, "loadgroup"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser tests are one group, which shares a server and a browser; every other file is a group of its own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in the last lines which browser tests were left out, and why."""
+    left_out = [one for one in terminalreporter.stats.get("skipped", []) if one.nodeid.startswith("tests/browser/")]
+    if left_out:
+        reason = left_out[0].longrepr[2].removeprefix("Skipped: ")
+        terminalreporter.write_line(f"{len(left_out)} browser tests were left out: {reason}", yellow=True)
 
 
 class NetworkBlockedError(RuntimeError):
@@ -81,10 +96,11 @@ def _no_network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_litter() -> Iterator[None]:
-    """What a module's servers and clients leave open is found here, under its own rules for warnings, not in a later module."""
+def _own_litter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a module's servers leave open is found here, under its own rules for warnings, not in a later module."""
     yield
-    gc.collect()
+    if request.node.get_closest_marker("filterwarnings"):
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

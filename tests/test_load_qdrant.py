@@ -20,8 +20,6 @@ from precompute.load_qdrant import load_collections, main
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 from tests.qdrant_server import stand_in
 
-pytestmark = pytest.mark.qdrant
-
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):

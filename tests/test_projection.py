@@ -1,7 +1,10 @@
 """Maps: one frame, repeatable, queries placed from neighbours, faithfulness measured."""
 
+import os
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from aad.projection import (
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def spaces(n: int) -> dict:
     generator = np.random.default_rng(0)
@@ -25,16 +30,39 @@ def spaces(n: int) -> dict:
     return {space: l2_normalise(rows + 0.1 * generator.normal(size=rows.shape)) for space in SPACES}
 
 
-def test_maps_share_one_frame_repeat_and_keep_neighbours():
-    embeddings = spaces(60)
-    first, again = fit_maps(embeddings, n_neighbors=8), fit_maps(embeddings, n_neighbors=8)
+def check_maps(embeddings: dict, maps: dict, least: float) -> None:
+    n = len(embeddings[SPACES[0]])
     for space in SPACES:
-        assert first[space].shape == (60, 2) and first[space].dtype == np.float32
-        assert np.array_equal(first[space], again[space])
-        assert neighbour_preservation(embeddings[space], first[space]) > 0.4  # 10 / 59 = 0.17 by chance
-    everything = np.concatenate(list(first.values()))
+        assert maps[space].shape == (n, 2) and maps[space].dtype == np.float32
+        assert neighbour_preservation(embeddings[space], maps[space]) > least
+    everything = np.concatenate(list(maps.values()))
     assert everything.min() >= 0.029 and everything.max() <= 0.971
     assert (everything.max(0) - everything.min(0)).max() == pytest.approx(0.94, abs=1e-3)
+
+
+def test_maps_share_one_frame_repeat_and_keep_neighbours(monkeypatch):
+    import umap  # takes seconds
+
+    monkeypatch.setattr(umap, "AlignedUMAP", partial(umap.AlignedUMAP, n_epochs=60))  # interpreted, see conftest
+    embeddings = spaces(24)
+    first, again = fit_maps(embeddings, n_neighbors=5), fit_maps(embeddings, n_neighbors=5)
+    check_maps(embeddings, first, 0.5)  # 10 / 23 = 0.43 by chance
+    assert all(np.array_equal(first[space], again[space]) for space in SPACES)
+
+
+FITTED = """import sys, numpy; from aad.projection import fit_maps; from tests.test_projection import spaces
+numpy.savez(sys.argv[1], *fit_maps(spaces(60), n_neighbors=8).values())"""
+
+
+@pytest.mark.slow
+def test_maps_of_compiled_umap_repeat_in_another_process(tmp_path):
+    maps = []
+    for name in ("first.npz", "again.npz"):
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
+        subprocess.run([sys.executable, "-c", FITTED, str(tmp_path / name)], env=environment, cwd=ROOT, check=True)
+        maps.append([rows for _, rows in sorted(np.load(tmp_path / name).items())])
+    check_maps(spaces(60), dict(zip(SPACES, maps[0], strict=True)), 0.4)  # 10 / 59 = 0.17 by chance
+    assert all(np.array_equal(one, other) for one, other in zip(*maps, strict=True))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 15])

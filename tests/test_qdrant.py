@@ -19,7 +19,6 @@ from aad.vectors import l2_normalise
 from precompute.load_qdrant import Layout, load_collection
 from tests.qdrant_server import stand_in
 
-pytestmark = pytest.mark.qdrant
 N, D, BETA = 400, 24, 20.0
 
 

@@ -19,7 +19,6 @@ from aad.retrieval import ExactIndex
 from aad.retrieval.qdrant import QdrantIndex
 from aad.vectors import l2_normalise
 
-pytestmark = pytest.mark.qdrant
 N, D, BETA = 3000, 32, 20.0
 
 

@@ -22,7 +22,7 @@ from tests.shard_runs import embed, killed_midway
 from tests.shard_work import FakeEncoder, Job, contents, folder_of, square
 
 pytestmark = [
-    pytest.mark.ray,
+    pytest.mark.slow,
     # Ray leaves its own pipes and sockets to the collector when a driver disconnects or a node is shut down.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

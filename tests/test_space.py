@@ -83,6 +83,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tmp_path: Path) -> None:
     from gradio_client import Client, handle_file
 

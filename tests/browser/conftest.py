@@ -1,16 +1,22 @@
-"""What every browser test stands on: the page served with invented pictures, Chromium, and a visit that watches what is asked."""
+"""What every browser test stands on: the page served with invented pictures, Chromium, and a visit that watches what is asked.
+
+Server and browser start once, for all files of this folder. Where there is no browser these tests are left out, and the last
+lines of the run say so; with NEED_BROWSER=1 in the environment they fail instead.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 import app
+from aad.bundle import Bundle
+from tests.browser import HAS_PLAYWRIGHT
 from tests.browser.visits import WINDOW, Visit
 from tests.fakes import FakeAttributor, free_port
 
@@ -25,37 +31,71 @@ BROWSER_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+HERE = Path(__file__).parent
+
+
+def chromium() -> str | None:
+    """Path of a browser, if this machine has one."""
+    named = os.environ.get("CHROMIUM")
+    names = [named] if named else ["/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome"]
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = "" if HAS_PLAYWRIGHT else "the package playwright (requirements-dev.txt)"
+    if not lacking and chromium() is None:
+        lacking = "Chromium: install it, or name its path in the variable CHROMIUM"
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            if lacking and not os.environ.get("NEED_BROWSER"):
+                item.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
+
+
+@pytest.fixture(scope="package")
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+    """Invented pictures and queries; what was measured beside is the bundle's that ships."""
+    attributor = FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=90)
+    shipped = Bundle.open()
+    attributor.theory = shipped.read_json("theory.json")  # type: ignore[attr-defined]
+    attributor.generalisation = shipped.read_json("generalisation.json")  # type: ignore[attr-defined]
+    return attributor
 
 
-@pytest.fixture(scope="module")
-def address(attributor: FakeAttributor) -> Iterator[str]:
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    yield url
-    stop()
+@pytest.fixture(scope="package")
+def serve() -> Iterator[Callable[[FakeAttributor], str]]:
+    """Gives the address of an attributor's page; each is served once."""
+    served: dict[int, tuple[FakeAttributor, str, Callable[[], None]]] = {}
+
+    def address(attributor: FakeAttributor) -> str:
+        if id(attributor) not in served:
+            url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+            served[id(attributor)] = (attributor, url, stop)
+        return served[id(attributor)][1]
+
+    yield address
+    for _, _, stop in served.values():
+        stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # a module may have an attributor of its own
+def address(attributor: FakeAttributor, serve: Callable[[FakeAttributor], str]) -> str:
+    return serve(attributor)
+
+
+@pytest.fixture(scope="package")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """A visitor who comes back: scripts are fetched and compiled once, which is half of what opening the page takes."""
-    path = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
-    if not Path(path).exists():
-        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if found is None:
-            pytest.fail("the browser tests need Chromium: install it, or name its path in the variable CHROMIUM")
-        path = found
     folder = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            folder, executable_path=path, args=BROWSER_FLAGS, viewport=WINDOW
+            folder, executable_path=chromium(), args=BROWSER_FLAGS, viewport=WINDOW
         )
         yield context
         context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(profile: BrowserContext) -> Browser:
     """For visitors who have never been there."""
     assert profile.browser is not None

@@ -13,7 +13,7 @@ from tests.browser.visits import PATIENCE, Visit
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+THEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
 SERIOUS = {"serious", "critical"}
 VIEWS = {
     "compare": ("", "#maps canvas"),
@@ -24,7 +24,8 @@ VIEWS = {
 
 def faults(page: Page) -> list[str]:
     """Serious findings, each with the first elements it was found on."""
-    page.evaluate(AXE)
+    page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
     found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{one['id']} ({one['impact']}): " + "; ".join(node["html"][:160] for node in one["nodes"][:4])
@@ -45,7 +46,7 @@ def opened(browser: Browser, address: str, theme: str, view: str) -> Visit:
     return visit
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_axe_finds_nothing_serious(browser: Browser, address: str, theme: str, view: str) -> None:
     visit = opened(browser, address, theme, view)
@@ -75,7 +76,7 @@ def test_a_fault_would_be_found(browser: Browser, address: str) -> None:
         visit.context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_axe_finds_nothing_serious_on_any_tab_of_inspect(browser: Browser, address: str, theme: str) -> None:
     visit = opened(browser, address, theme, "inspect")
     try:

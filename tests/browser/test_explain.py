@@ -12,12 +12,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-import app
 from aad.explain import ExplanationError
 from aad.spaces import SPACES
 from interface import explain
 from tests.browser.visits import PATIENCE, Visit, upload
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore"
@@ -279,14 +278,15 @@ def test_an_upload_and_a_picture_searched_again_are_explained(
     expect(page.locator(".heat-pane figcaption").first).to_have_text("The picture searched with")
 
 
-def test_where_it_is_not_available_the_reason_stands_instead(browser: Browser, tmp_path: Path) -> None:
+def test_where_it_is_not_available_the_reason_stands_instead(
+    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
+) -> None:
     class Plain(FakeAttributor):
         @property
         def explain(self) -> Any:  # type: ignore[override]
             raise AttributeError
 
-    url, stop = app.serve(app.build_app(Plain(tmp_path, n_per_group=2)), server_port=free_port(), quiet=True)
-    visit = Visit(browser, url)
+    visit = Visit(browser, serve(Plain(tmp_path, n_per_group=2)))
     page = visit.page
     page.locator(".candidate").first.click()
     expect(body(page)).to_have_attribute("data-state", "absent")
@@ -296,7 +296,6 @@ def test_where_it_is_not_available_the_reason_stands_instead(browser: Browser, t
     assert not [asked for asked in visit.requests if "component_server" in asked]
     assert not visit.complaints, visit.complaints
     visit.context.close()
-    stop()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

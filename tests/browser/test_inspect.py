@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import app
 from aad.outcomes import Outcomes, outcomes_of
 from aad.spaces import SPACES
 from tests.browser.visits import PATIENCE, Visit
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 PER_LEAF = 20
-
-
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=90)
 
 
 @pytest.fixture(scope="module")
@@ -350,19 +345,15 @@ def test_phone_has_no_sideways_scroll_on_any_tab(browser: Browser, address: str)
 
 
 def test_collection_without_known_sources_says_what_is_missing(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
 ) -> None:
-    attributor = FakeAttributor(tmp_path_factory.mktemp("unknown"), n_per_group=2)
+    attributor = FakeAttributor(tmp_path, n_per_group=2)
     attributor.queries = tuple(replace(query, exemplar_ids=()) for query in attributor.queries)
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    try:
-        visit = Visit(browser, url)
-        visit.page.locator("#nav button[data-view=inspect]").click()
-        notice = visit.page.locator("#view-inspect .notice")
-        expect(notice).to_contain_text("None of the 12 queries of this collection has one")
-        notice.get_by_role("button").click()
-        expect(visit.page.locator("#view-compare")).to_be_visible()
-        assert not visit.complaints, visit.complaints
-        visit.context.close()
-    finally:
-        stop()
+    visit = Visit(browser, serve(attributor))
+    visit.page.locator("#nav button[data-view=inspect]").click()
+    notice = visit.page.locator("#view-inspect .notice")
+    expect(notice).to_contain_text("None of the 12 queries of this collection has one")
+    notice.get_by_role("button").click()
+    expect(visit.page.locator("#view-compare")).to_be_visible()
+    assert not visit.complaints, visit.complaints
+    visit.context.close()

@@ -8,7 +8,7 @@ import io
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import app
 from aad.spaces import SPACES
 from benchmarks.maps import BUDGETS, START, blank_page, invented_catalogue, measure
 from tests.browser.visits import PATIENCE, Visit
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -437,6 +436,7 @@ def test_a_hover_is_redrawn_within_its_budget(browser: Browser, n: int) -> None:
     assert statistics.median(times) < BUDGETS[n], f"{n} references: {times}"
 
 
+@pytest.mark.slow
 def test_fifty_thousand_rows_are_sorted_and_lassoed_with_a_page_of_them_in_the_document(browser: Browser) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto("about:blank")
@@ -459,9 +459,11 @@ def test_fifty_thousand_rows_are_sorted_and_lassoed_with_a_page_of_them_in_the_d
     page.context.close()
 
 
-@pytest.fixture(scope="module")
-def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    attributor = FakeAttributor(tmp_path_factory.mktemp("large"))
+@pytest.mark.slow
+def test_the_whole_page_carries_fifty_thousand_references(
+    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
+) -> None:
+    attributor = FakeAttributor(tmp_path)
     n, few = 50_000, len(attributor.references)
     rng = np.random.default_rng(0)
     again = np.arange(n) % few
@@ -471,13 +473,7 @@ def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         space: np.clip(places[again] + 0.02 * rng.normal(size=(n, 2)), 0, 1).astype(np.float32)
         for space, places in attributor.coordinates.items()
     }
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    yield url
-    stop()
-
-
-def test_the_whole_page_carries_fifty_thousand_references(browser: Browser, large_address: str) -> None:
-    visit = Visit(browser, f"{large_address}?__theme=light")
+    visit = Visit(browser, f"{serve(attributor)}?__theme=light")
     page: Any = visit.page
     show_maps(page)
     expect(page.locator("#maps .lead")).to_contain_text("50,000 pictures")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 from scipy.linalg import eigh, sqrtm
 from scipy.optimize import brentq
 
-import app
-from aad.bundle import Bundle
 from aad.spaces import SPACES
 from tests.browser.visits import PATIENCE, Visit
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -26,32 +24,14 @@ COLUMNS = [*SPACES, "oracle"]
 SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
 
 
-@pytest.fixture(scope="module")
-def theory() -> dict[str, Any]:
-    return Bundle.open().read_json("theory.json")
+@pytest.fixture
+def theory(attributor: FakeAttributor) -> dict[str, Any]:
+    return attributor.theory  # type: ignore[attr-defined, no-any-return]
 
 
-@pytest.fixture(scope="module")
-def generalisation() -> dict[str, Any]:
-    return Bundle.open().read_json("generalisation.json")
-
-
-@pytest.fixture(scope="module")
-def attributor(
-    tmp_path_factory: pytest.TempPathFactory, theory: dict[str, Any], generalisation: dict[str, Any]
-) -> FakeAttributor:
-    attributor = FakeAttributor(tmp_path_factory.mktemp("pictures"))
-    attributor.theory, attributor.generalisation = theory, generalisation  # type: ignore[attr-defined]
-    return attributor
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    attributor = FakeAttributor(tmp_path_factory.mktemp("bare"), n_per_group=3)
-    attributor.theory = attributor.generalisation = attributor.metrics = None  # type: ignore[attr-defined, assignment]
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    yield url
-    stop()
+@pytest.fixture
+def generalisation(attributor: FakeAttributor) -> dict[str, Any]:
+    return attributor.generalisation  # type: ignore[attr-defined, no-any-return]
 
 
 def open_view(visit: Visit) -> Page:
@@ -286,8 +266,12 @@ def test_a_travelling_toy_arrives(why: Page) -> None:
     why.wait_for_function(f"({TOY})().t === 1", timeout=PATIENCE)
 
 
-def test_what_was_not_measured_is_said_with_the_command(browser: Browser, bare: str) -> None:
-    visit = Visit(browser, bare)
+def test_what_was_not_measured_is_said_with_the_command(
+    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
+) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=3)
+    attributor.metrics = None  # type: ignore[assignment]
+    visit = Visit(browser, serve(attributor))
     page = open_view(visit)
     expect(page.locator(".unmeasured code")).to_have_text(
         ["python -m precompute.measure_theory --bundle FOLDER", "python -m precompute.leave_out --bundle FOLDER"]
