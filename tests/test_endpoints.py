@@ -57,7 +57,7 @@ def test_every_python_example_of_the_guide_runs(page: Page, folder: Path) -> Non
     assert len(examples) == GUIDE.count("```python") == sum(page.url.rstrip("/") in code for code in examples)
     (folder / "examples.json").write_text(json.dumps(examples))
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)}
-    every = "import json\nfor i, code in enumerate(json.load(open('examples.json'))):\n    exec(compile(code, f'<{i}>', 'exec'), {})"
+    every = "import json\nfor i, code in enumerate(json.load(open('examples.json'))):\n    exec(compile(code, str(i), 'exec'), {})"
     done = subprocess.run(
         [sys.executable, "-c", every], cwd=folder, capture_output=True, text=True, timeout=90, env=environment
     )
