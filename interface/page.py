@@ -97,11 +97,11 @@ def build_app(attributor: Attributor) -> Any:
         with gr.Column(elem_id="view-inspect", min_width=0):
             part("inspect", inspection.value(attributor), inspection.functions(attributor))
         with gr.Column(elem_id="view-why", min_width=0):
-            part("why", why.value(attributor), why.functions(attributor))
+            part("why", why.value(attributor))
             part("about", present.about(attributor))
         part("imprint", present.about(attributor)["stamp"])
         part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
-        part("talk", talk.value(attributor), talk.functions(attributor))
+        part("talk", functions=talk.functions(attributor))
 
         # However requests overtake each other, picture and answer belong together: the page drops an answer to anything but what
         # was asked last, and puts the picture of the one that it takes into the box itself. No reply of the server does so.

@@ -23,11 +23,6 @@ N_WALL = 48  # pictures that a source hides among
 LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 
-def value(attributor: Attributor) -> Any:
-    """What the part is given when the page opens."""
-    return None
-
-
 def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
     telling = threading.Lock()

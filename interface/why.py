@@ -4,7 +4,7 @@ Every sentence is written from the figures it stands beside: where a figure does
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -47,11 +47,6 @@ def value(attributor: Attributor) -> dict[str, Any]:
         "families": families_of(families) if families else None,
         "commands": COMMANDS,
     }
-
-
-def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
-    """What the part may ask the server for: nothing, all of it travels with the page in some kilobytes."""
-    return ()
 
 
 def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
