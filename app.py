@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -31,13 +31,16 @@ from interface.page import build_app
 from interface.serving import serve
 from interface.uploads import own_folder
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 __all__ = ["build_app", "main", "serve"]
 
 # Importing torch holds the interpreter: begun at once, the first page's scripts and the first example come twice as late.
 QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
 
 
-def warm_up(attributor: Any) -> None:
+def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
     # A whole answer, not the network alone: what tells photographs apart is fitted at the first picture, too.
     for work in (lambda: attributor.attribute(Image.new("RGB", (32, 32))), lambda: outcomes_of(attributor)):

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aad.domain import DomainHint
 from aad.spaces import Space
 
 
@@ -73,17 +72,9 @@ class SpaceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``.
-
-    Attributes:
-        spaces: one answer per space.
-        hint: what an image from outside looks like; None for pictures of the bundle, or where the bundle is too small to say.
-        missing: names of the parts of the gallery that did not answer; the answer holds for the rest.
-    """
+    """The answers of all spaces to one query: ``attribution["aligned"]``."""
 
     spaces: dict[Space, SpaceAttribution]
-    hint: DomainHint | None = None
-    missing: tuple[str, ...] = ()
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]
@@ -91,12 +82,10 @@ class Attribution:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: per space the matches, the remainder, the share elsewhere and the position.
 
-        ``estimated`` and ``missing`` are there only where they say something: true, and the names of the missing parts.
+        ``estimated`` is there only where it is true.
         """
-        return {str(space): self._plain(answer) for space, answer in self.spaces.items()}
-
-    def _plain(self, answer: SpaceAttribution) -> dict[str, Any]:
-        told = json.loads(json.dumps(asdict(answer)))
-        if not told["estimated"]:
-            del told["estimated"]
-        return told | ({"missing": list(self.missing)} if self.missing else {})
+        plain = {str(space): json.loads(json.dumps(asdict(answer))) for space, answer in self.spaces.items()}
+        return {
+            space: {key: value for key, value in answer.items() if key != "estimated" or value}
+            for space, answer in plain.items()
+        }

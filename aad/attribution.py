@@ -6,6 +6,7 @@ best = result["aligned"].matches[0]
 attributor.references[best.reference_id].title, best.similarity, best.weight
 """
 
+import importlib
 import os
 import threading
 from collections.abc import Sequence
@@ -15,25 +16,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.answering import answer_in
-from aad.answers import Attribution
+from aad.answers import Attribution, Match, SpaceAttribution
 from aad.backbones import Backbone, BackboneError, difference, load_backbone
 from aad.bundle import Bundle, read_heads
 from aad.calibration import Calibration
-from aad.domain import DomainHint, DomainModel, fit_domain, sample
-from aad.gallery import fold_near_copies
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
-from aad.opening import open_indexes
+from aad.projection import N_PLACING, place_query
 from aad.references import read_queries, read_references
-from aad.retrieval import ExactIndex, ScanIndex
 from aad.schema import check_examples
+from aad.search import ExactIndex, Index, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
+MIDDLE = (0.5, 0.5)  # of a map, where a query goes that has no reference to be near
 
 
 class Attributor:
@@ -75,9 +74,6 @@ class Attributor:
         self._ranks: dict[int, dict[Space, list[int]]] = {}
         self._backbone: Backbone | None = None
         self._loading = threading.Lock()
-        self._domain: DomainModel | None = None
-        self._domain_fitted = False
-        self._fitting = threading.Lock()
 
     @classmethod
     def load(
@@ -161,8 +157,7 @@ class Attributor:
             ImageError: the image cannot be read.
             ValueError: k below 1.
         """
-        features = self.embed([image], Space.BACKBONE)
-        return self._answer(features, k, among, self.domain.judge(features)[0] if self.domain else None)
+        return self._answer(self.embed([image], Space.BACKBONE), k, among)
 
     def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         """As ``attribute`` for a bundled query, from its stored features: no network is loaded."""
@@ -177,27 +172,8 @@ class Attributor:
         return self._search(queries, k, among, without=reference_id)
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
-        """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.gallery.fold_near_copies``."""
+        """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
         return fold_near_copies(self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64)))
-
-    @property
-    def domain(self) -> DomainModel | None:
-        """What tells photographs from synthetic images, fitted at first use (under a second) outside the test split."""
-        with self._fitting:
-            if not self._domain_fitted:
-                splits = np.array([one != "test" for one in self.references.words("split")], dtype=bool)
-                references = np.flatnonzero(splits)
-                references = references[sample(len(references))]
-                queries = [one for one in self.queries if one.split != "test"]
-                concepts = self.references.words("concept")
-                self._domain = fit_domain(
-                    self._index[Space.BACKBONE].rows(references),
-                    l2_normalise(self._query_features[[one.query_id for one in queries]]),
-                    [concepts[int(i)] for i in references],
-                    [one.concept for one in queries],
-                )
-                self._domain_fitted = True
-            return self._domain
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""
@@ -215,20 +191,16 @@ class Attributor:
         known, index = self.queries[query_id].exemplar_ids, self._index[space]
         if not known:
             return []
-        if not isinstance(
-            index, ExactIndex | ScanIndex
-        ):  # a rank that a search can show needs no look at all references
+        if not isinstance(index, ExactIndex):  # a rank that a search can show needs no look at all references
             query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
             places = {int(i): rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0], start=1)}
             if all(i in places for i in known):
                 return sorted(places[i] for i in known)
         return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
-    def _answer(
-        self, features: np.ndarray, k: int, among: np.ndarray | None = None, hint: DomainHint | None = None
-    ) -> Attribution:
+    def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
         queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
-        return self._search(queries, k, among, hint=hint)
+        return self._search(queries, k, among)
 
     def _search(
         self,
@@ -236,23 +208,59 @@ class Attributor:
         k: int,
         among: np.ndarray | None = None,
         without: int | None = None,
-        hint: DomainHint | None = None,
     ) -> Attribution:
         """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
-        answers, missing = {}, set()
-        for space in SPACES:
-            answers[space], silent = answer_in(
-                space,
-                self._index[space],
-                self.calibration[space],
-                self.coordinates[space],
-                queries[space],
-                k,
-                among,
-                without,
-            )
-            missing |= set(silent)
-        return Attribution(answers, hint, tuple(sorted(missing)))
+        return Attribution({space: self._answer_in(space, queries[space], k, among, without) for space in SPACES})
+
+    def _answer_in(
+        self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None
+    ) -> SpaceAttribution:
+        """Ranks, weights and position in one space; under ``among`` weights and position stay those in the whole gallery."""
+        index, calibration, coordinates = self._index[space], self.calibration[space], self.coordinates[space]
+        beta = calibration.inverse_temperature
+        found = index.search(query, k, among=among, without=without, inverse_temperature=beta)
+        assert found.log_mass is not None  # it was asked for
+        ids, similarities = found.ids[0], found.similarities[0]
+        # The mass is summed in another order, or estimated, and may fall short of what is shown by a last bit or more.
+        shown, whole = calibration.log_mass(similarities), len(ids) == len(index) - (without is not None)
+        weights, remainder = calibration.shares(similarities, shown if whole else max(shown, float(found.log_mass[0])))
+        matches = tuple(map(Match, ids.tolist(), range(1, len(ids) + 1), similarities.tolist(), weights.tolist()))
+        elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
+        near = found if among is None or without is not None else index.search(query, min(k, N_PLACING))
+        position = MIDDLE
+        if without is not None:  # it keeps its own place
+            position = float(coordinates[without][0]), float(coordinates[without][1])
+        elif near.ids.size:
+            position = place_query(coordinates, near.ids[0], np.exp(beta * (near.similarities[0] - 1)))
+        return SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
+
+
+def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Space, Index]:
+    """One index per space, over the same references in the same order.
+
+    Without a section ``retrieval`` in the manifest a gallery is searched exactly: in memory up to the size at which
+    ``aad.search.method_for`` says otherwise, from there on by reading all of it for each query, which is slow.
+
+    Args:
+        bundle: what holds the rows, and the index where it has one.
+        n: references that every space must have.
+        qdrant: address of a server that holds them; what lies in the bundle is then not read.
+
+    Raises:
+        BundleError: a file is missing or damaged, or an index is of other references.
+    """
+    if qdrant:
+        return importlib.import_module("aad.scale.qdrant").open_collections(bundle, qdrant)
+    told = bundle.section("retrieval", "build_index") if "retrieval" in bundle.manifest else {}
+    shape = n, bundle.section("backbone", "extract_features")["dim"]
+    indexes: dict[Space, Index] = {}
+    for space in SPACES:
+        if (told[space].get("method") if told else method_for(n)) == "exact":
+            indexes[space] = ExactIndex(l2_normalise(bundle.read_array(f"references_{space}.npy", shape)))
+        else:
+            building = importlib.import_module("aad.scale.building")
+            indexes[space] = building.open_stored(bundle, space, n, told.get(space))
+    return indexes
 
 
 def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:

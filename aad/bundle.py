@@ -32,7 +32,7 @@ from aad.spaces import Domain, Space
 from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
-    from aad.retrieval import StoredRows
+    from aad.scale.stored import StoredRows
 
 __all__ = ["Bundle", "BundleError", "read_heads", "safe_paths", "write_atomically"]
 
@@ -150,7 +150,7 @@ class Bundle:
         Raises:
             BundleError: as ``read_array``.
         """
-        from aad.retrieval.stored import StoredRows
+        from aad.scale.stored import StoredRows
 
         path = self._known(name)
         try:
@@ -169,7 +169,7 @@ class Bundle:
             raise self.refusal(name, "is stored by columns, expected by rows")
         try:
             rows = StoredRows(path)
-            (sha256,), finite = rows.read_through()  # of the file that is held open, whatever has its name by now
+            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
         except (OSError, ValueError) as error:
             raise self.refusal(name, f"cannot be read ({error})") from None
         self._compare(name, sha256)

@@ -13,12 +13,10 @@ How this differs from AbC (Wang et al., ICCV 2023, equation 7): their weight is 
 with no option for "none", fitted to training pairs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-N_BINS = 4096  # of cosine from -1 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ def fit_calibration(
         similarities: (m, n) cosine of m validation queries to the gallery.
         exemplar_ids: per query, its true sources; their weights are summed.
         absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
-        counts: (m, n) how many references each similarity stands for, see ``condense``; one each when None.
+        counts: (m, n) how many references each similarity stands for, see ``precompute.scale.calibration``; one each when None.
 
     Raises:
         ValueError: no queries.
@@ -119,41 +117,6 @@ def fit_calibration(
     ]
     best = min(fits, key=lambda fit: fit.fun)
     return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
-
-
-def condense(
-    chunks: Iterable[tuple[int, np.ndarray]], queries: np.ndarray, named_ids: Sequence[Sequence[int]]
-) -> tuple[np.ndarray, np.ndarray, list[dict[int, int]]]:
-    """The similarities of some queries to a gallery too large to keep them, as ``fit_calibration`` takes them.
-
-    The references that a query names keep a column each; all others are counted in bins of 1/2048 of cosine, each at its mean,
-    which moves the log of their mass by less than 1e-3 at any inverse temperature below 100.
-
-    Args:
-        chunks: (id of the first, (c, d) unit rows) of the whole gallery, in order.
-        queries: (m, d) unit rows.
-        named_ids: per query, the references that must not be counted away: those absent and its exemplars.
-
-    Returns:
-        (m, c) similarities, (m, c) counts, and for each query the columns of the references that it names, by id.
-    """
-    names = [np.unique(np.asarray(ids, dtype=np.int64)) for ids in named_ids]
-    width = max((len(ids) for ids in names), default=0)
-    kept, kept_counts = np.zeros((len(queries), width)), np.zeros((len(queries), width))
-    counts, sums = np.zeros((2, len(queries), N_BINS))
-    for first, rows in chunks:
-        for row, (found, ids) in enumerate(zip(queries @ rows.T, names, strict=True)):
-            here = np.flatnonzero((ids >= first) & (ids < first + len(rows)))
-            kept[row, here], kept_counts[row, here] = found[ids[here] - first], 1
-            others = np.delete(found, ids[here] - first).astype(np.float64)
-            bins = np.clip(((others + 1) * (N_BINS / 2)).astype(np.int64), 0, N_BINS - 1)
-            counts[row] += np.bincount(bins, minlength=N_BINS)
-            sums[row] += np.bincount(bins, others, N_BINS)
-    used = counts.any(0)
-    counts, sums = counts[:, used], sums[:, used]
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    columns = [{int(i): column for column, i in enumerate(ids)} for ids in names]
-    return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns
 
 
 def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:

@@ -29,7 +29,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,9 @@ from aad.backbones.networks import POOLED_STAGES
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 #: backbone -> which of its network's blocks it pools by mean and standard deviation over positions, one part after the other
 POOLED_BLOCKS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": POOLED_STAGES}
@@ -97,7 +100,7 @@ class Explanation:
         return column * width, row * height, (column + 1) * width, (row + 1) * height
 
 
-def why_not(attributor: Any) -> str | None:
+def why_not(attributor: "Attributor") -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
     name = attributor.stamp["backbone"]
     if name in POOLED_BLOCKS:
@@ -106,7 +109,9 @@ def why_not(attributor: Any) -> str | None:
     return f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
 
 
-def explain(attributor: Any, query: int | Reference | Image.Image | str | Path, reference_id: int) -> Explanation:
+def explain(
+    attributor: "Attributor", query: int | Reference | Image.Image | str | Path, reference_id: int
+) -> Explanation:
     """Which regions of a query and of a reference carry their similarity.
 
     The first call loads the backbone, which takes some seconds; what the latest pictures gave is kept. Safe to call from threads.
@@ -230,14 +235,15 @@ class _Reader:
         return [found[number] for number in numbers], own
 
 
-_READERS: weakref.WeakKeyDictionary[Any, _Reader] = weakref.WeakKeyDictionary()
+_READERS: weakref.WeakKeyDictionary["Attributor", _Reader] = weakref.WeakKeyDictionary()
 _OPENING = threading.Lock()
 
 
-def _reader_of(attributor: Any) -> _Reader:
+def _reader_of(attributor: "Attributor") -> _Reader:
     with _OPENING:
         if (reader := _READERS.get(attributor)) is None:
             attributor.warm_up()
+            assert attributor._backbone is not None
             reader = _READERS[attributor] = _Reader(attributor._backbone.in_torch())  # only torch shows what is inside
         return reader
 

@@ -3,7 +3,6 @@
 outcomes = outcomes_of(Attributor.load())               # computed once per attributor
 rows = outcomes.members(Outcome.BROKEN_BY_ALIGNMENT)    # (m,) bool
 outcomes.recall(rows)                                   # mean and interval per space
-outcomes.confusions("aligned", rows)[0]                 # the most frequent wrong pair of concept groups
 outcomes.hubness("backbone").skewness
 
 Ranks and ties are those of `aad.metrics.exemplar_ranks`. Rows of m queries come in the order of their query ids.
@@ -11,19 +10,23 @@ Ranks and ties are those of `aad.metrics.exemplar_ranks`. Rows of m queries come
 
 import threading
 import weakref
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aad.metrics import Interval, bootstrap_interval
-from aad.ranking import N_CELLS, first_weights, nearest, source_ranks
+from aad.metrics import Interval, bootstrap_interval, exemplar_ranks
 from aad.references import words_of
+from aad.search import may_be_among
 from aad.spaces import SPACES, Space
 
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
+
 N_NEIGHBOURS = 10  # the k of k-occurrence, as in Radovanovic et al.
+N_CELLS = 4_000_000  # similarities held at a time: 16 MB
+LEAST = 16  # queries at a time, whatever that holds: a large gallery is read from disk for each part
 MEASURES = ("R@1", "R@5", "MRR")
 FACTORS = ("type", "generator", "group", "split")
 STEPS = ((Space.BACKBONE, Space.ALIGNED), (Space.ALIGNED, Space.DISENTANGLED))
@@ -52,15 +55,6 @@ class Recall:
     n_concepts: int  # of few concepts, an interval says little
     spaces: dict[Space, Interval]
     steps: dict[Space, Interval]  # by the step's later space
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """``n`` queries from a source of concept or group ``truth`` whose first answer is a wrong picture of ``answer``."""
-
-    truth: str
-    answer: str
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +152,6 @@ class Outcomes:
         values = self.labels[factor]
         return {str(v): self.recall(rows & (values == v), measure) for v in np.unique(values[rows])}
 
-    def confusions(
-        self, space: Space | str, rows: np.ndarray | None = None, *, by: str = "group", at_most: int | None = None
-    ) -> list[Confusion]:
-        """Wrong first answers of a space, counted by the group (or ``"concept"``) of truth and answer, most frequent first.
-
-        The truth's label is that of the source named first. A wrong picture of the right group counts as (group, group).
-        """
-        s = SPACES.index(Space(space))
-        wrong = self._rows(rows) & ~self.right[s]
-        labels = self.reference_labels[by]
-        truth = labels[[ids[0] for ids in self.exemplar_ids]][wrong].tolist()
-        pairs = Counter(zip(truth, labels[self.neighbours[s, wrong, 0]].tolist(), strict=True))
-        ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [Confusion(*pair, n) for pair, n in ordered[:at_most]]
-
     def hubness(self, space: Space | str, rows: np.ndarray | None = None) -> Hubness:
         """k-occurrence of every reference over the queries in ``rows``."""
         s, n = SPACES.index(Space(space)), len(self.reference_labels["group"])
@@ -203,33 +182,26 @@ def skewness(counts: np.ndarray) -> float:
     return float((gaps**3).mean() / spread**3) if spread > 0 else 0.0
 
 
-def compute_outcomes(attributor: Any, *, n_cells: int | None = None) -> Outcomes:
-    """Search every bundled query with known sources in every space, some queries at a time.
-
-    Args:
-        attributor: An `aad.Attributor`.
-        n_cells: Similarities to hold at a time, 4 million or those of 16 queries where that is more, since a large gallery is
-            read from disk for each part. It bounds the memory and changes no result.
-    """
+def compute_outcomes(attributor: "Attributor") -> Outcomes:
+    """Search every bundled query with known sources in every space; some queries at a time, which changes no result."""
     known = [query for query in attributor.queries if query.exemplar_ids]
     references, n = attributor.references, len(attributor.references)
     m, k = len(known), min(N_NEIGHBOURS, n)
-    n_cells = n_cells or max(N_CELLS, 16 * n)
     best_rank, n_first_five = np.zeros((2, len(SPACES), m), np.int64)
     neighbours = np.zeros((len(SPACES), m, k), np.int32)
     similarity, weight = np.zeros((2, len(SPACES), m), np.float32)
-    step = max(1, n_cells // max(1, n))
+    step = max(LEAST, N_CELLS // max(1, n))
     for s, space in enumerate(SPACES):
         for start in range(0, m, step):
-            part = slice(start, min(m, start + step))
-            cosines = attributor.similarities([query.query_id for query in known[part]], space)
-            for row, ranks in enumerate(
-                source_ranks(cosines, [query.exemplar_ids for query in known[part]], n_cells), start
-            ):
-                best_rank[s, row], n_first_five[s, row] = ranks.min(), (ranks <= 5).sum()
-            neighbours[s, part] = nearest(cosines, k)
-            similarity[s, part] = np.take_along_axis(cosines, neighbours[s, part, :1], 1)[:, 0]
-            weight[s, part] = first_weights(cosines, similarity[s, part], attributor.calibration[space])
+            part = known[start : start + step]
+            cosines = attributor.similarities([query.query_id for query in part], space)
+            for row, (query, own) in enumerate(zip(part, cosines, strict=True), start):
+                ranks = exemplar_ranks(own, query.exemplar_ids)
+                best_rank[s, row], n_first_five[s, row] = ranks[0], (ranks <= 5).sum()
+                near = may_be_among(own, k)
+                neighbours[s, row] = near[np.argsort(-own[near], kind="stable")[:k]]  # ties by id
+                similarity[s, row] = own[neighbours[s, row, 0]]
+                weight[s, row] = attributor.calibration[space].weights(own)[0][neighbours[s, row, 0]]
     labels = {key: _text(getattr(query, key) for query in known) for key in ("type", "generator", "split", "concept")}
     labels["group"] = _text(references[query.exemplar_ids[0]].group for query in known)
     return Outcomes(
@@ -245,11 +217,11 @@ def compute_outcomes(attributor: Any, *, n_cells: int | None = None) -> Outcomes
     )
 
 
-_KEPT: weakref.WeakKeyDictionary[Any, Outcomes] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary["Attributor", Outcomes] = weakref.WeakKeyDictionary()
 _COMPUTING = threading.Lock()
 
 
-def outcomes_of(attributor: Any) -> Outcomes:
+def outcomes_of(attributor: "Attributor") -> Outcomes:
     """The outcomes of an attributor, computed when first asked for and kept as long as it lives; threads wait for one another."""
     with _COMPUTING:
         if (kept := _KEPT.get(attributor)) is None:

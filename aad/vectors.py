@@ -14,3 +14,10 @@ def l2_normalise(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
+
+
+def covariance(rows: np.ndarray) -> np.ndarray:
+    """Covariance of (..., d) rows about their common mean, (d, d) float64, divided by their number."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    centred = flat - flat.mean(0, dtype=np.float64)
+    return centred.T @ centred / len(flat)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +17,8 @@ import numpy as np
 
 from aad.bundle import write_atomically
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 
 
@@ -118,6 +122,33 @@ def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
+
+
+def memory_of(pid: int | str) -> dict[str, float]:
+    """`VmRSS`, `RssAnon` and `VmHWM` of a process as resident, own and peak megabytes (10^6 bytes); Linux only."""
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    status = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {"resident_mb": "VmRSS", "own_mb": "RssAnon", "peak_mb": "VmHWM"}
+    return {name: int(status[key].split()[0]) * 1024 / 1e6 for name, key in names.items()}
+
+
+def chromium() -> str:
+    """Path of the installed Chromium, or of the one named in $CHROMIUM.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise FileNotFoundError("Chromium is needed: install it, or name its path in the variable CHROMIUM")
+    return found
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with the benchmark's own words, and the one option that all have."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the report here")
+    return parser
 
 
 def run(main: Callable[[Sequence[str]], int]) -> None:

@@ -14,7 +14,6 @@ The second is from files to features. Its baseline reads, preprocesses and embed
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -40,7 +39,7 @@ from aad.backbones import (
 from aad.backbones.probing import LEAST_COSINE
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import SUFFIXES, load_image
-from benchmarks.common import machine, machine_line, table, write_report
+from benchmarks.common import arguments, machine, machine_line, table, write_report
 
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
 BASELINE = "plain torch"
@@ -59,16 +58,13 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print two tables and the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--n", type=int, default=512, help="files to embed (512)")
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
-    parser.add_argument(
-        "--random", action="store_true", help="random weights, where those of the backbone are not here"
-    )
+    parser.add_argument("--random", action="store_true", help="random weights, where the real ones are not here")
     parser.add_argument("--images", type=Path, default=PICTURES, metavar="FOLDER", help="of pictures (AbC-mini)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of every engine ({ROUNDS})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report there")
     options = parser.parse_args(argv)
     files = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if min(options.n, options.rounds) < 1 or not files:

@@ -8,19 +8,16 @@ as widely as in one of them. Nothing is rounded to clusters: the rows are no eas
 seen from the synthetic domain: a real pair of source and synthetic image is drawn, and the row is moved by that pair's offset, to
 that pair's cosine. Pairs are looked at to *measure* (`benchmarks.real_domain`); nothing here is training.
 
-Chunk i of `CHUNK` rows is a function of seed and i only: any worker may make it, and a smaller gallery is the beginning of a
-larger one.
+Chunk i of `CHUNK` rows is a function of seed and i only, so a smaller gallery is the beginning of a larger one.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shutil
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +28,8 @@ from benchmarks.common import run, table
 from benchmarks.real_domain import RealDomain, measure_domain
 
 CHUNK = (
-    10_000  # rows made at once: 30 MB at 768 dimensions; another number makes other rows: see VERSION of real_domain
+    10_000  # rows made at once, 30 MB at 768 dimensions; another number makes other rows: see VERSION of real_domain
 )
-SHARD = 1_000_000  # rows of one file
 N_PARENTS = 3
 RESERVE = 2 * 2**30  # bytes of disk that are left alone
 
@@ -65,8 +61,8 @@ def make_chunk(domain: RealDomain, seed: int, i: int) -> np.ndarray:
     return rows
 
 
-def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, progress: bool = True) -> list[Path]:
-    """Write the first n rows as float16 ``.npy`` files of at most `SHARD` rows; finished ones are used again.
+def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, progress: bool = True) -> Path:
+    """Write the first n rows as one float16 ``.npy`` file; a finished one is used again.
 
     Args:
         folder: Where; created when missing.
@@ -75,66 +71,46 @@ def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, pro
         seed: With `domain` all that the rows depend on.
         progress: Show a bar where there is a terminal.
 
-    Returns:
-        The files in the order of the rows.
-
     Raises:
-        ShortOfDisk: the files that are missing do not fit, with 2 GiB to spare.
+        ShortOfDisk: it does not fit, with 2 GiB to spare.
     """
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
-    parts = _parts(folder, domain, n, seed)
-    missing = [part for part in parts if not part[0].exists()]
-    need, free = sum(stop - start for _, start, stop in missing) * domain.dim * 2, _free(folder)
-    if need > free:
+    path = folder / f"{domain.label}_{seed}_{n}.npy"
+    if path.exists():
+        return path
+    if (need := n * domain.dim * 2) > (free := _free(folder)):
         raise ShortOfDisk(
-            f"{n:,} rows of {domain.dim} dimensions need {need / 1e9:.1f} GB more in the scratch folder, and {free / 1e9:.1f} GB "
+            f"{n:,} rows of {domain.dim} dimensions need {need / 1e9:.1f} GB in the scratch folder, and {free / 1e9:.1f} GB "
             "may be used; free some space, name another --scratch, or ask for fewer rows"
         )
-    bar = tqdm(total=sum(b - a for _, a, b in missing), unit="row", unit_scale=True, disable=None if progress else True)
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, start, stop in missing:
-            for left_over in folder.glob(f".{path.name}.*.partial"):  # of a run that was killed
-                left_over.unlink()
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            try:
-                with partial.open("wb") as file:
-                    shape = (stop - start, domain.dim)
-                    np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
-                    for at, rows in _in_order(pool, domain, seed, range(start // CHUNK, -(-stop // CHUNK))):
-                        rows[: stop - at].tofile(file)
-                        bar.update(min(CHUNK, stop - at))
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-    return [path for path, _, _ in parts]
+    for left_over in folder.glob(f".{path.name}.*.partial"):  # of a run that was killed
+        left_over.unlink()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    bar = tqdm(total=n, unit="row", unit_scale=True, disable=None if progress else True)
+    try:
+        with bar, ThreadPoolExecutor(os.cpu_count()) as pool, partial.open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (n, domain.dim)}
+            np.lib.format.write_array_header_1_0(file, header)
+            side_by_side = 2 * (os.cpu_count() or 1)
+            for first in range(0, -(-n // CHUNK), side_by_side):
+                batch = range(first, min(first + side_by_side, -(-n // CHUNK)))
+                for i, rows in zip(batch, pool.map(lambda i: make_chunk(domain, seed, i), batch), strict=True):
+                    rows[: n - i * CHUNK].astype(np.float16).tofile(file)
+                    bar.update(min(CHUNK, n - i * CHUNK))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
-def rows_that_fit(folder: Path, domain: RealDomain, n: int, *, seed: int = 0, beside: float = 0.0) -> int:
-    """How many of n rows the disk takes, in whole chunks; files that are there already need no more room.
-
-    Args:
-        folder: As for `make_gallery`.
-        domain: Likewise.
-        n: Rows wanted.
-        seed: Likewise.
-        beside: Bytes needed beside each row's own, for an index.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    finished = sum(stop - start for path, start, stop in _parts(folder, domain, n, seed) if path.exists())
-    room = int((_free(folder) + finished * domain.dim * 2) / (domain.dim * 2 + beside))
-    return n if room >= n else room // CHUNK * CHUNK
-
-
-def make_queries(
-    domain: RealDomain, paths: Sequence[Path], m: int, *, seed: int, half: int
-) -> tuple[np.ndarray, np.ndarray]:
+def make_queries(domain: RealDomain, path: Path, m: int, *, seed: int, half: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the gallery as the synthetic domain would show them.
 
     Args:
         domain: From `measure_domain`.
-        paths: The gallery's files.
+        path: The gallery's file.
         m: Queries.
         seed: Chooses rows and pairs.
         half: 0 or 1: which half of the real pairs the offsets are drawn from, split by their sources. Settings are chosen on one
@@ -144,11 +120,9 @@ def make_queries(
         (m, D) float32 unit queries, and the (m,) rows they were made from.
     """
     rng = np.random.default_rng([seed, half, 1])
-    files = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-    starts = np.cumsum([0, *(len(file) for file in files)])
-    ids = rng.integers(starts[-1], size=m)
-    which = np.searchsorted(starts, ids, side="right") - 1
-    rows = l2_normalise(np.stack([files[w][i - starts[w]] for w, i in zip(which, ids, strict=True)]).astype(np.float32))
+    file = np.load(path, mmap_mode="r", allow_pickle=False)
+    ids = rng.integers(len(file), size=m)
+    rows = l2_normalise(file[ids].astype(np.float32))
     pairs = rng.choice(np.flatnonzero(domain.sources % 2 == half), m)
     offsets = domain.offsets[pairs]
     offsets = l2_normalise(offsets - (offsets * rows).sum(1, keepdims=True) * rows)
@@ -156,31 +130,8 @@ def make_queries(
     return l2_normalise(cosines * rows + np.sqrt(1 - cosines**2) * offsets).astype(np.float32), ids
 
 
-def _parts(folder: Path, domain: RealDomain, n: int, seed: int) -> list[tuple[Path, int, int]]:
-    """File, first row and end of each shard; a full one is the same file in a gallery of any size."""
-    cuts = [*range(0, n, SHARD), n]
-    return [(folder / f"{domain.label}_{seed}_{a}_{b}.npy", a, b) for a, b in itertools.pairwise(cuts)]
-
-
 def _free(folder: Path) -> int:
     return max(0, shutil.disk_usage(folder).free - RESERVE)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, domain: RealDomain, seed: int, chunks: Sequence[int]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Chunks as (first row, float16 rows), made side by side and given in order; at most two per worker are held."""
-
-    def make(i: int) -> tuple[int, np.ndarray]:
-        return i * CHUNK, make_chunk(domain, seed, i).astype(np.float16)
-
-    waiting: deque[Future[tuple[int, np.ndarray]]] = deque()
-    for i in chunks:
-        waiting.append(pool.submit(make, i))
-        if len(waiting) > 2 * (os.cpu_count() or 1):
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def likeness(domain: RealDomain, *, seed: int = 0) -> list[dict[str, float | str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -15,8 +16,10 @@ import numpy as np
 
 from aad.bundle import Bundle, write_atomically
 from aad.calibration import Calibration
-from aad.retrieval import StoredRows
-from aad.spaces import Space
+from aad.scale.compressed import ScanIndex
+from aad.scale.stored import StoredRows
+from aad.search import SearchResult
+from aad.spaces import SPACES, Space
 from benchmarks.common import percentiles
 from benchmarks.invented import make_gallery, make_queries
 from benchmarks.real_domain import measure_domain
@@ -25,22 +28,6 @@ from benchmarks.searcher import ROOT, Searcher
 K = 100  # references asked for
 N_TUNING = 400  # queries that a build measures its own recall on; never those that are timed
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
-CHUNK_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """Exact answers.
-
-    Attributes:
-        ids: (m, k) best first, ties by id.
-        similarities: (m, k) float32.
-        log_mass: (m,) float64, of the whole gallery.
-    """
-
-    ids: np.ndarray
-    similarities: np.ndarray
-    log_mass: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +38,7 @@ class Case:
         space: Whose measurements it was invented from.
         name: Of its files.
         scratch: Folder.
-        paths: Files of the rows.
+        path: File of the rows.
         n: Rows.
         dim: Their dimensions.
         seed: What they were made from.
@@ -66,7 +53,7 @@ class Case:
     space: Space
     name: str
     scratch: Path
-    paths: list[Path]
+    path: Path
     n: int
     dim: int
     seed: int
@@ -74,12 +61,12 @@ class Case:
     queries: Path
     among: Path
     calibration: Calibration
-    truth: Truth
-    filtered: Truth
+    truth: SearchResult
+    filtered: SearchResult
 
     def opening(self, method: str, index: Path | None) -> dict[str, Any]:
         """The request that opens it in a `Searcher`."""
-        request = {"rows": [str(path) for path in self.paths], "queries": str(self.queries), "method": method}
+        request = {"rows": str(self.path), "queries": str(self.queries), "method": method}
         among = {"among": str(self.among)} if method == "filtered" else {}
         return request | among | ({"index": str(index)} if index else {})
 
@@ -89,68 +76,42 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def prepare_case(scratch: Path, space: Space | str, n: int, dim: int, *, seed: int, n_queries: int) -> Case:
-    """Make, or find, the gallery of one space, and answer its queries exactly.
+def add_gallery(parser: argparse.ArgumentParser, n: int | None = None, *, one_space: bool = True) -> None:
+    """The options that say which galleries are invented."""
+    names = [str(space) for space in SPACES]
+    if n is not None:
+        parser.add_argument("--n", type=int, default=n, help="references")
+    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
+    if one_space:
+        parser.add_argument("--space", default="disentangled", choices=names, help="to invent rows from")
+    else:
+        parser.add_argument("--spaces", nargs="+", default=names, choices=names, metavar="SPACE")
+    parser.add_argument(
+        "--queries", type=int, default=50, help="synthetic-domain queries that are timed, of each space"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def prepare_case(scratch: Path, space: Space | str, n: int, options: argparse.Namespace) -> Case:
+    """Make, or find, the gallery of one space, and answer its queries exactly; ``options`` as `add_gallery` has them.
 
     Raises:
         ShortOfDisk: there is no room for the gallery.
     """
-    space = Space(space)
+    space, dim, seed, n_queries = Space(space), options.dim, options.seed, options.queries
     domain = measure_domain(space, dim)
-    paths = make_gallery(scratch, domain, n, seed=seed)
+    path = make_gallery(scratch, domain, n, seed=seed)
     name = f"{domain.label}_{seed}_{n}"
     tuning, queries, among = (scratch / f"{part}_{name}.npy" for part in ("tuning", "queries", "among"))
-    np.save(tuning, make_queries(domain, paths, N_TUNING, seed=seed, half=0)[0])
-    np.save(queries, make_queries(domain, paths, n_queries, seed=seed, half=1)[0])
+    np.save(tuning, make_queries(domain, path, N_TUNING, seed=seed, half=0)[0])
+    np.save(queries, make_queries(domain, path, n_queries, seed=seed, half=1)[0])
     allowed = np.random.default_rng([seed, 2]).random(n) < SHARE_ALLOWED
     np.save(among, allowed)
     calibration = Calibration(**Bundle.open().section("calibration", "calibrate")[space])
     say(f"{space}: {n:,} rows; answering {n_queries} queries exactly")
-    truths = answer_exactly(StoredRows(paths), np.load(queries), K, calibration.inverse_temperature, [None, allowed])
-    return Case(space, name, scratch, paths, n, dim, seed, tuning, queries, among, calibration, truths[0], truths[1])
-
-
-def answer_exactly(
-    rows: StoredRows, queries: np.ndarray, k: int, beta: float, filters: Sequence[np.ndarray | None]
-) -> list[Truth]:
-    """Exact answers by one pass over the rows, independent of every index.
-
-    Args:
-        rows: (n, d).
-        queries: (m, d) unit.
-        k: How many to name.
-        beta: Inverse temperature of the mass.
-        filters: For each answer wanted, the rows that may be named, (n,) bool, or None for all.
-    """
-    best = [(np.full((len(queries), 0), -np.inf, np.float32), np.zeros((len(queries), 0), np.int64)) for _ in filters]
-    log_mass = np.full(len(queries), -np.inf)
-    step = max(1, CHUNK_BYTES // (4 * rows.shape[1]))
-    for start in range(0, len(rows), step):
-        similarities = queries @ rows[start : start + step].T
-        logits = beta * similarities.astype(np.float64)
-        top = logits.max(1, keepdims=True)
-        log_mass = np.logaddexp(log_mass, top[:, 0] + np.log(np.exp(logits - top).sum(1)))
-        for place, allowed in enumerate(filters):
-            shown = similarities
-            ids = np.arange(start, start + similarities.shape[1])
-            if allowed is not None:
-                ids = ids[allowed[ids]]
-                shown = similarities[:, ids - start]
-            best[place] = _best_of(best[place], shown, ids, k)
-    return [Truth(ids, similarities, log_mass) for similarities, ids in best]
-
-
-def _best_of(
-    held: tuple[np.ndarray, np.ndarray], similarities: np.ndarray, ids: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    if similarities.shape[1] > 4 * k:  # twice k are kept, so that ties at the edge are decided by the sort below
-        kept = np.argpartition(-similarities, 2 * k, axis=1)[:, : 2 * k]
-        similarities, chosen = np.take_along_axis(similarities, kept, 1), ids[kept]
-    else:
-        chosen = np.broadcast_to(ids, similarities.shape)
-    similarities, chosen = np.hstack([held[0], similarities]), np.hstack([held[1], chosen])
-    order = np.lexsort((chosen, -similarities), axis=1)[:, :k]
-    return np.take_along_axis(similarities, order, 1), np.take_along_axis(chosen, order, 1)
+    index, asked, beta = ScanIndex(StoredRows(path)), np.load(queries), calibration.inverse_temperature
+    truth, filtered = (index.search(asked, K, among=one, inverse_temperature=beta) for one in (None, allowed))
+    return Case(space, name, scratch, path, n, dim, seed, tuning, queries, among, calibration, truth, filtered)
 
 
 def recall_of(found: Sequence[Sequence[int]], truth: np.ndarray, k: int = 10) -> float:
@@ -165,7 +126,7 @@ def recall_of(found: Sequence[Sequence[int]], truth: np.ndarray, k: int = 10) ->
     return float(np.mean(shares))
 
 
-def weight_errors(case: Case, answer: dict[str, Any], truth: Truth) -> dict[str, Any]:
+def weight_errors(case: Case, answer: dict[str, Any], truth: SearchResult) -> dict[str, Any]:
     """How far estimated weights are from the exact ones, as mean absolute differences.
 
     Args:
@@ -181,6 +142,7 @@ def weight_errors(case: Case, answer: dict[str, Any], truth: Truth) -> dict[str,
         return np.exp(beta * cosine - whole), np.exp(gamma - whole)
 
     weights, remainders = shares(first, np.array(answer["log_mass"]))
+    assert truth.log_mass is not None
     true_weights, true_remainders = shares(truth.similarities[:, 0].astype(np.float64), truth.log_mass)
     return {
         "estimated": answer["estimated"],
@@ -201,8 +163,8 @@ def built(case: Case, method: str, *, limit_gb: float | None = None) -> dict[str
     Raises:
         SearcherError: the build failed, or met the limit.
     """
-    code = [path for path in sorted((ROOT / "aad" / "retrieval").glob("*.py")) if not path.name.startswith("qdrant")]
-    sources = b"".join(path.read_bytes() for path in code)
+    code = [path for path in sorted((ROOT / "aad" / "scale").glob("*.py")) if not path.name.startswith("qdrant")]
+    sources = b"".join(path.read_bytes() for path in [ROOT / "aad" / "search.py", *code])
     asked = hashlib.sha256(sources + f"{limit_gb} {N_TUNING}".encode()).hexdigest()[:8]
     path = case.scratch / f"index_{case.name}_{method}_{asked}.safetensors"
     record = path.with_suffix(".build.json")
@@ -211,10 +173,8 @@ def built(case: Case, method: str, *, limit_gb: float | None = None) -> dict[str
         return {**json.loads(record.read_bytes()), "path": path}
     say(f"{case.space}: building the {method} index")
     with Searcher(limit_gb) as searcher:
-        rows = [str(one) for one in case.paths]
-        answer = searcher.ask(
-            "build", rows=rows, queries=str(case.tuning), method=method, seed=case.seed, out=str(path)
-        )
+        asked_for = {"rows": str(case.path), "queries": str(case.tuning), "method": method, "seed": case.seed}
+        answer = searcher.ask("build", **asked_for, out=str(path))
         answer["memory"] = searcher.memory()
     write_atomically(record, json.dumps(answer).encode())
     return {**answer, "path": path}
@@ -225,7 +185,7 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
 
     Args:
         case: The gallery.
-        method: Of `aad.retrieval`, to begin with: the row says what the build made of it.
+        method: Of `aad.scale.building`, to begin with: the row says what the build made of it.
         limit_gb: Memory of its own that each process may have.
         cold: Take the rows out of the system's file cache before the first search, and time that pass too.
 
@@ -238,7 +198,7 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
     with Searcher(limit_gb) as searcher:
         searcher.ask("open", **case.opening(method, index["path"]))
         if cold:
-            drop_cached(case.paths)
+            drop_cached(case.path)
             say(f"{case.space}: searching, rows on disk")
             median, high = percentiles(searcher.ask("search", index=0, range=[0, m], k=K)["ms"])
             first = {"p50_cold_ms": median, "p95_cold_ms": high}
@@ -268,17 +228,15 @@ def measure_index(case: Case, method: str, *, limit_gb: float | None = None, col
     }
 
 
-def read_through(paths: Sequence[Path]) -> None:
-    """Read files once, so that they are in the system's file cache as far as memory goes."""
-    for path in paths:
-        with path.open("rb", buffering=0) as file:
-            while file.read(1 << 24):
-                pass
+def read_through(path: Path) -> None:
+    """Read a file once, so that it is in the system's file cache as far as memory goes."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
 
 
-def drop_cached(paths: Sequence[Path]) -> None:
-    """Ask the system to forget these files' pages, so that the next reading is from disk; written ones are saved first."""
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def drop_cached(path: Path) -> None:
+    """Ask the system to forget a file's pages, so that the next reading is from disk; written ones are saved first."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

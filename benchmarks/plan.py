@@ -94,64 +94,58 @@ def plan(measured: Mapping[str, Any], assumed: Assumptions) -> list[dict[str, st
     servers = shards * assumed.copies
     per_second = servers * assumed.server_cores * 1000 / (scan_ms * shards)
 
-    def row(what: str, amount: str, source: str) -> dict[str, str]:
-        return {"what": what, "amount": amount, "from": source}
-
-    return [
-        row("pictures stored", f"{pictures_tb:,.0f} TB", f"{assumed.picture_kb:g} kB each, assumed"),
-        row(
+    rows = [
+        ("pictures stored", f"{pictures_tb:,.0f} TB", f"{assumed.picture_kb:g} kB each, assumed"),
+        (
             "decode, preprocess, embed",
             f"{core_hours:,.0f} core-hours",
             f"{rate:.0f} images a second and worker, measured; a tenth more for stragglers",
         ),
-        row(
+        (
             f"on {assumed.machines} machines of {assumed.cores} cores",
             f"{hours:,.1f} hours, ${core_hours * assumed.core_hour:,.0f}",
             f"${assumed.core_hour:g} a core-hour, assumed; workers share nothing",
         ),
-        row(
+        (
             "network to each of them",
             f"{pictures_tb * 8e3 / hours / 3600 / assumed.machines:.2f} Gbit/s",
             "every picture is read once",
         ),
-        row(
+        (
             f"rows of {len(SPACES)} spaces on disk",
             f"{rows_tb:,.1f} TB, ${rows_tb * assumed.tb_month:,.0f} a month",
             f"{dim} x float16; ${assumed.tb_month:g} a TB-month, assumed",
         ),
-        row(
+        (
             "codes in memory",
             f"{codes_gb:,.0f} GB",
             f"{largest['index_gb'] * 1e9 / largest['n']:.0f} bytes a row and space, measured at {largest['n']:,}",
         ),
-        row(
-            "shards",
-            f"{shards} of {per_shard / 1e6:,.0f} million",
-            f"codes fill {ROOM:.0%} of {assumed.server_gb} GB",
-        ),
-        row(
+        ("shards", f"{shards} of {per_shard / 1e6:,.0f} million", f"codes fill {ROOM:.0%} of {assumed.server_gb} GB"),
+        (
             "building the index, a machine per shard",
             f"{encode_hours:,.1f} hours",
             f"{largest['build_s']:,.0f} s for {largest['n']:,} on {measured['machine']['cores']} cores, measured, carried on in "
             "proportion",
         ),
-        row(
+        (
             "machines that serve",
             f"{servers}, ${servers * assumed.server_month:,.0f} a month",
             f"{assumed.copies} copies; ${assumed.server_month:g} each, assumed",
         ),
-        row(
+        (
             "one query, three spaces, shards side by side",
             f"{scan_ms:,.0f} ms on one core of each",
             f"{largest['p50_ms']:.3g} ms a space at {largest['n']:,}, measured, carried on in proportion to the rows",
         ),
-        row(
+        (
             "the same, asked alone",
             f"{scan_ms / assumed.server_cores:,.0f} ms",
             f"a shard in {assumed.server_cores} parts, one on each core; that the memory keeps up is assumed",
         ),
-        row("queries a second, all machines busy", f"{per_second:,.0f}", "a query keeps one core of every shard busy"),
+        ("queries a second, all machines busy", f"{per_second:,.0f}", "a query keeps one core of every shard busy"),
     ]
+    return [dict(zip(("what", "amount", "from"), row, strict=True)) for row in rows]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ Three ways to the same answer: in this process, over HTTP as the page's scripts 
 the file's choice to the last pixel. The parts of one row sum to its total, which is what the target is about:
 
 - decode, preprocess, embed: the file's pixels, the network's input, the network.
-- search: the three galleries; weigh: heads, calibration, the domain hint, the place on the maps.
+- search: the three galleries; weigh: heads, calibration, the place on the maps.
 - draw: on the server the answer's JSON; in Chromium from the answer's arrival to the last pixel.
 - rest: the file's way to the server, the queue and the stream.
 
@@ -17,12 +17,10 @@ The named baseline is the plain call in this process: what the page adds to it i
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -30,7 +28,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from PIL import Image
@@ -39,9 +37,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from benchmarks.client import Visitor
-from benchmarks.common import machine, machine_line, percentiles, table, write_report
+from benchmarks.common import FLAGS, arguments, chromium, machine, machine_line, percentiles, table, write_report
 from benchmarks.servers import ServerError, free_port
 from benchmarks.stages import STAGES, Stages
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 LOOK_MS = 300  # between an answer and the next file in the browser: a person looks at it first
 TARGET_MS = 250.0
@@ -57,7 +58,6 @@ KINDS: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
 LARGE: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
     "12 megapixels JPEG": ((4000, 3000), "jpeg", {"quality": 92})
 }
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
 # Marks when the answer came, and when all of it is drawn: the page's own listeners done, every picture decoded, two frames passed,
 # and a pixel of each map read back, so that work which the browser put off is counted.
@@ -106,7 +106,7 @@ def files(
     return made
 
 
-def in_process(attributor: Any, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
+def in_process(attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
     """The plain call, on files in ``folder``; one row each of its stages, its total and its kind."""
     from interface.handlers import answer_upload
 
@@ -123,7 +123,9 @@ def in_process(attributor: Any, asked: Sequence[tuple[str, str, bytes]], folder:
     return rows
 
 
-async def over_http(attributor: Any, asked: Sequence[tuple[str, str, bytes]], address: str) -> list[dict[str, Any]]:
+async def over_http(
+    attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], address: str
+) -> list[dict[str, Any]]:
     """The same questions by the page's own endpoints, one after the other."""
     rows = []
     async with Visitor(address) as visitor:
@@ -137,14 +139,14 @@ async def over_http(attributor: Any, asked: Sequence[tuple[str, str, bytes]], ad
     return rows
 
 
-def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, chromium: str) -> list[dict[str, Any]]:
+def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, browser_path: str) -> list[dict[str, Any]]:
     """The same questions in Chromium: from the choice of the file to the last pixel, and of that the drawing."""
     from playwright.sync_api import Error as BrowserError
     from playwright.sync_api import sync_playwright
 
     rows: list[dict[str, Any]] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(address)
         page.wait_for_selector(".match", timeout=60_000)
@@ -186,14 +188,8 @@ def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return lines
 
 
-def chromium_path() -> str | None:
-    """Of the installed Chromium, or of the one named in $CHROMIUM."""
-    named = os.environ.get("CHROMIUM")
-    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @contextmanager
-def served(attributor: Any) -> Iterator[str]:
+def served(attributor: Attributor) -> Iterator[str]:
     """The real page of an attributor, in threads of this process so that its stages can be timed."""
     from interface.page import build_app
     from interface.serving import serve
@@ -211,22 +207,14 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 when the usual files are answered within the target in every way, 1 when not, 2 when something is missing.
     """
-    parser = argparse.ArgumentParser(description="Time an answer from the upload to the last pixel, part by part.")
+    parser = arguments(__doc__)
     parser.add_argument("--n", type=int, default=40, help="files of each usual kind; of the large one a quarter")
     parser.add_argument("--bundle", help="folder of a bundle (default: the one in assets/)")
     parser.add_argument("--no-browser", action="store_true", help="leave out the drawing in Chromium")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(argv)
-    chromium = None if options.no_browser else chromium_path()
-    if chromium is None and not options.no_browser:
-        print(
-            "benchmarks.query_path: Chromium is needed: install it, name its path in the variable CHROMIUM, "
-            "or leave it out with --no-browser",
-            file=sys.stderr,
-        )
-        return 2
     try:
-        lines = measure(options.bundle, options.n, chromium)
+        browser = None if options.no_browser else chromium()
+        lines = measure(options.bundle, options.n, browser)
     except (ServerError, httpx.HTTPError, OSError) as error:
         print(f"benchmarks.query_path: {error}", file=sys.stderr)
         return 2
@@ -253,7 +241,7 @@ def tables(report: dict[str, Any]) -> str:
     return f"{table(report['rows'], columns)}\n\n{verdict}\n\n{machine_line(report['machine'])}"
 
 
-def measure(bundle: str | None, n: int, chromium: str | None) -> list[dict[str, Any]]:
+def measure(bundle: str | None, n: int, browser: str | None) -> list[dict[str, Any]]:
     """The lines of the report, for n files of each usual kind and a quarter as many large ones."""
     from aad import Attributor
 
@@ -268,8 +256,8 @@ def measure(bundle: str | None, n: int, chromium: str | None) -> list[dict[str, 
     with served(attributor) as address:
         asyncio.run(over_http(attributor, warm, address))
         lines += summary("HTTP", asyncio.run(over_http(attributor, asked, address)))
-        if chromium is not None:
-            lines += summary("Chromium", in_browser(asked, address, chromium))
+        if browser is not None:
+            lines += summary("Chromium", in_browser(asked, address, browser))
     baseline = {line["files"]: line["p50_ms"] for line in lines if line["way"] == "in process"}
     return [line | {"ratio": line["p50_ms"] / baseline[line["files"]]} for line in lines]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from benchmarks.client import belongs
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (("jpeg", {"quality": 90}), ("png", {}), ("webp", {"quality": 85}))
 SIZES = ((512, 512), (768, 512), (512, 768), (640, 640))
@@ -33,7 +36,7 @@ class Question:
     best: dict[str, int]
 
 
-def questions(attributor: Any, n_visitors: int, n_each: int, *, seed: int = 0) -> list[list[Question]]:
+def questions(attributor: Attributor, n_visitors: int, n_each: int, *, seed: int = 0) -> list[list[Question]]:
     """What each visitor asks, with the right answers: the same mix for all, so that equal service gives equal counts.
 
     Args:

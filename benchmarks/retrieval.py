@@ -12,25 +12,23 @@ seconds, and reads of those wait for the disk: `benchmarks.out_of_core` measures
 of a row is the worst of the spaces; by_space has them all.
 
 Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact, scan (stored rows),
-compressed, clustered, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
+compressed, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
 stay in the scratch folder and are used again: 1.7 GB per space at 1,000,000 x 768.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.retrieval import method_for
-from aad.spaces import SPACES
-from benchmarks.common import machine, machine_line, percentiles, run, table, write_report
-from benchmarks.measuring import Case, K, built, prepare_case, read_through, recall_of, say, weight_errors
+from aad.search import method_for
+from benchmarks.common import arguments, machine, machine_line, percentiles, run, table, write_report
+from benchmarks.measuring import Case, K, add_gallery, built, prepare_case, read_through, recall_of, say, weight_errors
 from benchmarks.searcher import BASELINES, Searcher, SearcherError
 
-METHODS = (*BASELINES, "exact", "scan", "compressed", "clustered", "filtered")
+METHODS = (*BASELINES, "exact", "scan", "compressed", "filtered")
 TURN = 5  # queries of one process before the other's turn
 SPEEDUP, RECALL, RESIDENT_MB = 25.0, 0.99, 500.0  # wanted at a million rows
 MILLION = 1_000_000
@@ -74,7 +72,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
             searcher.ask("open", **case.opening(method, index))
         say(f"{method}: searching")
         for case in cases:
-            read_through(case.paths)  # the matrices of another method may have driven the rows out
+            read_through(case.path)  # the matrices of another method may have driven the rows out
         for place in range(len(cases)):  # the first search of an index is not its usual one
             searcher.ask("search", index=place, range=[0, 2], k=K)
         for first in range(0, n_queries, TURN):
@@ -83,7 +81,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
                 baseline += peer.ask("search", index=0, range=turn, k=K)["ms"]
             for place, case in enumerate(cases):
                 if indices:
-                    read_through(case.paths)
+                    read_through(case.path)
                 answer = searcher.ask("search", index=place, range=turn, k=K)
                 times[case.space] += answer["ms"]
                 found[case.space] += answer["ids"]
@@ -91,7 +89,7 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
         for place, case in enumerate(cases):
             truth = case.filtered if method == "filtered" else case.truth
             if indices:
-                read_through(case.paths)
+                read_through(case.path)
             weighed = searcher.ask(
                 "search", index=place, range=[0, n_queries], k=K, beta=case.calibration.inverse_temperature
             )
@@ -196,26 +194,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ShortOfDisk: there is no room for the galleries.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=MILLION, help="references")
-    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
+    parser = arguments(__doc__)
+    add_gallery(parser, n=MILLION, one_space=False)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
-    parser.add_argument(
-        "--spaces", nargs="+", default=[str(s) for s in SPACES], choices=[str(s) for s in SPACES], metavar="SPACE"
-    )
-    parser.add_argument("--queries", type=int, default=50, help="timed queries of each space")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--scratch", type=Path, help="folder for galleries and indices, kept; default: one that is deleted"
-    )
-    parser.add_argument("--json", type=Path, help="also write the report here")
+    parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="aad-retrieval-") as temporary:
         scratch = options.scratch or Path(temporary)
-        cases = [
-            prepare_case(scratch, space, options.n, options.dim, seed=options.seed, n_queries=options.queries)
-            for space in options.spaces
-        ]
+        cases = [prepare_case(scratch, space, options.n, options) for space in options.spaces]
         rows = measure_methods(options.methods, cases)
     default = method_for(options.n)
     report = {

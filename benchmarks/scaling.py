@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from aad.bundle import write_atomically
-from aad.retrieval import method_for
-from aad.spaces import SPACES
-from benchmarks.common import machine, machine_line, rounded, run, table, write_report
+from aad.search import method_for
+from benchmarks.common import arguments, machine, machine_line, rounded, run, table, write_report
 from benchmarks.invented import ShortOfDisk
-from benchmarks.measuring import measure_index, prepare_case, say
+from benchmarks.measuring import add_gallery, measure_index, prepare_case, say
 from benchmarks.searcher import ROOT, SearcherError
 
 LIMIT_GB = 8.0
@@ -69,7 +68,7 @@ def measure_size(scratch: Path, n: int, options: argparse.Namespace) -> dict[str
     """One row of the curves; what cannot be measured says why in `note`."""
     row: dict[str, Any] = {"n": n, "dim": options.dim, "space": options.space, "method": method_for(n)}
     try:
-        case = prepare_case(scratch, options.space, n, options.dim, seed=options.seed, n_queries=options.queries)
+        case = prepare_case(scratch, options.space, n, options)
         return measure_index(case, method_for(n), limit_gb=LIMIT_GB)
     except ShortOfDisk as error:
         return row | {"note": f"left out: {error}"}
@@ -124,20 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where a size failed or there is no file for ``--table``.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "docs" / "figures" / "scaling.json", help="report, read and completed"
-    )
+    parser = arguments(__doc__)
+    parser.set_defaults(json=ROOT / "docs" / "figures" / "scaling.json")  # read, and completed
+    add_gallery(parser)
     parser.add_argument("--table", action="store_true", help="print the tables of the file and measure nothing")
     parser.add_argument("--to", type=int, default=1_000_000, help="largest number of references")
-    parser.add_argument("--dim", type=int, default=768, help="dimensions of an embedding")
-    parser.add_argument("--space", default="disentangled", choices=[str(s) for s in SPACES], help="to invent rows from")
-    parser.add_argument("--queries", type=int, default=50, help="synthetic-domain queries that are timed")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="to embed with; none leaves that out")
-    parser.add_argument(
-        "--scratch", type=Path, help="folder for galleries and indices, kept; default: one that is deleted"
-    )
+    parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     parser.add_argument("--again", action="store_true", help="measure anew what the file has already")
     options = parser.parse_args(argv)
     if options.table:

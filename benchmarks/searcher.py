@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 
 from aad.bundle import write_atomically
-from aad.retrieval import Index, StoredRows, build_index, open_index
+from aad.scale.building import build_index, open_index
+from aad.scale.stored import StoredRows
+from aad.search import Index
+from benchmarks.common import memory_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("argsort", "topk")
@@ -93,14 +96,6 @@ class Searcher:
                 self.memory()
             except (OSError, KeyError):
                 return
-
-
-def memory_of(pid: int | str) -> dict[str, float]:
-    """`VmRSS`, `RssAnon` and `VmHWM` of a process as resident, own and peak megabytes; Linux only."""
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
-    names = {"resident_mb": "VmRSS", "own_mb": "RssAnon", "peak_mb": "VmHWM"}
-    return {name: int(status[key].split()[0]) * 1024 / 1e6 for name, key in names.items()}
 
 
 def _build(request: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from benchmarks.common import memory_of
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 180.0  # seconds for one request; a cold start on a busy machine takes most of a minute
 
@@ -75,14 +77,9 @@ class Server:
         fields = stat.read_text("utf-8").rpartition(")")[2].split()  # the name before may hold spaces
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def memory_mb(self) -> tuple[float, float] | None:
-        """Resident memory now and at its peak; None where the system does not tell."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        if not status.exists():
-            return None
-        lines = dict(line.split(":", 1) for line in status.read_text("utf-8").splitlines())
-        now, peak = (int(lines[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
-        return now, peak
+    def memory(self) -> dict[str, float]:
+        """As `benchmarks.common.memory_of`."""
+        return memory_of(self.process.pid)
 
 
 @contextmanager

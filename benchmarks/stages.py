@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from aad.backbones import spec
 from interface import present
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 #: in the order in which a query goes through them; ``rest`` is what none of them holds
 STAGES = ("decode", "preprocess", "embed", "search", "weigh", "draw")
@@ -30,7 +33,7 @@ class Stages:
         attributor: An `aad.Attributor` whose backbone is loaded. Its modules' functions are wrapped, in every thread.
     """
 
-    def __init__(self, attributor: Any) -> None:
+    def __init__(self, attributor: Attributor) -> None:
         self._attributor = attributor
         self._patches = ExitStack()
         self._threads = threading.local()

@@ -2,7 +2,6 @@
 
     python -m benchmarks.startup                          # five starts each, the named baseline in turn with it
     python -m benchmarks.startup --runs 9 --json startup.json
-    python -m benchmarks.startup --browser                # also until Chromium shows the first answer
 
 Each start is `python app.py` in a process of its own, asked from outside as the page asks. The named baseline is *everything
 eager*: the same page by a program that imports gradio, torch, timm, faiss and umap and loads the network before it serves. Both
@@ -15,7 +14,6 @@ whoever came in between would find nobody; what it could hide is gradio's import
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 import statistics
@@ -30,8 +28,7 @@ import httpx
 
 from aad import Attributor
 from benchmarks.client import Visitor
-from benchmarks.common import machine, machine_line, percentiles, table, write_report
-from benchmarks.query_path import FLAGS, chromium_path
+from benchmarks.common import arguments, machine, machine_line, percentiles, table, write_report
 from benchmarks.servers import PATIENCE, ServerError, address_of, free_port, started
 
 TARGET_S = 5.0
@@ -52,7 +49,6 @@ WAYS = {"app.py": ("app.py", "--port"), "everything eager": ("-c", EAGER)}
 MARKS = {
     "port_s": "port open",
     "page_s": "first page",
-    "drawn_s": "drawn in Chromium",
     "example_s": "first example",
     "upload_s": "first upload",
     "page_cpu_s": "processor time to the page",
@@ -111,24 +107,6 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
     return marks
 
 
-def one_drawing(command: Sequence[str], chromium: str) -> dict[str, Any]:
-    """Another start, and when a Chromium that was up and waiting has drawn the first answer."""
-    from playwright.sync_api import sync_playwright
-
-    port = free_port()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page()
-        began = time.perf_counter()
-        with started([*command, str(port)]) as server:
-            server.wait_for_port(port)
-            page.goto(address_of(port))
-            page.wait_for_selector(".match", timeout=1000 * PATIENCE)
-            drawn = time.perf_counter() - began
-        browser.close()
-    return {"drawn_s": drawn}
-
-
 def summary(way: str, starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians of a way's starts, and the slowest first page."""
     line: dict[str, Any] = {"way": way, "runs": len(starts)}
@@ -140,7 +118,7 @@ def summary(way: str, starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return line
 
 
-def measure(runs: int, chromium: str | None) -> list[dict[str, Any]]:
+def measure(runs: int) -> list[dict[str, Any]]:
     """The lines of the report: every way started in turn, ``runs`` times."""
     attributor = Attributor.load()
     examples = attributor.examples or range(len(attributor.queries))
@@ -149,8 +127,7 @@ def measure(runs: int, chromium: str | None) -> list[dict[str, Any]]:
     picture, starts = attributor.queries[examples[-1]].path, {way: list[dict[str, Any]]() for way in WAYS}
     for _ in range(runs):
         for way, command in WAYS.items():
-            drawing = one_drawing(command, chromium) if chromium else {}
-            starts[way].append(one_start(command, picture, examples[0]) | drawing)
+            starts[way].append(one_start(command, picture, examples[0]))
     lines = [summary(way, found) for way, found in starts.items()]
     eager = lines[-1]["page_s"]
     return [line | {"page_ratio": eager / line["page_s"]} for line in lines]
@@ -160,22 +137,13 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
     Returns:
-        0 when the median first page came within the target, 1 when not, 2 when a server or Chromium could not be had.
+        0 when the median first page came within the target, 1 when not, 2 when a server could not be had.
     """
-    parser = argparse.ArgumentParser(description="Time the start of the page, against everything eager.")
+    parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=5, help="starts of each way, in turn")
-    parser.add_argument("--browser", action="store_true", help="also time Chromium to the first drawn answer")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(argv)
-    chromium = chromium_path() if options.browser else None
-    if options.browser and chromium is None:
-        print(
-            "benchmarks.startup: --browser needs Chromium: install it, or name its path in the variable CHROMIUM",
-            file=sys.stderr,
-        )
-        return 2
     try:
-        lines = measure(options.runs, chromium)
+        lines = measure(options.runs)
     except (ServerError, httpx.HTTPError) as error:
         print(f"benchmarks.startup: {error}", file=sys.stderr)
         return 2

@@ -2,7 +2,6 @@
 
     python -m benchmarks.visitors                                     # 20 visitors for 30 seconds, on the demo bundle
     python -m benchmarks.visitors --visitors 50 --seconds 60 --json visitors.json
-    python -m benchmarks.visitors --script 40                         # besides, one script that keeps 40 questions waiting
 
 The server is `python app.py` in a process of its own, on this machine, as the visitors are; what they take is taken from it. Every
 visitor is a session of its own that asks as the page's scripts do, one question after the other without a pause: bundled examples,
@@ -15,20 +14,18 @@ answers per visitor: 1 when all got as many, 1/n when one got all.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks.client import Visitor
-from benchmarks.common import machine, machine_line, percentiles, table, write_report
+from benchmarks.common import arguments, machine, machine_line, percentiles, table, write_report
 from benchmarks.questions import Question, fault_of, questions
 from benchmarks.servers import ServerError, address_of, free_port, started
 
@@ -78,31 +75,6 @@ async def crowd(
     return await asyncio.gather(*(visit(address, asked[i], done, seed=i) for i in range(n)))
 
 
-async def script(address: str, asked: Sequence[Sequence[Question]], n_waiting: int, ends: float) -> int:
-    """One greedy script at the public API, `n_waiting` questions in flight until ``ends``; how many were answered."""
-    uploads = [question for theirs in asked for question in theirs if question.query_id is None]
-    answered = 0
-
-    async def ask(first: int) -> None:
-        nonlocal answered
-        async with httpx.AsyncClient(base_url=address, timeout=180, trust_env=False) as client:
-            number = first
-            while time.perf_counter() < ends:
-                question = uploads[number % len(uploads)]
-                number += n_waiting
-                sent = await client.post("/gradio_api/upload", files={"files": (question.name, question.content)})
-                file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
-                call = await client.post("/gradio_api/call/attribute", json={"data": [file, 10]})
-                if call.status_code != httpx.codes.OK:
-                    await asyncio.sleep(0.2)
-                    continue
-                reply = await client.get(f"/gradio_api/call/attribute/{call.json()['event_id']}")
-                answered += "event: complete" in reply.text
-
-    await asyncio.gather(*(ask(first) for first in range(n_waiting)))
-    return answered
-
-
 def jain(counts: Sequence[float]) -> float:
     """Jain's index of fairness, from 1/n to 1; 0 when nobody got anything.
 
@@ -137,7 +109,7 @@ def until(seconds: float) -> Callable[[Record], bool]:
     return lambda record: time.perf_counter() >= ends
 
 
-def measure(n: int, seconds: float, n_script: int) -> dict[str, Any]:
+def measure(n: int, seconds: float) -> dict[str, Any]:
     """The report's figures, from a server that is started for them."""
     from aad import Attributor
 
@@ -149,31 +121,16 @@ def measure(n: int, seconds: float, n_script: int) -> dict[str, Any]:
         server.wait_for_port(port)
         # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
         asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
-        before = server.memory_mb()
+        before = server.memory()["resident_mb"]
         lines, records = [], []
         for who, number in (("one alone", 1), ("all at once", n)):
             began = time.perf_counter()
             found = asyncio.run(crowd(address, asked, number, until(seconds)))
             lines.append(summary(who, found, time.perf_counter() - began))
             records += found
-        if n_script:
-
-            async def both() -> tuple[list[Record], int]:
-                ends = time.perf_counter() + seconds
-                return await asyncio.gather(
-                    crowd(address, asked, n, until(seconds)), script(address, asked, n_script, ends)
-                )
-
-            began = time.perf_counter()
-            found, answered = asyncio.run(both())
-            took = time.perf_counter() - began
-            lines.append(
-                summary(f"beside a script ({n_script} waiting)", found, took) | {"script_per_s": answered / took}
-            )
-            records += found
-        after = server.memory_mb()
+        after = server.memory()
     faults = [fault for record in records for fault in record.faults]
-    memory = None if before is None or after is None else {"before": before[0], "after": after[0], "peak": after[1]}
+    memory = {"before": before, "after": after["resident_mb"], "peak": after["peak_mb"]}
     return {"baseline": "one alone", "rows": lines, "memory_mb": memory, "faults": faults[:20]}
 
 
@@ -183,16 +140,14 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 when every answer was right, 1 when not, 2 when the server could not be had.
     """
-    parser = argparse.ArgumentParser(description="Many visitors at once: right answers, fairness, waiting, memory.")
+    parser = arguments(__doc__)
     parser.add_argument("--visitors", type=int, default=20, help="people at once")
     parser.add_argument("--seconds", type=float, default=30, help="of each part")
-    parser.add_argument("--script", type=int, default=0, metavar="N", help="besides, a script with N questions waiting")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(argv)
-    if options.visitors < 1 or options.seconds <= 0 or options.script < 0:
-        parser.error("--visitors must be at least 1, --seconds more than 0, --script at least 0")
+    if options.visitors < 1 or options.seconds <= 0:
+        parser.error("--visitors must be at least 1, --seconds more than 0")
     try:
-        report = measure(options.visitors, options.seconds, options.script)
+        report = measure(options.visitors, options.seconds)
     except (ServerError, httpx.HTTPError) as error:
         print(f"benchmarks.visitors: {error or type(error).__name__}", file=sys.stderr)
         return 2

@@ -11,15 +11,15 @@ import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
 
-from aad.gallery import chosen
+from aad import Attributor
 from aad.references import References, words_of
 from interface.about import about, metrics_rows
+from interface.filters import chosen
 from interface.pictures import file_url
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
@@ -49,7 +49,7 @@ class SpaceAnswer(Protocol):
     estimated: bool
 
 
-def catalogue(attributor: Any) -> dict[str, Any]:
+def catalogue(attributor: Attributor) -> dict[str, Any]:
     """Everything about the collection that the page needs once.
 
     Args:
@@ -84,7 +84,7 @@ def catalogue(attributor: Any) -> dict[str, Any]:
     }
 
 
-def example(attributor: Any, query_id: int) -> dict[str, Any]:
+def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
     """One bundled query as the answer's caption shows it, with its true sources and their rank in each space."""
     query = attributor.queries[query_id]
     return {
@@ -103,12 +103,14 @@ def _offered(query: Any, query_id: int) -> dict[str, Any]:
     return {"id": int(query_id), "url": file_url(query.path), "label": label}
 
 
-def reference(attributor: Any, reference_id: int) -> dict[str, Any]:
+def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
     """A reference that is searched again, as a query of its own: no true source, and it is not among its own answers."""
     return {"reference": int(reference_id), "url": file_url(attributor.references[reference_id].path)}
 
 
-def gallery(attributor: Any, wanted: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+def gallery(
+    attributor: Attributor, wanted: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any] | None, np.ndarray | None]:
     """What a filter leaves: what the page is told of it, and the (n,) bool mask; both None where it leaves everything.
 
     Raises:
@@ -141,7 +143,7 @@ def answer(
     Returns:
         JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
         `convincing` is False where its remainder outweighs all matches shown together; its `estimated` says that all its
-        shares are an estimate. `missing` names the parts of the collection that did not answer.
+        shares are an estimate.
     """
     return {
         "serial": next(_SERIAL),
@@ -150,8 +152,6 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
-        "missing": list(result.missing),
-        "domain": None if result.hint is None else asdict(result.hint),
         "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
@@ -164,7 +164,7 @@ def message(status: str, text: str = "", *, title: str | None = None, ready: boo
     )
 
 
-def api_answer(attributor: Any, result: Any, *, k: int) -> dict[str, Any]:
+def api_answer(attributor: Attributor, result: Any, *, k: int) -> dict[str, Any]:
     """What the `/attribute` endpoint returns: the attribution, and what is known of the references it names.
 
     Args:

@@ -26,10 +26,7 @@ from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 HERE = Path(__file__).resolve().parent
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
 N_SOURCES = 3  # true sources shown; a painter may have dozens
-PHOTOGRAPH = "This looks more like a plain photograph than like a synthetic picture. A hint, and sometimes wrong."
-PARTIAL = "A partial answer: no word from {}. A true source may be in that part of the collection."
 ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
-UNFAMILIAR = "This is unlike every synthetic picture seen before. Ranks and weights may mean little."
 
 
 class Case(NamedTuple):
@@ -40,7 +37,7 @@ class Case(NamedTuple):
         picture: path or PIL image.
         attribution: what was found.
         query_id: which bundled query it is; adds its kind, its true sources and their ranks.
-        filter: the part of the gallery that was searched, as `aad.gallery.chosen` takes it.
+        filter: the part of the gallery that was searched, as `interface.filters.chosen` takes it.
         note: what stands under the picture where it is no bundled query.
     """
 
@@ -122,15 +119,12 @@ def _told(attributor: Attributor, case: Case) -> dict[str, Any]:
     truth = () if query is None else query.exemplar_ids
     searched = [f"{field}: {', '.join(values)}" for field, values in (case.filter or {}).items() if values]
     ranks = attributor.true_ranks(query.query_id) if query is not None and truth and not case.filter else {}
-    words, found, hint = case.note, case.attribution, case.attribution.hint
+    words, found = case.note, case.attribution
     if query is not None:
         maker = GENERATOR_WORDS.get(query.generator, query.generator)
         words = TYPE_WORDS.get(query.type, query.type.capitalize()) + (f", by {maker}" if maker else "")
     cautions = {
         f"Searched only in {'; '.join(searched)}": searched,
-        PHOTOGRAPH: hint and hint.photograph,
-        UNFAMILIAR: hint and hint.unfamiliar,
-        PARTIAL.format(", ".join(found.missing)): found.missing,
         ESTIMATED: any(part.estimated for part in found.spaces.values()),
     }
     return {

@@ -19,7 +19,7 @@ SERVED = "gradio_api/file="
 LONGEST = 4096  # characters of a file's address
 MISFIT = "This cannot be asked here"  # heads an error about a question, not about a picture
 
-#: field -> values allowed there, as `aad.gallery.chosen` takes it
+#: field -> values allowed there, as `interface.filters.chosen` takes it
 Filter = Mapping[str, Sequence[str]]
 
 

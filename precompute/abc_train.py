@@ -19,12 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import write_atomically
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import Domain
 from precompute.abc.features import read_test_case
 from precompute.abc.splits import BenchmarkError
-from precompute.common.cli import run_step
-from precompute.common.shards import limit_threads
+from precompute.common.cli import limit_threads, run_step
 from precompute.experiments.baselines import SupervisedConfig, supervised
 
 CHUNK = 1024  # queries searched at a time

@@ -30,16 +30,16 @@ from aad.backbones import difference
 from aad.files import file_sha256, naming
 from aad.hub import hub_address
 from precompute.common.cli import add_network_options, command_line, run_step, versions
-from precompute.common.embedded_shards import INDEX, EmbeddedShards
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing
 from precompute.common.runners import add_runner_options, run_shards
-from precompute.common.shard_files import ShardError
-from precompute.common.shown import ShownJob, shown_name, tidy_shown, write_shown
-from precompute.common.sources import checked_sources
+from precompute.common.shards import Shards
+from precompute.common.sources import checked_sources, cut
 from precompute.common.steps import write_step
+from precompute.common.store import EMBEDDED, ShardError
+from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 
 Entry = dict[str, Any]
 
@@ -65,11 +65,11 @@ def main(argv: Sequence[str]) -> None:
     if hub_address(bundle):
         parser.error(f"--bundle must be a folder of this machine, got {bundle}")
     hold(bundle, new=True)
-    shards = EmbeddedShards.open(arguments.shards)
+    shards = Shards.open(arguments.shards, EMBEDDED)
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
     queries = _queries(arguments, shards, running) if arguments.queries else None
     pictures = _pictures(shards, bundle, arguments.pictures, running)
-    root = Path(os.path.commonpath([pictures, *(queries.sources if queries else [])]))
+    root = Path(os.path.commonpath([pictures, *(_sources(queries) if queries else [])]))
     scratch = bundle / ".work"
     scratch.mkdir(parents=True, exist_ok=True)
     below = pictures.relative_to(root)
@@ -87,17 +87,27 @@ def main(argv: Sequence[str]) -> None:
             },
             command=command_line("precompute.assemble", argv),
             sections={
-                "name": shards.sources[0].stem if shards.is_folder else shards.sources[0].parent.name,
+                "name": _sources(shards)[0].stem if _is_folder(shards) else _sources(shards)[0].parent.name,
                 "images": os.path.relpath(root, bundle.resolve()),
                 "backbone": shards.about["backbone"],
                 "examples": spread(asked),
             },
-            settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / INDEX)},
+            settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / EMBEDDED.index)},
         )
     print(f"{shards.shape[0]} references and {len(asked)} queries in {bundle}")
 
 
-def _queries(arguments: argparse.Namespace, shards: EmbeddedShards, running: dict[str, Any]) -> EmbeddedShards:
+def _sources(shards: Shards) -> list[Path]:
+    """Where the images were, from here."""
+    return [(shards.folder / path).resolve() for path in shards.about["sources"]]
+
+
+def _is_folder(shards: Shards) -> bool:
+    """Whether the source is a folder of images rather than tar or Parquet files."""
+    return bool(shards.about["kind"] == "folder")
+
+
+def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, Any]) -> Shards:
     """The queries, embedded as the references were."""
     stored = shards.about["backbone"]
     engine = stored.get("engine", "torch")
@@ -112,13 +122,13 @@ def _queries(arguments: argparse.Namespace, shards: EmbeddedShards, running: dic
     encoder = replace(encoder, device=backbone.device)
     gpus = 1 if backbone.device == "cuda" else 0
     embed_sources(checked_sources([arguments.queries]), encoder, backbone.spec, out, gpus=gpus, **running)
-    return EmbeddedShards.open(out)
+    return Shards.open(out, EMBEDDED)
 
 
-def _pictures(shards: EmbeddedShards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
+def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
     """The folder that references.json's paths are relative to, with every picture in it."""
-    if shards.is_folder:
-        folder = (given or shards.sources[0]).resolve()
+    if _is_folder(shards):
+        folder = (given or _sources(shards)[0]).resolve()
         if not folder.is_dir():
             raise ShardError(f"the references must be in a folder, {folder} is none; say where it is with --pictures")
         return folder
@@ -126,8 +136,9 @@ def _pictures(shards: EmbeddedShards, bundle: Path, given: Path | None, running:
     folder.mkdir(parents=True, exist_ok=True)
     tables = [(len(table["names"]), table["images"]) for table in shards.tables()]
     firsts = np.cumsum([0, *(n for n, _ in tables)]).tolist()
-    files = [(shards.folder / entry["file"]).resolve().with_suffix(".json") for entry in shards.about["shards"]]
-    jobs = (ShownJob(folder, *parts) for parts in zip(shards.pieces(), files, firsts, strict=False))
+    files = [file.resolve().with_suffix(".json") for file in shards.files]
+    pieces = cut(checked_sources(_sources(shards)), shards.about["size"], shards.about["column"])
+    jobs = (ShownJob(folder, *parts) for parts in zip(pieces, files, firsts, strict=False))
     with tqdm(total=firsts[-1], desc="pictures", unit="image", disable=None) as bar:
         for n in run_shards(write_shown, jobs, **running):
             bar.update(n)
@@ -135,20 +146,20 @@ def _pictures(shards: EmbeddedShards, bundle: Path, given: Path | None, running:
     return folder
 
 
-def _reference_entries(shards: EmbeddedShards, below: Path) -> Iterator[Entry]:
+def _reference_entries(shards: Shards, below: Path) -> Iterator[Entry]:
     """As ``common/gallery.py`` makes them; titles are file names where the source tells none."""
     row = 0
     for table in shards.tables():
         for name, told in zip(table["names"], table["told"], strict=True):
-            file = name if shards.is_folder else shown_name(row, table["images"])
-            source = shards.sources[0] if shards.is_folder else shards.sources[0].parent
+            file = name if _is_folder(shards) else shown_name(row, table["images"])
+            source = _sources(shards)[0] if _is_folder(shards) else _sources(shards)[0].parent
             known = {"title": Path(name).stem.replace("_", " "), "source": source.name, "licence": "not stated"}
             yield {"path": (below / file).as_posix()} | known | told
             row += 1
 
 
-def _query_entries(queries: EmbeddedShards, root: Path) -> Iterator[Entry]:
-    below = queries.sources[0].relative_to(root)
+def _query_entries(queries: Shards, root: Path) -> Iterator[Entry]:
+    below = _sources(queries)[0].relative_to(root)
     for table in queries.tables():
         for name in table["names"]:
             yield {"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []}
@@ -164,10 +175,10 @@ def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
     return path
 
 
-def _write_rows(path: Path, shards: EmbeddedShards) -> Path:
+def _write_rows(path: Path, shards: Shards) -> Path:
     with (
         tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar,
-        RowWriter(path, shards.shape) as file,
+        RowWriter(path, (shards.shape[0], shards.shape[1])) as file,
     ):
         for rows in shards.rows():
             file.append(rows)
@@ -175,7 +186,7 @@ def _write_rows(path: Path, shards: EmbeddedShards) -> Path:
     return path
 
 
-def _all_rows(shards: EmbeddedShards, queries: EmbeddedShards | None) -> np.ndarray:
+def _all_rows(shards: Shards, queries: Shards | None) -> np.ndarray:
     none = np.zeros((0, shards.shape[1]), np.float16)
     return none if queries is None else np.concatenate([none, *queries.rows()])
 

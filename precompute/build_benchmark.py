@@ -40,7 +40,7 @@ from precompute.demo.layout import (
     save_webp,
     write_json,
 )
-from precompute.demo.recipes import BlankQueryError, Kitchen, Plan, Recipe
+from precompute.demo.recipes import BlankQueryError, Kitchen, Plan, Recipe, style_networks
 
 CATALOGUE = Path(__file__).parent / "demo" / "exemplars.csv"
 DEFAULT_PACKAGES = Path(__file__).parent / ".packages"
@@ -110,6 +110,8 @@ def build(
 
     work = [(plan, benchmark.recipes[plan.key]) for plan in benchmark.plans]
     pending = [(plan, recipe) for plan, recipe in work if force or not (root / f"{plan.key}.webp").exists()]
+    if pending:
+        style_networks()  # a worker could only say in vain that they are missing
     skipped: dict[str, str] = {}
     initial = (benchmark.entries, pictures.tuxpaint, pictures.gcompris, root, seed)
     with multiprocessing.get_context("spawn").Pool(max(1, jobs), _start_worker, initial) as pool:

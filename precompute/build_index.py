@@ -3,9 +3,8 @@
 Reads   references_{space}.npy, heads.safetensors and queries_backbone.npy of the bundle
 Writes  index_{space}.safetensors, and in the manifest the method and its recall, space by space
 
-Up to 200,000 references are compared one by one in memory, and nothing is written. Above that each space gets a compressed index,
-from 5,000,000 on a clustered one where cells spare enough; similarities and ranks stay exact, since what it finds is compared
-again with the stored rows.
+Up to 200,000 references are compared one by one in memory, and nothing is written. Above that each space gets a compressed index;
+similarities and ranks stay exact, since what it finds is compared again with the stored rows.
 Its recall@10 is measured against the exact answer on queries of the bundle, embedded as the synthetic images they are, and where
 it is below --target the search looks at more, in the last step at everything. A bundle without queries is measured on references,
 which are easier to find; the manifest says so.
@@ -27,11 +26,12 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, read_heads, write_atomically
 from aad.files import file_sha256
-from aad.opening import SECTION, STEP, index_file
-from aad.retrieval import METHODS, StoredRows, build_index, method_for
+from aad.scale.building import METHODS, SECTION, STEP, build_index, index_file
+from aad.scale.stored import StoredRows
+from aad.search import method_for
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 
 N_QUERIES = (
@@ -138,7 +138,11 @@ def _kept(path: Path, table: Path, asked: Mapping[str, Any]) -> dict[str, Any] |
     """What an earlier run said of its index, where that is still there and of what is asked for now."""
     try:
         kept = json.loads(table.read_bytes())
-        sound = kept["asked"] == asked and (kept["sha256"] is None or file_sha256(path) == kept["sha256"])
+        sound = (
+            kept["asked"] == asked
+            and kept["settings"]["method"] in METHODS
+            and (kept["sha256"] is None or file_sha256(path) == kept["sha256"])
+        )
         return kept if sound else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -26,10 +26,9 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, write_atomically
 from aad.hub import open_bundle
-from aad.method.head import Head
-from precompute.common.cli import run_step, step_parser
+from aad.method import Head
+from precompute.common.cli import limit_threads, run_step, step_parser
 from precompute.common.rankings import cosine
-from precompute.common.shards import limit_threads
 from precompute.common.trials import interval, read_queries, score_similarities, scratch_file
 from precompute.common.variations import VARIATIONS, Trial
 from precompute.pictures import FAMILIES

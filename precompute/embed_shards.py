@@ -1,7 +1,7 @@
 """Embed any number of images in shards, on one machine or many; assemble makes a bundle of them.
 
 Reads   one folder of images, or tar files (webdataset), or Parquet files with a column of images
-Writes  SHARDS/embedded.json, SHARDS/NNNNN.npy and NNNNN.json (precompute/common/embedded_shards.py says what is in them)
+Writes  SHARDS/embedded.json, SHARDS/NNNNN.npy and NNNNN.json (precompute/common/store.py says what is in them)
 
 A shard depends on its own images and the backbone only: runners, their number and what was killed on the way leave the same bytes.
 Stops and goes on: a second run reads the images again to see whether they changed (a hundredth of the work), and computes what is
@@ -24,7 +24,7 @@ from pathlib import Path
 from aad.backbones import BACKBONES
 from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.embedding import SIZE, Encoder, embed_sources, loaded
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.runners import add_runner_options
 from precompute.common.sources import checked_sources
 

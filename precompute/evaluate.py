@@ -27,7 +27,7 @@ from aad.hub import open_bundle
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 
 RECALL_K = (1, 5, 10)

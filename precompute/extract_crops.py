@@ -8,17 +8,17 @@ Writes  .work/query_crops.npz in the bundle: query_ids (m,) and crops (m, 3, d) 
     python -m precompute.extract_crops
 """
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from aad.bundle import Bundle, write_atomically
-from precompute.common.cli import add_network_options, run_step, step_parser
-from precompute.common.holding import hold, lets_go
-from precompute.common.shards import embed_in_shards, limit_threads
-from precompute.pictures.pictures import Pictures, open_backbone
+from aad.bundle import Bundle
+from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
+from precompute.common.embedding import embed_in_shards
+from precompute.common.lock import hold, lets_go
+from precompute.common.store import write_arrays
+from precompute.pictures.drawing import Pictures, open_backbone
 
 SIDES = (0.85, 0.7)  # of the centre crops, as shares of the picture's sides
 
@@ -42,9 +42,8 @@ def main(argv: Sequence[str]) -> None:
         ["crops", SIDES],
         "crops",
     )
-    buffer = io.BytesIO()
-    np.savez(buffer, query_ids=np.array(pictures.ids, dtype=np.int64), crops=crops.astype(np.float16))
-    write_atomically(bundle.folder / ".work" / "query_crops.npz", buffer.getvalue())
+    ids = np.array(pictures.ids, dtype=np.int64)
+    write_arrays(bundle.folder / ".work" / "query_crops.npz", query_ids=ids, crops=crops.astype(np.float16))
     print(f"{len(pictures)} queries with {1 + len(SIDES)} copies each")
 
 

@@ -13,7 +13,6 @@ at. multistyle26 and arbitrary_style, and so the contact sheet, need requirement
     python -m precompute.extract_families --contact-sheet assets/families.webp
 """
 
-import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from aad.bundle import Bundle, BundleError, write_atomically
-from aad.method.views import view_rng
-from precompute.common.cli import add_network_options, run_step, step_parser
-from precompute.common.holding import hold, lets_go
-from precompute.common.shards import embed_in_shards, limit_threads
+from aad.bundle import Bundle, BundleError
+from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
+from precompute.common.embedding import embed_in_shards
+from precompute.common.lock import hold, lets_go
+from precompute.common.store import write_arrays
+from precompute.demo.recipes import style_networks
 from precompute.pictures import FAMILIES, RENDER
-from precompute.pictures.pictures import Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures.drawing import Pictures, open_backbone
+from precompute.pictures.plain import view_rng
+from precompute.pictures.restyle import STYLE_FAMILIES
 
 N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels
 
@@ -78,16 +79,14 @@ def main(argv: Sequence[str]) -> None:
                 rows["exemplar_id"].append(pictures.ids[place])
                 rows["ignored_id"].append(pictures.ids[other] if family == "composite" and other != place else -1)
                 rows["split"].append(pictures.entries[place].get("split", ""))
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    write_arrays(
+        bundle.folder / ".work" / "made_queries.npz",
         features=np.concatenate(features).astype(np.float16),
         family=np.array(rows["family"], dtype=str),
         exemplar_id=np.array(rows["exemplar_id"], dtype=np.int64),
         ignored_id=np.array(rows["ignored_id"], dtype=np.int64),
         split=np.array(rows["split"], dtype=str),
     )
-    write_atomically(bundle.folder / ".work" / "made_queries.npz", buffer.getvalue())
     print(f"{len(rows['family'])} images of {len(families)} families, made from {len(maker.exemplars)} exemplars")
 
 

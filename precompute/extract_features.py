@@ -24,14 +24,31 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.backbones import load_backbone, manifest_entry
+from aad.backbones import (
+    BACKBONES,
+    ENGINES,
+    RELEASES,
+    BackboneSpec,
+    available,
+    engines_for,
+    load_backbone,
+    manifest_entry,
+)
 from aad.images import load_image
-from precompute.common.cli import add_network_options, chosen_engine, command_line, run_step, step_parser, versions
+from precompute.common.cli import (
+    add_network_options,
+    chosen_engine,
+    command_line,
+    limit_threads,
+    run_step,
+    step_parser,
+    versions,
+)
+from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
-from precompute.common.holding import hold, lets_go
-from precompute.common.listing import backbone_table
-from precompute.common.shards import embed_in_shards, file_key, limit_threads
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
+from precompute.common.store import file_key
 
 
 @lets_go
@@ -98,6 +115,47 @@ def main(argv: Sequence[str]) -> None:
 
 def _whole(paths: Sequence[Path], i: int) -> list[Image.Image]:
     return [load_image(paths[i])]
+
+
+def backbone_table() -> str:
+    """One backbone in two lines: what it is and whether its weights are here, and where they come from; then the engines.
+
+    Raises:
+        BackboneError: $AAD_WEIGHTS is not a folder.
+    """
+    head = ("name", "features", "input", "licence", "here")
+    rows = [
+        (name, str(spec.dim), _input(spec), spec.licence, available(name) or "no") for name, spec in BACKBONES.items()
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [_line(head, widths)]
+    for row in rows:
+        lines += [_line(row, widths), f"    {_source(row[0])}"]
+    here = engines_for("cpu")
+    lines += [f"engines here: {', '.join(here)}"]
+    if missing := [engine for engine in ENGINES if engine not in here]:
+        lines += [f"after pip install -r requirements-fast.txt: {', '.join(missing)}"]
+    return "\n".join(lines)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _input(spec: BackboneSpec) -> str:
+    if spec.resize is None:
+        how = "whole picture"
+    else:
+        how = f"short side {spec.resize}, centre"
+    return f"{spec.image_size} px, {how}, {spec.interpolation}"
+
+
+def _source(name: str) -> str:
+    release = RELEASES[name]
+    if not release.url.startswith("https://"):
+        return BACKBONES[name].weights
+    hub = f"hub {release.hub}, or " if release.hub else ""
+    return f"{BACKBONES[name].weights}: {hub}{release.url}"
 
 
 if __name__ == "__main__":

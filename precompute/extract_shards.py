@@ -1,7 +1,7 @@
 """Embed folders of unpaired images with views of each, in shards, to train heads on any number of them.
 
 Reads   every image under the folders; what cannot be read is listed and left out
-Writes  SHARDS/shards.json, SHARDS/NNNNN.npy and NNNNN.json (precompute/common/view_shards.py says what is in them)
+Writes  SHARDS/shards.json, SHARDS/NNNNN.npy and NNNNN.json (precompute/common/store.py says what is in them)
 
 An image's views depend on the seed, its name below its folder and its bytes, and on no other image: what a view is set into, or
 painted after, is a ground of random colours. The kinds take turns, so --n-views 4 --kinds plain filters makes two of each.
@@ -13,31 +13,32 @@ Stops and goes on: a second run reads the images again to see whether they chang
 """
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
+import numpy as np
+from PIL import Image
 
-from aad.backbones import BACKBONES, Backbone, load_backbone, manifest_entry
-from aad.images import SUFFIXES
+from aad.backbones import BACKBONES, load_backbone
 from aad.spaces import Domain
-from precompute.common.cli import add_network_options, chosen_engine, run_step
-from precompute.common.drawn_shards import KINDS, Shard
-from precompute.common.holding import hold, lets_go
-from precompute.common.shard_files import refuse_other_settings, tidy, write_table
-from precompute.common.shards import limit_threads
-from precompute.common.sources import images_below
-from precompute.common.view_shards import FORMAT, INDEX
-from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
+from precompute.common.cli import add_network_options, chosen_engine, limit_threads, run_step
+from precompute.common.embedding import Work, fill
+from precompute.common.lock import hold, lets_go
+from precompute.common.members import Member
+from precompute.common.sources import images_below, listed_pieces
+from precompute.common.store import VIEWS
+from precompute.demo.recipes import style_networks
+from precompute.pictures import RESTYLE
+from precompute.pictures.drawing import DRAWING_SIZE
+from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
+from precompute.pictures.restyle import STYLE_FAMILIES
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU
-SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
+GROUP = 16  # images whose pictures go through the backbone together
+KINDS = ("plain", *RESTYLE)
 
 
 @lets_go
@@ -66,60 +67,49 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     settings = {"domain": arguments.domain, "n_views": arguments.n_views, "kinds": kinds, "seed": arguments.seed}
-    extract(folders, backbone, settings, arguments.out)
-
-
-def extract(folders: Sequence[Path], backbone: Backbone, settings: dict[str, Any], out: Path) -> None:
-    """Write or complete a folder of shards.
-
-    Args:
-        folders: of images.
-        backbone: embeds them.
-        settings: domain, n_views, kinds and seed.
-        out: the folder.
-    """
-    entry = json.loads(json.dumps(manifest_entry(backbone.spec)))  # as it reads back: JSON has no tuples
-    deciding = {key: value for key, value in entry.items() if key not in ("licence", "weights")}  # texts for people
-    settings = {"format": FORMAT, "backbone": deciding} | settings
-    out.mkdir(parents=True, exist_ok=True)
-    refuse_other_settings(out, settings)
-    total = sum(1 for folder in folders for _ in images_below(folder))
-    source = (
+    named = (
         (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)
         for folder in folders
         for path in images_below(folder)
     )
-    entries: list[dict[str, Any]] = []
-    refused: list[str] = []
-    n_refused = 0
-    with (
-        tqdm(total=total, desc=f"{settings['domain']} images", unit="image", disable=None) as bar,
-        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,  # Pillow and numpy free the interpreter lock
-    ):
-        while members := list(islice(source, SHARD)):
-            shard = Shard(out, len(entries), members, settings)
-            if table := shard.stored(pool):
-                bar.update(len(members))
-            else:
-                (out / INDEX).unlink(missing_ok=True)  # the folder is not finished until this shard is
-                table = shard.made(backbone, pool, bar.update)
-            names = table["names"]
-            sides = {"first": names[0], "last": names[-1]} if names else {"first": None, "last": None}
-            entries.append({"file": shard.array.name, "n": len(names), "sha256": table["sha256"]} | sides)
-            n_refused += len(table["refused"])
-            refused += [f"  {name}: {why}" for name, why in islice(table["refused"].items(), SHOWN - len(refused))]
-    n = sum(entry["n"] for entry in entries)
-    if n_refused:
-        rest = [f"  and {n_refused - len(refused)} more: the tables in {out} have all"] if n_refused > SHOWN else []
-        print(f"{n_refused} of {total} images left out:", *refused, *rest, sep="\n", file=sys.stderr)
-    if not n:
-        raise NotADirectoryError(
-            f"{', '.join(map(str, folders))}: no readable image ({', '.join(SUFFIXES)}); name folders of images"
-        )
-    about = settings | {"backbone": entry, "n": n, "n_refused": n_refused, "shards": entries}
-    write_table(out / INDEX, about)
-    tidy(out, INDEX, len(entries))
-    print(f"{n} {settings['domain']} images with {settings['n_views']} views each in {out} ({len(entries)} files)")
+    work = Work(
+        arguments.out,
+        VIEWS,
+        settings,
+        lambda: backbone,
+        partial(drawn, kinds, arguments.n_views, arguments.seed),
+        at_once=GROUP,
+        n_threads=os.cpu_count() or 1,  # Pillow and numpy free the interpreter lock
+    )
+    pieces = listed_pieces(((name, str(path), None) for name, path in named), SHARD)
+    total = sum(1 for folder in folders for _ in images_below(folder))
+    about = fill(work, backbone.spec, pieces, {}, folders, total, workers=1)
+    n_files = len(about["shards"])
+    print(
+        f"{about['n']} {arguments.domain} images with {arguments.n_views} views each in {arguments.out} ({n_files} files)"
+    )
+
+
+def drawn(kinds: Sequence[str], n_views: int, seed: int, member: Member) -> list[Image.Image]:
+    """An image and its views, which take turns in their kinds."""
+    image = member.picture()
+    small = image.copy()
+    small.thumbnail((DRAWING_SIZE, DRAWING_SIZE), Image.Resampling.LANCZOS)
+    return [image, *(draw_view(small, kinds[j % len(kinds)], seed, member.name, j) for j in range(n_views))]
+
+
+def draw_view(image: Image.Image, kind: str, seed: int, name: str, number: int) -> Image.Image:
+    """One view of an RGB image that depends on nothing but what is given here; ``number`` is the view's among the image's."""
+    rng = view_rng(seed, f"{kind}|{name}", number)
+    view = make_view(image, _ground(rng), rng)
+    return view if kind == "plain" else RESTYLE[kind](view, _ground(rng), rng)
+
+
+def _ground(rng: np.random.Generator) -> Image.Image:
+    """Blotches of random colours, coarse or fine, where ``extract_views`` takes another picture of the bundle."""
+    side = int(rng.integers(2, 12))
+    blotches = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+    return Image.fromarray(blotches).resize((VIEW_SIZE, VIEW_SIZE), Image.Resampling.BICUBIC)
 
 
 def _folders(given: Sequence[Path]) -> list[Path]:

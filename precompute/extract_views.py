@@ -15,7 +15,6 @@ requirements-dev.txt. Stops and goes on: what is on disk is not computed again.
     python -m precompute.extract_views --kinds plain filters --made filters composite photometric    # without style networks
 """
 
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,14 +24,15 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import Backbone
-from aad.bundle import Bundle, BundleError, write_atomically
-from precompute.common.cli import add_network_options, run_step, step_parser
-from precompute.common.holding import hold, lets_go
-from precompute.common.shards import embed_in_shards, limit_threads
+from aad.bundle import Bundle, BundleError
+from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
+from precompute.common.embedding import embed_in_shards
+from precompute.common.lock import hold, lets_go
+from precompute.common.store import write_arrays
+from precompute.demo.recipes import style_networks
 from precompute.pictures import FAMILIES, RESTYLE
-from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing
-from precompute.pictures.pictures import Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures, open_backbone
+from precompute.pictures.restyle import STYLE_FAMILIES
 
 KINDS = ("plain", *RESTYLE)
 
@@ -72,9 +72,7 @@ def main(argv: Sequence[str]) -> None:
     drawing = Embedding(real, queries, backbone, bundle.folder / ".work", arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)
-    buffer = io.BytesIO()
-    np.savez(buffer, **stored)
-    write_atomically(bundle.folder / ".work" / "views.npz", buffer.getvalue())
+    write_arrays(bundle.folder / ".work" / "views.npz", **stored)
     for domain in ("real", "synthetic"):
         print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
 

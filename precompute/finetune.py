@@ -25,15 +25,15 @@ from tqdm import tqdm
 from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.metrics import exemplar_ranks, recall_at_k
-from precompute.common.cli import add_network_options, command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
-from precompute.common.shards import limit_threads
+from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
+from precompute.common.lock import hold, lets_go
+from precompute.demo.recipes import style_networks
 from precompute.experiments.cutting import cut_network
 from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning
 from precompute.pictures import FAMILIES
 from precompute.pictures.activations import KINDS, Activations, generator_of
-from precompute.pictures.pictures import Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES, style_networks
+from precompute.pictures.drawing import Pictures, open_backbone
+from precompute.pictures.restyle import STYLE_FAMILIES
 
 SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()

@@ -21,12 +21,10 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle, write_atomically
-from aad.method.head import Head
-from aad.method.training import ALIGNED, DISENTANGLED, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Head, fit_head
 from aad.spaces import SPACES, Space
-from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
-from precompute.common.shards import limit_threads
+from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.trials import interval, read_queries, read_views, score
 from precompute.pictures import FAMILIES

@@ -22,10 +22,9 @@ import numpy as np
 
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
-from aad.retrieval import StoredRows
-from aad.retrieval.qdrant import QdrantIndex
-from aad.retrieval.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
-from aad.retrieval.qdrant_filters import FIELDS
+from aad.scale.qdrant import FIELDS, QdrantIndex
+from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
+from aad.scale.stored import StoredRows
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import run_step, step_parser
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from aad.bundle import Bundle, read_heads, write_atomically
-from aad.method.head import Head
+from aad.method import Head
 from aad.metrics import exemplar_ranks, recall_at_k
 from aad.spaces import SPACES, Domain
 from precompute.common.cli import command_line, run_step, step_parser
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.pairs import Pairs, read_pairs
 from precompute.common.steps import write_step
 from precompute.common.theory import (

@@ -17,19 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.projection import (
-    N_MEASURED,
-    fit_maps,
-    fitted_sample,
-    neighbour_preservation,
-    place_rest,
-    sampled_preservation,
-)
-from aad.retrieval import ScanIndex
+from aad.projection import fit_maps
+from aad.scale.compressed import ScanIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
+from precompute.scale.maps import N_MEASURED, fitted_sample, place_rest, sampled_preservation
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 
@@ -87,6 +81,25 @@ def _from_a_sample(
         others = np.stack([ids[ids != own][:N_NEAR] for ids, own in zip(found, measured, strict=True)])
         preserved[str(space)] = round(sampled_preservation(others, measured, maps[space]), 4)
     return maps, preserved
+
+
+def neighbour_preservation(embeddings: np.ndarray, coordinates: np.ndarray, k: int = 10) -> float:
+    """How faithful a map is: the share of each reference's k nearest by cosine that are among its k nearest on the map.
+
+    1 is a perfect map, ``k / (n - 1)`` a random one; 1 by definition for a single reference.
+    """
+    n = len(embeddings)
+    k = min(k, n - 1)
+    if k == 0:
+        return 1.0
+    shared = 0
+    for row in range(n):  # one row at a time: n x n distances would not fit for large galleries
+        similarity = embeddings @ embeddings[row]
+        distance = ((coordinates - coordinates[row]) ** 2).sum(1)
+        similarity[row], distance[row] = -np.inf, np.inf
+        near, near_on_map = np.argsort(-similarity, kind="stable")[:k], np.argsort(distance, kind="stable")[:k]
+        shared += len(np.intersect1d(near, near_on_map))
+    return shared / (n * k)
 
 
 def draw(bundle: Bundle, path: Path) -> None:

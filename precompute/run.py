@@ -17,21 +17,18 @@ With another backbone, or other weights; the shipped heads do not fit those, so 
 --engine auto takes the fastest engine that keeps the features as they are (requirements-fast.txt); the page then uses it too.
 """
 
-import signal
-import subprocess
-import sys
+import importlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from aad.backbones.spec import TORCH
 from aad.bundle import DEFAULT_BUNDLE
-from aad.retrieval import method_for
+from aad.search import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
-from precompute.common.holding import hold, inherited, lets_go
+from precompute.common.lock import hold, lets_go
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
@@ -83,33 +80,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _run(step: str, options: Sequence[str]) -> None:
-    started = time.monotonic()
+    """A step, in this process; a setting of torch's that it leaves goes back to what it was."""
+    import torch
+
+    started, n_threads = time.monotonic(), torch.get_num_threads()
     print(f"== {step}", flush=True)
-    with _left_to_the_step() as interrupts:
-        code = subprocess.run([sys.executable, "-m", f"precompute.{step}", *options], **inherited()).returncode
-    if interrupts and code <= 0:  # the step heard nothing of it, or was not far enough to say so
-        raise KeyboardInterrupt
-    if code < 0:
-        print(f"error: {step} was ended by {signal.Signals(-code).name}; run the same command again", file=sys.stderr)
-        sys.exit(128 - code)
-    if code:
-        sys.exit(code)
-    print(f"   {time.monotonic() - started:.0f} s", flush=True)
-
-
-@contextmanager
-def _left_to_the_step() -> Iterator[list[int]]:
-    """Ctrl-C reaches this process and the step's, which tidies up and ends; ``subprocess.run`` would kill it meanwhile."""
-    interrupts: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # deaf to it, or in the hands of another program
-        yield interrupts
-        return
-    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
-        yield interrupts
+        importlib.import_module(f"precompute.{step}").main(options)
     finally:
-        signal.signal(signal.SIGINT, before)
+        torch.set_num_threads(n_threads)
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _is_large(bundle: Path) -> bool:

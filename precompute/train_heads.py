@@ -23,18 +23,17 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
-from aad.method.head import Head
-from aad.method.training import ALIGNED, DISENTANGLED, StoredViews, TrainConfig, Views, fit_head
-from aad.retrieval import StoredRows as BundleRows
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head
+from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
-from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.holding import hold, lets_go
+from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
+from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing, stored_chunks
-from precompute.common.shard_files import ShardError
-from precompute.common.shards import limit_threads
+from precompute.common.shards import Shards, StoredRows
 from precompute.common.steps import write_step
+from precompute.common.store import VIEWS, ShardError
+from precompute.common.stored_views import StoredViews
 from precompute.common.trials import read_views
-from precompute.common.view_shards import StoredRows, ViewShards, check_backbone
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
@@ -72,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
-        views: Views | StoredViews
+        views: Views
         if arguments.real:
             views, seen = _stored(bundle, arguments.real, arguments.synthetic)
             _tell_coverage(views, replace(ALIGNED, **changes))
@@ -100,9 +99,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
-    (features,) = stored.paths
     with RowWriter(path, (len(stored), len(head.weight[Domain.REAL]))) as file:
-        for rows in stored_chunks(features, CHUNK):
+        for rows in stored_chunks(stored.path, CHUNK):
             file.append(head.embed(rows, Domain.REAL).astype(np.float16))
             bar.update(len(rows))
     return path
@@ -112,18 +110,19 @@ def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> 
     """The views in shards, read once to see that they are sound and to measure them."""
     if repeated := [folder for folder, n in Counter(path.resolve() for path in (*real, *synthetic)).items() if n > 1]:
         raise ShardError(f"{repeated[0]} is given twice; name each folder of shards once")
-    shards = {Domain.REAL: [ViewShards.open(folder, Domain.REAL) for folder in real]}
-    shards[Domain.SYNTHETIC] = [ViewShards.open(folder, Domain.SYNTHETIC) for folder in synthetic]
-    everything = [folder for folders in shards.values() for folder in folders]
-    for folder in everything:
-        check_backbone(folder, bundle)
+    given = {Domain.REAL: real, Domain.SYNTHETIC: synthetic}
+    shards = {domain: [Shards.open(folder, VIEWS) for folder in folders] for domain, folders in given.items()}
+    for domain, folders in shards.items():
+        for folder in folders:
+            folder.check_views(domain, bundle)
     rows = {domain: StoredRows(folders) for domain, folders in shards.items()}
     n_images = sum(stored.shape[0] for stored in rows.values())
     with tqdm(total=2 * n_images, desc="check and measure", unit="image", disable=None) as bar:
-        for folder in everything:
-            folder.verify(bar.update)
+        for folder in [*shards[Domain.REAL], *shards[Domain.SYNTHETIC]]:
+            for checked in folder.rows():
+                bar.update(len(checked))
         try:
-            views = StoredViews.measure(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
+            views = StoredViews(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
         except ValueError as error:
             raise ShardError(f"these shards cannot be trained on: {error}") from error
     seen: dict = {}
@@ -136,21 +135,28 @@ def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> 
 
 def _tell_coverage(views: StoredViews, config: TrainConfig) -> None:
     """The default number of steps is right for some thousand images: say how many it shows of a million."""
-    drawn, n = config.n_steps * config.batch_size, max(rows.shape[0] for rows in views.rows.values())
+    drawn, n = config.n_steps * config.batch_size, max(views.of(domain).shape[0] for domain in Domain)
     if drawn < n:
         once = -(-n // config.batch_size)
         print(f"{config.n_steps} steps draw {drawn:,} of {n:,} images; --steps {once} draws as many as there are")
 
 
-def _trained(views: Views | StoredViews, changes: dict[str, Any]) -> tuple[dict[Space, Head], dict]:
+def _trained(views: Views, changes: dict[str, Any]) -> tuple[dict[Space, Head], dict]:
     heads: dict[Space, Head] = {}
     settings: dict = {"seed": changes["seed"], "versions": versions("torch", "numpy")}
     for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
         config = replace(config, **changes)
         with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
             heads[space], history = fit_head(views, config, _counter(bar))
-        settings[str(space)] = {"config": asdict(config), "history": history}
+        settings[str(space)] = {"config": _told(config), "history": history}
     return heads, settings
+
+
+def _told(config: TrainConfig) -> dict[str, Any]:
+    """The settings as bundles of format 1 name them, with those that only ``precompute.experiments`` changes."""
+    form = "gaussian" if config.infomax_weight else "none"
+    infomax = {"infomax": form, "infomax_weight": config.infomax_weight or DISENTANGLED.infomax_weight}
+    return {"alignment": "info_nce", "shared": True, "anchor_weight": 0.0} | asdict(config) | infomax
 
 
 def _counter(bar: tqdm) -> Callable[[int, float], object]:

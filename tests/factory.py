@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import BACKBONES
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute.common.steps import write_step

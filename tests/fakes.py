@@ -7,7 +7,6 @@ import itertools
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from PIL import Image, ImageDraw
 
 from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.calibration import Calibration
-from aad.domain import DomainHint
 from aad.explain import Explanation, SpaceExplanation
 from aad.images import load_image
 from aad.spaces import SPACES, Space
@@ -91,16 +89,13 @@ class FakeAttributor:
         }
 
     def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
-        """A portrait-shaped picture is called a photograph, a very wide one unfamiliar."""
         picture = load_image(image)
         self.warm_up()
         seed = int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum())
         rng = np.random.default_rng(seed)
         target = int(rng.integers(len(self.references)))
-        width, height = picture.size
-        hint = DomainHint(height > width, width > 4 * height, 0.4 if height > width else -0.8, 0.6)
         latent = self._latent[target] + 0.8 * rng.normal(size=DIMENSION)
-        return replace(self._search(latent, k, seed, among), hint=hint)
+        return self._search(latent, k, seed, among)
 
     def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         return self._search(self._query_latent[query_id], k, query_id, among)

@@ -1,16 +1,51 @@
-"""A bundle of some thousand references, enough for an index and for steps that work on a part at a time."""
+"""Invented galleries: rows around concepts, queries from outside, pure noise; a bundle of thousands of references."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from aad.method.head import Head
+from aad.method import Head
+from aad.scale.stored import StoredRows
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute.common.steps import write_step
 
 N, M, D = 4000, 30, 64
+Built = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """Unit rows in all directions."""
+    return l2_normalise(np.random.default_rng(seed).normal(size=(n, d)))
+
+
+def grouped(n: int = 6000, d: int = 44) -> np.ndarray:
+    """Rows around 60 centres, as pictures of 60 concepts; 44 is padded to 48 for the codes."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(60, d))
+    return l2_normalise(centres[rng.integers(60, size=n)] + 0.4 * rng.normal(size=(n, d)))
+
+
+def asked(gallery: np.ndarray, m: int = 30) -> np.ndarray:
+    """Queries from outside: near a row, with a shift that no row has."""
+    rng = np.random.default_rng(9)
+    shift = 0.3 * l2_normalise(rng.normal(size=(1, gallery.shape[1])))
+    near = gallery[rng.integers(len(gallery), size=m)]
+    return l2_normalise(near + shift + 0.05 * rng.normal(size=(m, gallery.shape[1])))
+
+
+def on_disk(folder: Path, gallery: np.ndarray) -> StoredRows:
+    """Rows in a file, as float16."""
+    np.save(folder / "rows.npy", gallery.astype(np.float16))
+    return StoredRows(folder / "rows.npy")
+
+
+def noise(folder: Path) -> tuple[StoredRows, np.ndarray]:
+    """A gallery of pure noise, the hardest there is: nothing is much nearer than the rest."""
+    rng = np.random.default_rng(4)
+    return on_disk(folder, l2_normalise(rng.normal(size=(5000, 64)))), l2_normalise(rng.normal(size=(40, 64)))
 
 
 def wide_bundle(folder: Path, n: int = N, m: int = M, noise: float = 0.08) -> Path:

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.method.head import Head
-from aad.method.training import Views
+from aad.method import Head, Views
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute.common.theory import principal_directions, subspace_agreement

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from precompute.common.embedded_shards import EmbeddedShards
 from precompute.common.embedding import embed_sources
+from precompute.common.shards import Shards
 from precompute.common.sources import checked_sources
+from precompute.common.store import EMBEDDED
 from tests.shard_work import SPEC, FakeEncoder, picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,13 +32,13 @@ def embed(out: Path, *sources: Path, encoder: FakeEncoder | None = None, workers
 
 def rows(out: Path) -> dict[str, np.ndarray]:
     """Rows by the image's name."""
-    shards = EmbeddedShards.open(out)
+    shards = Shards.open(out, EMBEDDED)
     names = [name for table in shards.tables() for name in table["names"]]
     return dict(zip(names, np.concatenate(list(shards.rows())), strict=True))
 
 
 def told(out: Path) -> dict[str, dict]:
-    tables = EmbeddedShards.open(out).tables()
+    tables = Shards.open(out, EMBEDDED).tables()
     return {name: said for table in tables for name, said in zip(table["names"], table["told"], strict=True)}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import Domain
 from precompute import abc_train
 from precompute.abc.checkpoints import read_mapper

@@ -209,7 +209,7 @@ def test_rows_that_change_while_they_are_checked_are_refused(bundle, monkeypatch
     def changed(_):
         raise OSError("was changed in place")
 
-    monkeypatch.setattr("aad.retrieval.stored.StoredRows.read_through", changed)
+    monkeypatch.setattr("aad.scale.stored.StoredRows.read_through", changed)
     with pytest.raises(BundleError, match=r"references_aligned.*cannot be read \(was changed in place\)"):
         Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
 

@@ -12,10 +12,10 @@ from aad.backbones import load_backbone, manifest_entry
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.images import load_image
 from precompute import assemble, calibrate, project, train_heads
-from precompute.common import embedding, shown
+from precompute.common import embedding, thumbnails
 from precompute.common.embedding import Encoder, embed_sources, loaded
-from precompute.common.shard_files import ShardError
 from precompute.common.sources import checked_sources
+from precompute.common.store import ShardError
 from tests.shard_runs import encoded, tar_of
 from tests.shard_work import SPEC, FakeEncoder, folder_of, picture
 
@@ -77,7 +77,7 @@ def test_tables_that_are_streamed_have_the_bytes_of_those_that_are_not(tmp_path)
 
 
 def test_references_in_tar_files_get_small_pictures_below_the_bundle(tmp_path, monkeypatch):
-    monkeypatch.setattr(shown, "FOLDER", 2)
+    monkeypatch.setattr(thumbnails, "FOLDER", 2)
     tars = some_tars(tmp_path / "laion")
     bundle = make(embed(tmp_path / "shards", *tars, size=2), tmp_path / "bundle")
     references = bundle.read_json("references.json")

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from precompute import run as run_steps
 from precompute.abc.splits import BenchmarkError
 from precompute.common import gallery
 from precompute.common.gallery import from_benchmark
-from precompute.common.listing import backbone_table
-from precompute.pictures.pictures import open_backbone
+from precompute.pictures.drawing import open_backbone
 from tests.factory import tiny_bundle
 from tests.release_files import randomise, safetensors, shallow, variants
 
@@ -133,7 +131,7 @@ def test_the_list_shows_every_backbone_and_opens_no_bundle(tmp_path, capsys, mon
     (tmp_path / "vit-b-300ep.pth.tar").write_bytes(b"")
     extract("--list", "--bundle", tmp_path / "none")
     shown = capsys.readouterr().out
-    assert shown.strip() == backbone_table() and not (tmp_path / "none").exists()
+    assert shown.strip() == extract_features.backbone_table() and not (tmp_path / "none").exists()
     lines = shown.splitlines()
     for name, spec in BACKBONES.items():
         line = next(line for line in lines if line.startswith(f"{name} "))
@@ -148,11 +146,7 @@ def commands(monkeypatch, *options: object) -> dict[str, list[str]]:
     """What `run` would start: step to options."""
     started: dict[str, list[str]] = {}
 
-    def record(command, *rest, **others):
-        started[command[2].removeprefix("precompute.")] = command[3:]
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(run_steps.subprocess, "run", record)
+    monkeypatch.setattr(run_steps, "_run", lambda step, options: started.update({step: list(options)}))
     run_steps.main([str(option) for option in options])
     return started
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.method.head import Head
-from aad.method.training import Views
-from aad.method.whitening import covariance, inverse_root, nuisance, shrunk
+from aad.method import Head, Views, nuisance_whitening
+from aad.method.whitening import inverse_root, nuisance, shrunk
 from aad.spaces import Domain
+from aad.vectors import covariance
 from precompute.common.theory import (
     canonical_correlations,
     correlations,
@@ -22,7 +22,6 @@ from precompute.experiments.baselines import (
     SupervisedConfig,
     cca,
     centring,
-    nuisance_whitening,
     supervised,
     view_cca,
     whitening,
@@ -284,8 +283,8 @@ def test_closed_forms_need_no_torch():
     code = """
 import sys
 import numpy as np
-from precompute.experiments.baselines import cca, nuisance_whitening, view_cca
-from aad.method.training import Views
+from precompute.experiments.baselines import cca, view_cca
+from aad.method import Views, nuisance_whitening
 
 x = np.random.default_rng(0).normal(size=(9, 3, 4))
 nuisance_whitening(Views(x, x), 0.1), view_cca(Views(x, x), 0.1), cca(x[:, 0], x[:, 1], 0.1, 2)

@@ -100,13 +100,6 @@ def test_fairness_is_one_when_all_got_as_many_and_small_when_one_got_all() -> No
     assert greedy["jain"] == pytest.approx(1 / 3) and greedy["least_of_most"] == 0.0
 
 
-def test_a_script_at_the_public_endpoint_is_answered(address: str, attributor: FakeAttributor) -> None:
-    import time
-
-    asked = questions(attributor, 1, 2)
-    assert asyncio.run(visitors.script(address, asked, 2, time.perf_counter() + 0.5)) >= 2
-
-
 def test_scripts_wait_in_a_lane_of_their_own(attributor: FakeAttributor) -> None:
     demo = app.build_app(attributor)
     lanes = {function.api_name: function.concurrency_id for function in demo.fns.values() if function.queue}
@@ -207,12 +200,12 @@ def test_a_line_sums_up_the_usual_files_and_leaves_out_the_large() -> None:
     assert lines[0]["rest_ms"] == 10.0 - len(STAGES)
 
 
-@pytest.mark.parametrize(("module", "arguments"), [(query_path, []), (startup, ["--browser"])])
 def test_without_chromium_the_exit_status_is_2(
-    module: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "chromium_path", lambda: None)
-    assert module.main(arguments) == 2
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert query_path.main([]) == 2
     assert "Chromium" in capsys.readouterr().err
 
 

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aad import SPACES, Attributor, BundleError, Space, opening
+from aad import SPACES, Attributor, BundleError, Space, attribution
 from aad.bundle import Bundle
-from aad.retrieval import CompressedIndex, ExactIndex, ScanIndex
+from aad.scale.compressed import CompressedIndex, ScanIndex
+from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 from interface import present
 from precompute import build_index
@@ -86,21 +86,14 @@ def test_filters_and_searching_again_stay_exact(exact, compressed):
 def test_weights_that_are_estimates_say_so_everywhere_and_others_nowhere(exact, compressed):
     ours, theirs = compressed.attribute_query(0, 3), exact.attribute_query(0, 3)
     assert all(part["estimated"] is True for part in ours.to_dict().values())
-    assert all("estimated" not in part and "missing" not in part for part in theirs.to_dict().values())
+    assert all("estimated" not in part for part in theirs.to_dict().values())
     for result, flag in ((ours, True), (theirs, False)):
         page = present.answer(result, k=3, ready=False, query={})
-        assert page["missing"] == [] and all(part["estimated"] is flag for part in page["spaces"].values())
+        assert all(part["estimated"] is flag for part in page["spaces"].values())
         total = [
             sum(m.weight for m in part.matches) + part.elsewhere + part.remainder for part in result.spaces.values()
         ]
         assert total == pytest.approx([1, 1, 1], abs=1e-9)
-
-
-def test_parts_that_did_not_answer_are_named(exact):
-    result = replace(exact.attribute_query(0, 3), missing=("two",))
-    assert present.answer(result, k=3, ready=False, query={})["missing"] == ["two"]
-    reply = present.api_answer(exact, result, k=3)
-    assert json.loads(json.dumps(reply))["aligned"]["missing"] == ["two"]
 
 
 def test_the_manifest_says_how_good_it_is_and_on_what(indexed):
@@ -136,8 +129,7 @@ def test_a_rebuild_gives_the_same_bytes(indexed, copy):
     assert first["retrieval"] == again["retrieval"] and first["files"] == again["files"]
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("harm", ["missing", "truncated", "altered"])
+@pytest.mark.parametrize(("name", "harm"), list(zip(FILES, ["missing", "truncated", "altered"], strict=True)))
 def test_a_damaged_index_is_refused_with_the_command_that_rebuilds_it(copy, name, harm):
     path = copy / name
     data = path.read_bytes()
@@ -164,6 +156,18 @@ def test_an_index_of_other_references_is_refused(copy, tmp_path):
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=r"index_backbone.*no index of the 4000 references.*precompute\.build_index"):
         Attributor.load(copy)
+
+
+def test_an_index_of_a_method_that_is_no_more_is_refused_and_not_taken_up_again(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["retrieval"]["aligned"] |= {"method": "clustered", "n_probe": 32}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"method 'clustered', which this version does not.*precompute\.build_index"):
+        Attributor.load(copy)
+    scratch, kept = copy / ".work", {"asked": {}, "sha256": None, "settings": manifest["retrieval"]["aligned"]}
+    scratch.mkdir(exist_ok=True)
+    (scratch / "kept.json").write_text(json.dumps(kept))
+    assert build_index._kept(scratch / "none", scratch / "kept.json", {}) is None
 
 
 def test_steps_before_it_drop_it_and_those_after_it_keep_it(copy):
@@ -246,7 +250,7 @@ def test_a_method_without_a_file_can_be_asked_for(plain, tmp_path, exact, method
 
 
 def test_many_references_without_an_index_are_read_from_disk(plain, exact, monkeypatch):
-    monkeypatch.setattr(opening, "method_for", lambda n: "compressed")
+    monkeypatch.setattr(attribution, "method_for", lambda n: "compressed")
     attributor = Attributor.load(plain)
     assert all(isinstance(index, ScanIndex) for index in attributor._index.values())
     for space in SPACES:

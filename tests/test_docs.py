@@ -51,7 +51,6 @@ def test_the_tables_of_the_scaling_page_are_their_commands_figures():
     shown = [found[2] for found in pages.SHOWN.finditer(page)]
     commands = {
         "retrieval",
-        "cells",
         "scaling",
         "out_of_core",
         "embedding",

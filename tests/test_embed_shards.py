@@ -12,9 +12,9 @@ from PIL import Image
 from aad.backbones import load_backbone
 from aad.images import load_image
 from precompute import embed_shards
-from precompute.common import embedding, shard_files
-from precompute.common.embedded_shards import EmbeddedShards
-from precompute.common.shard_files import ShardError
+from precompute.common import embedding, store
+from precompute.common.shards import Shards
+from precompute.common.store import EMBEDDED, ShardError
 from tests.shard_runs import embed, killed_midway, rows
 from tests.shard_work import SPEC, FakeEncoder, contents, folder_of, picture
 
@@ -32,7 +32,7 @@ def test_rows_are_the_backbones_and_the_runner_is_no_part_of_them(tmp_path):
     whole = load_backbone(NAME).embed([load_image(folder / name) for name in stored])
     found = np.stack(list(stored.values()))
     assert found.dtype == np.float16 and np.abs(found - whole).max() < 1e-3
-    about = EmbeddedShards.open(tmp_path / "1").about
+    about = Shards.open(tmp_path / "1", EMBEDDED).about
     assert [(entry["file"], entry["n"]) for entry in about["shards"]] == [("00000.npy", 5)]
     assert about["backbone"]["sha256"] == load_backbone(NAME).spec.sha256 and about["sources"] == ["../photos"]
 
@@ -76,7 +76,7 @@ def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_after_a_killed_driver_only_what_is_missing_is_computed(tmp_path, how):
     folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
     embed(tmp_path / "whole", folder)
@@ -98,13 +98,22 @@ def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys,
     embed(out, folder)
     said = capsys.readouterr().err
     assert "2 of 6 images left out" in said and "  broken.jpg: an image must be" in said and "16 pixels" in said
-    shards = EmbeddedShards.open(out)
+    shards = Shards.open(out, EMBEDDED)
     assert shards.shape == (4, 12) and shards.about["n_refused"] == 2
     refused = {name: why for table in shards.tables() for name, why in table["refused"].items()}
     assert list(refused) == ["broken.jpg", "tiny.png"]
     monkeypatch.setattr(embedding, "SHOWN", 1)
     embed(out, folder)
-    assert "and 1 more: the shards' tables have all" in capsys.readouterr().err
+    assert "and 1 more: the tables in" in capsys.readouterr().err
+
+
+def test_a_run_that_is_stopped_on_the_way_back_does_not_pass_for_finished(tmp_path):
+    folder, out = folder_of(tmp_path / "photos", 6), tmp_path / "out"
+    embed(out, folder)
+    picture(99).save(folder / "000.png")
+    with pytest.raises(ShardError, match=r"shard 00000 .* cannot be made"):
+        embed(out, folder, encoder=FakeEncoder(tmp_path / "nowhere" / "log"))
+    assert not (out / "embedded.json").exists()
 
 
 def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_refused(tmp_path):
@@ -112,7 +121,7 @@ def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_re
     for i in range(3):
         (folder / f"a{i}.png").write_bytes(b"broken")
     embed(tmp_path / "out", folder, size=2)
-    assert [entry["n"] for entry in EmbeddedShards.open(tmp_path / "out").about["shards"]] == [1, 0]
+    assert [entry["n"] for entry in Shards.open(tmp_path / "out", EMBEDDED).about["shards"]] == [1, 0]
     (folder / "000.png").unlink()
     with pytest.raises(ShardError, match="no readable image"):
         embed(tmp_path / "none", folder)
@@ -139,7 +148,7 @@ def test_a_worker_with_other_weights_is_refused(tmp_path):
 
 def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
     folder, out = folder_of(tmp_path / "photos", 7), tmp_path / "out"
-    write = shard_files.write_atomically
+    write = store.write_atomically
 
     def full(path, data):
         if path.name.startswith("00001"):
@@ -147,7 +156,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
         write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard_files, "write_atomically", full)
+        patch.setattr(store, "write_atomically", full)
         with pytest.raises(
             ShardError, match=r"shard 00001 .* cannot be made: .*No space left.*what is finished is kept"
         ):
@@ -161,14 +170,14 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
 def test_unfinished_and_damaged_folders_say_how_to_go_on(tmp_path):
     folder, out = folder_of(tmp_path / "photos", 4), tmp_path / "out"
     with pytest.raises(ShardError, match=r"is missing: .*python -m precompute\.embed_shards --out"):
-        EmbeddedShards.open(out)
+        Shards.open(out, EMBEDDED)
     embed(out, folder)
     (out / "00000.npy").write_bytes(b"damaged")
     with pytest.raises(ShardError, match="sha256 is not"):
-        list(EmbeddedShards.open(out).rows())
+        list(Shards.open(out, EMBEDDED).rows())
     (out / "00001.json").write_text("{}")
     with pytest.raises(ShardError, match=r"00001\.json is missing, damaged"):
-        list(EmbeddedShards.open(out).tables())
+        list(Shards.open(out, EMBEDDED).tables())
     (out / "embedded.json").write_text('{"format": 99}')
     with pytest.raises(ShardError, match="format 99"):
-        EmbeddedShards.open(out)
+        Shards.open(out, EMBEDDED)

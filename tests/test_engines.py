@@ -37,11 +37,11 @@ from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.explain import explain
 from precompute import extract_features
 from precompute.common import cli
-from precompute.common.listing import backbone_table
-from precompute.common.shards import embed_in_shards
-from precompute.common.view_shards import ShardError, ViewShards, check_backbone
-from precompute.pictures import pictures as step_pictures
-from precompute.pictures.pictures import open_backbone
+from precompute.common.embedding import embed_in_shards
+from precompute.common.shards import Shards
+from precompute.common.store import VIEWS, ShardError
+from precompute.pictures import drawing as step_pictures
+from precompute.pictures.drawing import open_backbone
 from tests.release_files import randomise, shallow
 
 NAME = "efficientnet_lite0"
@@ -160,7 +160,9 @@ def test_an_engine_that_is_not_to_be_had_is_refused_with_the_remedy(monkeypatch)
     with pytest.raises(BackboneError, match=r"needs the package openvino.*pip install -r requirements-fast\.txt"):
         load_backbone(NAME, engine="openvino")
     assert engines_for("cpu") == ("torch", "torch-bf16")
-    assert backbone_table().endswith("after pip install -r requirements-fast.txt: openvino, openvino-bf16")
+    assert extract_features.backbone_table().endswith(
+        "after pip install -r requirements-fast.txt: openvino, openvino-bf16"
+    )
 
 
 def test_a_manifest_without_an_engine_means_torch_and_engines_do_not_mix(plain):
@@ -338,5 +340,5 @@ def test_shards_of_views_of_another_engine_are_refused(tmp_path):
 
     other = manifest_entry(replace(SPEC, engine="openvino"))
     with pytest.raises(ShardError, match=r"engine openvino, the bundle has torch\. .*--engine torch"):
-        check_backbone(ViewShards(tmp_path, {"backbone": other}), Made())
-    check_backbone(ViewShards(tmp_path, {"backbone": manifest_entry(SPEC)}), Made())
+        Shards(tmp_path, VIEWS, {"domain": "real", "backbone": other}).check_views("real", Made())
+    Shards(tmp_path, VIEWS, {"domain": "real", "backbone": manifest_entry(SPEC)}).check_views("real", Made())

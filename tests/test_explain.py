@@ -18,7 +18,7 @@ from aad import explain as module
 from aad.answers import Query, Reference
 from aad.explain import Explanation, ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 

@@ -15,7 +15,7 @@ from aad.backbones import BACKBONES, Backbone, BackboneError
 from aad.bundle import Bundle, BundleError
 from precompute import extract_families, extract_views
 from precompute.common.steps import write_step
-from precompute.pictures import FAMILIES, pictures, restyle
+from precompute.pictures import FAMILIES, drawing, restyle
 
 SPEC = BACKBONES["efficientnet_lite0"]
 SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
@@ -43,7 +43,7 @@ def network(monkeypatch):
 
 
 def use(monkeypatch, network):
-    monkeypatch.setattr(pictures, "load_backbone", lambda name, weights, device, engine: Backbone(SPEC, network))
+    monkeypatch.setattr(drawing, "load_backbone", lambda name, weights, device, engine: Backbone(SPEC, network))
     return network
 
 
@@ -94,8 +94,23 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return set(one) == set(other) and all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def test_views_are_stored_by_kind_and_synthetic_images_by_generator(tmp_path, network):
-    made = views(small_bundle(tmp_path))
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The bundle that most tests look at, and its views."""
+    bundle = small_bundle(tmp_path_factory.mktemp("drawn"))
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, ThumbnailNetwork())
+        return bundle, views(bundle)
+
+
+def copied(drawn, folder: Path) -> Path:
+    """The same bundle elsewhere, with nothing drawn yet."""
+    shutil.copytree(drawn[0].parent, folder, ignore=shutil.ignore_patterns(".work"))
+    return folder / "bundle"
+
+
+def test_views_are_stored_by_kind_and_synthetic_images_by_generator(drawn):
+    made = drawn[1]
     assert made["real"].shape == (4, 5, SPEC.dim) and made["real"].dtype == np.float16
     assert made["real_kinds"].tolist() == ["whole", "plain", "plain", "filters", "filters"]
     assert made["synthetic"].shape == (4 + 2 * 8, 3, SPEC.dim) and made["synthetic"].dtype == np.float16
@@ -107,10 +122,6 @@ def test_views_are_stored_by_kind_and_synthetic_images_by_generator(tmp_path, ne
         assert np.allclose(np.linalg.norm(rows.astype(float), axis=-1), 1, atol=2e-3)
         flat = rows.reshape(-1, SPEC.dim)
         assert len(np.unique(flat, axis=0)) == len(flat)
-
-
-def test_the_first_row_of_an_image_is_the_image_itself(tmp_path, network):
-    made = views(small_bundle(tmp_path))
     whole = Backbone(SPEC, ThumbnailNetwork()).embed([picture(i) for i in (0, 1, 2, 3, 50, 51, 52, 53)])
     assert np.allclose(made["real"][:, 0], whole[:4], atol=1e-3)
     assert np.allclose(made["synthetic"][:4, 0], whole[4:], atol=1e-3)
@@ -126,45 +137,41 @@ def test_a_made_image_resembles_its_source_more_than_other_sources(tmp_path, net
     assert similarity.argmax(1).tolist() == sources.tolist()
 
 
-def test_views_look_at_no_validation_or_test_image_and_at_no_pair(tmp_path, network):
-    made = views(small_bundle(tmp_path / "a"))
-    bundle = small_bundle(tmp_path / "b")
-    for i in range(4, 10):
-        picture(200 + i).save(tmp_path / "b" / "pictures" / f"r{i}.png")
-        picture(300 + i).save(tmp_path / "b" / "pictures" / f"q{i}.png")
-    assert same(made, views(bundle))
-    queries = json.loads((bundle / "queries.json").read_text())
+def test_views_look_at_no_validation_or_test_image_and_at_no_pair(drawn, tmp_path, network):
+    queries = json.loads((drawn[0] / "queries.json").read_text())
     for query in queries:
         query["exemplar_ids"] = [(query["exemplar_ids"][0] + 1) % 4]
-    again = views(small_bundle(tmp_path / "c", **{"queries.json": queries}))
+    bundle = small_bundle(tmp_path, **{"queries.json": queries})
+    for i in range(4, 10):
+        picture(200 + i).save(tmp_path / "pictures" / f"r{i}.png")
+        picture(300 + i).save(tmp_path / "pictures" / f"q{i}.png")
+    made, again = dict(drawn[1]), views(bundle)
     assert again.pop("synthetic_sources").tolist() != made.pop("synthetic_sources").tolist()
     assert same(made, again)
 
 
-def test_views_depend_on_the_training_images_and_the_seed(tmp_path, network):
-    bundle = small_bundle(tmp_path)
-    made = views(bundle)
+def test_views_depend_on_the_training_images_and_the_seed(drawn, tmp_path, network):
+    bundle, made = copied(drawn, tmp_path / "copy"), drawn[1]
     assert not same(made, views(bundle, *PLAIN, "--seed", 1))
-    assert same(made, views(bundle))
-    picture(99).save(tmp_path / "pictures" / "r2.png")
+    picture(99).save(tmp_path / "copy" / "pictures" / "r2.png")
     changed = views(bundle)
     assert not np.array_equal(made["real"][2, 0], changed["real"][2, 0])
     assert np.array_equal(made["real"][1, 0], changed["real"][1, 0])
 
 
-def test_interrupted_views_go_on_where_they_stopped(tmp_path, monkeypatch):
-    first = use(monkeypatch, ThumbnailNetwork())
-    made = views(small_bundle(tmp_path / "a"))
-    bundle = small_bundle(tmp_path / "b")
+def test_interrupted_views_go_on_where_they_stopped(drawn, tmp_path, monkeypatch):
+    bundle = copied(drawn, tmp_path / "copy")
     use(monkeypatch, ThumbnailNetwork(stop_after=15))
     with pytest.raises(KeyboardInterrupt):
         views(bundle)
     assert not (bundle / ".work" / "views.npz").exists()
+    cut_short = next((bundle / ".work").iterdir())  # by a power cut, which renames before it writes
+    cut_short.write_bytes(cut_short.read_bytes()[:-8])
     second = use(monkeypatch, ThumbnailNetwork())
-    assert same(views(bundle), made)
-    assert 0 < second.seen < first.seen
+    assert same(views(bundle), drawn[1])
+    assert 0 < second.seen <= 20 + 60
     third = use(monkeypatch, ThumbnailNetwork())
-    assert same(views(bundle), made) and third.seen == 0
+    assert same(views(bundle), drawn[1]) and third.seen == 0
 
 
 def test_folders_without_splits_or_generators_are_used_whole(tmp_path, network):
@@ -222,13 +229,13 @@ def test_a_synthetic_image_takes_its_style_from_a_painting_where_there_is_one(tm
     references = json.loads((small_bundle(tmp_path / "a") / "references.json").read_text())
     references[1]["kind"] = "painting"
     bundle = small_bundle(tmp_path / "b", **{"references.json": references})
-    real = pictures.Pictures(Bundle.open(bundle), list(enumerate(references[:4])))
+    real = drawing.Pictures(Bundle.open(bundle), list(enumerate(references[:4])))
     chosen = {i: {real.another(i, np.random.default_rng(n), real.paintings()) for n in range(20)} for i in range(4)}
     assert chosen == {0: {1}, 1: {0, 2, 3}, 2: {1}, 3: {1}}
 
 
-def test_a_bundle_of_another_feature_size_or_without_training_images_is_refused(tmp_path, network):
-    bundle = small_bundle(tmp_path / "a")
+def test_a_bundle_of_another_feature_size_or_without_training_images_is_refused(drawn, tmp_path, network):
+    bundle = copied(drawn, tmp_path / "a")
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["backbone"]["dim"] = 1280
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from aad.backbones import BackboneError
-from aad.method.views import VIEW_SIZE, view_rng
 from precompute.demo.recipes import GENERATORS, N_TRAIN_STYLES
 from precompute.pictures import FAMILIES, RENDER, RESTYLE, restyle
+from precompute.pictures.edits import draw_frame
 from precompute.pictures.filters import FILTERS
-from precompute.pictures.framing import draw_frame
+from precompute.pictures.plain import VIEW_SIZE, view_rng
 
 WITHOUT_NETWORK = tuple(family for family in FAMILIES if family not in restyle.STYLE_FAMILIES)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 

@@ -9,8 +9,8 @@ import pytest
 
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
-from aad.projection import fitted_sample, neighbour_preservation
 from precompute import calibrate, evaluate, project, train_heads
+from precompute.scale.maps import fitted_sample
 from tests.galleries import M, wide_bundle
 
 N = 1500
@@ -82,5 +82,5 @@ def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
         rows = Bundle.open(bundle).map_rows(f"references_{space}.npy", (N, None))[:]
         np.testing.assert_allclose(on_map[fitted], rows[fitted, :2], atol=1e-6)
         told = manifest["neighbour_preservation"][space]
-        assert told == pytest.approx(neighbour_preservation(rows, on_map), abs=2e-3)
+        assert told == pytest.approx(project.neighbour_preservation(rows, on_map), abs=2e-3)
     assert Attributor.load(bundle).attribute_query(0, 3)["aligned"].position

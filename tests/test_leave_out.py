@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from aad.bundle import Bundle, BundleError
-from aad.method.head import Head
-from aad.method.training import ALIGNED, DISENTANGLED
+from aad.method import ALIGNED, DISENTANGLED, Head
 from aad.spaces import Space
 from aad.vectors import l2_normalise
 from precompute import compare, leave_out

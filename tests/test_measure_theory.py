@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from aad.bundle import Bundle, BundleError
+from aad.method import nuisance_whitening
 from aad.spaces import SPACES, Domain
 from precompute.common.steps import write_step
-from precompute.experiments.baselines import centring, nuisance_whitening
+from precompute.experiments.baselines import centring
 from precompute.measure_theory import main, measure
 from tests.recovery import N_SOURCES, D, TwoDomains, two_domains
 

@@ -115,7 +115,7 @@ def test_a_gallery_of_one_gives_it_and_the_remainder(tmp_path: Path) -> None:
             assert answer.position == tuple(attributor.coordinates[answer.space][0])
     alone = attributor.attribute_reference(0, 5)["aligned"]  # without it there is nothing left
     assert alone.matches == () and alone.remainder == 1 and alone.elsewhere == 0
-    assert attributor.near_copies([0]) == [None] and attributor.near_copies([]) == [] and attributor.domain is None
+    assert attributor.near_copies([0]) == [None] and attributor.near_copies([]) == []
 
 
 def test_an_empty_gallery_names_nothing_and_all_is_remainder(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_an_empty_gallery_names_nothing_and_all_is_remainder(tmp_path: Path) -> 
     for answer in attributor.attribute_query(0, 3).spaces.values():
         assert answer.matches == () and answer.remainder == 1 and answer.elsewhere == 0
         assert answer.position == (0.5, 0.5)  # the middle of the map
-    assert attributor.similarities([0], "aligned").shape == (1, 0) and attributor.domain is None
+    assert attributor.similarities([0], "aligned").shape == (1, 0)
     with pytest.raises((ValueError, IndexError)):
         attributor.attribute_reference(0, 3)
 

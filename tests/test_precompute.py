@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from aad import Attributor, BundleError
 from aad.backbones import BACKBONES, Backbone
-from aad.method.training import ALIGNED, DISENTANGLED
+from aad.method import ALIGNED, DISENTANGLED
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
+from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
-from precompute.common.shards import embed_in_shards
 from precompute.evaluate import evaluate
 from precompute.run import steps
 from tests.factory import tiny_bundle
@@ -94,6 +95,19 @@ def train(benchmark: Path, bundle: Path) -> dict[str, bytes]:
     }
 
 
+class CountingNetwork:
+    """Stands for the backbone's network: mean colour as features; stops like Ctrl-C after a number of images."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.seen, self.stop_after = 0, stop_after
+
+    def __call__(self, batch):
+        self.seen += len(batch)
+        if self.seen > self.stop_after:
+            raise KeyboardInterrupt
+        return batch.mean((2, 3)).repeat(1, 416)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def short_training():
     with pytest.MonkeyPatch.context() as patch:
@@ -104,9 +118,29 @@ def short_training():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, short_training):
+    """A benchmark, and the files of a bundle made of it by the real network."""
     folder = tmp_path_factory.mktemp("trained")
     benchmark = small_benchmark(folder)
     return benchmark, train(benchmark, folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def shipped(trained):
+    """A folder with the bundle, calibrated."""
+    run("calibrate", "--bundle", trained[0].parent / "bundle")
+    return trained[0].parent
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A network that sees a tiny copy of the picture: for what compares one run with another."""
+
+    def thumbnail(batch):
+        return torch.nn.functional.adaptive_avg_pool2d(batch, (13, 32)).flatten(1) + 1.5
+
+    backbone = Backbone(BACKBONES["efficientnet_lite0"], thumbnail)
+    for module in ("extract_features", "pictures.drawing"):
+        monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: backbone)
 
 
 @pytest.mark.parametrize("step", [*STEPS, "build_index"])
@@ -117,8 +151,10 @@ def test_every_step_explains_itself(step, capsys):
     assert f"python -m precompute.{step}" in capsys.readouterr().out
 
 
-def test_training_uses_no_pairs_and_no_test_concept(trained, tmp_path):
-    benchmark, made = trained
+def test_training_uses_no_pairs_and_no_test_concept_and_gives_the_same_bytes_twice(quick, trained, tmp_path):
+    benchmark = trained[0]
+    made = train(Path(shutil.copytree(benchmark, tmp_path / "first" / "mini")), tmp_path / "first" / "bundle")
+    assert train(Path(shutil.copytree(benchmark, tmp_path / "twice" / "mini")), tmp_path / "twice" / "bundle") == made
     shuffled = Path(shutil.copytree(benchmark, tmp_path / "mini"))
     paths = [f"mini/exemplar/{i:02}.png" for i in range(8)]
     write_cases(
@@ -129,30 +165,16 @@ def test_training_uses_no_pairs_and_no_test_concept(trained, tmp_path):
             picture(100 + i).save(shuffled / "exemplar" / f"{i:02}.png")
             picture(200 + i).save(shuffled / "synth" / f"{i:02}.png")
     again = train(shuffled, tmp_path / "bundle")
-    assert (
-        again["queries.json"] != made["queries.json"]
-        and again["references_backbone.npy"] != made["references_backbone.npy"]
-    )
+    assert again["queries.json"] != made["queries.json"]
+    assert again["references_backbone.npy"] != made["references_backbone.npy"]
     assert again["heads.safetensors"] == made["heads.safetensors"]
+    picture(300).save(shuffled / "synth" / "00.png")
+    assert train(shuffled, tmp_path / "bundle")["heads.safetensors"] != made["heads.safetensors"]
 
 
-def test_training_does_use_the_training_images(trained, tmp_path):
-    benchmark, made = trained
-    changed = Path(shutil.copytree(benchmark, tmp_path / "mini"))
-    picture(300).save(changed / "synth" / "00.png")
-    assert train(changed, tmp_path / "bundle")["heads.safetensors"] != made["heads.safetensors"]
-
-
-def test_precompute_twice_gives_identical_bytes(trained, tmp_path):
-    benchmark, made = trained
-    assert train(Path(shutil.copytree(benchmark, tmp_path / "mini")), tmp_path / "bundle") == made
-
-
-def test_all_steps_make_a_bundle_that_answers_and_is_evaluated(trained, tmp_path):
-    benchmark, _ = trained
+def test_all_steps_make_a_bundle_that_answers_and_is_evaluated(shipped, tmp_path):
     bundle, out = tmp_path / "bundle", tmp_path / "figures" / "metrics.json"
-    shutil.copytree(benchmark.parent, tmp_path, dirs_exist_ok=True)
-    run("calibrate", "--bundle", bundle)
+    shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
     run("project", "--bundle", bundle)
     run("evaluate", "--bundle", bundle, "--out", out)
     cell = json.loads(out.read_text())["spaces"]["aligned"]["test"]["media"]
@@ -188,7 +210,7 @@ def test_a_benchmark_needs_no_more_than_abcs_own_form(trained, tmp_path):
         from_benchmark(bare)
 
 
-def test_ones_own_folders_become_a_bundle(trained, tmp_path, capsys):
+def test_ones_own_folders_become_a_bundle(shipped, tmp_path, capsys):
     real, synthetic, out = tmp_path / "my pictures", tmp_path / "made", tmp_path / "out"
     for folder in (real / "inner", synthetic):
         folder.mkdir(parents=True)
@@ -198,9 +220,7 @@ def test_ones_own_folders_become_a_bundle(trained, tmp_path, capsys):
     (real / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     (real / "notes.txt").write_text("not an image at all")
     (real / "metadata.csv").write_text("file_name,title,licence\ninner/blue_heron 2.png,The <b>Heron</b>,CC0\n")
-    source = tmp_path / "shipped" / "bundle"
-    shutil.copytree(trained[0].parent, tmp_path / "shipped")
-    run("calibrate", "--bundle", source)
+    source = shipped / "bundle"
     run("extract_features", "--references", real, "--queries", synthetic, "--bundle", out)
     assert "1 of 6 images" in (said := capsys.readouterr().err) and "broken.jpg" in said
     run("train_heads", "--bundle", out, "--heads-from", source)
@@ -231,10 +251,8 @@ def test_a_table_of_words_without_file_names_is_refused(tmp_path):
         from_folders(tmp_path, None)
 
 
-def test_one_picture_is_a_gallery(trained, tmp_path):
-    source = tmp_path / "shipped" / "bundle"
-    shutil.copytree(trained[0].parent, tmp_path / "shipped")
-    run("calibrate", "--bundle", source)
+def test_one_picture_is_a_gallery(shipped, tmp_path):
+    source = shipped / "bundle"
     (tmp_path / "one").mkdir()
     picture(0).save(tmp_path / "one" / "only.png")
     out = tmp_path / "out"
@@ -285,19 +303,6 @@ def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatc
     ]
 
 
-class CountingNetwork:
-    """Stands for the backbone's network: mean colour as features; stops like Ctrl-C after a number of images."""
-
-    def __init__(self, stop_after: int = 10**9) -> None:
-        self.seen, self.stop_after = 0, stop_after
-
-    def __call__(self, batch):
-        self.seen += len(batch)
-        if self.seen > self.stop_after:
-            raise KeyboardInterrupt
-        return batch.mean((2, 3)).repeat(1, 416)
-
-
 def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path):
     spec = BACKBONES["efficientnet_lite0"]
     keys = [str(i) for i in range(150)]
@@ -311,4 +316,5 @@ def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path):
     resumed = embed(second := CountingNetwork(), tmp_path / "b")
     assert np.array_equal(whole, resumed)
     assert first.seen == 150 and second.seen == 150 - 64
-    assert not list((tmp_path / "b").glob("*.partial"))
+    names = ["5621981154e11d37cc99ee805683ca38", "6e841265cea9bf43a058c1d3ee74ffda", "91673b09be8ea3903967446f131a1615"]
+    assert sorted(path.stem for path in (tmp_path / "b").iterdir()) == names  # as ever: what is on disks is found

@@ -1,13 +1,13 @@
 """What a killed, interrupted, starved or doubled run of a step leaves. Many times over: `python -m tests.endurance precompute`."""
 
 import errno
+import fcntl
 import importlib
 import os
 import resource
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ from aad.bundle import BundleError
 from aad.files import write_atomically
 from aad.spaces import Space
 from precompute import run as run_steps
-from precompute.common import holding
+from precompute.common import lock
 from precompute.common.cli import run_step
-from precompute.common.holding import HeldError, hold
+from precompute.common.lock import HeldError, hold, lets_go
 from precompute.common.rows import RowWriter
-from precompute.common.shard_files import write_table
 from precompute.common.steps import write_step
+from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
 
@@ -51,7 +51,7 @@ def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
         pid = os.fork()
         if pid == 0:
             try:
-                holding._HELD.clear()  # of this process
+                lock._HELD.clear()  # of this process
                 work()
                 os.write(writer, b"1")
                 signal.pause()
@@ -130,27 +130,35 @@ def test_a_step_lets_go_when_it_ends(bundle, elsewhere):
     elsewhere(lambda: hold(bundle))
 
 
-def test_a_step_keeps_the_folder_when_the_run_that_started_it_is_killed(tmp_path, monkeypatch):
-    hold(tmp_path)
-    seen = {}
+def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bundle, monkeypatch, capsys):
+    done = []
 
-    def start(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        seen.update(options)
-        return subprocess.CompletedProcess(command, 0)
+    @lets_go
+    def one(argv: Sequence[str]) -> None:
+        hold(bundle)
+        done.append(argv)
+        if len(done) == 2:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_steps.subprocess, "run", start)
-    run_steps._run("calibrate", [])
-    status = tmp_path.stat()
-    assert f"{status.st_dev}:{status.st_ino}" in seen["env"]["PRECOMPUTE_HOLDS"].split()
-    assert any(os.path.samestat(os.fstat(file), status) for file in seen["pass_fds"])
-    monkeypatch.setattr("precompute.common.holding._HELD", {})
-    with pytest.raises(HeldError):
-        hold(tmp_path)
-    monkeypatch.setenv("PRECOMPUTE_HOLDS", seen["env"]["PRECOMPUTE_HOLDS"])
-    hold(tmp_path)
+    @lets_go
+    def other(argv: Sequence[str]) -> None:
+        folder = os.open(bundle, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):  # another run would meet this
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(folder)
+
+    monkeypatch.setattr("precompute.calibrate.main", one)
+    monkeypatch.setattr("precompute.project.main", other)
+    monkeypatch.setattr(run_steps, "steps", lambda *_: [("calibrate", []), ("project", []), ("calibrate", ["--x"])] * 2)
+    with pytest.raises(SystemExit) as stop:
+        step("run", "--bundle", bundle, "--references", bundle.parent / "pictures")
+    given = ["--bundle", str(bundle)]
+    assert stop.value.code == 130 and done == [given, ["--x", *given]]
+    assert "run the same command again" in capsys.readouterr().err
+    hold(bundle)  # free again
 
 
-@pytest.mark.parametrize("n_bytes", [0, 100, 20_000, 1_000_000])
+@pytest.mark.parametrize("n_bytes", [20_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100, 1_000_000))])
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes):
     before = files(bundle)
     code, said = limited(n_bytes, lambda: step("train_heads", "--bundle", bundle, "--heads-from", bundle))
@@ -158,7 +166,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes
     assert files(bundle) == before
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
 def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, monkeypatch, number):
     before = files(bundle)
     write_bytes, tried = Path.write_bytes, []
@@ -224,29 +232,6 @@ def test_ctrl_c_while_rows_are_written_leaves_the_bundle_as_it_was(bundle, monke
         step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert stop.value.code == 130 and "run the same command again" in capsys.readouterr().err
     assert files(bundle) == before
-
-
-@pytest.mark.parametrize(("ends", "code"), [("exit 130", 130), ("exit 0", None), ("exit 1", 1), ("kill -9 $$", None)])
-def test_ctrl_c_leaves_a_step_the_time_to_tidy_up(tmp_path, monkeypatch, ends, code):
-    start = subprocess.run
-
-    def shell(_: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        waits = f"trap : INT; kill -INT {os.getpid()} $$; sleep 0.4; touch tidied; {ends}"
-        return start(["sh", "-c", waits], cwd=tmp_path)
-
-    monkeypatch.setattr(run_steps.subprocess, "run", shell)
-    ends_with = pytest.raises(KeyboardInterrupt) if code is None else pytest.raises(SystemExit, match=str(code))
-    with ends_with:
-        run_steps._run("calibrate", [])
-    assert (tmp_path / "tidied").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_step_that_was_killed_ends_the_run_in_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(run_steps.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9))
-    with pytest.raises(SystemExit, match="137"):
-        run_steps._run("calibrate", [])
-    assert "error: calibrate was ended by SIGKILL; run the same command again" in capsys.readouterr().err
 
 
 def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(capsys):

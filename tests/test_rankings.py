@@ -8,8 +8,7 @@ from PIL import Image
 
 from aad.backbones import Backbone, BackboneSpec
 from aad.bundle import Bundle, BundleError
-from aad.method.head import Head
-from aad.method.training import ALIGNED
+from aad.method import ALIGNED, Head
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute import compare, extract_crops

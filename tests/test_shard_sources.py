@@ -11,7 +11,7 @@ import pytest
 
 from aad.images import load_image
 from precompute import embed_shards
-from precompute.common.sources import SourceError
+from precompute.common.members import SourceError
 from tests.shard_runs import embed, encoded, rows, tar_of, told
 from tests.shard_work import FakeEncoder, contents, folder_of, picture
 

@@ -12,7 +12,8 @@ from safetensors.numpy import load, save
 
 from aad import Attributor
 from aad.bundle import Bundle
-from aad.retrieval import StoredRows, build_index
+from aad.scale.building import build_index
+from aad.scale.stored import StoredRows
 from aad.spaces import SPACES
 from precompute.common.steps import write_step
 from tests.galleries import wide_bundle

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from aad.bundle import Bundle, read_heads
-from aad.method.training import ALIGNED, DISENTANGLED, Views, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute import train_heads
-from precompute.common.shard_files import write_array, write_table
+from precompute.common.shards import Shards, StoredRows
 from precompute.common.steps import write_step
-from precompute.common.view_shards import INDEX, ShardError, StoredRows, ViewShards
+from precompute.common.store import VIEWS, ShardError, write_array, write_table
 
 BACKBONE = {"name": "efficientnet_lite0", "dim": 16, "sha256": "feed"}
 
@@ -36,7 +36,7 @@ def shards(folder: Path, views: np.ndarray, domain: str, size: int = 7, **change
         name = f"{number:05}.npy"
         entries.append({"file": name, "n": len(part), "sha256": write_array(folder / name, part)})
     about = {"format": 1, "backbone": BACKBONE, "domain": domain, "n": len(views), "n_views": views.shape[1] - 1}
-    write_table(folder / INDEX, about | {"kinds": ["plain"], "seed": 0, "shards": entries} | changed)
+    write_table(folder / VIEWS.index, about | {"kinds": ["plain"], "seed": 0, "shards": entries} | changed)
     return folder
 
 
@@ -91,7 +91,7 @@ def test_training_twice_gives_the_same_bytes_and_the_manifest_tells_from_what(pl
     step = bundle.manifest["steps"]["train_heads"]
     assert [entry["folder"] for entry in step["real"]["shards"]] == ["one", "two"]
     assert (step["real"]["n"], step["real"]["n_views"], step["synthetic"]["n"]) == (40, 3, 30)
-    told = hashlib.sha256((place / "made" / INDEX).read_bytes()).hexdigest()
+    told = hashlib.sha256((place / "made" / VIEWS.index).read_bytes()).hexdigest()
     assert step["synthetic"]["shards"][0]["sha256"] == told
 
 
@@ -103,7 +103,7 @@ def test_steps_batches_and_seed_can_be_chosen(place, capsys):
 
 
 def test_rows_come_in_the_order_asked_for_whatever_shard_they_are_in(place):
-    stored = StoredRows([ViewShards.open(place / name, Domain.REAL) for name in ("two", "one")])
+    stored = StoredRows([Shards.open(place / name, VIEWS) for name in ("two", "one")])
     everything = np.concatenate([features(15, 4, 3)[:, :4], features(25, 3, 0)]).astype(np.float32)
     assert stored.shape == everything.shape
     chosen = np.random.default_rng(0).permutation(40)
@@ -132,18 +132,18 @@ def test_damaged_and_unfinished_shards_are_named_with_the_remedy(place):
     with pytest.raises(ShardError, match=rf"00001.npy is damaged.*{remedy}"):
         train(place)
     file.write_bytes(sound[:-40])
-    with pytest.raises(ShardError, match=rf"00001.npy cannot be read.*{remedy}"):
+    with pytest.raises(ShardError, match=rf"00001.npy is damaged.*{remedy}"):
         train(place)
     file.write_bytes((place / "two" / "00000.npy").read_bytes())
-    with pytest.raises(ShardError, match=rf"00001.npy has another shape.*{remedy}"):
+    with pytest.raises(ShardError, match=rf"00001.npy is damaged.*{remedy}"):
         train(place)
     file.unlink()
     with pytest.raises(ShardError, match=rf"00001.npy cannot be read.*{remedy}"):
         train(place)
-    (place / "one" / INDEX).write_text(json.dumps({"format": 2}))
+    (place / "one" / VIEWS.index).write_text(json.dumps({"format": 2}))
     with pytest.raises(ShardError, match=rf"has format 2.*{remedy}"):
         train(place)
-    (place / "one" / INDEX).unlink()
+    (place / "one" / VIEWS.index).unlink()
     with pytest.raises(ShardError, match=rf"shards.json is missing.*{remedy}"):
         train(place)
 

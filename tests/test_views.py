@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.method.views import VIEW_SIZE, make_view, view_rng
+from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:

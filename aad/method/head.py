@@ -79,25 +79,19 @@ class Head:
         Raises:
             ValueError: a tensor is missing, or shapes do not fit together, or a value is not finite.
         """
-        shared = f"{name}.weight" in tensors
-        centre_keys = {domain: f"{name}.{domain}.centre" for domain in Domain}
-        weight_keys = {domain: f"{name}.weight" if shared else f"{name}.{domain}.weight" for domain in Domain}
-        wanted = [*centre_keys.values(), *weight_keys.values()]
-        missing = [key for key in dict.fromkeys(wanted) if key not in tensors]
-        if missing:
+        stem = {d: name if f"{name}.weight" in tensors else f"{name}.{d}" for d in Domain}
+        centres = {d: f"{name}.{d}.centre" for d in Domain}
+        weights = {d: f"{stem[d]}.weight" for d in Domain}
+        wanted = dict.fromkeys([*centres.values(), *weights.values()])
+        if missing := [key for key in wanted if key not in tensors]:
             raise ValueError(f"head {name!r} lacks {', '.join(missing)}")
-        (d,) = tensors[centre_keys[Domain.REAL]].shape if tensors[centre_keys[Domain.REAL]].ndim == 1 else (0,)
-        k = (*tensors[weight_keys[Domain.REAL]].shape, 0)[0]
+        dim, k = tensors[centres[Domain.REAL]].size, (*tensors[weights[Domain.REAL]].shape, 0)[0]
         for key in wanted:
-            shape = (d,) if key.endswith("centre") else (k, d)
-            found = tensors[key]
+            shape, found = (dim,) if key.endswith("centre") else (k, dim), tensors[key]
             if found.dtype not in FLOATS:
                 raise ValueError(f"{key} must be float16 or float32, got {found.dtype}")
             if found.shape != shape or not np.isfinite(found).all():
                 got = found.shape if found.shape != shape else "NaN or infinity"
                 raise ValueError(f"{key} must be finite and of shape {shape}, got {got}")
         loaded = {key: tensors[key].astype(np.float32) for key in wanted}
-        return cls(
-            {domain: loaded[key] for domain, key in centre_keys.items()},
-            {domain: loaded[key] for domain, key in weight_keys.items()},
-        )
+        return cls({d: loaded[centres[d]] for d in Domain}, {d: loaded[weights[d]] for d in Domain})

@@ -1,61 +1,49 @@
-"""Covariances and their roots, in float64: what the closed forms in ``baselines`` and the measures in ``theory`` are made of."""
+"""Both terms in closed form, in numpy and float64, and the covariances and roots that they are made of.
 
-from collections.abc import Iterable
+``C`` is the covariance of all views, ``N`` that of views within one image: the **nuisance**, all that changes while content stays.
+"""
 
 import numpy as np
 
-
-def covariance(rows: np.ndarray) -> np.ndarray:
-    """Covariance of (..., d) rows about their common mean, (d, d), divided by their number."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    centred = flat - flat.mean(0, dtype=np.float64)
-    return centred.T @ centred / len(flat)
+from aad.method.head import Head
+from aad.method.views import Views
+from aad.spaces import Domain
 
 
-def streamed_moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of ``[:, 0]`` and covariance of all rows of (m, v, d) chunks, read once: (d,) and (d, d), float64.
+def nuisance_whitening(views: Views, shrinkage: float, per_domain: bool = False) -> Head:
+    """Alignment and Infomax together, in second order: ``W = N^(-1/2)``. Every way of rendering an image is equally quiet.
 
-    Each chunk is centred on its own mean before it is squared, so that nothing cancels where means are large.
+    For two views x, x' of one image, ``E|Wx - Wx'|^2 / 2 = tr(W N W')`` is alignment, and the entropy of a Gaussian embedding is
+    ``log det(W C W') / 2 = log|det W|`` plus a constant: Infomax. Their sum ``tr(W N W') - 2 log|det W|`` has the gradient
+    ``2 W N - 2 W^(-T)``, which is zero where ``W' W = N^(-1)``; it is convex in ``W' W``, so this is the minimum. The rotation is
+    left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out.
+    Without Infomax the minimum is ``W = 0``, collapse; without alignment, with power ``tr(W C W')`` in its place, ``C^(-1/2)``.
+    With ``a tr(W N W') + b tr(W C W') - 2 log|det W|`` it is ``(a N + b C)^(-1/2)``: the same principal directions as for b = 0.
+
+    Args:
+        views: unpaired training data.
+        shrinkage: in [0, 1]; share of N replaced by its mean eigenvalue times the identity.
+        per_domain: a matrix for each domain instead of one for both.
 
     References:
-        Chan, Golub and LeVeque, The American Statistician 37(3), 1983, for joining the moments of two sets.
-
-    >>> whole = np.array([[[0.0], [1.0]], [[2.0], [5.0]]])
-    >>> [part.tolist() for part in streamed_moments([whole[:1], whole[1:]])] == [[1.0], covariance(whole).tolist()]
-    True
-
-    Raises:
-        ValueError: no rows at all, or a value that is not finite.
+        The within-class whitening of LDA and PLDA, with every image its own class (Hatch et al., Interspeech 2006, call it WCCN).
+        That it is the optimum of Liu et al.'s two terms in second order is our derivation.
     """
-    n_images, n_rows, first, mean, scatter = 0, 0, np.zeros(()), np.zeros(()), np.zeros(())
-    for chunk in chunks:
-        if not chunk.size:
-            continue
-        flat = chunk.reshape(-1, chunk.shape[-1])
-        if not np.isfinite(flat).all():
-            raise ValueError(f"moments need finite values, got others among the {len(chunk)} images after {n_images:,}")
-        own, n_images, n_rows = flat.mean(0, dtype=np.float64), n_images + len(chunk), n_rows + len(flat)
-        moved = own - mean
-        mean = mean + moved * (len(flat) / n_rows)
-        scatter = scatter + covariance(flat) * len(flat) + np.outer(moved, own - mean) * len(flat)
-        first = first + chunk[:, 0].sum(0, dtype=np.float64)
-    if not n_rows:
-        raise ValueError("moments need at least one row")
-    return first / n_images, scatter / n_rows
+    spread = {domain: nuisance(views.of(domain)) for domain in Domain}
+    return head_about_means(views, inverse_roots(spread, shrinkage, per_domain))
 
 
-def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Covariance between matched rows, each about its own mean: (n, d) and (n, e) give (d, e).
+def head_about_means(views: Views, weight: dict[Domain, np.ndarray]) -> Head:
+    """The head of these matrices with each domain's images centred on their mean."""
+    return Head({d: views.of(d)[:, 0].mean(0, dtype=np.float64).astype(np.float32) for d in Domain}, weight)
 
-    >>> cross_covariance(np.array([[0.0], [2.0]]), np.array([[5.0, 1.0], [9.0, 1.0]])).tolist()
-    [[2.0, 0.0]]
 
-    Raises:
-        ValueError: the rows are not matched, or fewer than two.
-    """
-    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or len(first) < 2:
-        raise ValueError(f"matched rows must be (n, d) and (n, e) with n >= 2, got {first.shape} and {second.shape}")
-    return (first - first.mean(0, dtype=np.float64)).T @ (second - second.mean(0, dtype=np.float64)) / len(first)
+def inverse_roots(spread: dict[Domain, np.ndarray], shrinkage: float, per_domain: bool) -> dict[Domain, np.ndarray]:
+    """Inverse roots of each domain's shrunk covariance, or one for both of their mean, (d, d) float32."""
+    if per_domain:
+        return {domain: inverse_root(shrunk(spread[domain], shrinkage)).astype(np.float32) for domain in Domain}
+    both = (spread[Domain.REAL] + spread[Domain.SYNTHETIC]) / 2
+    return dict.fromkeys(Domain, inverse_root(shrunk(both, shrinkage)).astype(np.float32))
 
 
 def nuisance(views: np.ndarray) -> np.ndarray:
@@ -72,8 +60,7 @@ def shrunk(matrix: np.ndarray, shrinkage: float) -> np.ndarray:
     """
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage must be within 0..1, got {shrinkage}")
-    d = len(matrix)
-    return (1 - shrinkage) * matrix + shrinkage * np.trace(matrix) / d * np.eye(d)
+    return (1 - shrinkage) * matrix + shrinkage * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
 
 
 def inverse_root(matrix: np.ndarray) -> np.ndarray:
@@ -85,26 +72,12 @@ def inverse_root(matrix: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a direction without variance; it would be blown up without bound.
     """
-    variances, directions = _eigen(matrix)
+    variances, directions = eigen(matrix)
     return (directions * variances**-0.5) @ directions.T
 
 
-def principal_root(matrix: np.ndarray) -> np.ndarray:
-    """Principal directions scaled to unit variance (PCA whitening), (d, d), loudest first; raises as ``inverse_root``.
-
-    >>> principal_root(np.diag([0.25, 4.0])).round(6).tolist()
-    [[0.0, 0.5], [2.0, 0.0]]
-    """
-    variances, directions = _eigen(matrix)
-    return signed(directions.T[::-1]) * variances[::-1, None] ** -0.5
-
-
-def signed(directions: np.ndarray) -> np.ndarray:
-    """The (k, d) rows, each with its largest entry positive: an eigenvector leaves its sign open."""
-    return directions * np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
-
-
-def _eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances, ascending, and directions of a (d, d) covariance; raises as ``inverse_root``."""
     variances, directions = np.linalg.eigh(matrix)
     if variances[0] <= 1e-12 * max(variances[-1], 1e-300):  # below the precision of the sums behind a covariance
         raise ValueError("the covariance is singular: give more images than dimensions, or a shrinkage above 0")

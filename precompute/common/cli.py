@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import platform
 import shlex
 import sys
@@ -115,6 +116,13 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def default_bundle() -> Path:
     """The shipped bundle, relative to the working folder where that is possible, so that manifests name no machine."""
     return DEFAULT_BUNDLE.relative_to(Path.cwd()) if DEFAULT_BUNDLE.is_relative_to(Path.cwd()) else DEFAULT_BUNDLE
+
+
+def limit_threads(n_threads: int | None) -> None:
+    """Set torch's threads; fewer leave room for other work, and the number can change the last bits of a feature."""
+    import torch
+
+    torch.set_num_threads(n_threads or os.cpu_count() or 1)
 
 
 def command_line(module: str, argv: Sequence[str]) -> str:

@@ -1,33 +1,82 @@
-"""One shard of ``embed_shards``: a pure function of its images, the backbone and its preprocessing, run anywhere.
+"""Images to features, some hundred at a time: for one bundle, or into folders of shards by any number of workers.
 
-A shard is computed on one torch thread in batches of a fixed size, so that its bytes do not depend on where that is, or on how many
-there are at a time.
+A shard is a pure function of its images, the backbone and its preprocessing: it is computed on one thread of torch's in batches of
+a fixed size, so that its bytes do not depend on where that is, or on how many there are at a time.
 """
 
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, ahead, load_backbone, manifest_entry
 from aad.backbones.spec import TORCH
 from aad.files import file_sha256
 from aad.images import ImageError
-from precompute.common.embedded_shards import FORMAT, INDEX
+from precompute.common.cli import limit_threads
+from precompute.common.members import Member, Piece, fingerprint
 from precompute.common.runners import run_shards
-from precompute.common.shard_files import ShardError, refuse_other_settings, tidy, write_array, write_table
-from precompute.common.sources import Member, Piece, count, cut, fingerprint
+from precompute.common.sources import count, cut
+from precompute.common.store import (
+    EMBEDDED,
+    FORMAT,
+    Kind,
+    ShardError,
+    kept,
+    refuse_other_settings,
+    tidy,
+    write_array,
+    write_table,
+)
 
-SIZE = 1024  # images of a shard: half a minute of one core with the embedded backbone, a few with a large one
+SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
+SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
+
+
+def embed_in_shards(
+    backbone: Backbone,
+    keys: Sequence[str],
+    load: Callable[[int], Sequence[Image.Image]],
+    scratch: Path,
+    settings: object,
+    label: str,
+) -> np.ndarray:
+    """Features of every view of every image, resumable; the next images are loaded and preprocessed while the network runs.
+
+    Args:
+        backbone: the frozen encoder.
+        keys: one text per image that changes when its pixels change (path and file hash).
+        load: gives the v pictures of image i, v the same for all; called from several threads.
+        scratch: folder for what is kept; safe to delete.
+        settings: anything JSON that changes the pictures; part of a piece's name.
+        label: shown beside the progress bar.
+
+    Returns:
+        (n, v, d_feature) float32, in the order of ``keys``.
+    """
+    spec, pieces = backbone.spec, []
+    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
+    for start in range(0, len(keys), SHARD):
+        members = range(start, min(start + SHARD, len(keys)))
+        content = json.dumps([*made_by, settings, [keys[i] for i in members]], sort_keys=True)
+        pieces.append((hashlib.sha256(content.encode()).hexdigest()[:32], members))
+
+    def prepared(i: int) -> list[np.ndarray]:
+        return [spec.preprocess(picture) for picture in load(i)]
+
+    rows = kept(scratch, pieces, prepared, backbone.embed_pixels, label)
+    return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +90,7 @@ class Encoder:
 
     def __call__(self) -> Backbone:
         """The backbone, on one thread."""
-        import torch
-
-        torch.set_num_threads(1)
+        limit_threads(1)
         return load_backbone(self.name, self.weights, self.device, self.engine)
 
 
@@ -53,40 +100,54 @@ def loaded(encoder: Callable[[], Backbone]) -> Backbone:
     return encoder()
 
 
+def whole(member: Member) -> list[Image.Image]:
+    """What is embedded of an image unless views are drawn: the image."""
+    return [member.picture()]
+
+
 @dataclass(frozen=True, slots=True)
-class EmbedJob:
-    """One shard to make or to find made.
+class Work:
+    """What all shards of a folder have in common.
 
     Attributes:
-        out: folder of all shards.
-        number: of the shard.
-        piece: its images.
-        settings: what decides its bytes besides the images; as JSON gives it back.
+        out: the folder.
+        kind: of which kind it is.
+        settings: what decides a shard's bytes besides the images; as JSON gives it back.
         encoder: gives the backbone; hashable.
+        draw: pictures of one image, the same number of each.
+        at_once: images whose pictures go through the backbone together: another number changes the batches, and the last bits.
+        n_threads: that read and draw, where the backbone runs on the CPU.
     """
 
     out: Path
-    number: int
-    piece: Piece
+    kind: Kind
     settings: dict[str, Any]
     encoder: Callable[[], Backbone]
+    draw: Callable[[Member], Sequence[Image.Image]] = whole
+    at_once: int = sys.maxsize
+    n_threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One shard to make or to find made; ``progress`` gets the images done since it was last called."""
+
+    work: Work
+    number: int
+    piece: Piece
+    progress: Callable[[int], object] | None = None
 
     @property
     def array(self) -> Path:
-        """The file of rows."""
-        return self.out / f"{self.number:05}.npy"
-
-    @property
-    def table(self) -> Path:
-        """The file that says what the rows are of."""
-        return self.out / f"{self.number:05}.json"
+        """The file of rows; the table beside it says what they are of."""
+        return self.work.out / f"{self.number:05}.npy"
 
     def __str__(self) -> str:
         return f"shard {self.number:05} ({self.piece})"
 
 
-def embed_shard(job: EmbedJob) -> dict[str, Any]:
-    """Make a shard, unless it is there and of the same images; its entry for embedded.json, with ``number`` and ``refused``.
+def embed_shard(job: Job) -> dict[str, Any]:
+    """Make a shard, unless it is there and of the same images; its entry for the index, with ``number`` and ``refused``.
 
     Raises:
         ShardError: it cannot be written, or this worker's backbone is not the one that was asked for.
@@ -98,36 +159,47 @@ def embed_shard(job: EmbedJob) -> dict[str, Any]:
     return entry | {"number": job.number, "refused": list(islice(refused.items(), SHOWN))}
 
 
-def _stored(job: EmbedJob) -> dict[str, Any] | None:
+def _stored(job: Job) -> dict[str, Any] | None:
     """The table of the shard on disk; None if it is missing, damaged, or of other images or settings."""
     try:
-        table = json.loads(job.table.read_bytes())
-        sound = table["settings"] == job.settings and file_sha256(job.array) == table["sha256"]
-        same = sound and table["images"] == fingerprint([member.fingerprint() for member in job.piece.members()])
-        return table if same else None
+        table = json.loads(job.array.with_suffix(".json").read_bytes())
+        if table["settings"] != job.work.settings or file_sha256(job.array) != table["sha256"]:
+            return None
+        with ahead(Member.fingerprint, job.piece.members(), BATCH_SIZE, job.work.n_threads) as seen:
+            return table if table["images"] == fingerprint(list(seen)) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _made(job: EmbedJob) -> dict[str, Any]:
+def _made(job: Job) -> dict[str, Any]:
     """Compute the shard and write it, the table last."""
-    backbone = loaded(job.encoder)
-    if deciding(backbone.spec) != job.settings["backbone"]:
+    work, backbone = job.work, loaded(job.work.encoder)
+    if deciding(backbone.spec) != work.settings["backbone"]:
         raise ShardError(
             f"this worker has another {backbone.spec.name} than the run was started with; every machine needs the same weights "
             "and versions: name them with --weights on storage that all of them see"
         )
+    path = job.array.with_suffix(".json")
     try:
-        job.table.unlink(missing_ok=True)
-        (job.out / INDEX).unlink(missing_ok=True)  # the folder is not finished until this shard is
+        path.unlink(missing_ok=True)
+        (work.out / work.kind.index).unlink(missing_ok=True)  # the folder is not finished until this shard is
         seen: list[list[Any]] = []
-        table: dict[str, Any] = {"settings": job.settings, "names": [], "told": [], "refused": {}}
-        n_threads = 1 if backbone.device == "cpu" else os.cpu_count()  # a core each, but a GPU waits for pictures
-        with ahead(partial(_prepared, backbone.spec), job.piece.members(), BATCH_SIZE, n_threads) as prepared:
-            rows = backbone.embed_pixels(_kept(prepared, seen, table))
-        checksum = write_array(job.array, rows.astype(np.float16))
-        table = {"sha256": checksum, "images": fingerprint(seen)} | table
-        write_table(job.table, table)
+        table: dict[str, Any] = {"settings": work.settings, "names": [], "told": [], "refused": {}}
+        rows: list[np.ndarray] = [np.zeros((0, backbone.spec.dim), np.float32)]
+        n_threads = work.n_threads if backbone.device == "cpu" else os.cpu_count()  # a GPU waits for pictures
+        prepare = partial(_prepared, backbone.spec, work.draw)
+        with ahead(prepare, job.piece.members(), BATCH_SIZE, n_threads) as prepared:
+            for first in prepared:
+                n, group = len(seen), chain([first], islice(prepared, work.at_once - 1))
+                rows.append(backbone.embed_pixels(_readable(group, seen, table)))
+                if job.progress:
+                    job.progress(len(seen) - n)
+        features = np.concatenate(rows).astype(np.float16)
+        if not work.kind.tells:
+            del table["told"]
+            features = features.reshape(len(table["names"]), 1 + work.settings["n_views"], backbone.spec.dim)
+        table = {"sha256": write_array(job.array, features), "images": fingerprint(seen)} | table
+        write_table(path, table)
     except OSError as error:
         raise ShardError(
             f"{job} cannot be made: {error}; mend that (free some space, or give the folder back) and run the same command again: "
@@ -136,26 +208,27 @@ def _made(job: EmbedJob) -> dict[str, Any]:
     return table
 
 
-def _prepared(spec: BackboneSpec, member: Member) -> tuple[Member, list[Any], np.ndarray | ImageError]:
-    """A member, its fingerprint, and its pixels as the backbone takes them, or why there are none."""
+Prepared = tuple[Member, list[Any], list[np.ndarray] | ImageError]
+
+
+def _prepared(spec: BackboneSpec, draw: Callable[[Member], Sequence[Image.Image]], member: Member) -> Prepared:
+    """A member, its fingerprint, and its pictures as the backbone takes them, or why there are none."""
     try:
-        return member, member.fingerprint(), spec.preprocess(member.picture())
+        return member, member.fingerprint(), [spec.preprocess(picture) for picture in draw(member)]
     except ImageError as error:
         return member, member.fingerprint(), error
 
 
-def _kept(
-    prepared: Iterator[tuple[Member, list[Any], np.ndarray | ImageError]], seen: list[list[Any]], table: dict[str, Any]
-) -> Iterator[np.ndarray]:
-    """The pixels of the images that can be read, while ``seen`` and ``table`` take down which these are."""
-    for member, digest, pixels in prepared:
+def _readable(group: Iterable[Prepared], seen: list[list[Any]], table: dict[str, Any]) -> Iterator[np.ndarray]:
+    """The pictures of the images that can be read, while ``seen`` and ``table`` take down which these are."""
+    for member, digest, pictures in group:
         seen.append(digest)
-        if isinstance(pixels, ImageError):
-            table["refused"][member.name] = str(pixels)
+        if isinstance(pictures, ImageError):
+            table["refused"][member.name] = str(pictures)
         else:
             table["names"].append(member.name)
-            table["told"].append(dict(member.told))
-            yield pixels
+            table["told"].append(dict(member.told or {}))
+            yield from pictures
 
 
 def deciding(spec: BackboneSpec) -> dict[str, Any]:
@@ -172,12 +245,9 @@ def embed_sources(
     *,
     size: int = SIZE,
     column: str | None = None,
-    runner: str = "local",
-    workers: int | None = None,
-    address: str | None = None,
-    gpus: float = 0,
+    **running: Any,
 ) -> dict[str, Any]:
-    """Write or complete a folder of shards.
+    """Write or complete a folder of embeddings.
 
     Args:
         sources: as ``checked_sources`` gives them.
@@ -186,57 +256,78 @@ def embed_sources(
         out: the folder; every worker sees it under this path.
         size: images of a shard.
         column: of the images in Parquet files, where it must be said.
-        runner: as the rest, see ``run_shards``.
-        workers: jobs at a time.
-        address: of a Ray cluster.
-        gpus: that one worker takes.
+        running: ``runner`` and the rest of what ``run_shards`` takes.
 
     Returns:
         What embedded.json says.
 
     Raises:
+        ShardError: see ``fill``.
+    """
+    out = out.resolve()
+    about = {"kind": "folder" if sources[0].is_dir() else "files"}
+    work = Work(out, EMBEDDED, {"size": size, "column": column}, encoder)
+    told = about | {"sources": [os.path.relpath(path, out) for path in sources]}
+    return fill(work, spec, cut(sources, size, column), told, sources, total=count(sources), **running)
+
+
+def fill(
+    work: Work,
+    spec: BackboneSpec,
+    pieces: Iterable[Piece],
+    told: dict[str, Any],
+    sources: Sequence[Path],
+    total: int | None = None,
+    runner: str = "local",
+    workers: int | None = None,
+    **running: Any,
+) -> dict[str, Any]:
+    """Write or complete a folder of shards.
+
+    Args:
+        work: its settings without format and backbone.
+        spec: of the backbone that the encoder gives.
+        pieces: the images of each shard, in order.
+        told: what the index says besides.
+        sources: of the images, for people.
+        total: number of images, where it is known.
+        runner: as the rest, see ``run_shards``.
+        workers: jobs at a time.
+        running: the rest.
+
+    Returns:
+        The index.
+
+    Raises:
         ShardError: the folder holds shards of other settings, cannot be written, or there is no image to embed.
     """
-    settings = {"format": FORMAT, "backbone": deciding(spec), "size": size, "column": column}
+    settings = {"format": FORMAT, "backbone": deciding(spec)} | work.settings
+    work = replace(work, settings=settings)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        work.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ShardError(f"{out} cannot be written ({error.strerror or error}); choose another --out") from None
-    out = out.resolve()
-    refuse_other_settings(out, settings)
-    pieces = cut(sources, size, column)
-    jobs = (EmbedJob(out, number, piece, settings, encoder) for number, piece in enumerate(pieces))
-    results = run_shards(embed_shard, jobs, runner, workers, address, gpus)
-    done = []
-    with tqdm(total=count(sources), desc="embed", unit="image", disable=None) as bar:
-        for entry in results:
+        raise ShardError(f"{work.out} cannot be written ({error.strerror or error}); choose another --out") from None
+    refuse_other_settings(work.out, settings)
+    done: list[dict[str, Any]] = []
+    n = n_refused = 0
+    with tqdm(total=total, desc=work.kind.step, unit="image", disable=None) as bar:
+        progress = bar.update if workers == 1 and runner == "local" else None
+        jobs = (Job(work, number, piece, progress) for number, piece in enumerate(pieces))
+        for entry in run_shards(embed_shard, jobs, runner, workers, **running):
             done.append(entry)
-            bar.update(entry["n"] + entry["n_refused"])
+            n, n_refused = n + entry["n"], n_refused + entry["n_refused"]
+            bar.update(n + n_refused - bar.n)
     done.sort(key=lambda entry: entry["number"])  # they come as they finish
-    refused = _tell_refused(done)
-    entries = [{key: value for key, value in entry.items() if key not in ("number", "refused")} for entry in done]
-    n = sum(entry["n"] for entry in entries)
-    if not n:
-        raise ShardError(f"{', '.join(map(str, sources))}: no readable image; correct --source")
-    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))}
-    about |= {
-        "kind": "folder" if sources[0].is_dir() else "files",
-        "sources": [os.path.relpath(path, out) for path in sources],
-        "n": n,
-        "n_refused": refused,
-        "shards": entries,
-    }
-    write_table(out / INDEX, about)
-    tidy(out, INDEX, len(entries))
-    return about
-
-
-def _tell_refused(done: Sequence[dict[str, Any]]) -> int:
-    """Say on stderr which images were left out, the first of them by name; how many they are."""
-    n = sum(entry["n_refused"] for entry in done)
-    if n:
-        total = n + sum(entry["n"] for entry in done)
+    if n_refused:
         lines = [f"  {name}: {why}" for entry in done for name, why in entry["refused"]][:SHOWN]
-        rest = [f"  and {n - SHOWN} more: the shards' tables have all"] if n > SHOWN else []
-        print(f"{n} of {total} images left out:", *lines, *rest, sep="\n", file=sys.stderr)
-    return n
+        rest = [f"  and {n_refused - SHOWN} more: the tables in {work.out} have all"] if n_refused > SHOWN else []
+        print(f"{n_refused} of {n + n_refused} images left out:", *lines, *rest, sep="\n", file=sys.stderr)
+    if not n:
+        raise ShardError(f"{', '.join(map(str, sources))}: no readable image; name others")
+    left_out = {"number", "refused", *([] if work.kind.tells else ["n_refused"])}
+    shards = [{key: value for key, value in entry.items() if key not in left_out} for entry in done]
+    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))} | told
+    about |= {"n": n, "n_refused": n_refused, "shards": shards}
+    write_table(work.out / work.kind.index, about)
+    tidy(work.out, work.kind.index, len(shards))
+    return about

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aad.method.head import Head
+from aad.method import Head
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute.common.trials import Queries

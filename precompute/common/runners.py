@@ -81,21 +81,20 @@ def run_shards(
 
 
 @dataclass(slots=True)
-class _Task:
-    job: Any
-    deaths: int = 0  # workers that it ended
-
-
-@dataclass(slots=True)
 class _Worker:
     process: BaseProcess
-    task: _Task | None = None  # None until it has said that it is ready
+    job: Any = None
+    attempt: int = 0  # at this job; 0 until it has said that it is ready
 
 
 def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int) -> Iterator[Result]:
-    """Own processes rather than an executor: of an executor's broken pool nobody can tell which job broke it, and all die."""
-    tasks = map(_Task, jobs)
-    waiting = deque(islice(tasks, n))
+    """Own processes. Of a broken executor nobody can tell which job broke it, and innocent ones die with it.
+
+    An executor of one process for each worker would tell, but takes as much code: a first job that says ready, a watch over
+    orphans, and its private list of processes to end them.
+    """
+    source = iter(jobs)
+    waiting = deque((job, 1) for job in islice(source, n))
     given_up: list[str] = []
     pool: dict[Connection, _Worker] = {}  # by our end of a worker's pipe
     try:
@@ -104,29 +103,29 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int
         while pool:
             for pipe in cast(list[Connection], wait(list(pool))):
                 worker = pool[pipe]
-                done = worker.task
+                was_ready = worker.attempt > 0
                 try:
                     result, error = pipe.recv()
                 except (EOFError, OSError):
                     code = _end(pool, pipe)
-                    if done is None:
+                    if not was_ready:
                         raise RunnerError(f"a worker ended before its first job ({_how(code)})") from None
-                    done.deaths += 1
-                    if done.deaths < ATTEMPTS:
-                        waiting.append(done)
+                    if worker.attempt < ATTEMPTS:
+                        waiting.append((worker.job, worker.attempt + 1))
                     else:
-                        given_up.append(f"{done.job}: {_how(code)}")
+                        given_up.append(f"{worker.job}: {_how(code)}")
                     _start(function, pool)
                     continue
                 if error is not None:
                     raise error
-                worker.task = waiting.popleft() if waiting else next(tasks, None)
-                if worker.task is None:
+                following = waiting.popleft() if waiting else next(((job, 1) for job in source), None)
+                if following is None:
                     _end(pool, pipe)
                 else:
+                    worker.job, worker.attempt = following
                     with suppress(OSError):  # it has just died: the next reading tells
-                        pipe.send(worker.task.job)
-                if done is not None:
+                        pipe.send(worker.job)
+                if was_ready:
                     yield result
     finally:
         for worker in pool.values():

@@ -1,89 +1,164 @@
-"""Resumable embedding: images go through the backbone in shards, and a shard that is on disk is not computed again."""
+"""Reading finished folders of shards: checked as they are read, and never all in memory."""
 
 import hashlib
+import io
 import json
-import os
-from collections.abc import Callable, Sequence
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from aad.backbones import BATCH_SIZE, Backbone, ahead
 from aad.backbones.spec import TORCH
-from aad.bundle import write_atomically
+from aad.bundle import Bundle
+from aad.files import file_sha256
+from aad.spaces import Domain
+from precompute.common.store import FORMAT, Kind, ShardError
 
-SHARD = 64  # images per shard: a few seconds of work, so little is lost when interrupted
-AHEAD = BATCH_SIZE  # images drawn and preprocessed while the network runs: the next batch; 20 MB, times views per image
 
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """One finished folder of shards.
 
-def embed_in_shards(
-    backbone: Backbone,
-    keys: Sequence[str],
-    load: Callable[[int], Sequence[Image.Image]],
-    scratch: Path,
-    settings: object,
-    label: str,
-) -> np.ndarray:
-    """Features of every view of every image, resumable; the next images are loaded and preprocessed while the network runs.
-
-    Args:
-        backbone: the frozen encoder.
-        keys: one text per image that changes when its pixels change (path and file hash).
-        load: gives the v pictures of image i, v the same for all; called from several threads.
-        scratch: folder for shards; safe to delete.
-        settings: anything JSON that changes the pictures; part of a shard's name.
-        label: shown beside the progress bar.
-
-    Returns:
-        (n, v, d_feature) float32, in the order of ``keys``.
+    Attributes:
+        folder: where it lies.
+        kind: of which kind it is.
+        about: its index.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    spec, n = backbone.spec, len(keys)
-    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
-    shards = []  # (file, places of its images)
-    for start in range(0, n, SHARD):
-        members = range(start, min(start + SHARD, n))
-        name = _digest([*made_by, settings, [keys[i] for i in members]])
-        shards.append((scratch / f"{name}.npy", members))
 
-    def prepared(i: int) -> list[np.ndarray]:
-        return [spec.preprocess(picture) for picture in load(i)]
+    folder: Path
+    kind: Kind
+    about: dict[str, Any]
 
-    missing = {path: members for path, members in shards if not path.exists()}
-    with (
-        tqdm(total=n, initial=n - sum(map(len, missing.values())), desc=label, unit="image", disable=None) as bar,
-        ahead(prepared, chain.from_iterable(missing.values()), AHEAD) as pictures,
-    ):
-        for path, members in missing.items():
-            flat = backbone.embed_pixels(chain.from_iterable(islice(pictures, len(members))))
-            _save(path, flat.reshape(len(members), -1, spec.dim))
-            bar.update(len(members))
-    rows = [np.load(path, allow_pickle=False) for path, _ in shards]
-    return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
+    @classmethod
+    def open(cls, folder: Path, kind: Kind) -> "Shards":
+        """Read the index; shards are checked as they are read.
+
+        Raises:
+            ShardError: not finished, not to be read, or of another format.
+        """
+        shards = cls(folder, kind, {})
+        path, remedy = folder / kind.index, shards.remedy
+        try:
+            about = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise ShardError(f"{path} is missing: the folder is not finished, or holds no shards; {remedy}") from None
+        except (OSError, ValueError) as error:
+            raise ShardError(f"{path} cannot be read ({error}); {remedy}") from None
+        found = about.get("format") if isinstance(about, dict) else None
+        if found != FORMAT or not about.keys() >= {"backbone", "n", "shards", *kind.needs}:
+            raise ShardError(f"{path} has format {found} or lacks entries, this version reads {FORMAT}; {remedy}")
+        shards.about.update(about)
+        return shards
+
+    @property
+    def remedy(self) -> str:
+        """What makes the folder whole, the end of an error's text."""
+        return (
+            f"run python -m precompute.{self.kind.step} --out {self.folder} with the same options as before: only what is missing "
+            "or damaged is computed"
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all rows together: (n, d) or, with views, (n, 1 + n_views, d)."""
+        views = (1 + self.about["n_views"],) if "n_views" in self.about else ()
+        return self.about["n"], *views, self.about["backbone"]["dim"]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of rows, in order."""
+        return [self.folder / entry["file"] for entry in self.about["shards"]]
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """The float16 rows of each shard, in order, compared with their sha256.
+
+        Raises:
+            ShardError: a file is missing or damaged.
+        """
+        for path, entry in zip(self.files, self.about["shards"], strict=True):
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise ShardError(f"{path} cannot be read ({error.strerror or error}); {self.remedy}") from None
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                raise ShardError(f"{path} is damaged: its sha256 is not {self.kind.index}'s; {self.remedy}")
+            rows = np.load(io.BytesIO(data), allow_pickle=False)
+            if rows.shape != (entry["n"], *self.shape[1:]) or rows.dtype != np.float16:
+                raise ShardError(f"{path} has another shape than {self.kind.index} says; {self.remedy}")
+            yield rows
+
+    def tables(self) -> Iterator[dict[str, Any]]:
+        """The table of each shard, in order.
+
+        Raises:
+            ShardError: one is missing, damaged, or of another run than the index.
+        """
+        for file, entry in zip(self.files, self.about["shards"], strict=True):
+            path = file.with_suffix(".json")
+            try:
+                table = json.loads(path.read_bytes())
+                sound = table["sha256"] == entry["sha256"] and len(table["names"]) == entry["n"] == len(table["told"])
+            except (OSError, ValueError, KeyError, TypeError):
+                sound = False
+            if not sound:
+                raise ShardError(
+                    f"{path} is missing, damaged, or not the one that {self.kind.index} means; {self.remedy}"
+                )
+            yield table
+
+    def summary(self) -> dict[str, Any]:
+        """What a manifest remembers of the folder: all but the list of its files, and the checksum of that list."""
+        told = {key: value for key, value in self.about.items() if key not in ("shards", "format", "backbone")}
+        return told | {"folder": self.folder.resolve().name, "sha256": file_sha256(self.folder / self.kind.index)}
+
+    def check_views(self, domain: Domain, bundle: Bundle) -> None:
+        """See that these are views of a domain, by the very backbone of a bundle's features.
+
+        Raises:
+            ShardError: another domain; or name, dimension, weights or engine of the backbone differ.
+        """
+        own = self.about["domain"]
+        if own != domain:
+            raise ShardError(
+                f"{self.folder} holds views of {own} images, {domain} ones are needed here; give it to --{own}, or extract a "
+                f"folder of {domain} images with --domain {domain}"
+            )
+        made_with = bundle.section("backbone", "extract_features"), self.about["backbone"]
+        ours, theirs = ({"engine": TORCH} | section for section in made_with)
+        different = [key for key in ("name", "dim", "sha256", "engine") if ours.get(key) != theirs.get(key)]
+        if different:
+            told = "; ".join(f"{key} {theirs.get(key)}, the bundle has {ours.get(key)}" for key in different)
+            raise ShardError(
+                f"{self.folder} was embedded with another backbone than {bundle.folder}: {told}. Extract the shards again with "
+                f"--backbone {ours['name']} --engine {ours['engine']} and the bundle's weights, or make the bundle's features "
+                f"again with python -m precompute.extract_features --backbone {theirs['name']} --engine {theirs['engine']} and "
+                "the shards' weights"
+            )
 
 
-def file_key(path: Path, name: str) -> str:
-    """A text that names an image and changes with its bytes."""
-    return f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+class StoredRows:
+    """``stored_views.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
 
+    Files are opened for each reading and closed again, so that pages read once do not count as memory of this process.
+    """
 
-def limit_threads(n_threads: int | None) -> None:
-    """Set torch's threads; fewer leave room for other work, and the number can change the last bits of a feature."""
-    import torch
+    def __init__(self, folders: Sequence[Shards]) -> None:
+        self.files = [file for folder in folders for file in folder.files]
+        sizes = [entry["n"] for folder in folders for entry in folder.about["shards"]]
+        self.ends = np.cumsum(sizes, dtype=np.int64)
+        self.shape = (sum(sizes), min(folder.shape[1] for folder in folders), folders[0].shape[2])
 
-    torch.set_num_threads(n_threads or os.cpu_count() or 1)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    def __getitem__(self, images: slice | np.ndarray) -> np.ndarray:
+        """The (m, v, d) float32 views of m images, in the order asked for."""
+        wanted = np.arange(*images.indices(self.shape[0])) if isinstance(images, slice) else np.asarray(images)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < self.shape[0]:
+            raise IndexError(f"images must be within 0..{self.shape[0] - 1}, got {wanted.min()} to {wanted.max()}")
+        views = np.empty((len(wanted), *self.shape[1:]), np.float32)
+        shard = np.searchsorted(self.ends, wanted, side="right")
+        for number in np.unique(shard):
+            places = np.flatnonzero(shard == number)
+            stored = np.load(self.files[number], mmap_mode="r", allow_pickle=False)
+            views[places] = stored[wanted[places] - (self.ends[number] - len(stored)), : self.shape[1]]
+        return views

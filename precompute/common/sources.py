@@ -5,89 +5,21 @@
     *.parquet  a column of image bytes, or of {bytes, path} as the hub's datasets have it; other columns say more
 
 What is said of an image is kept where it is one of title, source, licence, author, url, concept and group; "license" means the
-licence, "caption" or "text" the title. A piece never crosses a file. It holds names and places, no pictures: it is cheap to send.
+licence, "caption" or "text" the title. A piece never crosses a file.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Protocol
 
-from PIL import Image
+from aad.images import SUFFIXES
+from precompute.common.archives import opened, parquet_pieces, tar_pieces
+from precompute.common.gallery import metadata_of
+from precompute.common.members import Member, Piece, SourceError, told_by
 
-from aad.bundle import BundleError
-from aad.files import file_sha256
-from aad.images import SUFFIXES, ImageError, load_image
-from precompute.common.gallery import COLUMNS, metadata_of
-
-ALSO = {"licence": ("license",), "title": ("caption", "text")}
-LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages
-
-
-class SourceError(BundleError):
-    """A source of images cannot be used. The text says what was required, what came and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One image of a source.
-
-    Attributes:
-        name: names it within its source.
-        content: the file, its bytes, or why there are none.
-        told: what the source says about it, by column.
-    """
-
-    name: str
-    content: Path | bytes | ImageError
-    told: Mapping[str, str] = field(default_factory=dict)
-
-    def fingerprint(self) -> list[Any]:
-        """Name, sha256 of the content, and what is told: if these stay, so does everything made of them."""
-        if isinstance(self.content, bytes):
-            digest = hashlib.sha256(self.content).hexdigest()
-        elif isinstance(self.content, Path):
-            try:
-                digest = file_sha256(self.content)
-            except OSError:
-                digest = "cannot be read"
-        else:
-            digest = str(self.content)
-        return [self.name, digest, dict(self.told)]
-
-    def picture(self) -> Image.Image:
-        """The image, decoded.
-
-        Raises:
-            ImageError: it cannot be had; the text names it.
-        """
-        try:
-            self.name.encode()
-        except UnicodeEncodeError:
-            raise ImageError("its name is not UTF-8; rename it") from None
-        if isinstance(self.content, ImageError):
-            raise self.content
-        try:
-            return load_image(self.content)
-        except ImageError as error:  # bytes have no name of their own
-            raise ImageError(str(error).replace("the uploaded picture", Path(self.name).name)) from None
-
-
-class Piece(Protocol):
-    """Some images of a source, in order: what one shard is made of."""
-
-    def members(self) -> Iterator[Member]:
-        """The images, read as they are asked for."""
-        ...
-
-
-def fingerprint(members: Sequence[list[Any]]) -> str:
-    """One text that changes with any member's name, bytes or metadata."""
-    return hashlib.sha256(json.dumps(members).encode()).hexdigest()
+Listed = tuple[str, str, Mapping[str, str] | None]  # name, path, and what is told of an image
 
 
 def checked_sources(given: Sequence[Path]) -> list[Path]:
@@ -128,14 +60,12 @@ def cut(sources: Sequence[Path], size: int, column: str | None = None) -> Iterat
     """
     for path in sources:
         if path.is_dir():
-            yield from _folder_pieces(path, size)
+            told = metadata_of(path)
+            named = ((image.relative_to(path).as_posix(), str(image)) for image in images_below(path))
+            yield from listed_pieces(((name, image, told_by(told.get(name, {}))) for name, image in named), size)
         elif path.suffix == ".tar":
-            from precompute.common.tars import tar_pieces
-
             yield from tar_pieces(path, size)
         else:
-            from precompute.common.parquet import parquet_pieces
-
             yield from parquet_pieces(path, size, column)
 
 
@@ -145,26 +75,11 @@ def count(sources: Sequence[Path]) -> int | None:
         return sum(1 for _ in images_below(sources[0]))
     if any(path.suffix == ".tar" for path in sources):
         return None
-    from precompute.common.parquet import n_rows
-
-    return sum(map(n_rows, sources))
-
-
-def told_by(row: Mapping[str, Any]) -> dict[str, str]:
-    """What a row of any table says about its image, by our columns, as texts.
-
-    >>> told_by({"caption": " A boat ", "license": "CC0-1.0", "url": None, "width": 640})
-    {'title': 'A boat', 'licence': 'CC0-1.0'}
-    """
-    told = {}
-    for column in COLUMNS:
-        for key in (column, *ALSO.get(column, ())):
-            value = row.get(key)
-            if isinstance(value, str | int | float) and (text := " ".join(str(value).split())):
-                text = text.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON allows
-                told[column] = text[:LONGEST_TITLE] if column == "title" else text
-                break
-    return told
+    n = 0
+    for path in sources:
+        with opened(path) as file:
+            n += file.metadata.num_rows
+    return n
 
 
 def images_below(folder: Path) -> Iterator[Path]:
@@ -182,23 +97,22 @@ def _fail(error: OSError) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderPiece:
-    """Some images of a folder: their paths below it, and what is told of each."""
+class ListedPiece:
+    """Some image files."""
 
-    folder: Path
-    images: tuple[tuple[str, Mapping[str, str]], ...]
+    images: tuple[Listed, ...]
 
     def members(self) -> Iterator[Member]:
-        """See ``Piece``."""
-        for name, told in self.images:
-            yield Member(name, self.folder / name, told)
+        """See ``members.Piece``."""
+        for name, path, told in self.images:
+            yield Member(name, Path(path), told)
 
     def __str__(self) -> str:
-        return f"{self.folder}, {self.images[0][0]} to {self.images[-1][0]}"
+        return f"{self.images[0][1]} to {self.images[-1][0]}"
 
 
-def _folder_pieces(folder: Path, size: int) -> Iterator[Piece]:
-    told = metadata_of(folder)
-    names = (path.relative_to(folder).as_posix() for path in images_below(folder))
-    while images := tuple((name, told_by(told.get(name, {}))) for name in islice(names, size)):
-        yield FolderPiece(folder, images)
+def listed_pieces(images: Iterable[Listed], size: int) -> Iterator[Piece]:
+    """Pieces of a list."""
+    source = iter(images)
+    while some := tuple(islice(source, size)):
+        yield ListedPiece(some)

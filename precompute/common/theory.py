@@ -11,7 +11,9 @@ said where they matter.
 
 import numpy as np
 
-from aad.method.whitening import covariance, cross_covariance, inverse_root, shrunk, signed
+from aad.method.whitening import inverse_root, shrunk
+from aad.vectors import covariance
+from precompute.experiments.baselines import cross_covariance, signed
 
 __all__ = [
     "canonical_correlations",

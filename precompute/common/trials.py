@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from aad.bundle import Bundle, BundleError
-from aad.method.head import Head
-from aad.method.training import Views
+from aad.method import Head, Views
 from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import Domain
 

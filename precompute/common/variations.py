@@ -5,21 +5,22 @@ A variation is a function from what training may see to a way of ranking. Only t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from aad.bundle import Bundle
-from aad.method.head import Head
-from aad.method.training import ALIGNED, DISENTANGLED, TrainConfig, Views, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, nuisance_whitening
+from aad.method.training import contrast
 from aad.spaces import Domain
 from precompute.common.rankings import Ranking, expanded, hub_corrected, mixture, several_crops
 from precompute.common.trials import read_training_pairs, read_views
+from precompute.experiments.alignment import Dino, MoCo, with_bell_sejnowski
 from precompute.experiments.baselines import (
     SupervisedConfig,
     cca,
     centring,
-    nuisance_whitening,
     supervised,
     view_cca,
     whitening,
@@ -52,8 +53,25 @@ def _identity(trial: Trial) -> Head:
     return Head.identity(trial.bundle.manifest["backbone"]["dim"])
 
 
-def _trained(config: TrainConfig, **options: Any) -> Fit:
-    return lambda trial: fit_head(trial.views(**options), config)[0]
+def _trained(config: TrainConfig, fitting: Mapping[str, Any] | None = None, **options: Any) -> Fit:
+    return lambda trial: fit_head(trial.views(**options), config, **(fitting or {}))[0]
+
+
+def _moco(config: TrainConfig) -> Fit:
+    return lambda t: fit_head(t.views(), config, alignment={d: MoCo(config.temperature) for d in Domain})[0]
+
+
+def _dino(config: TrainConfig) -> Fit:
+    config = replace(config, temperature=0.1)
+    return lambda t: fit_head(
+        t.views(), config, alignment={d: Dino(config.temperature, config.learning_rate) for d in Domain}
+    )[0]
+
+
+def _bell_sejnowski(config: TrainConfig) -> Fit:
+    term = with_bell_sejnowski(partial(contrast, temperature=config.temperature), config.infomax_weight)
+    options: dict[str, Any] = {"alignment": dict.fromkeys(Domain, term), "infomax": lambda weight: 0 * weight.sum()}
+    return _trained(config, options)
 
 
 def _read_at(columns: np.ndarray, config: TrainConfig | None = None) -> Fit:
@@ -107,22 +125,22 @@ BASELINES: dict[str, Fit] = {
 
 ABLATIONS: dict[str, Fit] = {
     **{f"aligned, temperature {t}": _trained(replace(ALIGNED, temperature=t)) for t in (0.03, 0.1, 0.2)},
-    "aligned, MoCo": _trained(replace(ALIGNED, alignment="moco")),
-    "aligned, DINO": _trained(replace(ALIGNED, alignment="dino", temperature=0.1)),
-    "aligned, anchored to the identity": _trained(replace(ALIGNED, anchor_weight=1.0)),
+    "aligned, MoCo": _moco(ALIGNED),
+    "aligned, DINO": _dino(ALIGNED),
+    "aligned, anchored to the identity": _trained(ALIGNED, {"anchor_weight": 1.0}),
     "aligned, 750 steps": _trained(replace(ALIGNED, n_steps=750)),
     "aligned, plain views only": _trained(ALIGNED, without_kinds=STYLES),
     **{
         f"disentangled, infomax weight {w:g}": _trained(replace(DISENTANGLED, infomax_weight=w))
         for w in (1, 3, 30, 100)
     },
-    "disentangled, Bell and Sejnowski": _trained(replace(DISENTANGLED, infomax="bell_sejnowski")),
-    "disentangled, a matrix per domain": _trained(replace(DISENTANGLED, shared=False)),
+    "disentangled, Bell and Sejnowski": _bell_sejnowski(DISENTANGLED),
+    "disentangled, a matrix per domain": _trained(DISENTANGLED, {"shared": False}),
     **{f"disentangled, shrinkage {s}": _trained(replace(DISENTANGLED, shrinkage=s)) for s in (0.003, 0.01, 0.1, 0.3)},
     "disentangled, temperature 0.1": _trained(replace(DISENTANGLED, temperature=0.1)),
-    "disentangled, MoCo": _trained(replace(DISENTANGLED, alignment="moco")),
-    "disentangled, DINO": _trained(replace(DISENTANGLED, alignment="dino", temperature=0.1)),
-    "disentangled, anchored to its start": _trained(replace(DISENTANGLED, anchor_weight=1.0)),
+    "disentangled, MoCo": _moco(DISENTANGLED),
+    "disentangled, DINO": _dino(DISENTANGLED),
+    "disentangled, anchored to its start": _trained(DISENTANGLED, {"anchor_weight": 1.0}),
     "disentangled, 500 steps": _trained(replace(DISENTANGLED, n_steps=500)),
     "disentangled, plain views only": _trained(DISENTANGLED, without_kinds=STYLES),
     "disentangled, half of the images": _trained(DISENTANGLED, share=0.5),

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -196,18 +196,3 @@ def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
 def detail(image: Image.Image) -> float:
     """How much there is to see: the standard deviation of the grey levels (0..127)."""
     return float(np.asarray(image.convert("L"), dtype=np.float32).std())
-
-
-def find_twins(images: Sequence[Image.Image], threshold: float = 0.97) -> Iterable[tuple[int, int, float]]:
-    """Pairs that look like the same photograph: correlation of 24-pixel grey thumbnails, mirrored ones included."""
-    small = np.stack([np.asarray(i.convert("L").resize((24, 24)), dtype=np.float32) for i in images])
-
-    def normalise(a: np.ndarray) -> np.ndarray:
-        a = a.reshape(len(a), -1)
-        a = a - a.mean(1, keepdims=True)
-        return a / (np.linalg.norm(a, axis=1, keepdims=True) + 1e-6)
-
-    plain, mirrored = normalise(small), normalise(small[:, :, ::-1])
-    similarity = np.maximum(plain @ plain.T, plain @ mirrored.T)
-    for i, j in zip(*np.nonzero(np.triu(similarity, 1) > threshold), strict=True):
-        yield int(i), int(j), float(similarity[i, j])

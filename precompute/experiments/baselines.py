@@ -3,22 +3,21 @@
 Notation: ``C`` is the covariance of a domain's images (or of all their views), ``N`` the covariance of views within one image (the
 **nuisance**: all that changes while the content stays), ``S = C - N`` what the views of one image share.
 
-    without pairs    centring, whitening (C^-1/2), nuisance_whitening (N^-1/2), view_cca (CCA between two views)
+    without pairs    centring, whitening (C^-1/2), view_cca (CCA between two views); nuisance_whitening (N^-1/2) is in aad.method
     with pairs       supervised (contrastive maps, the AbC recipe), cca (the oracle that the unpaired methods approximate)
 
 Each function returns a ``Head``. Numpy only, but for ``supervised``, which needs torch. Covariances weigh both domains equally.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from aad.method.head import Head
-from aad.method.training import Views
-from aad.method.whitening import covariance, cross_covariance, inverse_root, nuisance, principal_root, shrunk, signed
+from aad.method import Head, Views
+from aad.method.whitening import eigen, head_about_means, inverse_root, nuisance, shrunk
 from aad.spaces import Domain
+from aad.vectors import covariance
 
 
 def centring(views: Views) -> Head:
@@ -51,31 +50,12 @@ def whitening(
     """
     rows = {domain: views.of(domain)[:, 0] if on == "images" else views.of(domain) for domain in Domain}
     spread = {domain: covariance(rows[domain]) for domain in Domain}
-    return _rooted(views, spread, shrinkage, fitted_on, inverse_root if kind == "zca" else principal_root)
-
-
-def nuisance_whitening(views: Views, shrinkage: float, per_domain: bool = False) -> Head:
-    """Alignment and Infomax together, in second order: ``W = N^(-1/2)``. Every way of rendering an image is equally quiet.
-
-    For two views x, x' of one image, ``E|Wx - Wx'|^2 / 2 = tr(W N W')`` is alignment, and the entropy of a Gaussian embedding is
-    ``log det(W C W') / 2 = log|det W|`` plus a constant: Infomax. Their sum ``tr(W N W') - 2 log|det W|`` has the gradient
-    ``2 W N - 2 W^(-T)``, which is zero where ``W' W = N^(-1)``; it is convex in ``W' W``, so this is the minimum. The rotation is
-    left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out.
-    Without Infomax the minimum is ``W = 0``, collapse. Without alignment nothing but power bounds Infomax: ``tr(W C W')`` in its
-    place gives ``C^(-1/2)``. With both, ``a tr(W N W') + b tr(W C W') - 2 log|det W|``, it is ``(a N + b C)^(-1/2)``: the same
-    principal directions as for ``b = 0``, with less contrast between loud and quiet; see ``view_cca``.
-
-    Args:
-        views: unpaired training data.
-        shrinkage: in [0, 1]; share of N replaced by its mean eigenvalue times the identity.
-        per_domain: a matrix for each domain instead of one for both.
-
-    References:
-        The within-class whitening of LDA and PLDA, with every image its own class (Hatch et al., Interspeech 2006, call it WCCN).
-        That it is the optimum of Liu et al.'s two terms in second order is our derivation.
-    """
-    spread = {domain: nuisance(views.of(domain)) for domain in Domain}
-    return _rooted(views, spread, shrinkage, "per_domain" if per_domain else "joint", inverse_root)
+    root = inverse_root if kind == "zca" else principal_root
+    if fitted_on == "per_domain":
+        apart = {domain: root(shrunk(spread[domain], shrinkage)).astype(np.float32) for domain in Domain}
+        return head_about_means(views, apart)
+    real, synthetic = spread[Domain.REAL], spread[Domain.SYNTHETIC]
+    return _shared(views, root(shrunk(real if fitted_on == "real" else (real + synthetic) / 2, shrinkage)))
 
 
 def view_cca(views: Views, shrinkage: float, rank: int | None = None, weighting: float = 0.0) -> Head:
@@ -99,7 +79,8 @@ def view_cca(views: Views, shrinkage: float, rank: int | None = None, weighting:
     r, turned = np.linalg.eigh(root @ common @ root)
     r, turned = r[::-1][:rank], turned[:, ::-1][:, :rank]
     scale = np.maximum(1 - r, 1e-12) ** -weighting  # r reaches 1 where views never differ
-    return _shared(views, signed((root @ turned).T) * scale[:, None])
+    weight = signed((root @ turned).T) * scale[:, None]
+    return _shared(views, weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,26 +171,37 @@ def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, we
     return _head(centre, {Domain.REAL: directions[:, :d], Domain.SYNTHETIC: directions[:, d:]})
 
 
-def _rooted(
-    views: Views,
-    spread: dict[Domain, np.ndarray],
-    shrinkage: float,
-    fitted_on: str,
-    root: Callable[[np.ndarray], np.ndarray],
-) -> Head:
-    """A head of inverse roots of the domains' covariances, of their mean, or of the real domain's alone."""
-    real, synthetic = spread[Domain.REAL], spread[Domain.SYNTHETIC]
-    if fitted_on == "per_domain":
-        return _head(_centre(views), {domain: root(shrunk(spread[domain], shrinkage)) for domain in Domain})
-    return _shared(views, root(shrunk(real if fitted_on == "real" else (real + synthetic) / 2, shrinkage)))
+def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Covariance between matched rows, each about its own mean: (n, d) and (n, e) give (d, e).
+
+    >>> cross_covariance(np.array([[0.0], [2.0]]), np.array([[5.0, 1.0], [9.0, 1.0]])).tolist()
+    [[2.0, 0.0]]
+
+    Raises:
+        ValueError: the rows are not matched, or fewer than two.
+    """
+    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or len(first) < 2:
+        raise ValueError(f"matched rows must be (n, d) and (n, e) with n >= 2, got {first.shape} and {second.shape}")
+    return (first - first.mean(0, dtype=np.float64)).T @ (second - second.mean(0, dtype=np.float64)) / len(first)
 
 
-def _centre(views: Views) -> dict[Domain, np.ndarray]:
-    return {domain: views.of(domain)[:, 0].mean(0, dtype=np.float64) for domain in Domain}
+def principal_root(matrix: np.ndarray) -> np.ndarray:
+    """Principal directions scaled to unit variance (PCA whitening), (d, d), loudest first; raises as ``inverse_root``.
+
+    >>> principal_root(np.diag([0.25, 4.0])).round(6).tolist()
+    [[0.0, 0.5], [2.0, 0.0]]
+    """
+    variances, directions = eigen(matrix)
+    return signed(directions.T[::-1]) * variances[::-1, None] ** -0.5
+
+
+def signed(directions: np.ndarray) -> np.ndarray:
+    """The (k, d) rows, each with its largest entry positive: an eigenvector leaves its sign open."""
+    return directions * np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
 
 
 def _shared(views: Views, weight: np.ndarray) -> Head:
-    return _head(_centre(views), dict.fromkeys(Domain, weight.astype(np.float32)))
+    return head_about_means(views, dict.fromkeys(Domain, weight.astype(np.float32)))
 
 
 def _head(centre: dict[Domain, np.ndarray], weight: dict[Domain, np.ndarray]) -> Head:

@@ -7,27 +7,23 @@ that the backbone was tuned on.
 """
 
 import hashlib
-import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from aad.backbones import BackboneError, BackboneSpec
-from aad.bundle import write_atomically
+from precompute.common.store import kept
 from precompute.experiments.cutting import Cut
 from precompute.experiments.finetuning import Pool
 
 from . import RESTYLE
-from .drawing import N_SYNTHETIC_VIEWS, Drawing
-from .pictures import Pictures
+from .drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures
 
 KINDS = ("plain", *RESTYLE)
 SHARD = 64  # images: half a minute of work, so little is lost when interrupted
@@ -98,38 +94,30 @@ class Activations(Drawing):
 
     def _keep(self, items: Sequence[Item], settings: object, label: str) -> Part:
         """The shards of these items, made where they are not on disk yet."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        shards = []
-        with tqdm(total=len(items), desc=label, unit="image", disable=None) as bar:
-            for start in range(0, len(items), SHARD):
-                members = items[start : start + SHARD]
-                content = json.dumps([self.common, settings, [key for key, _ in members]])
-                name = f"activations-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
-                if not (self.scratch / name).exists():
-                    self._make(self.scratch / name, [draw for _, draw in members])
-                self.used.append(name)
-                shards.append(np.load(self.scratch / name, mmap_mode="r", allow_pickle=False))
-                bar.update(len(members))
-        return shards, len(items)
+        pieces = []
+        for start in range(0, len(items), SHARD):
+            members = range(start, min(start + SHARD, len(items)))
+            content = json.dumps([self.common, settings, [items[i][0] for i in members]])
+            pieces.append((f"activations-{hashlib.sha256(content.encode()).hexdigest()[:32]}", members))
+        self.used += [f"{name}.npy" for name, _ in pieces]
 
-    def _make(self, path: Path, draws: Sequence[Callable[[], list[Image.Image]]]) -> None:
+        def prepared(i: int) -> list[np.ndarray]:
+            return [self.spec.preprocess(picture) for picture in items[i][1]()]
+
+        return kept(self.scratch, pieces, prepared, self._through_the_front, label), len(items)
+
+    def _through_the_front(self, pixels: Iterator[np.ndarray]) -> np.ndarray:
         import torch
 
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow frees the interpreter lock
-            drawn = list(pool.map(lambda draw: draw(), draws))
-        flat = [picture for pictures in drawn for picture in pictures]
         rows = []
-        for start in range(0, len(flat), BATCH_SIZE):
-            pixels = np.stack([self.spec.preprocess(picture) for picture in flat[start : start + BATCH_SIZE]])
-            rows.append(self.cut.front(torch.from_numpy(pixels)).cpu().numpy())
+        while batch := list(islice(pixels, BATCH_SIZE)):
+            rows.append(self.cut.front(torch.from_numpy(np.stack(batch))).cpu().numpy())
         values = np.concatenate(rows)
         if np.abs(values).max() > np.finfo(np.float16).max:
             raise BackboneError(
                 f"activations reach {np.abs(values).max():.0f}, more than half precision holds; train more blocks"
             )
-        buffer = io.BytesIO()
-        np.save(buffer, values.astype(np.float16).reshape(len(drawn), -1, *values.shape[1:]), allow_pickle=False)
-        write_atomically(path, buffer.getvalue())
+        return values.astype(np.float16)
 
 
 def _whole(pictures: Pictures, i: int) -> list[Image.Image]:

@@ -1,14 +1,70 @@
-"""Views of training images, and synthetic images made from them: each depends on the seed, its image and its number only."""
+"""The pictures of a bundle, and what is drawn from them: views, and synthetic images made from training images.
+
+Whatever is drawn depends on the seed, its image and its number only.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from aad.method.views import make_view, view_rng
+from aad.backbones import Backbone, difference, load_backbone
+from aad.backbones.spec import TORCH
+from aad.bundle import Bundle, BundleError, safe_paths
+from aad.images import load_image
+from precompute.common.store import file_key
+from precompute.pictures.plain import make_view, view_rng
 
 from . import RENDER, RESTYLE
-from .pictures import Pictures
 
+# pixels on the longest side: more than any family works at, and quick to load from large photographs
+DRAWING_SIZE = 640
 N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
+
+
+class Pictures:
+    """n images of a bundle, in the order of its table.
+
+    Args:
+        bundle: says where the images lie.
+        entries: (id, entry) of each, from references.json or queries.json.
+    """
+
+    def __init__(self, bundle: Bundle, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        root = (bundle.folder / bundle.section("images", "extract_features")).resolve()
+        self.ids = [i for i, _ in entries]
+        self.entries = [entry for _, entry in entries]
+        self.names = [str(entry["path"]) for entry in self.entries]
+        self.paths: list[Path] = safe_paths(root, self.names)
+        self.keys = [file_key(path, name) for path, name in zip(self.paths, self.names, strict=True)]
+        self.drawable = lru_cache(maxsize=256)(self._drawable)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def whole(self, i: int) -> Image.Image:
+        """The image as it is embedded."""
+        return load_image(self.paths[i])
+
+    def _drawable(self, i: int) -> Image.Image:
+        """The image at no more than ``DRAWING_SIZE``; kept in memory, so copy before changing it in place."""
+        image = load_image(self.paths[i])
+        image.thumbnail((DRAWING_SIZE, DRAWING_SIZE), Image.Resampling.LANCZOS)
+        return image
+
+    def another(self, i: int | None, rng: np.random.Generator, among: Sequence[int] | None = None) -> int:
+        """A random picture other than the i-th, of those at the places ``among``; the i-th itself where there is no other."""
+        others = [j for j in (range(len(self)) if among is None else among) if j != i]
+        if not others:
+            others = [j for j in range(len(self)) if j != i] or [i or 0]
+        return others[int(rng.integers(len(others)))]
+
+    def paintings(self) -> list[int]:
+        """Places of the paintings, by the table's ``kind``; empty where it does not tell."""
+        return [place for place, entry in enumerate(self.entries) if entry.get("kind") == "painting"]
 
 
 class Drawing:
@@ -55,3 +111,28 @@ class Drawing:
 
     def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
         return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
+
+
+def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu", engine: str = "auto") -> Backbone:
+    """The backbone that the bundle's features come from.
+
+    Args:
+        bundle: its manifest says which.
+        weights: local file with its weights, where ``load_backbone`` would not find them itself.
+        device: where it runs.
+        engine: what computes the features; ``auto`` for the bundle's, another than that is refused.
+
+    Raises:
+        BackboneError: no such weights, or the bundle's engine is not to be had here.
+        BundleError: the bundle was made with other weights, another version of it or another engine.
+    """
+    stored = bundle.section("backbone", "extract_features")
+    backbone = load_backbone(
+        stored["name"], weights, device, stored.get("engine", TORCH) if engine == "auto" else engine
+    )
+    if different := difference(stored, backbone.spec):
+        raise BundleError(
+            f"{bundle.folder} has {different}: give the weights that it was made with (--weights FILE, or their file in "
+            f"$AAD_WEIGHTS), or make it again with python -m precompute.extract_features --bundle {bundle.folder}"
+        )
+    return backbone

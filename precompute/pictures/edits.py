@@ -1,13 +1,37 @@
-"""Three families of edits: set into another picture, photographed again, and a near copy. The style stays the picture's own."""
+"""Three families of edits: set into another picture, photographed again, and a near copy. The style stays the picture's own.
+
+What every family draws first is here as well: a random crop, turned and mirrored, at the size that the family works at.
+"""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from precompute.demo.drawing import rephotograph
+from precompute.demo.drawing import draw_look, fit, reframe, rephotograph
 
-from .framing import MADE_SIZE, draw_frame
+MADE_SIZE = 256  # pixels on the longest side of a synthetic image, as in AbC-mini
+_MAX_ASPECT = 3.0  # a strip is trimmed to this, so that there is room for a brush across it
+
+
+def draw_frame(
+    image: Image.Image, rng: np.random.Generator, low: float, high: float, rotation: float, size: int = MADE_SIZE
+) -> Image.Image:
+    """A random part of a picture, mirrored half of the time.
+
+    Args:
+        image: RGB, any size.
+        rng: decides where.
+        low: smallest side of the part, as a fraction of the picture's.
+        high: largest.
+        rotation: turned by up to this many degrees either way.
+        size: longest side of the result, pixels.
+    """
+    side = rng.uniform(low, high)
+    left, top = rng.uniform(0, 1 - side), rng.uniform(0, 1 - side)
+    flip, turn = bool(rng.random() < 0.5), rng.uniform(-rotation, rotation)
+    image = fit(image, max(image.size), _MAX_ASPECT)
+    return reframe(image, (left, top, left + side, top + side), flip, turn, size)
 
 
 def render_composite(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -28,18 +52,7 @@ def render_composite(image: Image.Image, other: Image.Image, rng: np.random.Gene
 
 def render_photometric(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The picture taken again: other light, white balance, sharpness, corner and compression, as AbC-mini's `photo` queries."""
-    look = {
-        "gamma": rng.uniform(0.7, 1.4),
-        "light": rng.uniform(0.2, 0.8),
-        "light_angle": rng.uniform(0, 360),
-        "white_balance": [rng.uniform(0.84, 1.14), rng.uniform(0.94, 1.04), rng.uniform(0.80, 1.16)],
-        "saturation": rng.uniform(0.6, 1.4),
-        "hue": rng.uniform(-9, 9),
-        "sharpness": rng.uniform(0.2, 2.2),
-        "grain": rng.uniform(0, 6),
-        "jpeg": int(rng.integers(55, 90)),
-        "keystone": rng.uniform(0, 0.07, 8),
-    }
+    look = draw_look(rng.uniform, rng)
     return rephotograph(draw_frame(image, rng, 0.78, 1.0, rotation=6), look, rng)
 
 

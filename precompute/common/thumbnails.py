@@ -1,0 +1,102 @@
+"""Pictures for the page of references that lie in tar or Parquet files: small WebP files beside the bundle."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aad.bundle import write_atomically
+from precompute.common.members import Member, Piece, fingerprint
+from precompute.common.store import ShardError
+
+SIDE = 512  # pixels, at most: what a page shows enlarged
+FOLDER = 1000  # pictures in a sub-folder: file systems and their tools stay quick
+QUALITY = 82
+
+
+def shown_name(row: int, images: str) -> str:
+    """Where the picture of a reference lies below its folder; another name when the images of its shard change.
+
+    >>> shown_name(1234, "5ac3d7e8aa")
+    '00001/00001234-5ac3d7e8.webp'
+    """
+    return f"{row // FOLDER:05}/{row:08}-{images[:8]}.webp"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownJob:
+    """The pictures of one shard.
+
+    Attributes:
+        folder: of all pictures.
+        piece: the shard's images.
+        table: the shard's own table, a file.
+        first: row of its first image among all references.
+    """
+
+    folder: Path
+    piece: Piece
+    table: Path
+    first: int
+
+    def __str__(self) -> str:
+        return f"pictures of {self.piece}"
+
+
+def write_shown(job: ShownJob) -> int:
+    """Write the pictures of a shard that are not there yet; how many images it has.
+
+    Raises:
+        ShardError: the source has changed since it was embedded, or a picture cannot be written.
+    """
+    table = json.loads(job.table.read_bytes())
+    paths = [job.folder / shown_name(job.first + i, table["images"]) for i in range(len(table["names"]))]
+    missing = {name: path for name, path in zip(table["names"], paths, strict=True) if not path.exists()}
+    if not missing:
+        return len(paths)
+    if fingerprint([member.fingerprint() for member in job.piece.members()]) != table["images"]:
+        raise ShardError(
+            f"{job.piece} has changed since it was embedded: run python -m precompute.embed_shards --out {job.table.parent} again, "
+            "with the same options as before"
+        )
+    try:
+        for parent in {path.parent for path in missing.values()}:
+            parent.mkdir(parents=True, exist_ok=True)
+        for member in job.piece.members():
+            if member.name in missing:
+                write_atomically(missing[member.name], _encoded(member))
+    except OSError as error:
+        raise ShardError(
+            f"{job} cannot be written: {error}; free some space and run the same command again: what is finished is kept"
+        ) from error
+    return len(paths)
+
+
+def _encoded(member: Member) -> bytes:
+    import io
+
+    picture = member.picture()
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "webp", quality=QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def tidy_shown(folder: Path, images: Sequence[tuple[int, str]]) -> None:
+    """Remove pictures of earlier shards, and what a killed run was writing.
+
+    Args:
+        folder: of all pictures.
+        images: of each shard, how many rows it has and the fingerprint of its images.
+    """
+    ends = np.cumsum([n for n, _ in images])
+    for place in (path for path in folder.iterdir() if re.fullmatch(r"\d{5,}", path.name)):
+        for path in place.iterdir():
+            if own := re.fullmatch(r"(\.?)(\d{8,})-([0-9a-f]{8})\.webp(\.\d+\.partial)?", path.name):
+                shard = int(np.searchsorted(ends, int(own[2]), side="right"))
+                if own[1] or shard == len(ends) or own[3] != images[shard][1][:8]:
+                    path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What steps do otherwise for a gallery too large to be taken at once."""
