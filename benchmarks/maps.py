@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from aad.spaces import SPACES
+from benchmarks.door import open_blank
+from interface.scripts import UI
 
-UI = Path(__file__).resolve().parents[1] / "assets" / "ui"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
 N_GROUPS = 24
@@ -36,21 +37,21 @@ N_GROUPS = 24
 MEASURE = """({ name, n_rounds, n }) => {
   const page = window.attributionPage;
   const id = (i) => Math.floor((((i * 0.618034) % 1) * n));
-  const [first] = page.maps.all;
+  const [first] = page.everyMap.all;
   const square = (x) => [[x, x], [x + 0.3, x], [x + 0.3, x + 0.3], [x, x + 0.3]];
   const changes = {
     hover: (i) => {
       const [x, y] = [first.view.geometry.points[2 * id(i)], first.view.geometry.points[2 * id(i) + 1]];
-      page.set("hover", first.view.geometry.nearest(x, y, 16 * first.perPixel(), page.passing()));
+      page.set("hover", first.view.geometry.nearest(x, y, 16 * first.perPixel(), page.passingNow()));
     },
     zoom: (i) => first.camera.look(0.5, 0.5, 1 + (i % 30) / 10),
     lasso: (i) => page.set("selection", first.view.geometry.inside(square(0.1 + 0.5 * ((i * 0.618034) % 1)))),
     legend: (i) => page.set("group", i % 5),
-    morph: (i) => page.morph.go(((i * 0.618034) % 1) * 2),
+    morph: (i) => page.movingMap.go(((i * 0.618034) % 1) * 2),
   };
   page.set("selection", null); page.set("group", null); first.camera.reset();
-  page.maps.show(name === "morph" ? "morph" : "trio");
-  const maps = name === "morph" ? [page.morph.map] : page.maps.all.slice(0, 3);
+  page.everyMap.show(name === "morph" ? "morph" : "trio");
+  const maps = name === "morph" ? [page.movingMap.map] : page.everyMap.all.slice(0, 3);
   const finish = () => maps.forEach((map) => { map.draw(); map.canvas.getContext("2d").getImageData(0, 0, 1, 1); });
   return new Promise((resolve) => setTimeout(() => {
     finish();
@@ -69,7 +70,8 @@ START = """(catalogue) => {
   page.setCatalogue(catalogue);
   page.mountMaps(document.getElementById("maps"));
   const answer = (space, s) => ({ position: [0.5, 0.5], remainder: 0.2, elsewhere: 0.3,
-    matches: Array.from({ length: 15 }, (_, i) => [(i * 97 + s * 31) % catalogue.n, 0.9 - i / 50, 0.5 / 15]) });
+    matches: Array.from({ length: 15 }, (_, i) => (
+      { id: (i * 97 + s * 31) % catalogue.n, rank: i + 1, similarity: 0.9 - i / 50, weight: 0.5 / 15 })) });
   page.set("answer", { status: "answer", k: 15, query: { truth: [5] },
     spaces: Object.fromEntries(catalogue.spaces.map(({ id }, s) => [id, answer(id, s)])) });
 }"""
@@ -116,11 +118,10 @@ def invented_catalogue(n: int, *, seed: int = 0) -> dict[str, Any]:
 
 
 def blank_page() -> str:
-    """HTML of a page that holds the real scripts and styles, and one empty slot for the maps."""
+    """HTML of a page that holds the real styles, and one empty slot for the maps."""
     styles = "".join(path.read_text(encoding="utf-8") for path in (UI / "page.css", UI / "maps.css"))
-    scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(UI.glob("*.js")))
     body = '<div class="gradio-container"><div id="maps" class="part"><div class="slot"></div></div></div>'
-    return f"<!doctype html><meta charset='utf-8'><style>{styles}</style><body>{body}{scripts}</body>"
+    return f"<!doctype html><meta charset='utf-8'><style>{styles}</style><body>{body}</body>"
 
 
 CHANGES = ("hover", "zoom", "lasso", "legend", "morph")
@@ -138,8 +139,7 @@ def measure(page: Any, n: int, *, n_rounds: int, names: Sequence[str] = CHANGES)
     Returns:
         Kind of change -> (n_rounds,) times in milliseconds.
     """
-    page.goto("about:blank")
-    page.set_content(blank_page())
+    open_blank(page, blank_page())
     page.evaluate(START, invented_catalogue(n))
     page.wait_for_selector(".map canvas")
     page.wait_for_timeout(300)

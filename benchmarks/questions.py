@@ -85,5 +85,5 @@ def fault_of(question: Question, answer: dict[str, Any]) -> str | None:
         return f"{question.name}: the answer is about {answer['query'].get('url')}"
     if question.query_id is not None and answer["query"].get("id") != question.query_id:
         return f"{question.name}: the answer is about example {answer['query'].get('id')}"
-    named = {space: part["matches"][0][0] for space, part in answer["spaces"].items()}
+    named = {space: part["matches"][0]["id"] for space, part in answer["spaces"].items()}
     return None if named == question.best else f"{question.name}: first matches {named}, expected {question.best}"

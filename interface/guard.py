@@ -28,7 +28,7 @@ UPLOAD = "/gradio_api/upload"
 #: method -> what may be asked, as the whole path
 OPEN = {
     "GET": (
-        r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(/\d{1,3})?|/(assets|static)/.+"
+        r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(/\d{1,3})?|/(assets|static|ui)/.+"
         r"|/gradio_api/(info/?|openapi\.json|app_id/?|startup-events|theme\.css|upload_progress|queue/data|heartbeat/\w+"
         r"|file=(?!\w+:).+|call/\w+/\w+)"
     ),

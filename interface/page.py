@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from aad import Attributor
-from interface import explain, inspection, present, takeaway, talk, why
+from interface import explain, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
 from interface.pictures import is_picture, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
-UI = HERE / "assets" / "ui"
 TITLE = "Where did this image come from?"
 MASTHEAD = f"""<header><h1>{TITLE}</h1>
 <p>Give a synthetic picture and see which training pictures it may stem from.</p>
@@ -41,19 +40,17 @@ def build_app(attributor: Attributor) -> Any:
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     private = [Path.cwd(), Path.home(), HERE]
-    gr.set_static_paths([UI, *to_serve(pictures, private=private)])
-    scripts = "".join(f'<script src="{present.file_url(path)}"></script>' for path in sorted(UI.glob("*.js")))
+    gr.set_static_paths(to_serve(pictures, private=private))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
-        """A slot that ``mountName`` of assets/ui fills; ``functions`` can be called from there."""
+        """A slot that ``mount.name`` of assets/ui/page.js fills; ``functions`` can be called from there."""
         tools = "{ trigger, watch, upload" + (", server }" if functions else " }")
         return gr.HTML(
             value,
             elem_id=name,
             elem_classes=["part"],
             html_template='<div class="slot"></div>',
-            js_on_load=f"window.attributionPage.mount{name.title()}(element, props, {tools});",
-            head=scripts,
+            js_on_load=f"{scripts.load()}.then(({{ mount }}) => mount.{name}(element, props, {tools}));",
             apply_default_css=False,
             server_functions=list(functions) or None,
         )
@@ -122,7 +119,7 @@ def build_app(attributor: Attributor) -> Any:
             return answer_upload(attributor, path, k, json.loads(wanted))
 
         def calls(function: str) -> str:
-            return f"(...given) => window.attributionPage.{function}(...given)"
+            return f"async (...given) => (await {scripts.load()}).{function}(...given)"
 
         here: dict[str, Any] = {"fn": None, "api_visibility": "private"}  # done in the browser, nothing is sent
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -133,14 +130,14 @@ def build_app(attributor: Attributor) -> Any:
         picture = [image, k, wanted]
         k.input(inputs=k, js=calls("chooseK"), **here)
         image.clear(js=calls("cleared"), **here)
-        strip.example_select(outputs=image, js=calls("boxed"), **here, **each)
+        strip.example_select(outputs=image, js=calls("boxedPicture"), **here, **each)
         events = [
             strip.select(on_select, None, [answer, k], queue=False, **quiet, **each),
             image.upload(on_upload, picture, answer, js=calls("sending"), **slow, **each),
-            strip.apply(on_settings, picture, answer, js=calls("again"), trigger_mode="always_last", **slow),
+            strip.apply(on_settings, picture, answer, js=calls("sendAgain"), trigger_mode="always_last", **slow),
         ]
         for event in events:
-            event.failure(None, js="() => window.attributionPage.fail()", api_visibility="private")
+            event.failure(None, js=calls("fail"), api_visibility="private")
         add_endpoints(attributor)
     # The size is of all lanes together: a script's hundred waiting calls must not turn a visitor away, who waits in a short lane.
     return demo.queue(max_size=1000, default_concurrency_limit=2)

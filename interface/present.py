@@ -189,11 +189,19 @@ def api_answer(attributor: Attributor, result: Any, *, k: int) -> dict[str, Any]
     }
 
 
+def match(one: Any) -> dict[str, Any]:
+    """One match as the page has it everywhere; assets/ui/core/match.js says how its numbers are written."""
+    return {
+        "id": int(one.reference_id),
+        "rank": int(one.rank),
+        "similarity": round(float(one.similarity), 5),
+        "weight": round(float(one.weight), 5),
+    }
+
+
 def _space_answer(space: SpaceAnswer, copies: Sequence[int | None] | None) -> dict[str, Any]:
     return {
-        "matches": [
-            [int(m.reference_id), round(float(m.similarity), 5), round(float(m.weight), 5)] for m in space.matches
-        ],
+        "matches": [match(one) for one in space.matches],
         "copies": list(copies) if copies is not None else [None] * len(space.matches),
         "convincing": bool(space.remainder <= sum(m.weight for m in space.matches)),
         "remainder": float(space.remainder),

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interface import gradio_gaps
+from interface import gradio_gaps, scripts
 from interface.guard import Condition, Guard
-from interface.page import MAX_BYTES, UI
+from interface.page import MAX_BYTES
 from interface.uploads import keep_swept
 
 
@@ -35,8 +35,12 @@ def serve(
         "theme": gr.themes.Base(font=font, neutral_hue="stone", radius_size="none").set(
             body_background_fill="#fbfaf8", body_background_fill_dark="#161617"
         ),
-        "css_paths": [UI / "page.css", *sorted(path for path in UI.glob("*.css") if path.name != "page.css")],
-        "favicon_path": UI / "favicon.svg",
+        "css_paths": [
+            scripts.UI / "page.css",
+            *sorted(path for path in scripts.UI.glob("*.css") if path.name != "page.css"),
+        ],
+        "favicon_path": scripts.UI / "favicon.svg",
+        "head": scripts.preloads(),
         "footer_links": [],
         "max_file_size": MAX_BYTES,
         "enable_monitoring": False,
@@ -45,7 +49,7 @@ def serve(
         "ssr_mode": False,
         "share": False,
         "prevent_thread_lock": True,
-        "app_kwargs": {"middleware": [Middleware(Guard, condition=condition)]},
+        "app_kwargs": {"routes": scripts.routes(), "middleware": [Middleware(Guard, condition=condition)]},
     }
     _, url, _ = demo.launch(**{**settings, **options})
     if uploads is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from aad import Attributor
 from aad.answers import Attribution
 from aad.images import ACCEPT, ImageError
+from interface import present
 from interface.handlers import search
 from interface.report import Case, is_convincing, report
 from interface.requests import MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
@@ -124,7 +125,7 @@ def _case(attributor: Attributor, kind: str, which: Any, name: str, found: Attri
 def _best(part: Any) -> dict[str, Any]:
     best = part.matches[0] if part.matches else None
     return {
-        "best": None if best is None else [best.reference_id, round(best.similarity, 5), round(best.weight, 5)],
+        "best": None if best is None else present.match(best),
         "remainder": part.remainder,
         "convincing": is_convincing(part),
         "estimated": part.estimated,

@@ -140,8 +140,8 @@ def _pictures(attributor: Attributor, cases: dict[str, dict[str, Any]], wall: Se
     for case in cases.values():
         large |= set(case["query"]["truth"])
         for part in case["spaces"].values():
-            large |= {match[0] for match in part["matches"][:1]}
-            small |= {match[0] for match in part["matches"]}
+            large |= {match["id"] for match in part["matches"][:1]}
+            small |= {match["id"] for match in part["matches"]}
     sides = dict.fromkeys(paths, LARGE)
     for reference_id in large | small:
         key = f"reference-{reference_id}"

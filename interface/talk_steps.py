@@ -90,9 +90,9 @@ def _ranks(case: dict[str, Any] | None) -> dict[Space, int]:
 
 def _failure(attributor: Attributor, case: dict[str, Any]) -> str:
     last = str(SPACES[-1])
-    reference_id, _, weight = case["spaces"][last]["matches"][0]
-    title, rank = attributor.references[reference_id].title, _ranks(case)[SPACES[-1]]
-    return f"\u201c{title}\u201d, says the last space, with {weight:.0%} of the weight. The source is at rank {rank:,}."
+    first = case["spaces"][last]["matches"][0]
+    title, rank = attributor.references[first["id"]].title, _ranks(case)[SPACES[-1]]
+    return f"\u201c{title}\u201d, says the last space, with {first['weight']:.0%} of the weight. The source is at rank {rank:,}."
 
 
 def _figures_line(figures: dict[str, Any]) -> str:

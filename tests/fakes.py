@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import itertools
 import socket
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ class FakeAttributor:
         latent = []
         for reference_id, (group, item) in enumerate(itertools.product(range(len(GROUPS)), range(n_per_group))):
             path = folder / "exemplar" / f"{GROUPS[group]} {item}.webp"
-            _draw(path, group, item, restyled=False)
+            path.write_bytes(_drawn(group, item, False))
             latent.append(centres[group] + 0.9 * rng.normal(size=DIMENSION))
             references.append(
                 Reference(
@@ -180,7 +182,7 @@ class FakeAttributor:
             target = int((query_id * 11 + 3) % len(self.references))
             group, item = divmod(target, len(self.references) // len(GROUPS))
             path = folder / "synth" / f"query {query_id}.webp"
-            _draw(path, group, item, restyled=True)
+            path.write_bytes(_drawn(group, item, True))
             kind, generator, split, sources, blur = TYPES[query_id % 5], "multistyle26", "test", (target,), 0.5
             if query_id >= N_EXAMPLES:  # of every kind, harder, some with two sources
                 generator = ("multistyle26", "photometric")[query_id % 5 == 2]
@@ -215,7 +217,8 @@ def invented_metrics() -> dict[str, Any]:
     }
 
 
-def _draw(path: Path, group: int, item: int, *, restyled: bool) -> None:
+@cache
+def _drawn(group: int, item: int, restyled: bool) -> bytes:
     """A simple still life: the group sets the colours, the item the shape; a restyled one is bent and recoloured."""
     rng = np.random.default_rng([group, item, int(restyled)])
     width, height = (256, 256) if restyled else ((320, 240), (240, 320), (300, 300))[item % 3]
@@ -235,7 +238,9 @@ def _draw(path: Path, group: int, item: int, *, restyled: bool) -> None:
         for _ in range(60):
             a, b = rng.uniform(0, [width, height]), rng.normal(size=2) * 30
             draw.line((*a, *(a + b)), fill=_colour(hue + rng.uniform(-0.1, 0.1), 0.5, 0.9), width=2)
-    picture.save(path, quality=85)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=85)
+    return file.getvalue()
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:

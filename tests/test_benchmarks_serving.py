@@ -79,12 +79,12 @@ def test_no_two_visitors_bring_the_same_file_and_all_have_the_same_mix(attributo
         ({}, None),
         ({"status": "error", "text": "too large"}, "too large"),
         ({"query": {"url": "gradio_api/file=/tmp/other.png"}}, "about"),
-        ({"spaces": {"backbone": {"matches": [[8, 0.9, 0.1]]}}}, "expected"),
+        ({"spaces": {"backbone": {"matches": [{"id": 8}]}}}, "expected"),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_said(change: dict[str, Any], complaint: str | None) -> None:
     answer = {"status": "answer", "query": {"url": "gradio_api/file=/tmp/mine.png"}}
-    answer |= {"spaces": {"backbone": {"matches": [[7, 0.9, 0.1]]}}}
+    answer |= {"spaces": {"backbone": {"matches": [{"id": 7}]}}}
     found = fault_of(Question(None, "mine.png", b"", {"backbone": 7}), answer | change)
     assert found is None if complaint is None else found is not None and complaint in found
 

@@ -125,7 +125,7 @@ def test_the_theory_is_as_unsettled_as_the_exercise_says():
 
 
 def test_every_word_to_click_stands_on_the_page():
-    page = "".join(path.read_text("utf-8") for path in (ROOT / "assets" / "ui").glob("*.js"))
+    page = "".join(path.read_text("utf-8") for path in (ROOT / "assets" / "ui").rglob("*.js"))
     words = [*TYPE_WORDS.values(), *(words["name"] for words in SPACE_WORDS.values())]
     for name in set(re.findall(r"\*\*?([A-Z][^*]+?)\*", TASKS)):
         assert f'"{name}' in page or f">{name}" in page or name in words or name == "Test", name

@@ -28,9 +28,12 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
     assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
     for space in SPACES:
         part = answer["spaces"][space]
-        assert [match[0] for match in part["matches"]] == [match.reference_id for match in result[space].matches]
+        assert part["matches"] == [
+            {"id": m.reference_id, "rank": m.rank, "similarity": round(m.similarity, 5), "weight": round(m.weight, 5)}
+            for m in result[space].matches
+        ]
         assert answer["query"]["ranks"][space] == attributor.true_ranks(2)[space]
-        total = sum(match[2] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
+        total = sum(match["weight"] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
         assert total == pytest.approx(1, abs=1e-3)
     json.dumps(answer)
 
@@ -105,7 +108,7 @@ def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttr
     expected = [r.reference_id for r in attributor.references if r.group == "animals"]  # birds are GPL
     assert answer["gallery"] == {"filter": {"group": ["animals", "birds"], "licence": ["CC0-1.0"]}, "n": len(expected)}
     for space in SPACES:
-        assert {match[0] for match in answer["spaces"][space]["matches"]} <= set(expected)
+        assert {match["id"] for match in answer["spaces"][space]["matches"]} <= set(expected)
     assert answer["query"]["ranks"] == {}, "a rank among everything would contradict the columns"
     assert handlers.answer_example(attributor, 1, 8, {"group": []})["gallery"] is None
     json.dumps(answer)
@@ -115,7 +118,7 @@ def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attr
     before = attributor.n_backbone_calls
     answer = handlers.answer_reference(attributor, 40, 30)
     assert answer["query"] == {"reference": 40, "url": present.file_url(attributor.references[40].path)}
-    assert all(40 not in [match[0] for match in answer["spaces"][space]["matches"]] for space in SPACES)
+    assert all(40 not in [match["id"] for match in answer["spaces"][space]["matches"]] for space in SPACES)
     assert attributor.n_backbone_calls == before
 
 
@@ -135,7 +138,7 @@ def test_near_copies_are_told_by_place_and_ranks_stay(attributor: FakeAttributor
     found = 0
     for space in SPACES:
         part = answer["spaces"][space]
-        ids = [match[0] for match in part["matches"]]
+        ids = [match["id"] for match in part["matches"]]
         assert ids == [match.reference_id for match in attributor.attribute_query(1, 8)[space].matches]
         for place, head in enumerate(part["copies"]):
             if head is not None:

@@ -1,4 +1,4 @@
-"""What the numbers promise where they could differ: threads, repeats, ties, copies, nothing, one, and values that are none."""
+"""What the numbers promise where they could differ: threads, repeats, copies, nothing, and one; ties and k: `tests.test_search`."""
 
 import json
 import os
@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad import SPACES, Attributor, BundleError
+from aad import SPACES, Attributor
 from aad.answers import SpaceAttribution
-from aad.bundle import DEFAULT_BUNDLE, Bundle
+from aad.bundle import DEFAULT_BUNDLE
 from aad.vectors import l2_normalise
 from precompute.common.steps import write_step
-from tests.galleries import D, wide_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 # What one process answers about one bundle, to the last bit of every number, and the raw bytes of what lies below.
@@ -128,23 +127,6 @@ def test_an_empty_gallery_names_nothing_and_all_is_remainder(tmp_path: Path) -> 
         attributor.attribute_reference(0, 3)
 
 
-def test_k_beyond_the_gallery_names_all_of_it_once(tmp_path: Path) -> None:
-    attributor = small(tmp_path / "few", AXES[:5], AXES[:1])
-    for k in (5, 6, 10**6):
-        answer = attributor.attribute_query(0, k)["disentangled"]
-        assert [match.reference_id for match in answer.matches] == [0, 1, 2, 3, 4]
-        assert answer.elsewhere == pytest.approx(0, abs=1e-12) and total(answer) == pytest.approx(1)
-
-
-def test_ties_go_by_id_in_every_space_and_at_every_k(tmp_path: Path) -> None:
-    attributor = small(tmp_path / "tied", AXES[[1, 0, 1, 0, 1, 0]], AXES[[0, 2]])
-    for k in range(1, 7):
-        for answer in attributor.attribute_query(0, k).spaces.values():
-            assert [match.reference_id for match in answer.matches] == [1, 3, 5, 0, 2, 4][:k]
-        for answer in attributor.attribute_query(1, k).spaces.values():  # all are as unlike
-            assert [match.reference_id for match in answer.matches] == [0, 1, 2, 3, 4, 5][:k]
-
-
 def test_copies_are_both_named_with_equal_weights_and_folded(tmp_path: Path) -> None:
     gallery = np.stack([AXES[0], AXES[1], AXES[0]])
     attributor = small(tmp_path / "copies", gallery, AXES[:1], ["a.png", "b.png", "a.png"])  # one file, entered twice
@@ -163,32 +145,3 @@ def test_a_vector_of_zeros_resembles_nothing_and_weighs_as_such(tmp_path: Path) 
     answer = attributor.attribute_query(1, 2)["aligned"]
     assert [(match.reference_id, match.similarity) for match in answer.matches] == [(0, 0), (1, 0)]
     assert answer.matches[0].weight == answer.matches[1].weight and total(answer) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_question_that_is_no_number_is_refused_and_not_answered(tmp_path: Path, value: float) -> None:
-    attributor = small(tmp_path / "asked", AXES[:3], AXES[:1])
-    features = AXES[:1].copy()
-    features[0, 3] = value
-    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="queries must be finite, got NaN or infinity"):
-        attributor._answer(features, 2)
-
-
-def test_the_order_of_entries_and_of_rows_is_bound_by_the_manifest(tmp_path: Path) -> None:
-    """Entries in another order, or rows in another, are other bytes; only a step that writes both can bind them anew."""
-    bundle = wide_bundle(tmp_path / "bundle", 12, 3)
-    entries = json.loads((bundle / "references.json").read_bytes())
-    files = {"references.json": json.dumps([entries[1], entries[0], *entries[2:]]).encode()}
-    for space in SPACES:
-        rows = np.load(bundle / f"references_{space}.npy")
-        np.save(tmp_path / "swapped.npy", rows[[1, 0, *range(2, 12)]])
-        files[f"references_{space}.npy"] = (tmp_path / "swapped.npy").read_bytes()
-    stamp = Attributor.load(bundle).stamp["bundle"]
-    for name, content in files.items():
-        before = (bundle / name).read_bytes()
-        (bundle / name).write_bytes(content)
-        with pytest.raises(BundleError, match=rf"{name} is damaged: its sha256 is not the manifest's"):
-            Attributor.load(bundle)
-        (bundle / name).write_bytes(before)
-    assert Attributor.load(bundle).stamp["bundle"] == stamp == Bundle.open(bundle).sha256[:12]
-    assert Bundle.open(bundle).manifest["backbone"]["dim"] == D

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from precompute import embed_shards
 from precompute.common.runners import RunnerError, run_shards
@@ -36,6 +35,8 @@ QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 300, "h
 @pytest.fixture(scope="module")
 def nodes():
     """Two nodes with one core each, the first of which is the head."""
+    from ray.cluster_utils import Cluster  # here: the ordinary run reads this file too
+
     head = NODE | {"include_dashboard": False, "_system_config": QUICK}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(**NODE)

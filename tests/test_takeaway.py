@@ -47,7 +47,7 @@ def test_one_of_many_files_is_answered_as_a_single_one_is(
 def test_a_filter_holds_for_many_files_too(ask: Callable[..., Any], attributor: FakeAttributor, uploads: Path) -> None:
     reply = ask("answer", {"path": str(uploads / "mine.png"), "k": 3, "filter": {"group": ["birds"]}})
     for space in SPACES:
-        assert attributor.references[reply["spaces"][space]["best"][0]].group == "birds"
+        assert attributor.references[reply["spaces"][space]["best"]["id"]].group == "birds"
 
 
 def test_broken_file_is_told_in_words(ask: Callable[..., Any], uploads: Path) -> None:

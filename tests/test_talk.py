@@ -122,7 +122,7 @@ def test_story_tells_every_step_with_its_pictures(attributor: FakeAttributor) ->
     for case in story["cases"].values():
         needed.add(f"query-{case['query']['id']}")
         needed |= {f"reference-{i}" for i in case["query"]["truth"]}
-        needed |= {f"reference-{match[0]}" for part in case["spaces"].values() for match in part["matches"]}
+        needed |= {f"reference-{match['id']}" for part in case["spaces"].values() for match in part["matches"]}
     assert needed <= set(story["pictures"])
     assert all(uri.startswith("data:image/webp;base64,") for uri in story["pictures"].values())
 

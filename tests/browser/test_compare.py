@@ -1,4 +1,4 @@
-"""The compare view in a real browser: rank changes, near-copies, cautions, searching again, filters and addresses."""
+"""The compare view in a real browser: rank changes, near-copies, searching again, filters and addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def orders(page: Page) -> dict[str, list[int]]:
     """Ids as each space's answer ranks them."""
     spaces = page.evaluate("window.attributionPage.state.answer.spaces")
-    return {space: [match[0] for match in spaces[space]["matches"]] for space in SPACES}
+    return {space: [match["id"] for match in spaces[space]["matches"]] for space in SPACES}
 
 
 def shown(page: Page, space: str) -> dict[int, str]:
@@ -35,7 +35,7 @@ def shown(page: Page, space: str) -> dict[int, str]:
 
 
 def ask(page: Page, query_id: int) -> None:
-    page.evaluate("id => window.attributionPage.ask(id)", query_id)
+    page.evaluate("id => window.attributionPage.askQuery(id)", query_id)
     page.wait_for_function("id => window.attributionPage.state.answer?.query?.id === id", arg=query_id)
 
 
@@ -122,8 +122,8 @@ def test_near_copies_fold_under_the_better_one_and_keep_their_rank(visit: Visit)
     part = page.evaluate("window.attributionPage.state.answer.spaces.aligned")
     (copy,) = [place for place, head in enumerate(part["copies"]) if head is not None]
     lane = page.locator(".lane[data-space=aligned]")
-    folded = lane.locator(f".match[data-ref='{part['matches'][copy][0]}']")
-    head = lane.locator(f".match[data-ref='{part['matches'][part['copies'][copy]][0]}']")
+    folded = lane.locator(f".match[data-ref='{part['matches'][copy]['id']}']")
+    head = lane.locator(f".match[data-ref='{part['matches'][part['copies'][copy]]['id']}']")
     expect(folded).to_be_hidden()
     line = lane.locator(".copies summary")
     expect(line).to_contain_text("and 1 near-copy")
@@ -172,7 +172,7 @@ def test_searching_again_from_a_row_and_the_way_back(visit: Visit, attributor: F
     expect(page.locator(".query-caption")).to_contain_text(attributor.references[reference].title)
     assert page.locator(f".match[data-ref='{reference}']").count() == 0
     expected = handlers.answer_reference(attributor, reference, 8)["spaces"]
-    assert orders(page) == {space: [match[0] for match in expected[space]["matches"]] for space in SPACES}
+    assert orders(page) == {space: [match["id"] for match in expected[space]["matches"]] for space in SPACES}
     assert f"reference={reference}" in page.url and "query=" not in page.url
     assert attributor.references[reference].path.name in (
         page.locator("#query-picture img").get_attribute("src") or ""
@@ -274,13 +274,13 @@ def test_an_address_opens_the_same_page_again(visit: Visit, browser: Browser, as
     page.evaluate(
         """asked => { const p = window.attributionPage;
         p.setFilter({group: new Set(['birds', 'sea life', 'tools']), licence: new Set(['GPL-2.0-or-later'])});
-        asked === 'query' ? p.ask(7) : p.askReference(60); }""",
+        asked === 'query' ? p.askQuery(7) : p.askReference(60); }""",
         asked,
     )
     page.wait_for_function("window.attributionPage.state.answer.gallery !== null")
     page.locator("#k-choice label", has_text=re.compile("^ ?15 ?$")).click()
     page.wait_for_function("window.attributionPage.state.answer.k === 15")
-    assert page.url == page.evaluate("window.attributionPage.link()")
+    assert page.url == page.evaluate("window.attributionPage.linkHere()")
     again = Visit(browser, page.url)
     assert answered(again.page) == answered(page)
     expect(again.page.locator("#k-choice label.selected")).to_have_text(re.compile("15"))

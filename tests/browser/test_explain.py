@@ -29,7 +29,7 @@ def body(page: Page) -> Locator:
 
 
 def explained(page: Page, reference_id: int) -> None:
-    page.evaluate("id => { window.attributionPage.explain(id, {scroll: false}) }", reference_id)
+    page.evaluate("id => { window.attributionPage.explainMatch(id, {scroll: false}) }", reference_id)
     expect(body(page)).to_have_attribute("data-state", "shown", timeout=PATIENCE)
 
 
@@ -73,7 +73,7 @@ def test_a_match_whose_details_were_opened_waits_to_be_asked_about(visit: Visit)
     assert not [url for url in visit.requests[asked:] if "component_server" in url]
     page.locator(".explain-invite .primary").click()
     expect(body(page)).to_have_attribute("data-state", "shown", timeout=PATIENCE)
-    assert page.evaluate("window.attributionPage.link()").endswith(f"explain={reference_id}.{LAST}")
+    assert page.evaluate("window.attributionPage.linkHere()").endswith(f"explain={reference_id}.{LAST}")
 
 
 def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(
@@ -158,7 +158,7 @@ def test_another_space_is_another_heat_without_the_server_and_the_link_leads_bac
     label = cells(page, "query").nth(int(found.heat_query.argmax())).get_attribute("aria-label") or ""
     assert label.endswith(f"adds {found.heat_query.max():.4f}")
     assert not [url for url in visit.requests[asked:] if "component_server" in url]
-    link = page.evaluate("window.attributionPage.link()")
+    link = page.evaluate("window.attributionPage.linkHere()")
     assert "explain=7.aligned" in link
     again = Visit(browser, link)
     expect(body(again.page)).to_have_attribute("data-state", "shown", timeout=PATIENCE)
@@ -232,7 +232,7 @@ def test_a_late_answer_about_another_match_is_dropped_and_waiting_is_told(
         return pack(explanation)
 
     monkeypatch.setattr(explain, "packed", slow)
-    page.evaluate("window.attributionPage.explain(7) && null")
+    page.evaluate("window.attributionPage.explainMatch(7) && null")
     expect(page.locator(".explain-status")).to_contain_text("first time takes some seconds")
     expect(body(page)).to_have_attribute("aria-busy", "true")
     places = "() => [...document.querySelectorAll('.both, .heat-pane')].map(one => Math.round(one.getBoundingClientRect().left))"
@@ -256,7 +256,7 @@ def test_another_question_takes_the_explanation_away(visit: Visit) -> None:
     page.locator(".example").nth(3).click()
     expect(body(page)).to_be_hidden(timeout=PATIENCE)
     expect(page.locator(".candidate").first).to_be_visible()
-    assert "explain" not in page.evaluate("window.attributionPage.link()")
+    assert "explain" not in page.evaluate("window.attributionPage.linkHere()")
 
 
 def test_an_upload_and_a_picture_searched_again_are_explained(

@@ -138,7 +138,7 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
     page.locator("#maps").get_by_role("button", name="Show as a table").first.click()
     expect(page.locator("#maps table")).to_contain_text(NAME)
     nothing_ran(page)
-    page.evaluate("window.attributionPage.explain(2, {scroll: false})")
+    page.evaluate("window.attributionPage.explainMatch(2, {scroll: false})")
     expect(page.locator(".explain-body h3")).to_contain_text(NAME, timeout=PATIENCE)
 
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from aad.outcomes import Outcomes, outcomes_of
 from aad.spaces import SPACES
+from benchmarks.door import open_door
 from tests.browser.visits import PATIENCE, Visit
 from tests.fakes import FakeAttributor
 
@@ -182,7 +183,7 @@ def test_the_walk_goes_on_in_compare_and_ends_with_another_picture(
     expect(page.locator(".case").first).to_be_focused()
     page.locator(".case").first.click()
     expect(page.locator(".walk")).to_be_visible()
-    page.evaluate("id => window.attributionPage.ask(id)", next(i for i in range(90) if i not in ids))
+    page.evaluate("id => window.attributionPage.askQuery(id)", next(i for i in range(90) if i not in ids))
     expect(page.locator(".walk")).to_be_hidden(timeout=PATIENCE)
 
 
@@ -192,10 +193,11 @@ def test_address_brings_back_what_was_chosen(page: Page, outcomes: Outcomes, is_
     tab(page, "recall")
     page.locator(".segment button[data-value=MRR]").click()
     page.locator(".segment button[data-value=generator]").click()
-    link = page.evaluate("window.attributionPage.link()")
+    link = page.evaluate("window.attributionPage.linkHere()")
     page.goto("about:blank")
     page.goto(link)
     page.wait_for_selector(".recall-by tbody tr", timeout=PATIENCE)
+    open_door(page)
     expect(page.locator("#inspect-tab-recall")).to_have_attribute("aria-selected", "true")
     assert page.locator("input[data-facet=type][data-value=painted]").is_checked()
     expect(page.locator(".segment button[data-value=MRR]")).to_have_attribute("aria-pressed", "true")
@@ -280,7 +282,7 @@ def test_a_hub_filters_the_list(page: Page, outcomes: Outcomes, is_test: np.ndar
     expected = set(outcomes.query_ids[is_test & outcomes.retrieving("backbone", reference)].tolist())
     expect(page.locator(".count-line b")).to_have_text(str(len(expected)))
     assert set(listed(page)) <= expected
-    link = page.evaluate("window.attributionPage.link()")
+    link = page.evaluate("window.attributionPage.linkHere()")
     page.locator(".chosen-words .plain").click()
     expect(page.locator(".count-line b")).to_have_text(str(is_test.sum()))
     follow(page, link)

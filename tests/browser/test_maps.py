@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
+from benchmarks.door import open_blank
 from benchmarks.maps import BUDGETS, START, blank_page, invented_catalogue, measure
 from tests.browser.visits import PATIENCE, Visit
 from tests.fakes import FakeAttributor
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 PAD = 22  # pixels around the frame, as in map.js
 DRAWN = "[...document.querySelectorAll('.map .plot canvas')].map(canvas => canvas.toDataURL())"
 HOVERED = "window.attributionPage.state.hover"
-CAMERAS = "window.attributionPage.maps.all.map(({ camera }) => [camera.x, camera.y, camera.zoom])"
+CAMERAS = "window.attributionPage.everyMap.all.map(({ camera }) => [camera.x, camera.y, camera.zoom])"
 SELECTED = "[...(window.attributionPage.state.selection ?? [])].sort((a, b) => a - b)"
 
 
@@ -84,7 +85,7 @@ def test_wheel_and_drag_move_the_three_maps_together(maps: Page, attributor: Fak
     point_at(maps, np.array([x, y]))
     assert maps.evaluate(HOVERED) == chosen
     maps.mouse.wheel(0, -400)
-    maps.wait_for_function("window.attributionPage.maps.all[1].camera.zoom > 1.5")
+    maps.wait_for_function("window.attributionPage.everyMap.all[1].camera.zoom > 1.5")
     assert maps.evaluate(HOVERED) == chosen, "what lies under the pointer stays there"
     cameras = maps.evaluate(CAMERAS)
     assert all(camera == cameras[0] for camera in cameras)
@@ -298,11 +299,11 @@ def test_morph_lies_between_the_spaces_and_takes_the_query_with_it(visit: Visit,
         np.array(page.evaluate(f"window.attributionPage.state.answer.spaces.{space}.position")) for space in SPACES
     ]
     for t in (0.0, 0.5, 1.0):
-        page.evaluate(f"window.attributionPage.morph.go({t})")
+        page.evaluate(f"window.attributionPage.movingMap.go({t})")
         expected = (1 - t) * before + t * after
-        shown = np.array(page.evaluate("[...window.attributionPage.morph.map.view.geometry.points]")).reshape(-1, 2)
+        shown = np.array(page.evaluate("[...window.attributionPage.movingMap.map.view.geometry.points]")).reshape(-1, 2)
         np.testing.assert_allclose(shown, expected, atol=2 / 65535)
-        query = page.evaluate("window.attributionPage.morph.map.query()")
+        query = page.evaluate("window.attributionPage.movingMap.map.query()")
         np.testing.assert_allclose(query, (1 - t) * positions[0] + t * positions[1], atol=1e-6)
         chosen = loneliest(expected)
         point_at(page, pixels(page, expected, ".morph .plot canvas")[chosen])
@@ -310,10 +311,10 @@ def test_morph_lies_between_the_spaces_and_takes_the_query_with_it(visit: Visit,
     slider = page.get_by_role("slider", name="From one space to the next")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("window.attributionPage.morph.at()") == pytest.approx(1.05)
+    assert page.evaluate("window.attributionPage.movingMap.at()") == pytest.approx(1.05)
     assert slider.get_attribute("aria-valuetext") == "5% of the way from aligned to disentangled"
     page.keyboard.press("End")
-    shown = np.array(page.evaluate("[...window.attributionPage.morph.map.view.geometry.points]")).reshape(-1, 2)
+    shown = np.array(page.evaluate("[...window.attributionPage.movingMap.map.view.geometry.points]")).reshape(-1, 2)
     np.testing.assert_allclose(shown, attributor.coordinates[SPACES[2]], atol=2 / 65535)
     tips = [url for url in visit.requests[asked:] if "/gradio_api/file=" not in url]
     assert not tips, "the morph asks nobody"
@@ -334,17 +335,19 @@ def test_morph_plays_unless_motion_is_unwanted(browser: Browser, address: str) -
         page = visit.page
         page.get_by_role("button", name="Morph").click()
         page.wait_for_timeout(300)
-        assert page.evaluate("window.attributionPage.morph.at()") == 0, "nothing moves unasked"
+        assert page.evaluate("window.attributionPage.movingMap.at()") == 0, "nothing moves unasked"
         page.get_by_role("button", name="Play").click()
         if wish == "reduce":
-            assert page.evaluate("window.attributionPage.morph.at()") == 1, "a jump to the next space"
+            assert page.evaluate("window.attributionPage.movingMap.at()") == 1, "a jump to the next space"
             expect(page.get_by_role("button", name="Play")).to_be_visible()
         else:
-            page.wait_for_function("window.attributionPage.morph.at() > 0.1 && window.attributionPage.morph.at() < 1")
+            page.wait_for_function(
+                "window.attributionPage.movingMap.at() > 0.1 && window.attributionPage.movingMap.at() < 1"
+            )
             page.get_by_role("button", name="Pause").click()
-            held = page.evaluate("window.attributionPage.morph.at()")
+            held = page.evaluate("window.attributionPage.movingMap.at()")
             page.wait_for_timeout(200)
-            assert page.evaluate("window.attributionPage.morph.at()") == held
+            assert page.evaluate("window.attributionPage.movingMap.at()") == held
         visit.context.close()
         assert not visit.complaints, visit.complaints
 
@@ -385,7 +388,7 @@ def test_table_sorts_pages_selects_and_exports(visit: Visit, attributor: FakeAtt
         for space in SPACES:
             place = [float(row[f"{space}_x"]), float(row[f"{space}_y"])]
             np.testing.assert_allclose(place, attributor.coordinates[space][int(row["id"])], atol=3e-5)
-            ranks = [rank for rank, match in enumerate(answer[space]["matches"], 1) if match[0] == int(row["id"])]
+            ranks = [match["rank"] for match in answer[space]["matches"] if match["id"] == int(row["id"])]
             assert row[f"{space}_rank"] == (str(ranks[0]) if ranks else "")
     table.locator("tbody button.open").first.click()
     expect(page.locator(".details h2")).to_have_text(references[shown[0]].title)
@@ -440,7 +443,7 @@ def test_a_hover_is_redrawn_within_its_budget(browser: Browser, n: int) -> None:
 def test_fifty_thousand_rows_are_sorted_and_lassoed_with_a_page_of_them_in_the_document(browser: Browser) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto("about:blank")
-    page.set_content(blank_page())
+    open_blank(page, blank_page())
     catalogue = invented_catalogue(50_000)
     page.evaluate(START, catalogue)
     page.get_by_role("button", name="Show as a table").click()
@@ -450,7 +453,7 @@ def test_fifty_thousand_rows_are_sorted_and_lassoed_with_a_page_of_them_in_the_d
     expect(page.locator(".twin tbody .title").last).to_have_text("Picture 49999")
     selected = page.evaluate(
         """() => { const page = window.attributionPage; const line = [[0.2, 0.2], [0.6, 0.2], [0.6, 0.7], [0.2, 0.7]];
-        page.set("selection", page.maps.all[0].view.geometry.inside(line)); return page.state.selection.size; }"""
+        page.set("selection", page.everyMap.all[0].view.geometry.inside(line)); return page.state.selection.size; }"""
     )
     levels = np.frombuffer(base64.b64decode(catalogue["spaces"][0]["coordinates"]), dtype="<u2").reshape(-1, 2) / 65535
     within = (levels[:, 0] > 0.2) & (levels[:, 0] < 0.6) & (levels[:, 1] > 0.2) & (levels[:, 1] < 0.7)
@@ -480,7 +483,7 @@ def test_the_whole_page_carries_fifty_thousand_references(
     canvas = page.locator(canvas_of("aligned"))
     canvas.hover(position={"x": 190, "y": 190})
     page.mouse.wheel(0, -300)
-    page.wait_for_function("window.attributionPage.maps.all[1].camera.zoom > 1")
+    page.wait_for_function("window.attributionPage.everyMap.all[1].camera.zoom > 1")
     assert page.evaluate("document.querySelectorAll('*').length") < 4000
     visit.context.close()
     assert not visit.complaints, visit.complaints

@@ -181,7 +181,7 @@ def test_of_two_questions_in_a_row_the_last_is_answered(
         return at_once(query_id, *more, **rest)
 
     monkeypatch.setattr(attributor, "attribute_query", slowly)
-    page.evaluate("([a, b]) => { attributionPage.ask(a); attributionPage.ask(b); }", [first, second])
+    page.evaluate("([a, b]) => { attributionPage.askQuery(a); attributionPage.askQuery(b); }", [first, second])
     for wait in (800, 1200):  # before the slower answer has come, and after
         page.wait_for_timeout(wait)
         assert page.evaluate("attributionPage.state.answer.query.id") == second

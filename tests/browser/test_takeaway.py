@@ -99,7 +99,7 @@ def test_json_and_csv_are_the_answer_shown(visit: Visit, attributor: FakeAttribu
 
 def test_formulas_and_quotes_do_no_harm_in_a_table(visit: Visit) -> None:
     rows = [["=HYPERLINK(1)", 'a "b", c', -0.5, None, HOSTILE_TITLE, "@x", "line\nbreak"]]
-    text = visit.page.evaluate("rows => window.attributionPage.csv(rows)", rows)
+    text = visit.page.evaluate("rows => window.attributionPage.csvText(rows)", rows)
     (read,) = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     assert read == ["'=HYPERLINK(1)", 'a "b", c', "-0.5", "", HOSTILE_TITLE, "'@x", "line\nbreak"]
 

@@ -179,13 +179,13 @@ def numpy_toy(state: dict[str, Any]) -> tuple[np.ndarray, float, np.ndarray, np.
     return root, right / len(real), nuisance, covariance
 
 
-TOY = """() => { const { data, weight, solution, embedding, t, rawShare } = window.attributionPage.toy;
+TOY = """() => { const { data, weight, solution, embedding, t, rawShare } = window.attributionPage.toyNow;
     return { data, weight, map: solution.map, powers: solution.powers, share: embedding.share, t, rawShare }; }"""
 
 
 def test_the_toy_is_what_numpy_computes(why: Page) -> None:
     for place in (0.0, 0.08, 0.3, 0.51, 0.75, 1.0):
-        why.evaluate("t => window.attributionPage.toy.go(t)", place)
+        why.evaluate("t => window.attributionPage.toyNow.go(t)", place)
         state = why.evaluate(TOY)
         root, share, nuisance, covariance = numpy_toy(state)
         a, b, c = state["map"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from benchmarks.door import open_door
 from tests.fakes import FakeAttributor
 
 WINDOW: Any = {"width": 1280, "height": 800}
@@ -37,6 +38,7 @@ class Visit:
         self.page.goto(url)
         self.page.wait_for_selector(".match", timeout=PATIENCE)
         self.page.wait_for_selector(".map canvas", timeout=PATIENCE)
+        open_door(self.page)
 
 
 def upload(page: Page, path: Path) -> None:

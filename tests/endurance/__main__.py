@@ -20,7 +20,6 @@ from pathlib import Path
 CHECKS = {
     "images": "tests.endurance.images",
     "server": "tests.endurance.server",
-    "mutants": "tests.endurance.mutants",
     "precompute": "tests.endurance.precompute",
 }
 

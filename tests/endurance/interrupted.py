@@ -1,8 +1,8 @@
 """A run of `precompute` in a process of its own, disturbed where it is asked for.
 
 The process is forked from one that has everything loaded, so that another costs milliseconds, and runs the real commands one after
-the other with settings that make them short. What disturbs it comes from outside (a signal after some time, or just after a file
-of its folder has changed) or at the moment of a write, of which half is then on the disk.
+the other with settings that make them short. What disturbs it comes from outside (a signal after some time) or at the moment of a
+write, of which half is then on the disk.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import random
-import resource
 import select
 import signal
 import sys
@@ -29,7 +27,6 @@ from precompute.common.cli import run_step
 from precompute.common.rows import RowWriter
 
 CHANGED = "what was there before has changed"  # said by a process whose failed step did not leave the old files alone
-SETTLING = 0.003  # seconds after a change in a folder in which the signal comes
 LIMIT = 300.0  # seconds; a run that takes longer hangs
 
 #: what makes a step short here, beside what `run` gives it
@@ -61,18 +58,12 @@ class Fault:
     Attributes:
         how: ``kill``, ``interrupt`` or ``full``; empty for a run in peace.
         after: seconds until the signal.
-        on_change: whether it waits on, until a file in a folder of results changes.
         at_write: in place of a time, the number of the write during which it happens.
-        max_bytes: in place of both, for ``full``: no file may become larger.
-        seed: of what else is drawn.
     """
 
     how: str = ""
     after: float | None = None
-    on_change: bool = False
     at_write: int | None = None
-    max_bytes: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +202,6 @@ def _run_to_the_end(fault: Fault, writer: int) -> NoReturn:
         }
         if fault.at_write is not None:
             Writes(fault.at_write, strikes[fault.how], fault.how == "full").__enter__()
-        if fault.max_bytes is not None:
-            most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]  # which a process may lower only
-            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.max_bytes, most))
         try:
             print(flush=True)
             run_step(everything, [])
@@ -232,38 +220,18 @@ def finish(pid: int, reader: int, fault: Fault) -> Ended:
     """Wait for a run, and send it its signal when that is due."""
     said, started = b"", time.monotonic()
     number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}.get(fault.how)
-    due = fault.after if number is not None else None
-    seen: tuple[int, ...] | None = None
-    hung = False
+    waiting = [] if number is None or fault.after is None else [(fault.after, number)]
+    waiting.append((LIMIT, signal.SIGKILL))
     while True:
-        passed = time.monotonic() - started
-        waiting = LIMIT - passed if due is None else max(0.0, due - passed) if seen is None else 0.0005
-        if select.select([reader], [], [], max(0.0, waiting))[0]:
+        due, number = waiting[0]
+        if select.select([reader], [], [], max(0.0, due - (time.monotonic() - started)))[0]:
             piece = os.read(reader, 65536)
             if not piece:
                 break
             said += piece
-        passed = time.monotonic() - started
-        if passed > LIMIT:
-            hung = True
-            os.killpg(pid, signal.SIGKILL)
-        if due is None or passed < due:
-            continue
-        if fault.on_change:
-            now = times()
-            if seen in (None, now):
-                seen = now
-                continue
-            time.sleep(random.Random(fault.seed).uniform(0, SETTLING))
-        due = None
-        assert number is not None
-        os.killpg(pid, number)
+        else:
+            os.killpg(pid, number)
+            waiting = waiting[1:] or [(2 * LIMIT, signal.SIGKILL)]
     os.close(reader)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Ended(code, said.decode(errors="replace"), time.monotonic() - started, hung)
-
-
-def times() -> tuple[int, ...]:
-    """When each folder of results last changed."""
-    places = [Path(name) / below for name in RESULTS for below in ("", ".work")]
-    return tuple(place.stat().st_mtime_ns if place.exists() else 0 for place in places)
+    return Ended(code, said.decode(errors="replace"), time.monotonic() - started, waiting[0][0] > LIMIT)

@@ -4,10 +4,9 @@
 
 Two dozen pictures made by code become a bundle with heads of its own (`run --train`), shards, a bundle of these
 (`embed_shards`, `assemble`) and shards of views (`extract_shards`). The same commands then run in the same folders again
-and again and are killed, by SIGKILL: after a time drawn at random, just after a file of the folder has changed, or within
-a write, of which half is then on the disk. After each kill every bundle is opened: it must be whole, or refused in words
-that say what to run. After some kills a run is let through, and all files must have the bytes of the undisturbed run, with
-none beside them.
+and again and are killed, by SIGKILL: after a time drawn at random, or within a write, of which half is then on the disk.
+After each kill every bundle is opened: it must be whole, or refused in words that say what to run. After some kills a run
+is let through, and all files must have the bytes of the undisturbed run, with none beside them.
 
 In between, some runs get Ctrl-C in the same ways (exit code 130, no traceback, nothing half-written left), some find the
 disk full (one line, exit code 1, the old files as they were), and some are started twice at once (one is refused in words,
@@ -113,7 +112,7 @@ class Trial:
         self.counts["runs"] += 1
         where = f"{fault} at {ended.step}"
         if ended.hung:
-            self.fault(f"{where}: hangs")
+            self.faults.append(f"{where}: hangs")
         elif ended.code == 0:
             self.counts["finished_before"] += 1
             self.compare(where)
@@ -122,7 +121,7 @@ class Trial:
             self.counts["kills_within_writes"] += fault.at_write is not None
             self.killed_at[ended.step] += 1
             if ended.code != -9:
-                self.fault(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
+                self.faults.append(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
         else:
             self.counts["interrupts" if how == "interrupt" else "full_disks"] += 1
             self.refused_in_words(how, where, ended, before)
@@ -130,29 +129,23 @@ class Trial:
         return ended.hung or ended.code != 0
 
     def drawn(self, how: str) -> Any:
-        """A fault of a kind: half of them come within a write, or where a file would become too large."""
+        """A fault of a kind: within a write, or after a time."""
         fresh = not Path("out", "manifest.json").exists()
-        after = self.random.uniform(0, self.seconds[fresh])
-        seed = self.random.randrange(2**32)
-        number = self.random.randint(1, self.n_writes if fresh else max(1, self.n_writes // 2))
-        largest = max(map(len, self.whole.values()))
-        if how == "full" and self.random.random() < 0.5:
-            return self.tools.Fault(how, max_bytes=int(math.exp(self.random.uniform(0, math.log(largest)))))
         if how == "full" or self.random.random() < 0.4:
-            return self.tools.Fault(how, at_write=number)
-        return self.tools.Fault(how, after=after, on_change=self.random.random() < 0.5, seed=seed)
+            return self.tools.Fault(how, at_write=self.random.randint(1, max(1, self.n_writes // (1 if fresh else 2))))
+        return self.tools.Fault(how, after=self.random.uniform(0, self.seconds[fresh]))
 
     def refused_in_words(self, how: str, where: str, ended: Any, before: set[str]) -> None:
         """What Ctrl-C and a full disk must lead to; ``before`` are the files that were there, some of killed runs."""
         code, words = (130, "interrupted; run the same command again") if how == "interrupt" else (1, "free some space")
         if ended.code != code or words not in ended.said:
-            self.fault(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
+            self.faults.append(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
         for unwanted in ("Traceback", "Exception ignored", self.tools.CHANGED):
             if unwanted in ended.said:
-                self.fault(f"{where}: {ended.said[ended.said.index(unwanted) :][:1000]!r}")
+                self.faults.append(f"{where}: {ended.said[ended.said.index(unwanted) :][:1000]!r}")
         if left := sorted(set(self.tools.files(scratch=True)) - set(self.whole) - before):
             self.counts["debris"] += len(left)
-            self.fault(f"{where}: leaves {left}")
+            self.faults.append(f"{where}: leaves {left}")
 
     def twice(self) -> bool:
         """Two runs at once."""
@@ -164,7 +157,7 @@ class Trial:
         refused = [one for one in ended if one.code != 0]
         self.counts["pairs_one_refused"] += len(refused) == 1
         if len(refused) == 2 or any(one.code != 1 or "another run" not in one.said for one in refused):
-            self.fault(f"two runs at once: {[(one.code, one.said[-400:]) for one in ended]}")
+            self.faults.append(f"two runs at once: {[(one.code, one.said[-400:]) for one in ended]}")
         self.compare("two runs at once")
         return True
 
@@ -173,7 +166,7 @@ class Trial:
         ended = self.tools.finish(*self.tools.start(self.tools.Fault()), self.tools.Fault())
         self.counts["runs"] += 1
         if ended.code or ended.hung:
-            self.fault(f"a run in peace ends with {ended.code}: {ended.said[-1000:]!r}")
+            self.faults.append(f"a run in peace ends with {ended.code}: {ended.said[-1000:]!r}")
         else:
             self.compare("a run in peace")
         return ended
@@ -188,7 +181,7 @@ class Trial:
         self.counts["differing"] += len(differing)
         self.counts["debris"] += len(left)
         if differing or left:
-            self.fault(f"{where}: {differing} differ, {left} should not be there")
+            self.faults.append(f"{where}: {differing} differ, {left} should not be there")
 
     def look_at_bundles(self, where: str) -> None:
         """Each bundle must be whole, or refused in words that say what to run; one of them never gets heads, and is refused."""
@@ -205,18 +198,15 @@ class Trial:
             except BundleError as error:
                 self.counts["bundles_refused"] += 1
                 if "python -m precompute." not in str(error):
-                    self.fault(f"{where}: {name} is refused without a remedy: {error}")
+                    self.faults.append(f"{where}: {name} is refused without a remedy: {error}")
             except Exception as error:
-                self.fault(f"{where}: {name} breaks its reader: {type(error).__name__}: {error}")
+                self.faults.append(f"{where}: {name} breaks its reader: {type(error).__name__}: {error}")
 
     def empty(self, what: str = "everything") -> None:
         """Make room for the next runs."""
         for name in self.tools.RESULTS:
             if what != "nothing":
                 shutil.rmtree(Path(name) / (".work" if what == "scratch" else ""), ignore_errors=True)
-
-    def fault(self, words: str) -> None:
-        self.faults.append(words)
 
     def figures(self) -> dict[str, Any]:
         """What the check prints."""

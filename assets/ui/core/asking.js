@@ -1,0 +1,151 @@
+// What is asked: a bundled query, a picture of the collection searched again, or a visitor's own; with k and the filter. The way
+// back, and what of it goes into the address.
+import { keepInAddress, remember, restored } from "./address.js";
+import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } from "./filter.js";
+import { busy, referenceOf, set, state } from "./state.js";
+
+export let askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
+
+const OPENING = "Opening the link\u2026";
+const WAIT = "Looking it up\u2026";
+
+const plain = (path) => path?.replaceAll("\\", "/") ?? null;
+const pathOf = (url) => plain(url && decodeURIComponent(url.replace(/^.*?gradio_api\/file=/, "")));
+const count = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : null);
+
+// Called when the examples are mounted: `again` hands in a visitor's file once more, `trigger` speaks to the server.
+export const startAsking = ({ trigger, again, heard, first, opened, choices }) => {
+  let asked = { kind: "none" };
+  let file = null; // the visitor's last file, so that there is a way back to it
+  let sent = null; // where the server has the picture that was sent last
+  let boxed = pathOf(opened); // the same of the picture in the box
+  let k = null;
+  let touched = false; // until something is asked, the address stays as it came
+  const trail = [];
+  const names = ["query", "reference", "k", "filter"];
+  const address = new URLSearchParams(window.location.search);
+  state.opening = !restored && names.some((name) => address.has(name));
+
+  const send = () => {
+    touched = true;
+    if (asked.kind === "none") return;
+    busy(state.opening ? OPENING : WAIT);
+    if (asked.kind === "upload") trigger("apply", {});
+    else trigger("select", { index: asked.id, value: { kind: asked.kind, k, filter: plainFilter(), opening: state.opening } });
+  };
+  const askFor = (what) => {
+    asked = what;
+    if (what.kind === "upload") again(file);
+    else send();
+  };
+
+  askQuery = (id) => {
+    trail.length = 0;
+    askFor({ kind: "query", id });
+  };
+  askReference = (id) => {
+    if (asked.kind === "reference" && asked.id === id) return;
+    if (asked.kind !== "none") trail.push(asked);
+    askFor({ kind: "reference", id });
+  };
+  chooseK = (number) => {
+    k = number;
+    send();
+  };
+  // Called with the uploaded picture, when it is in its box: from now on its answer is the one to come.
+  sending = (image, number) => {
+    asked = { kind: "upload" };
+    busy(WAIT);
+    return sendAgain(image, number);
+  };
+  sendAgain = (image, number) => {
+    sent = boxed = plain(image?.path);
+    return [image, k ?? number, filterText()];
+  };
+  cleared = () => {
+    asked = { kind: "none" };
+    touched = true;
+    boxed = null;
+    busy(null);
+    set("answer", { serial: -1, status: "empty" });
+  };
+  // The picture of the answer that is shown, as the box wants it.
+  boxedPicture = () => {
+    const { url } = state.answer.query;
+    const path = pathOf(url);
+    return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };
+  };
+  const isOther = ({ id, reference, url }) => {
+    if (asked.kind === "none") return touched; // taken away meanwhile
+    if (asked.kind === "query") return id !== asked.id;
+    if (asked.kind === "reference") return reference !== asked.id;
+    return id !== undefined || reference !== undefined || pathOf(url) !== sent;
+  };
+  // An answer to another question, or for settings that have changed since: the one that is wanted is on its way.
+  isStale = (answer) => {
+    if (answer.status !== "answer") return false;
+    if (isOther(answer.query)) return true;
+    const [then, now] = [answer.gallery?.filter ?? {}, plainFilter()];
+    const same = FILTER_FIELDS.every((field) => then[field]?.length === now[field]?.length && (then[field] ?? []).every((word) => now[field].includes(word)));
+    return !same || (k !== null && answer.k !== k);
+  };
+  refresh = send; // the same once more, with the settings as they are now
+
+  // Where a way back leads: {text, go}, or null when there is none.
+  wayBack = () => {
+    if (asked.kind !== "reference") return null;
+    const to = trail.at(-1) ?? (first === undefined ? null : { kind: "query", id: first });
+    if (!to || (to.kind === "upload" && !file)) return null;
+    const text = { query: trail.length ? "Back to the synthetic picture" : "To the examples", upload: "Back to your picture" }[to.kind];
+    const go = () => {
+      trail.pop();
+      askFor(to);
+    };
+    return { text: text ?? `Back to \u201c${referenceOf(to.id).title}\u201d`, go };
+  };
+
+  // Why what is shown has no address of its own; null when it has one.
+  noLink = () =>
+    asked.kind === "upload" ? "A picture of your own has no link: it is not kept on the server. Its answer can be taken away as a file." : null;
+
+  heldFile = (given) => {
+    file = given;
+    sent = null;
+    touched = true;
+    asked = { kind: "upload" };
+    trail.length = 0;
+  };
+
+  heard("answer", () => {
+    const answer = state.answer;
+    if (answer?.status !== "answer") return;
+    const { id, reference, url } = answer.query;
+    if (boxed !== pathOf(url)) {
+      boxed = pathOf(url);
+      trigger("example_select", {});
+    }
+    asked = id !== undefined ? { kind: "query", id } : reference !== undefined ? { kind: "reference", id: reference } : { kind: "upload" };
+    k = answer.k;
+    set("settings", { ...state.settings, k });
+    if (touched) remember();
+  });
+
+  // What the address asks for is gathered first and asked once.
+  let pending = false;
+  const open = (change) => {
+    change();
+    if (pending) return;
+    pending = true;
+    setTimeout(() => {
+      pending = false;
+      if (asked.kind === "none" && first !== undefined) asked = { kind: "query", id: first };
+      if (asked.kind === "none") state.opening = false;
+      send();
+    });
+  };
+  const isAsked = (kind) => (asked.kind === kind ? String(asked.id) : null);
+  keepInAddress("query", () => isAsked("query"), (text) => open(() => (asked = { kind: "query", id: count(text) ?? -1 })));
+  keepInAddress("reference", () => isAsked("reference"), (text) => open(() => (asked = { kind: "reference", id: count(text) ?? -1 })));
+  keepInAddress("k", () => (k === null ? null : String(k)), (text) => open(() => (k = choices.includes(count(text)) ? count(text) : null)));
+  keepInAddress("filter", filterAddress, (text) => open(() => readFilter(text)));
+};

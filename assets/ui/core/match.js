@@ -1,0 +1,42 @@
+// What is known of a match, as interface/present.py sends it: {id, rank, similarity, weight}. A number that is to be shown of every
+// match is named here once: the panel of details, the tip of a map and the tables as files take it from here.
+import { state } from "./state.js";
+import { cosineText, shareText } from "./words.js";
+
+// key: its field; name: its heading; text(match): as it is written.
+export const FIGURES = [
+  { key: "rank", name: "Rank", text: ({ rank }) => String(rank) },
+  { key: "similarity", name: "Similarity", text: ({ similarity }) => cosineText(similarity) },
+  { key: "weight", name: "Weight", text: ({ weight, estimated }) => shareText(weight, estimated) },
+];
+
+// A match among others, in one line.
+export const standingOf = (match) => FIGURES.map(({ name, text }) => `${name.toLowerCase()} ${text(match)}`).join(" \u00b7 ");
+
+// Reference id -> its match in one space of the answer shown; `estimated` says that its weight is an estimate.
+export const matchesOf = (space) => {
+  const part = state.answer?.spaces?.[space];
+  return new Map(part?.matches.map((match) => [match.id, { ...match, estimated: part.estimated }]));
+};
+
+export const idsOf = (space, answer = state.answer) => answer?.spaces?.[space]?.matches.map(({ id }) => id) ?? [];
+
+export const truthIds = () => new Set(state.answer?.query?.truth ?? []);
+
+// How a ranking differs from the one before it, and how many pictures the two share.
+// For each id of `now`, in its order: {id, kind: "new" | "up" | "down" | "same", by, was}; and what left, {id, was}, best first.
+export const movesBetween = (before, now) => {
+  const ranks = new Map(before.map((id, i) => [id, i + 1]));
+  const stayed = new Set(now);
+  return {
+    rows: now.map((id, i) => {
+      const was = ranks.get(id);
+      if (was === undefined) return { id, kind: "new", by: 0, was: null };
+      const by = was - (i + 1);
+      return { id, kind: by > 0 ? "up" : by < 0 ? "down" : "same", by: Math.abs(by), was };
+    }),
+    left: before.filter((id) => !stayed.has(id)).map((id) => ({ id, was: ranks.get(id) })),
+    shared: before.filter((id) => stayed.has(id)).length,
+    of: Math.max(before.length, now.length),
+  };
+};

@@ -1,0 +1,106 @@
+// The ground of a map: all points, drawn into a canvas of their own whenever the view or the lighting changes. While a large map is
+// being moved, the ground drawn last is moved instead, and drawn anew when the hand rests.
+import { make } from "../core/dom.js";
+import { drawingOrder, lighting } from "./lighting.js";
+import { colouringOf, isDark, markAt, traceShape } from "./marks.js";
+
+const SLOW = 8; // milliseconds a drawing may take before the ground is moved instead
+const REST = 90; // milliseconds without movement after which it is drawn anew
+const STRENGTHS = [0.13, 0.74, 0.97]; // of a mark: dimmed, as ever, lit
+
+// map: see map.js; colour: text of a custom property of the style sheet.
+export const makeGround = (map, colour) => {
+  const { points, n } = map.view.geometry;
+  const canvas = document.createElement("canvas");
+  const order = drawingOrder(n);
+  let sprites = null; // {key, sheet, side}
+  let drawn = null; // the view that was drawn: pixel of the unit frame's corner, and pixels per unit
+  let stale = true;
+  let took = 0;
+  let rest = null;
+
+  const view = () => {
+    const [left, top] = map.toPixel(0, 0);
+    return { left, top, step: 1 / map.perPixel() };
+  };
+
+  // Of a point, in pixels: smaller where there are many, larger when zoomed in.
+  const radiusNow = () => Math.min(6, Math.max(1.4, Math.min(4, (0.19 * map.width) / Math.sqrt(n))) * Math.sqrt(map.camera.zoom));
+
+  // Every mark in use, once for each strength, side by side in a picture of its own. A hairline of the ground's colour keeps crowded
+  // marks apart; a dimmed mark has none.
+  const spritesNow = (scale) => {
+    const radius = Math.round(4 * scale * radiusNow()) / 4;
+    const { n: marks } = colouringOf();
+    const key = [radius, marks, isDark(), scale].join();
+    if (sprites?.key === key) return sprites;
+    const hairline = radius > 2 * scale ? 0.75 * scale : 0;
+    const side = 2 * Math.ceil(1.3 * (radius + hairline)) + 2;
+    const sheet = make("canvas", { width: side * marks, height: side * STRENGTHS.length });
+    const context = sheet.getContext("2d");
+    const draw = (shape, x, y, size, style) => {
+      context.fillStyle = style;
+      context.beginPath();
+      traceShape(context, shape, x, y, size);
+      context.fill();
+    };
+    for (let slot = 0; slot < marks; slot++) {
+      const { hue, shape } = markAt(slot, marks);
+      STRENGTHS.forEach((strength, level) => {
+        const [x, y] = [(slot + 0.5) * side, (level + 0.5) * side];
+        context.globalAlpha = strength;
+        if (level && hairline) draw(shape, x, y, radius + hairline, colour("--surface"));
+        draw(shape, x, y, radius, hue);
+      });
+    }
+    return (sprites = { key, sheet, side });
+  };
+
+  const paint = (scale) => {
+    const began = performance.now();
+    const context = canvas.getContext("2d");
+    const { sheet, side } = spritesNow(scale);
+    const { index, slots } = colouringOf();
+    const levels = lighting();
+    drawn = view();
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    for (const bright of [false, true]) {
+      for (let i = 0; i < n; i++) {
+        const id = order[i];
+        if (levels[id] > 0 !== bright) continue;
+        const x = Math.round((drawn.left + points[2 * id] * drawn.step) * scale - side / 2);
+        const y = Math.round((drawn.top - points[2 * id + 1] * drawn.step) * scale - side / 2);
+        if (x < -side || y < -side || x > canvas.width || y > canvas.height) continue;
+        context.drawImage(sheet, slots[index[id]] * side, levels[id] * side, side, side, x, y, side, side);
+      }
+    }
+    stale = false;
+    took = performance.now() - began;
+  };
+
+  // Sets the ground under what the context shows; scale is device pixels per pixel.
+  const lay = (context, scale) => {
+    if (stale) paint(scale);
+    const now = view();
+    const ratio = now.step / drawn.step;
+    const [x, y] = [now.left - drawn.left * ratio, now.top - drawn.top * ratio];
+    context.drawImage(canvas, x * scale, y * scale, canvas.width * ratio, canvas.height * ratio);
+  };
+
+  const change = () => (stale = true);
+
+  const move = () => {
+    clearTimeout(rest);
+    if (took <= SLOW) return void change();
+    rest = setTimeout(() => {
+      change();
+      map.schedule();
+    }, REST);
+  };
+
+  const resize = (width, height) => {
+    [canvas.width, canvas.height] = [width, height];
+    change();
+  };
+  return { lay, change, move, resize, radius: radiusNow, leave: () => clearTimeout(rest) };
+};

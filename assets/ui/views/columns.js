@@ -1,0 +1,87 @@
+// One column: a space's matches with how each moved since the column before, near-copies folded, and what left at its foot.
+import { hint, make, makePicture } from "../core/dom.js";
+import { truthIds } from "../core/match.js";
+import { referenceOf } from "../core/state.js";
+import { cosineText, shareText } from "../core/words.js";
+
+const LEFT_MEANING = "Among the first of the column before, and not of this one.";
+
+export const ESTIMATE_MEANING =
+  "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample. Similarities are exact.";
+
+export const weightBar = (share, kind = "", unit = null, estimated = false) => make("span.measure", [
+  make("span.number", shareText(share, estimated)),
+  make("span", { class: `bar ${kind}` }, make("span", { style: { width: `${100 * Math.max(0, share)}%` } })),
+  unit ? make("span.unit", unit) : null,
+]);
+
+const SIGNS = { new: "new", same: "=", up: "\u25b2", down: "\u25bc" };
+
+const moveOf = (move, before) => {
+  if (!move) return null;
+  const words = {
+    new: `not among those of ${before.name}`,
+    same: `same rank as in ${before.name}`,
+    up: `up ${move.by} from rank ${move.was} in ${before.name}`,
+    down: `down ${move.by} from rank ${move.was} in ${before.name}`,
+  }[move.kind];
+  const text = SIGNS[move.kind] + (move.by || "");
+  return make("span.move", { "data-move": move.kind, title: words[0].toUpperCase() + words.slice(1) }, [
+    make("span", { "aria-hidden": "true" }, text),
+    make("span.sr", `, ${words}`),
+  ]);
+};
+
+const row = (tag, { id, rank, similarity, weight }, move, before, estimated) => {
+  const reference = referenceOf(id);
+  const isTruth = truthIds().has(id);
+  const flag = isTruth ? make("span.flag", "True source") : null;
+  const button = make("button.match", { "data-ref": id }, [
+    make("span.rank", make("span.sr", "Rank "), String(rank), moveOf(move, before)),
+    make("span.frame", makePicture(reference.picture, rank > 3 ? { loading: "lazy" } : {}), rank === 1 ? flag : null),
+    make("span.words", [
+      make("span.title", { title: reference.title }, reference.title),
+      make("span.similarity", "similarity ", make("span.number", cosineText(similarity))),
+      rank === 1 ? null : flag,
+    ]),
+    weightBar(weight, "", rank === 1 ? (estimated ? "weight, estimate" : "weight") : null, estimated),
+  ]);
+  const again = make("button.again", { "aria-label": `Search again with ${reference.title}` }, "Search again");
+  again.dataset.again = id;
+  return make(tag, { class: isTruth ? "is-truth" : null }, button, again);
+};
+
+// The rows, each followed by its near-copies behind a line that opens; ranks stay those of the whole list.
+export const matchList = (part, moves, before) => {
+  const list = make("ol.matches");
+  const made = (tag, i) => row(tag, part.matches[i], moves?.rows[i], before, part.estimated);
+  part.matches.forEach((_, i) => {
+    if ((part.copies?.[i] ?? null) !== null) return;
+    list.append(made("li", i));
+    const copies = part.matches.map((_, j) => j).filter((j) => part.copies?.[j] === i);
+    if (!copies.length) return;
+    const text = copies.length === 1 ? "and 1 near-copy" : `and ${copies.length} near-copies`;
+    const ranks = `rank ${copies.map((j) => j + 1).join(", ")}`;
+    const isTruth = copies.some((j) => truthIds().has(part.matches[j].id));
+    list.append(make("li.copies", [
+      make("details", { open: isTruth }, [
+        make("summary", text, " ", make("span.muted", ranks)),
+        ...copies.map((j) => made("div", j)),
+      ]),
+    ]));
+  });
+  return list;
+};
+
+// What the column before had and this one has not, quietly.
+export const departed = (moves, before) => {
+  if (!moves) return null;
+  const same = make("p.shared", `${moves.shared} of ${moves.of} the same as in ${before.name}`);
+  if (!moves.left.length) return make("div.left", same);
+  const gone = moves.left.map(({ id, was }) => {
+    const { title, picture: address } = referenceOf(id);
+    const label = `${title}, was rank ${was}`;
+    return make("button.gone", { "data-ref": id, "aria-label": label, title: label }, makePicture(address, { loading: "lazy" }));
+  });
+  return make("div.left", same, make("div.departed", hint("Left", LEFT_MEANING), ...gone));
+};

@@ -1,0 +1,104 @@
+// The panel that opens for a chosen reference: its picture beside the query, its words, and where each space ranks it.
+import { askReference } from "../core/asking.js";
+import { make, makePicture } from "../core/dom.js";
+import { FIGURES, matchesOf, truthIds } from "../core/match.js";
+import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
+import { explainMatch } from "./explain.js";
+
+export const mountDetails = (element) => {
+  const { heard } = mountPart("details");
+  const slot = element.querySelector(".slot");
+  const panel = make("aside.details", {
+    role: "dialog",
+    "aria-label": "Details of the chosen picture",
+    tabindex: "-1",
+    hidden: true,
+  });
+  slot.replaceChildren(panel);
+  let opener = null;
+
+  const fact = (name, ...value) => [make("dt", name), make("dd", ...value)];
+
+  const link = (address) => {
+    let url;
+    try {
+      url = new URL(address);
+    } catch {
+      return address;
+    }
+    if (url.protocol !== "https:" && url.protocol !== "http:") return address;
+    return make("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, url.host + url.pathname);
+  };
+
+  const further = (id) => {
+    const again = make("button.search-again", { onclick: () => askReference(id) }, "Search again with this picture");
+    const explain = make("button.explain-again", { onclick: () => explainMatch(id) }, "Explain this match");
+    return make("p.further", again, explain);
+  };
+
+  const standing = (id) => catalogue.spaces.map((space) => {
+    const match = matchesOf(space.id).get(id);
+    const cells = match
+      ? FIGURES.map(({ text }) => make("td", text(match)))
+      : [make("td.muted", { colspan: FIGURES.length }, `not among the first ${state.answer?.k ?? ""}`.trim())];
+    return make("tr", { "data-space": space.id }, [
+      make("th", { scope: "row" }, space.name, " ", make("span.term", space.id)),
+      ...cells,
+    ]);
+  });
+
+  const open = ({ id }) => {
+    const reference = referenceOf(id);
+    const query = state.answer?.query;
+    const isTruth = truthIds().has(id);
+    const close = make("button.close", { "aria-label": "Close details", onclick: () => set("selected", null) }, "Close");
+    const pictures = [
+      query?.url
+        ? make("figure", make("span.frame", makePicture(query.url)), make("figcaption", query.reference === undefined ? "The synthetic picture" : "The picture searched with"))
+        : null,
+      make("figure", { class: isTruth ? "is-truth" : null }, [
+        make("span.frame", makePicture(reference.picture, { alt: reference.title })),
+        make("figcaption", isTruth ? make("span.flag", "True source") : "In the collection"),
+      ]),
+    ];
+    panel.replaceChildren(
+      close,
+      make("div.pair", ...pictures.filter(Boolean)),
+      make("div.facts", [
+        make("h2", reference.title),
+        make("dl", [
+          reference.author ? fact("Author", reference.author) : [],
+          fact("Source", reference.source || "not stated"),
+          fact("Licence", reference.licence || "not stated"),
+          reference.url ? fact("Link", link(reference.url)) : [],
+          fact("Concept", [reference.concept, reference.group].filter(Boolean).join(" \u00b7 ") || "not stated"),
+        ]),
+        query?.reference === id ? null : further(id),
+        state.answer?.status === "answer"
+          ? make("table.standing", [
+              make("thead", [
+                make("tr", ...["Space", ...FIGURES.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name))),
+              ]),
+              make("tbody", ...standing(id)),
+            ])
+          : null,
+      ]),
+    );
+  };
+
+  heard("selected", () => {
+    const selected = state.selected;
+    document.body.classList.toggle("details-open", Boolean(selected));
+    if (selected) {
+      opener = selected.opener;
+      open(selected);
+      panel.hidden = false;
+      panel.scrollTop = 0;
+      panel.focus({ preventScroll: true });
+    } else {
+      panel.hidden = true;
+      if (opener?.isConnected) opener.focus({ preventScroll: true });
+      opener = null;
+    }
+  });
+};

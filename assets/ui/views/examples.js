@@ -1,0 +1,95 @@
+// The strip of bundled examples under the query, the caption of what is shown, and paste or drop anywhere on the page.
+import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
+import { hint, make, makePicture as picture } from "../core/dom.js";
+import { refusalOf } from "../core/files.js";
+import { mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
+
+const AGAIN_MEANING =
+  "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
+
+export const mountExamples = (element, props, { trigger }) => {
+  const { on, heard } = mountPart("examples");
+  const picker = () => document.querySelector("#query-picture input[type=file]");
+  const shelf = JSON.parse(props.value);
+  setCatalogue(shelf);
+
+  const caption = make("p.query-caption", { "aria-live": "polite" });
+  const strip = make("div.strip", { role: "group", "aria-label": "Bundled examples" });
+  startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });
+  const buttons = shelf.examples.map((example, index) => {
+    const button = make("button.example", { "data-query": example.id, "aria-pressed": "false" }, [
+      picture(example.url, { alt: `Example ${index + 1}`, loading: "lazy" }),
+      make("span", example.label),
+    ]);
+    on(button, "click", () => askQuery(example.id));
+    return button;
+  });
+  strip.append(...buttons);
+  const heading = buttons.length ? make("h2.label", "Or try one of these") : null;
+  const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
+  const offerLine = make("p.offer", choose, "or drop or paste one");
+  element.querySelector(".slot").replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
+
+  heard("answer", () => {
+    const query = state.answer?.query;
+    buttons.forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.query) === query?.id)));
+    const back = query && wayBack();
+    if (!query) caption.textContent = "";
+    else if (query.reference !== undefined) {
+      const { title } = referenceOf(query.reference);
+      caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
+      if (back) {
+        const button = make("button.back", `\u2190 ${back.text}`);
+        button.addEventListener("click", back.go);
+        caption.append(button);
+      }
+    } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
+    else {
+      const maker = query.generator ? `, by ${query.generator}` : "";
+      const known = ["", " Its true source is known.", ` Its ${query.truth.length} true sources are known.`];
+      caption.textContent = `${query.label}${maker}.${known[Math.min(2, query.truth.length)]}`;
+    }
+  });
+
+  // Gradio drops what is no picture, or too large, without a word; so it is told here, before anything is sent.
+  const refused = (file) => {
+    const text = refusalOf(file, `\u201c${file.name}\u201d`);
+    if (text) set("answer", { serial: -1, status: "error", title: "This file was not taken", text });
+    return Boolean(text);
+  };
+  const guard = (event, files) => {
+    if (!files?.length || !event.target.closest?.("#query-picture")) return;
+    if (!refused(files[0])) return heldFile(files[0]);
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (event.target.type === "file") event.target.value = "";
+  };
+  on(document, "change", (event) => guard(event, event.target.files), { capture: true });
+  on(document, "drop", (event) => guard(event, event.dataTransfer?.files), { capture: true });
+
+  // A picture pasted or dropped anywhere goes the same way as a picked file.
+  const offer = (files) => {
+    const all = [...(files ?? [])];
+    const file = all.find((one) => one.type.startsWith("image/")) ?? all[0];
+    if (!file || !picker()) return false;
+    if (refused(file)) return true;
+    const transfer = new DataTransfer();
+    transfer.items.add(file);
+    picker().files = transfer.files;
+    picker().dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  };
+  on(document, "paste", (event) => {
+    if (offer(event.clipboardData?.files)) event.preventDefault();
+  });
+  on(document, "dragover", (event) => {
+    if ([...(event.dataTransfer?.types ?? [])].includes("Files")) event.preventDefault();
+  });
+  on(document, "drop", (event) => {
+    if (event.target.closest?.("#query-picture input, #query-picture button")) return;
+    if (event.dataTransfer?.files.length) {
+      event.preventDefault();
+      offer(event.dataTransfer.files);
+    }
+  });
+};

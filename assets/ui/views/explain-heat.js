@@ -1,0 +1,138 @@
+// A picture with the heat of its regions over it: squares as they are, never smoothed. A grid that the arrow keys walk.
+import { make, makePicture } from "../core/dom.js";
+
+const BANDS = ["top", "middle", "bottom"];
+const SIDES = ["left", "centre", "right"];
+const N_FOR = 3; // regions listed that speak for the match, and
+const N_AGAINST = 2; // against it
+
+// Where a region lies, in words: the three bands of a grid of seven hold two, three and two rows.
+const third = (i, side) => (i < Math.floor(side / 3) ? 0 : i >= side - Math.floor(side / 3) ? 2 : 1);
+export const placeOf = (cell, side) => {
+  const row = Math.floor(cell / side);
+  const column = cell % side;
+  const [band, flank] = [BANDS[third(row, side)], SIDES[third(column, side)]];
+  const words = band === "middle" && flank === "centre" ? "centre" : `${band} ${flank}`;
+  return { row: row + 1, column: column + 1, words };
+};
+
+// One decimal more than elsewhere: a region's part is small.
+export const heatNumber = (value) => Math.abs(value).toFixed(4);
+export const similarityWithout = (value, similarity) => (similarity - value).toFixed(4).replace("-", "\u2212");
+
+// What a region does, for hover, focus and screen readers.
+const heatWords = (cell, value, similarity, side) => {
+  const { row, column, words } = placeOf(cell, side);
+  const does = value < 0 ? `takes ${heatNumber(value)} away` : `adds ${heatNumber(value)}`;
+  return {
+    place: `${words[0].toUpperCase()}${words.slice(1)}, row ${row}, column ${column}`,
+    does,
+    without: `without it ${similarityWithout(value, similarity)} instead of ${similarityWithout(0, similarity)}`,
+  };
+};
+
+// The regions worth naming: those that add most, and those that take most away.
+export const strongestRegions = (values) => {
+  const order = values.map((_, i) => i).sort((a, b) => values[b] - values[a]);
+  return {
+    speakFor: order.slice(0, N_FOR).filter((i) => values[i] > 0),
+    against: order.slice(-N_AGAINST).reverse().filter((i) => values[i] < 0),
+  };
+};
+
+// How a region is coloured: the share of the scale, and whether it speaks for or against.
+export const paintCell = (cell, value, scale) => {
+  cell.style.setProperty("--heat", scale ? Math.min(1, Math.abs(value) / scale).toFixed(3) : 0);
+  cell.dataset.sign = value < 0 ? "against" : "for";
+  return cell;
+};
+
+// The cells alone, without words: for small pictures.
+export const plainHeat = ({ values, side, scale }) =>
+  make("span.heat", { style: { "--side": side } }, [values.map((value) => paintCell(make("span.cell"), value, scale))]);
+
+// A pane: `show` gives it a picture and `heat` lays values over it, or takes them away; `mark` points at one region.
+export const makeHeatPane = ({ on }, { name, onPoint }) => {
+  const image = makePicture("");
+  const cover = make("div.cover", image);
+  const readout = make("p.readout");
+  const caption = make("figcaption");
+  const element = make("figure.heat-pane", { "data-of": name }, caption, make("div.view", cover), readout);
+  let cells = [];
+  let shown = null;
+  let active = 0;
+
+  // The network sees the whole picture squeezed to a square, so the regions stretch with the picture.
+  const fit = () => cover.style.setProperty("--ratio", image.naturalWidth && image.naturalHeight ? image.naturalWidth / image.naturalHeight : 1);
+  on(image, "load", fit);
+
+  const say = (cell) => {
+    if (!shown) return readout.replaceChildren();
+    if (cell === null) return readout.replaceChildren(make("span.muted", "Point at a region, or walk with the arrow keys."));
+    const { place, does, without } = heatWords(cell, shown.values[cell], shown.similarity, shown.side);
+    readout.replaceChildren(make("b", `${place} ${does}`), `: ${without}.`);
+  };
+
+  const mark = (cell) => {
+    cells.forEach((one, i) => one.classList.toggle("is-active", i === cell));
+    say(cell);
+    onPoint?.(cell);
+  };
+
+  const walk = (cell) => {
+    cells[active].tabIndex = -1;
+    active = cell;
+    cells[active].tabIndex = 0;
+  };
+
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  on(cover, "keydown", (event) => {
+    const step = steps[event.key];
+    if (!shown || !step) return;
+    event.preventDefault();
+    const last = shown.side - 1;
+    const row = Math.max(0, Math.min(last, Math.floor(active / shown.side) + step[0]));
+    const column = Math.max(0, Math.min(last, (active % shown.side) + step[1]));
+    walk(row * shown.side + column);
+    cells[active].focus();
+  });
+  const of = (event) => cells.indexOf(event.target.closest?.("[role=gridcell]"));
+  on(cover, "focusin", (event) => {
+    if (of(event) < 0) return;
+    walk(of(event));
+    mark(active);
+  });
+  on(cover, "pointerover", (event) => of(event) >= 0 && mark(of(event)));
+  on(cover, "pointerleave", () => mark(cover.contains(document.activeElement) ? active : null));
+  on(cover, "focusout", (event) => !cover.contains(event.relatedTarget) && mark(null));
+
+  return {
+    element,
+    mark,
+    show(url, alt, words) {
+      if (image.getAttribute("src") !== url) image.src = url;
+      image.alt = alt;
+      caption.textContent = words;
+      fit();
+    },
+    heat(given, title) {
+      shown = given;
+      cover.querySelector(".heat")?.remove();
+      cells = [];
+      active = 0;
+      say(null);
+      if (!given) return;
+      const { values, side, scale, similarity } = given;
+      const labels = new Map(strongestRegions(values).speakFor.map((cell, i) => [cell, i + 1]));
+      cells = values.map((value, i) => {
+        const { place, does } = heatWords(i, value, similarity, side);
+        const label = labels.get(i);
+        const cell = make("span.cell", { role: "gridcell", tabindex: i ? -1 : 0, "aria-label": `${place} ${does}` });
+        if (label) cell.append(make("span.cell-label", { "aria-hidden": "true" }, String(label)));
+        return paintCell(cell, value, scale);
+      });
+      const rows = Array.from({ length: side }, (_, row) => make("span", { role: "row" }, cells.slice(row * side, (row + 1) * side)));
+      cover.append(make("span.heat", { role: "grid", "aria-label": title, style: { "--side": side } }, rows));
+    },
+  };
+};

@@ -1,0 +1,234 @@
+// Explain a match: where in the two pictures a space finds what they share.
+import { keepInAddress, remember, showView } from "../core/address.js";
+import { make, makePicture } from "../core/dom.js";
+import { matchesOf, truthIds } from "../core/match.js";
+import { isCalm } from "../core/motion.js";
+import { catalogue, catalogueReady, mountPart, referenceOf, set, state } from "../core/state.js";
+import { cosineText } from "../core/words.js";
+import { makeBoth } from "./explain-both.js";
+import { makeHeatPane, plainHeat } from "./explain-heat.js";
+import { makeOffer } from "./explain-offer.js";
+import { allRegions, heatLegend, makeStrongest } from "./explain-tables.js";
+
+export let explainMatch;
+
+const LEAD = "Which regions of the two pictures carry their similarity, in each space.";
+const LOADING = "Explaining\u2026 The network is loading: the first time takes some seconds.";
+const NO_SERVER = "Something went wrong on the server. Please try again.";
+const SIDES = ["query", "reference"];
+
+export const mountExplain = (element, props, { server }) => {
+  const part = mountPart("explain");
+  const { on, heard, signal } = part;
+  const reason = props.value?.reason ?? null;
+  let subject = null; // the reference of the match shown
+  let reply = null; // the server's answer about it,
+  let fault = null; // or why there is none
+  let ticket = 0; // of the request under way, 0 without one
+  let tickets = 0;
+  let asked = null; // the query that all this is about
+  let space = null;
+  let wanted = null; // what the address asks for, until its query is answered
+  let loaded = false;
+
+  const heading = make("h2", { tabindex: "-1" }, "Explain a match");
+  const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
+  const title = make("h3");
+  const another = make("button.tool", "Another match");
+  const switcher = make("div.explain-spaces", { role: "group", "aria-label": "Choose a space" });
+  const both = makeBoth(part);
+  const status = make("p.explain-status", { role: "status" });
+  const invite = make("div.explain-invite");
+  const strongest = Object.fromEntries(SIDES.map((side) => [side, makeStrongest({ onPoint: (cell) => panes[side].mark(cell) })]));
+  const panes = Object.fromEntries(SIDES.map((side) => [side, makeHeatPane(part, { name: side, onPoint: strongest[side].light })]));
+  const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
+  const legend = make("div.heat-legend");
+  const limits = make("p.limits");
+  const numbers = make("details.all-numbers");
+  const body = make("div.explain-body", [
+    make("header", title, another),
+    switcher,
+    both.element,
+    status,
+    invite,
+    ...SIDES.map((side) => panes[side].element),
+    make("div.explain-controls", make("label.fade", make("span", "Picture"), fade, make("span", "Heat")), legend),
+    ...SIDES.map((side) => strongest[side].element),
+    make("div.explain-foot", limits, numbers),
+  ]);
+  const lead = make("p.lead", LEAD);
+  element.querySelector(".slot").replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
+
+  const setFade = () => body.style.setProperty("--fade", fade.value / 100);
+  on(fade, "input", setFade);
+  setFade();
+
+  // What the server is asked about, for the answer shown now; null without one.
+  const question = () => {
+    const query = state.answer?.status === "answer" ? state.answer.query : null;
+    if (!query) return null;
+    if (query.id !== undefined) return { query: query.id };
+    return query.reference === undefined ? { picture: query.url } : { searched: query.reference };
+  };
+
+  const choose = (id) => {
+    if (id !== subject) [subject, reply, fault, ticket] = [id, null, null, 0];
+    draw();
+  };
+
+  const ask = async () => {
+    if (subject === null || reply || ticket || reason) return;
+    const mine = (ticket = ++tickets);
+    fault = null;
+    draw();
+    let answer;
+    try {
+      answer = await server.explain_match({ ...question(), reference: subject });
+    } catch {
+      answer = null;
+    }
+    if (signal.aborted || mine !== ticket) return; // another match was chosen meanwhile
+    ticket = 0;
+    if (answer?.spaces) [reply, loaded] = [answer, true];
+    else fault = answer?.error ?? NO_SERVER;
+    draw();
+    remember();
+  };
+
+  // Explains a reference as a match of the query shown; from anywhere on the page.
+  explainMatch = (id, { scroll = true } = {}) => {
+    if (!question()) return Promise.resolve();
+    if (state.view !== "compare") showView("compare");
+    set("selected", null);
+    choose(id);
+    heading.focus({ preventScroll: true });
+    if (scroll) element.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
+    return ask();
+  };
+  const explainSpace = (id) => {
+    space = id;
+    draw();
+  };
+
+  // One space's heat of one picture as the panes, the tables and the small pictures take it.
+  const heatOf = (id, side) => {
+    const one = reply?.spaces[id];
+    if (!one) return null;
+    const most = Math.max(...SIDES.flatMap((which) => one[which].map(Math.abs)));
+    return { values: one[side].map((value) => value * reply.unit), side: reply.side, scale: most * reply.unit, similarity: one.similarity };
+  };
+
+  const drawSwitcher = (pictures) => {
+    const focused = document.activeElement?.closest?.(".explain-spaces button")?.dataset.space;
+    const buttons = catalogue.spaces.map(({ id, name }) => {
+      const similarity = reply?.spaces[id]?.similarity ?? matchesOf(id).get(subject)?.similarity;
+      const minis = SIDES.map((side) => {
+        const heat = heatOf(id, side);
+        return make("span.mini", makePicture(pictures[side]), heat ? plainHeat(heat) : null);
+      });
+      const button = make("button", { "data-space": id, "aria-pressed": String(id === space) }, [
+        make("span.minis", { "aria-hidden": "true" }, minis),
+        make("span.words", [
+          make("b", name),
+          similarity === undefined ? null : make("span.muted", make("span.unit", "similarity "), make("span.number", cosineText(similarity))),
+        ]),
+      ]);
+      button.addEventListener("click", () => {
+        explainSpace(id);
+        remember();
+      });
+      return button;
+    });
+    switcher.replaceChildren(...buttons);
+    if (focused) switcher.querySelector(`[data-space="${focused}"]`)?.focus({ preventScroll: true });
+  };
+
+  const drawInvite = (phase) => {
+    const button = (text) => {
+      const made = make("button.tool.primary", { onclick: ask }, text);
+      return made;
+    };
+    const content = {
+      idle: () => [make("p", "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces."), button("Explain this match")],
+      error: () => [make("p", make("b", "No explanation this time. "), fault), button("Try again")],
+      absent: () => [make("p", make("b", "Not available here. "), reason)],
+    }[phase];
+    invite.replaceChildren(...(content?.() ?? []));
+  };
+
+  const draw = () => {
+    const open = question() !== null && subject !== null;
+    body.hidden = !open;
+    offer.element.hidden = open;
+    if (!open) return offer.show(question() !== null);
+    space ??= catalogue.spaces.at(-1).id;
+    const reference = referenceOf(subject);
+    const query = state.answer.query;
+    const pictures = { query: query.url, reference: reference.picture };
+    const names = {
+      query: query.reference === undefined ? "The synthetic picture" : "The picture searched with",
+      reference: truthIds().has(subject) ? "The match, its true source" : "The match",
+    };
+    const phase = reason ? "absent" : ticket ? "busy" : fault ? "error" : reply ? "shown" : "idle";
+    body.dataset.state = phase;
+    body.dataset.space = space;
+    body.setAttribute("aria-busy", String(phase === "busy"));
+    status.textContent = phase === "busy" ? (loaded || state.answer.ready ? "Explaining\u2026" : LOADING) : "";
+    title.textContent = reference.title;
+    both.show({ url: pictures.query, name: names.query }, { url: pictures.reference, name: names.reference });
+    drawInvite(phase);
+    drawSwitcher(pictures);
+    const { name } = catalogue.spaces.find(({ id }) => id === space);
+    const heats = Object.fromEntries(SIDES.map((side) => [side, heatOf(space, side)]));
+    for (const side of SIDES) {
+      panes[side].show(pictures[side], side === "query" ? names.query : reference.title, names[side]);
+      panes[side].heat(heats[side], `Regions of ${names[side].toLowerCase()} in ${name}`);
+      if (heats[side]) strongest[side].show(heats[side], names[side].toLowerCase());
+    }
+    if (!reply) return;
+    const { side, scale } = heats.query;
+    legend.replaceChildren(...heatLegend(scale, name));
+    limits.textContent = `${side} \u00d7 ${side} regions; each sees more of the picture than its square. This explains the similarity, not the generator: a region that counts need not have been copied.`;
+    numbers.replaceChildren(
+      make("summary", `All ${side * side} regions of both pictures as numbers`),
+      make("div.scroller", ...SIDES.map((which) => allRegions(heats[which], names[which]))),
+    );
+  };
+
+  on(another, "click", () => {
+    choose(null);
+    heading.focus({ preventScroll: true });
+    remember();
+  });
+  heard("selected", () => state.selected && question() && choose(state.selected.id));
+  heard("answer", () => {
+    const now = JSON.stringify(question());
+    if (now !== asked) [asked, subject, reply, fault, ticket] = [now, null, null, null, 0];
+    draw();
+    openWanted();
+  });
+
+  const openWanted = () => {
+    if (wanted === null || state.opening || !question()) return;
+    const id = wanted;
+    wanted = null;
+    if (id < catalogue.n) explainMatch(id);
+  };
+
+  catalogueReady.then(() => {
+    if (signal.aborted) return;
+    asked = JSON.stringify(question());
+    draw();
+    keepInAddress(
+      "explain",
+      () => (reply ? `${subject}.${space}` : null),
+      (text) => {
+        const [id, name] = text.split(".");
+        if (!/^\d{1,9}$/.test(id)) return;
+        wanted = Number(id);
+        if (catalogue.spaces.some((one) => one.id === name)) space = name;
+        openWanted();
+      },
+    );
+  });
+};

@@ -1,0 +1,174 @@
+// Inspect: what a space takes a source for (confusions), and which references it offers too often (hubs). Both filter the list.
+import { hint, make, makePicture as picture, svg } from "../core/dom.js";
+import { catalogue, referenceOf } from "../core/state.js";
+import { inspectSegment } from "./inspect-charts.js";
+import { countPairs, writeMask } from "./inspect-data.js";
+
+const MOST_GROUPS = 24;
+const N_PAIRS = 10;
+const SKEWNESS_MEANING =
+  "Skewness of N\u2081\u2080, how often each picture is among the ten nearest of a query. 0 is a symmetric spread; large values mean that a few hubs are near everything (Radovanovi\u0107 et al., 2010). Right answers skew it somewhat too, since only some pictures are true sources.";
+const shortened = (text) => text || "no group";
+
+export const inspectPairs = (context) => {
+  const { part, table } = context;
+  const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, space, space]), "Space");
+  const said = make("p.muted");
+  const grid = make("div.scroller", { tabindex: "-1" });
+  const pairs = make("div.pairs");
+
+  const choose = (by, from, to) => context.change({ pair: { space: context.state.lens, by, from, to }, tab: "queries" });
+  const isChosen = (by, from, to) => {
+    const { pair, lens: space } = context.state;
+    return Boolean(pair && pair.space === space && pair.by === by && pair.from === from && pair.to === to);
+  };
+
+  const matrix = (counted) => {
+    const names = [...new Set(counted.flatMap(({ from, to }) => [from, to]))].sort((a, b) => a.localeCompare(b));
+    if (names.length > MOST_GROUPS) return null;
+    const most = Math.max(...counted.map(({ n }) => n));
+    const found = new Map(counted.map(({ from, to, n }) => [`${from}|${to}`, n]));
+    const cell = (from, to) => {
+      const n = found.get(`${from}|${to}`);
+      const isOwn = from === to;
+      if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span.sr", "0"));
+      const words = `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`;
+      const look = { "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } };
+      const onclick = () => choose("group", from, to);
+      return make("td", { class: isOwn ? "is-own" : null }, make("button", { tabindex: "-1", "aria-label": words, ...look, onclick }, String(n)));
+    };
+    const element = make("table.confusion", { "data-space": context.state.lens }, [
+      make("caption", "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
+      make("thead", make("tr", make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", shortened(name)))))),
+      make("tbody", ...names.map((from) => make("tr", make("th", { scope: "row" }, shortened(from)), ...names.map((to) => cell(from, to))))),
+    ]);
+    walkCells(element);
+    return element;
+  };
+
+  // One stop for the tab key; arrows go from cell to cell over the empty ones.
+  const walkCells = (element) => {
+    const buttons = [...element.querySelectorAll("button")];
+    if (buttons.length) (buttons.find((one) => one.getAttribute("aria-pressed") === "true") ?? buttons[0]).tabIndex = 0;
+    part.on(element, "keydown", (event) => {
+      const at = event.target.closest("button");
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      if (!at || !step) return;
+      event.preventDefault();
+      const rows = [...element.tBodies[0].rows];
+      let [r, c] = [rows.indexOf(at.closest("tr")) + step[0], at.closest("td").cellIndex + step[1]];
+      while (rows[r]?.cells[c] && c > 0 && !rows[r].cells[c].querySelector("button")) [r, c] = [r + step[0], c + step[1]];
+      const next = rows[r]?.cells[c]?.querySelector("button");
+      if (!next) return;
+      at.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  };
+
+  const bars = (title, by, counted) => {
+    const most = counted[0]?.n ?? 1;
+    const items = counted.slice(0, N_PAIRS).map(({ from, to, n }) => {
+      const button = make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
+        make("span.words", shortened(from), make("span.muted", from === to ? " taken for another of them" : " taken for "), from === to ? null : shortened(to)),
+        make("span.number", String(n)),
+        make("span.bar", make("span", { style: { width: `${(100 * n) / most}%` } })),
+      ]);
+      return make("li", button);
+    });
+    return make("section", { "data-space": context.state.lens }, make("h3", title), make("ol", ...items));
+  };
+
+  const draw = () => {
+    lens.draw();
+    const { state } = context;
+    const rows = context.rowsWithout("pair");
+    const s = table.spaces.indexOf(state.lens);
+    const [groups, concepts] = ["group", "concept"].map((by) => countPairs(table, rows, s, by));
+    const n = groups.reduce((sum, pair) => sum + pair.n, 0);
+    const own = groups.filter(({ from, to }) => from === to).reduce((sum, pair) => sum + pair.n, 0);
+    const hasGroups = new Set(groups.flatMap(({ from, to }) => [from, to])).size > 1;
+    said.textContent = n
+      ? `${n.toLocaleString("en-GB")} of ${rows.length.toLocaleString("en-GB")} first answers are wrong${hasGroups ? `; ${own.toLocaleString("en-GB")} of these are another picture of the right group` : ""}. Choose a pair to list its queries.`
+      : rows.length
+        ? "Every first answer is right here: nothing is taken for something else."
+        : "No query is chosen: remove a filter.";
+    const drawn = n && hasGroups ? matrix(groups) : null;
+    grid.replaceChildren(drawn ?? "");
+    grid.hidden = !drawn;
+    pairs.replaceChildren(...(n ? [hasGroups ? bars("Most frequent, by group", "group", groups) : null, bars("Most frequent, by concept", "concept", concepts)].filter(Boolean) : []));
+  };
+  return { element: make("div", make("div.panel-head", lens.element, said), make("div.confusions", grid, pairs)), draw };
+};
+
+export const inspectHubs = (context) => {
+  const { part, table } = context;
+  const said = make("p.muted");
+  const columns = make("div.trio.hubs");
+  let latest = 0;
+  let asked = "";
+
+  const curve = (counts, most, expected) => {
+    const x = (i) => (100 * i) / Math.max(1, counts.length - 1);
+    const y = (n) => 40 - (38 * n) / Math.max(1, most);
+    const line = counts.map((n, i) => `L${x(i).toFixed(2)} ${y(n).toFixed(2)}`).join("");
+    return svg("svg.curve", { viewBox: "0 0 100 40", preserveAspectRatio: "none", "aria-hidden": "true" }, [
+      svg("path", { d: `M0 40${line}L100 40Z` }),
+      svg("path.mean", { d: `M0 ${y(expected).toFixed(2)}H100` }),
+    ]);
+  };
+
+  const hub = (space, [id, count, deserved]) => {
+    const reference = referenceOf(id);
+    const { hub: chosen } = context.state;
+    const onclick = () => context.change({ hub: { space, id }, tab: "queries" }).catch((error) => (said.textContent = `The list did not arrive: ${error.message}`));
+    const isChosen = chosen?.space === space && chosen?.id === id;
+    return make("li", make("button.hub", { "data-ref": id, "aria-pressed": String(isChosen), onclick }, [
+      make("span.frame", picture(reference.picture, { loading: "lazy" })),
+      make("span.words", make("span.title", reference.title), make("span.muted.number", deserved ? `the source of ${deserved} of these` : "the source of none of these")),
+      make("span.number.count", make("span.sr", "among the first ten of "), String(count), make("span.unit", "queries")),
+    ]));
+  };
+
+  const column = (reply, s) => {
+    const space = table.spaces[s];
+    const one = reply.spaces[s];
+    const most = Math.max(...reply.spaces.map(({ curve: counts }) => counts[0]));
+    const n = catalogue.n.toLocaleString("en-GB");
+    return make("section.lane", { "data-space": space }, [
+      make("h3", catalogue.spaces[s].name, " ", make("span.term", space)),
+      make("p", hint("Hubness", SKEWNESS_MEANING), ` (skewness of N\u2081\u2080) `, make("b.number", one.skewness.toFixed(2).replace("-", "\u2212"))),
+      curve(one.curve, most, reply.expected),
+      make("p.muted.axis", make("span", `offered ${one.curve[0]} times`), make("span", `${one.never.toLocaleString("en-GB")} of ${n} never`)),
+      make("ol", ...one.top.map((entry) => hub(space, entry))),
+    ]);
+  };
+
+  const draw = async () => {
+    const rows = context.rowsWithout("hub");
+    const mask = writeMask(rows, table.m);
+    const key = `${mask} ${JSON.stringify(context.state.hub)}`;
+    if (key === asked) return;
+    asked = key;
+    const turn = (latest += 1);
+    if (!rows.length) {
+      said.textContent = "No query is chosen: remove a filter.";
+      columns.replaceChildren();
+      return;
+    }
+    columns.classList.add("is-pending");
+    try {
+      const reply = await context.ask("inspect_hubs", { rows: mask });
+      if (turn !== latest || part.signal.aborted) return;
+      said.textContent = `How often each picture is among the first ${reply.k} of ${reply.n.toLocaleString("en-GB")} queries, from the most to the least offered; all three curves share one scale. An even hand would offer each ${reply.expected.toFixed(1)} times (the line). Choose a picture to list the queries it is offered to.`;
+      columns.replaceChildren(...table.spaces.map((_, s) => column(reply, s)));
+    } catch (error) {
+      if (turn !== latest) return;
+      asked = "";
+      said.textContent = `The hubs did not arrive: ${error.message}`;
+      columns.replaceChildren();
+    }
+    columns.classList.remove("is-pending");
+  };
+  return { element: make("div", make("div.panel-head", said), columns), draw };
+};

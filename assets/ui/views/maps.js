@@ -1,0 +1,158 @@
+// The three maps side by side on one frame, or one map that moves through them; what is chosen for all of them; how far each can be trusted.
+import { keepInAddress, remember } from "../core/address.js";
+import { hint, make } from "../core/dom.js";
+import { catalogue, catalogueReady, decode, mountPart, referenceOf, set, state } from "../core/state.js";
+import { percentText } from "../core/words.js";
+import { makeCamera } from "../maps/camera.js";
+import { makeGeometry } from "../maps/geometry.js";
+import { makeLegend } from "../maps/legend.js";
+import { makeMap } from "../maps/map.js";
+import { colourFields } from "../maps/marks.js";
+import { makeMorph } from "../maps/morph.js";
+import { makeMapTable } from "../maps/table.js";
+
+export let everyMap;
+
+const FIDELITY_MEANING =
+  "A flat map cannot keep every neighbourhood. This is the share of each picture's 10 most similar pictures that are also among its 10 nearest on this map, averaged over the collection. The columns above use the full space, not the map.";
+
+export const mountMaps = (element) => {
+  const part = mountPart("maps");
+  const { on, heard, signal } = part;
+  const slot = element.querySelector(".slot");
+  const spoken = make("p.sr", { "aria-live": "polite" });
+  part.announce = (text) => (spoken.textContent = text);
+
+  const figure = (space, map) => make("figure.map", { "data-space": space.id }, [
+    make("figcaption", make("h3", space.name, " ", make("span.term", space.id))),
+    map.plot,
+    space.preservation === null
+      ? null
+      : make("p.fidelity", hint(`Keeps ${percentText(space.preservation)} of each picture\u2019s 10 nearest neighbours`, FIDELITY_MEANING)),
+  ]);
+
+  const mapOf = (space, points) => {
+    const n = catalogue.n.toLocaleString("en-GB");
+    const layers = [{ space: space.id, strength: 1 }];
+    const label = () => {
+      const best = state.answer?.spaces?.[space.id]?.matches[0];
+      const place = best ? ` Your picture lies closest to ${referenceOf(best.id).title}.` : "";
+      return `Map of ${n} pictures in the ${space.id} space.${place}`;
+    };
+    return makeMap({ id: space.id, geometry: makeGeometry(points), layers: () => layers, label }, part);
+  };
+
+  // Buttons of which one is pressed.
+  const choice = (name, options, get, set) => {
+    const choose = (event) => {
+      set(event.currentTarget.dataset.value);
+      remember();
+    };
+    const buttons = options.map(([value, words]) => make("button.tool", { "data-value": value, onclick: choose }, words));
+    const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === get())));
+    mark();
+    return { element: make("div.choice", { role: "group", "aria-label": name }, make("span.muted", name), ...buttons), mark };
+  };
+
+  const tool = (words, label, onclick) => make("button.tool", { "aria-label": label, onclick }, words);
+
+  const build = () => {
+    const { spaces, n } = catalogue;
+    state.colours ??= "group";
+    const places = spaces.map((space) => decode(space.coordinates));
+    const maps = spaces.map((space, i) => mapOf(space, places[i]));
+    const trio = make("div.trio", ...spaces.map((space, i) => figure(space, maps[i])));
+    const morph = makeMorph(places, part);
+    const all = [...maps, morph.map];
+    everyMap = { all, show: (way) => set("mapsShown", way) };
+
+    const colours = choice("Colour by", colourFields(), () => state.colours, (field) => set("colours", field));
+    heard("colours", colours.mark);
+    const ways = [["trio", "Side by side"], ["morph", "Morph"]];
+    const way = choice("Show", ways, () => state.mapsShown, everyMap.show);
+    const showWay = () => {
+      const moving = state.mapsShown === "morph";
+      trio.hidden = moving;
+      morph.element.hidden = !moving;
+      if (!moving) morph.halt();
+      together.hidden = moving;
+      if (moving) morph.words.append(legend);
+      else trio.after(legend);
+      way.mark();
+    };
+    heard("mapsShown", showWay);
+
+    const legend = makeLegend(part);
+    const cameras = (action) => () => new Set(all.map((map) => map.camera)).forEach(action);
+    const lasso = tool("Lasso", "Lasso: draw around pictures to select them", () => set("lasso", !state.lasso));
+    lasso.title = "Draw around pictures to select them (or hold Shift and drag)";
+    const markLasso = () => {
+      lasso.setAttribute("aria-pressed", String(Boolean(state.lasso)));
+      slot.classList.toggle("is-lasso", Boolean(state.lasso));
+    };
+    heard("lasso", markLasso);
+    const together = tool("Move together", "Move the three maps together", () => link(together.getAttribute("aria-pressed") !== "true"));
+    const link = (linked) => {
+      const lead = all[0].camera;
+      for (const map of all) {
+        const { x, y, zoom } = map.camera;
+        const camera = linked ? lead : makeCamera();
+        if (!linked) camera.look(x, y, zoom);
+        map.hold(camera);
+      }
+      together.setAttribute("aria-pressed", String(linked));
+    };
+    link(true);
+    const zooms = [
+      tool("\u2212", "Zoom out", cameras((camera) => camera.zoomBy(1 / 1.5))),
+      tool("+", "Zoom in", cameras((camera) => camera.zoomBy(1.5))),
+      tool("Reset", "Show the whole map", cameras((camera) => camera.reset())),
+    ];
+    const bar = make("div.toolbar", [
+      way.element,
+      colourFields().length > 1 ? colours.element : null,
+      make("div.choice.tools", { role: "group", "aria-label": "Move and select" }, together, lasso, ...zooms),
+    ]);
+
+    slot.replaceChildren(
+      make("h2", "The same collection, mapped three times"),
+      make("p.lead", [
+        `Each mark is one of ${n.toLocaleString("en-GB")} pictures; marks that lie close look alike to that space. Lines tie your picture to its matches, thicker for more weight; a green ring is the true source. `,
+        matchMedia("(pointer: coarse)").matches ? "Pinch to zoom; choose the lasso to draw around pictures." : "Drag to move, turn the wheel to zoom, hold Shift and drag to select.",
+      ]),
+      bar,
+      trio,
+      morph.element,
+      legend,
+      makeMapTable(places, part),
+      spoken,
+    );
+    markLasso();
+    state.mapsShown ??= "trio";
+    showWay();
+    keepInAddress("map", () => (state.mapsShown === "morph" ? "morph" : null), everyMap.show);
+    keepInAddress("colour", () => (state.colours === "group" ? null : state.colours), (field) => {
+      if (colourFields().some(([one]) => one === field)) set("colours", field);
+    });
+  };
+
+  // What lies outside the selection steps back in the columns too.
+  const dim = () => {
+    const { selection } = state;
+    document.querySelectorAll(".match[data-ref]").forEach((row) => {
+      row.classList.toggle("is-outside", Boolean(selection) && !selection.has(Number(row.dataset.ref)));
+    });
+  };
+  heard("selection", dim);
+  heard("answer", () => queueMicrotask(dim)); // after the columns have drawn it
+
+  // Escape takes the selection back, unless it closes something else first.
+  const escape = (event) => {
+    if (event.key !== "Escape" || state.selected || state.talk || !state.selection) return;
+    set("selection", null);
+    part.announce("Nothing selected");
+  };
+  on(document, "keydown", escape, { capture: true });
+
+  catalogueReady.then(() => signal.aborted || build());
+};

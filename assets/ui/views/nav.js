@@ -1,0 +1,29 @@
+// The three views, and a place for what stands beside them.
+import { keepInAddress, remember, restoreAll, showView } from "../core/address.js";
+import { make } from "../core/dom.js";
+import { catalogueReady, mountPart, state } from "../core/state.js";
+
+const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["why", "Why it works"]];
+
+export const mountNav = (element) => {
+  const { on, heard, signal } = mountPart("nav");
+  const buttons = VIEWS.map(([id, name]) => {
+    const button = make("button", { "data-view": id }, name);
+    on(button, "click", () => {
+      showView(id);
+      remember();
+    });
+    return button;
+  });
+  const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
+  element.querySelector(".slot").replaceChildren(make("nav", { "aria-label": "Views" }, ...buttons, extras));
+  const mark = () => buttons.forEach((button) => {
+    if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  });
+  heard("view", mark);
+  keepInAddress("view", () => (state.view === "compare" ? null : state.view), showView);
+  if (!state.view) showView("compare");
+  mark();
+  catalogueReady.then(() => signal.aborted || restoreAll());
+};

@@ -1,0 +1,154 @@
+// Many files at once: one after the other is sent and answered; a table grows, and becomes a CSV or one report.
+import { make, makePicture } from "../core/dom.js";
+import { csvText, download, refusalOf } from "../core/files.js";
+import { filterText } from "../core/filter.js";
+import { catalogue, referenceOf, state } from "../core/state.js";
+import { shareText } from "../core/words.js";
+
+const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
+
+// `open` shows the panel that this stands in, `askReport` asks the server for a report.
+export const makeBatch = ({ part: { on }, server, upload, most, accept, open, askReport }) => {
+  const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
+  const choose = make("button.take", { onclick: () => input.click() }, "Choose files");
+  const stop = make("button.take", { hidden: true, onclick: () => (isStopped = true) }, "Stop");
+  const save = make("button.take", { hidden: true }, "Table (CSV)");
+  const report = make("button.take", { hidden: true }, "One report (HTML)");
+  const status = make("p.takeaway-status", { role: "status" });
+  const progress = make("progress", { hidden: true, max: "1", value: "0", "aria-label": "Pictures compared" });
+  const body = make("tbody");
+  const scroller = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Results of many pictures", hidden: true });
+  let rows = []; // {name, path, reply} or {name, error}
+  let isStopped = false;
+  let isRunning = false;
+
+  const settings = () => ({ k: K, filter: JSON.parse(filterText()) });
+
+  const fill = () => {
+    const heads = catalogue.spaces.map(({ id, name }) => make("th", { scope: "col", "data-space": id }, name));
+    scroller.replaceChildren(make("table.batch", make("thead", make("tr", make("th", { scope: "col" }, "File"), ...heads)), body));
+    body.replaceChildren();
+  };
+
+  const cell = ({ best, remainder, convincing, estimated }, space) => {
+    if (!best) return make("td", "nothing to compare with");
+    const { id, weight } = best;
+    const reference = referenceOf(id);
+    return make("td", { "data-space": space }, [
+      make("span.batch-best", [
+        makePicture(reference.picture, { loading: "lazy" }),
+        make("span", [
+          make("span.title", reference.title),
+          make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
+          convincing ? null : make("b", "No convincing source"),
+        ]),
+      ]),
+    ]);
+  };
+
+  const add = (row) => {
+    rows.push(row);
+    const name = make("th", { scope: "row" }, row.name);
+    const cells = row.error
+      ? [make("td.batch-error", { colspan: "3" }, row.error)]
+      : catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
+    body.append(make("tr", name, ...cells));
+  };
+
+  const compare = async (file) => {
+    const refused = refusalOf(file);
+    if (refused) return { name: file.name, error: refused };
+    try {
+      const { path } = await upload(file);
+      const reply = await server.takeaway_answer({ path, ...settings() });
+      return reply?.spaces ? { name: file.name, path, reply } : { name: file.name, error: reply?.error ?? "The server did not answer." };
+    } catch {
+      return { name: file.name, error: "This file did not reach the server. Please try it once more." };
+    }
+  };
+
+  const run = async (given) => {
+    if (isRunning || !given.length) return;
+    const files = [...given].slice(0, most);
+    [isRunning, isStopped, rows] = [true, false, []];
+    fill();
+    scroller.hidden = progress.hidden = stop.hidden = false;
+    choose.disabled = save.hidden = report.hidden = true;
+    element.scrollIntoView({ block: "start" });
+    progress.max = files.length;
+    progress.value = 0;
+    for (const [i, file] of files.entries()) {
+      if (isStopped) break;
+      status.textContent = `Comparing ${i + 1} of ${files.length}\u2026`;
+      add(await compare(file));
+      progress.value = i + 1;
+    }
+    isRunning = choose.disabled = false;
+    stop.hidden = progress.hidden = true;
+    const failed = rows.filter(({ error }) => error).length;
+    save.hidden = !rows.length;
+    report.hidden = rows.length === failed;
+    const parts = [`${rows.length - failed} of ${given.length} pictures compared`];
+    if (failed) parts.push(`${failed} could not be`);
+    if (given.length > most) parts.push(`at most ${most} are taken at a time`);
+    if (isStopped) parts.push("stopped");
+    status.textContent = `${parts.join("; ")}.`;
+  };
+
+  const table = () => {
+    const { spaces } = catalogue;
+    const heads = spaces.flatMap(({ id }) => ["best_id", "best_title", "similarity", "weight", "remainder", "convincing"].map((name) => `${id}_${name}`));
+    const figures = ({ best, remainder, convincing }) => [best?.id, best ? referenceOf(best.id).title : null, best?.similarity, best?.weight, remainder, convincing];
+    return csvText([
+      ["file", ...heads, "error"],
+      ...rows.map(({ name, reply, error }) => [name, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error ?? null]),
+    ]);
+  };
+
+  on(input, "change", (event) => {
+    event.stopPropagation();
+    const files = [...input.files];
+    input.value = "";
+    run(files);
+  });
+  on(save, "click", () => download("attributions.csv", table(), "text/csv"));
+  on(report, "click", async () => {
+    report.disabled = true;
+    status.textContent = "Making the report\u2026";
+    try {
+      const cases = rows.filter(({ path }) => path).map(({ name, path }) => ({ kind: "upload", path, name }));
+      const html = await askReport({ cases, refused: rows.filter(({ error }) => error).map(({ name, error }) => [name, error]), ...settings() });
+      download("attributions.html", html, "text/html");
+      status.textContent = "The report is saved: one file, with its pictures in it.";
+    } catch (error) {
+      status.textContent = `The report could not be made: ${error.message}`;
+    }
+    report.disabled = false;
+  });
+
+  // Several files dropped anywhere come here; on the window, so before the part that takes a single one.
+  const several = (event) => (event.dataTransfer?.files.length > 1 && !state.talk ? [...event.dataTransfer.files] : null);
+  on(
+    window,
+    "drop",
+    (event) => {
+      const files = several(event);
+      if (!files) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      open();
+      run(files);
+    },
+    { capture: true },
+  );
+
+  const element = make("section.takeaway-batch", { "aria-labelledby": "batch-title" }, [
+    make("h3", { id: "batch-title" }, "Many pictures"),
+    make("p.muted", `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
+    make("div.takes", choose, stop, save, report, input),
+    progress,
+    status,
+    scroller,
+  ]);
+  return { element, run };
+};

@@ -1,0 +1,158 @@
+// Take away: a quiet button opens a panel with files of what is shown, its link, pictures of panels, and a way to compare many files.
+import { linkHere } from "../core/address.js";
+import { noLink } from "../core/asking.js";
+import { make } from "../core/dom.js";
+import { download } from "../core/files.js";
+import { mountPart, set, state } from "../core/state.js";
+import { makeBatch } from "./takeaway-batch.js";
+import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
+import { imageOf } from "./takeaway-picture.js";
+
+export let openTakeaway;
+
+// What can be taken as a picture, where it is on the page now, and what it is called there.
+const PANELS = [
+  ["#stage", () => "The whole answer"],
+  [".lane", (lane) => `Column: ${lane.querySelector("h2").firstChild.textContent.trim()}`],
+  [".slopes", () => "How the ranks change"],
+  ["#explain .slot", () => "Where they match"],
+  ["figure.map", (map) => `Map: ${map.querySelector("h3").firstChild.textContent.trim()}`],
+  [".morph", () => "The moving map"],
+  ["#inspect .slot", () => "What is inspected"],
+  ["#why .slot > section, #why .slot > * > section", (section) => section.querySelector("h2, h3")?.textContent.trim()],
+];
+
+// A small button beside the views, once those are there.
+export const addExtra = (button, signal) => {
+  const place = document.querySelector("#nav .nav-extras");
+  if (place) place.append(button);
+  else if (!signal.aborted) requestAnimationFrame(() => addExtra(button, signal));
+};
+
+export const mountTakeaway = (element, props, { server, upload }) => {
+  const part = mountPart("takeaway");
+  const { on, signal } = part;
+  const { stamp, max_files: most, accept } = props.value;
+  const status = make("p.takeaway-status", { role: "status" });
+  const shown = make("div.takeaway-shown");
+  const panels = make("div.takeaway-panels");
+  const close = make("button.close", { onclick: () => dialog.close() }, "Close");
+  const batch = makeBatch({ part, server, upload, most, accept, askReport: (request) => askReport(request), open: () => openTakeaway() });
+  const dialog = make("dialog.takeaway", { "aria-labelledby": "takeaway-title" }, [
+    make("header", make("h2", { id: "takeaway-title" }, "Take away"), close),
+    shown,
+    panels,
+    batch.element,
+    status,
+  ]);
+  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
+  element.querySelector(".slot").replaceChildren(dialog);
+  addExtra(opener, signal);
+  signal.addEventListener("abort", () => opener.remove());
+
+  const say = (text) => (status.textContent = text);
+  const action = (words, work, attributes = {}) => {
+    const button = make("button.take", { ...attributes }, words);
+    button.addEventListener("click", async () => {
+      dialog.setAttribute("aria-busy", "true");
+      try {
+        say(await work());
+      } catch (error) {
+        say(`This could not be made: ${error.message || "the server did not answer"}. Please try again.`);
+      }
+      dialog.removeAttribute("aria-busy");
+    });
+    return button;
+  };
+
+  const nameOf = (answer) => `${slug(stamp.name ?? "attribution")}-${answerName(answer.query)}`;
+  const caseOf = ({ query }) =>
+    query.id !== undefined
+      ? { kind: "query", id: query.id }
+      : query.reference !== undefined
+        ? { kind: "reference", id: query.reference }
+        : { kind: "upload", path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
+
+  const askReport = async (request) => {
+    const reply = await server.takeaway_report(request);
+    if (!reply?.html) throw new Error(reply?.error ?? "the server did not answer");
+    return reply.html;
+  };
+  const takeReport = (answer) => async () => {
+    say("Making the report\u2026");
+    const html = await askReport({ cases: [caseOf(answer)], k: answer.k, filter: answer.gallery?.filter ?? {} });
+    download(`${nameOf(answer)}.html`, html, "text/html");
+    return "The report is saved: one file, with its pictures in it.";
+  };
+  const takeJson = (answer) => () => {
+    download(`${nameOf(answer)}.json`, JSON.stringify(answerJson(answer, stamp), null, 1), "application/json");
+    return "The answer is saved as JSON.";
+  };
+  const takeCsv = (answer) => () => {
+    download(`${nameOf(answer)}.csv`, answerCsv(answer), "text/csv");
+    return "The answer is saved as a table.";
+  };
+  const takePicture = (panel, name) => async () => {
+    say("Making the picture\u2026");
+    const day = new Date().toISOString().slice(0, 10);
+    const blob = await imageOf(panel, `${stamp.name} \u00b7 bundle ${stamp.bundle} \u00b7 ${day}`);
+    download(`${slug(name)}.png`, blob);
+    return `Saved: ${name}.`;
+  };
+
+  const linkLine = () => {
+    const without = state.view === "compare" ? noLink?.() : null;
+    if (without) return make("p.muted", without);
+    const field = make("input", { type: "text", readonly: true, value: linkHere(), "aria-label": "Link to what is shown" });
+    const copy = action("Copy link", async () => {
+      field.select();
+      try {
+        await navigator.clipboard.writeText(field.value);
+        return "The link is copied.";
+      } catch {
+        field.focus(); // no clipboard without a secure address: the visitor copies what is selected
+        return "The link is selected: copy it with Ctrl+C.";
+      }
+    });
+    return make("div.takeaway-link", field, copy);
+  };
+
+  const fillShown = () => {
+    const { answer, view } = state;
+    const isAnswer = view === "compare" && answer?.status === "answer";
+    const files = isAnswer
+      ? make("div.takes", action("Report (HTML)", takeReport(answer), { class: "take primary" }), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer)))
+      : null;
+    const words = isAnswer
+      ? "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints."
+      : view === "compare"
+        ? "Nothing is shown yet: give a picture first."
+        : "An answer can be taken away from the first view, Compare.";
+    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", words), ...[files, linkLine()].filter(Boolean));
+  };
+
+  const fillPanels = () => {
+    const wide = window.innerWidth > 760; // below, the columns lie beside each other out of sight
+    const found = PANELS.flatMap(([selector, name]) =>
+      [...document.querySelectorAll(selector)]
+        .filter((panel) => panel.childElementCount && panel.offsetHeight > 40 && (wide || selector !== "#stage"))
+        .map((panel) => [panel, name(panel)])
+        .filter(([, words]) => words),
+    );
+    panels.hidden = !found.length || (state.view === "compare" && state.answer?.status !== "answer");
+    panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
+  };
+
+  openTakeaway = () => {
+    if (dialog.open) return;
+    set("selected", null);
+    say("");
+    fillShown();
+    fillPanels();
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+  on(dialog, "click", (event) => event.target === dialog && dialog.close()); // beside the panel
+  on(dialog, "keydown", (event) => event.stopPropagation()); // its keys are not the page's
+  on(dialog, "close", () => opener.focus({ preventScroll: true }));
+};

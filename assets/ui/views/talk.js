@@ -1,0 +1,220 @@
+// Talk mode: a guided story on bundled cases, for a room. Everything it needs is fetched when it is entered: after that a lecture
+// goes on without network or server. Keys: arrows, 1 to 3, F, N, H, Esc.
+import { showView } from "../core/address.js";
+import { askQuery } from "../core/asking.js";
+import { make } from "../core/dom.js";
+import { catalogue, catalogueReady, mountPart, set, state } from "../core/state.js";
+import { addExtra } from "./takeaway.js";
+import { makeTalkStage } from "./talk-stage.js";
+
+const KEYS = [
+  ["\u2192 \u2190", "next and previous step"],
+  ["1 2 3", "only this space; once more, all of them"],
+  ["F", "full screen"],
+  ["N", "notes for the speaker"],
+  ["H or ?", "these keys"],
+  ["Esc", "leave"],
+];
+const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " "]; // a presenter's remote sends PageDown and PageUp
+const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
+
+export const mountTalk = (element, props, { server }) => {
+  const part = mountPart("talk");
+  const { on, heard, signal } = part;
+  let story = null;
+  let at = 0;
+  let only = null; // the space shown alone
+  let live = null; // an answer to a picture that was given during the talk
+  let isFull = false; // of this talk: a late end of the last one's full screen is not the end of this one
+  let isOurs = false; // whether the talk itself asked for the end of full screen
+
+  const title = make("h2.talk-title", { tabindex: "-1" });
+  const line = make("p.talk-line");
+  const stage = make("div.talk-stage");
+  const notes = make("p.talk-notes", { hidden: true });
+  const keys = make("dl.talk-keys", { hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", key), make("dd", words)]));
+  const count = make("span.talk-count");
+  const control = (words, label, action) => {
+    const button = make("button", { "aria-label": label, title: label }, words);
+    on(button, "click", () => {
+      action();
+      title.focus({ preventScroll: true }); // so that the space bar goes on, and does not press this again
+    });
+    return button;
+  };
+  const open = control("Open in the page", "Open in the page", () => leave(caseOf()?.query.id));
+  const dialog = make("dialog.talk", { "aria-label": "Talk mode" }, [
+    make("header", { "aria-live": "polite" }, title, line),
+    stage,
+    notes,
+    make("footer", [
+      control("\u2190", "Previous step", () => move(-1)),
+      count,
+      control("\u2192", "Next step", () => move(1)),
+      make("span.talk-gap"),
+      open,
+      control("Notes", "Notes for the speaker (N)", () => (notes.hidden = !notes.hidden)),
+      control("Keys", "Keys (H)", () => (keys.hidden = !keys.hidden)),
+      control("Full screen", "Full screen (F)", () => toggleFull()),
+      control("Leave", "Leave (Esc)", () => leave()),
+    ]),
+    keys,
+  ]);
+  const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
+  element.querySelector(".slot").replaceChildren(dialog);
+  addExtra(opener, signal);
+  const drawing = makeTalkStage(part, stage);
+
+  const step = () => story?.steps[at];
+  const caseOf = () => live ?? (step()?.case ? story.cases[step().case] : null);
+
+  const draw = () => {
+    const { kind, spaces, truth, points } = live ? { kind: "case", spaces: catalogue.spaces.map(({ id }) => id), truth: true } : step();
+    title.textContent = live ? "A picture from the room" : step().title;
+    line.textContent = live ? "What is closest to it, in each space?" : step().line;
+    notes.textContent = live ? "Any arrow key goes back to the story." : step().notes;
+    count.textContent = `${at + 1} / ${story.steps.length}`;
+    open.hidden = !caseOf() || live;
+    dialog.dataset.step = live ? "live" : String(at + 1);
+    drawing.show({ kind, answer: caseOf(), spaces, truth, points, only, story });
+  };
+
+  // The maps move before the step does: each press goes on to the next space.
+  const move = (by) => {
+    if (!story) return;
+    if (live) live = null;
+    else if (drawing.advance(by)) return;
+    else {
+      at = Math.max(0, Math.min(story.steps.length - 1, at + by));
+      only = null;
+    }
+    draw();
+  };
+
+  const choose = (i) => {
+    const space = catalogue.spaces[i]?.id;
+    if (!space || !story) return;
+    if (!live && step().kind === "maps") return drawing.travel(i);
+    only = only === space ? null : space;
+    draw();
+  };
+
+  const endFull = () => {
+    if (!document.fullscreenElement) return;
+    isOurs = true;
+    document.exitFullscreen().catch(() => {});
+  };
+  const toggleFull = () => {
+    if (document.fullscreenElement) endFull();
+    else document.documentElement.requestFullscreen?.().catch(() => {}); // refused: the window is filled all the same
+  };
+
+  const enter = async () => {
+    if (dialog.open) return;
+    set("selected", null);
+    set("talk", true);
+    isFull = isOurs = false;
+    dialog.showModal();
+    document.body.classList.add("is-talking");
+    if (!document.fullscreenElement) toggleFull();
+    if (!story) {
+      title.textContent = "Preparing the story\u2026";
+      line.textContent = "";
+      count.textContent = "";
+      open.hidden = true;
+      try {
+        await catalogueReady;
+        story = await server.talk_story({});
+        if (!story?.steps) throw new Error("no story");
+      } catch {
+        story = null;
+        title.textContent = "The story did not arrive";
+        line.textContent = "The server did not answer. Leave with Esc, and try again.";
+        return;
+      }
+    }
+    if (!dialog.open) return;
+    [at, only, live] = [0, null, null];
+    draw();
+    title.focus({ preventScroll: true });
+    dialog.setAttribute("data-ready", "");
+  };
+
+  const clear = () => {
+    if (dialog.open || !state.talk) return; // the event of closing comes late, when it may be open again
+    drawing.rest();
+    set("talk", false);
+    document.body.classList.remove("is-talking");
+    dialog.removeAttribute("data-ready");
+    endFull();
+    opener.focus({ preventScroll: true });
+  };
+  on(dialog, "close", clear);
+
+  // Leaves for where the page was, or for a bundled picture.
+  const leave = (id) => {
+    dialog.close();
+    clear();
+    if (id === undefined) return;
+    showView("compare");
+    askQuery(id);
+  };
+
+  // In full screen, Esc belongs to the browser: it ends that, and with it the talk.
+  on(document, "fullscreenchange", () => {
+    if (document.fullscreenElement) {
+      isFull = dialog.open;
+      return;
+    }
+    const isEscape = isFull && !isOurs && dialog.open;
+    isFull = isOurs = false;
+    if (isEscape) leave();
+  });
+
+  const pressed = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    event.stopPropagation(); // these keys are not the page's now
+    const { key } = event;
+    const isButton = event.target.closest?.("button") && (key === " " || key === "Enter");
+    if (isButton) return;
+    const work = NEXT.includes(key)
+      ? () => move(1)
+      : BACK.includes(key)
+        ? () => move(-1)
+        : {
+            1: () => choose(0),
+            2: () => choose(1),
+            3: () => choose(2),
+            f: toggleFull,
+            n: () => (notes.hidden = !notes.hidden),
+            h: () => (keys.hidden = !keys.hidden),
+            "?": () => (keys.hidden = !keys.hidden),
+            escape: () => leave(),
+          }[key.toLowerCase()];
+    if (!work) return;
+    event.preventDefault();
+    work();
+  };
+  on(dialog, "keydown", pressed);
+  on(document, "keydown", (event) => {
+    if (event.key.toLowerCase() !== "f" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (document.querySelector("dialog[open]") || event.target.closest?.("input, textarea, select, [contenteditable]")) return;
+    event.preventDefault();
+    enter();
+  });
+  on(opener, "click", enter);
+  signal.addEventListener("abort", () => opener.remove());
+
+  // A picture dropped or pasted while talking is answered by the page, and shown here.
+  heard("busy", () => {
+    if (dialog.open && state.busy) line.textContent = state.busy;
+  });
+  heard("answer", () => {
+    const { answer } = state;
+    if (!dialog.open || !story || !answer) return;
+    if (answer.status === "answer") {
+      live = answer;
+      draw();
+    } else if (answer.status === "error") line.textContent = answer.text;
+  });
+};

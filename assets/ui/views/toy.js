@@ -1,0 +1,186 @@
+// The toy: two dimensions, two domains, one slider. What it computes is in toy-math.js, what it draws in toy-plot.js.
+import { makeExhibit, makeReadout, nextPlace } from "../charts/panels.js";
+import { toyMath as maths } from "../charts/toy-math.js";
+import { makeToyPlot } from "../charts/toy-plot.js";
+import { make, svg } from "../core/dom.js";
+import { glide } from "../core/motion.js";
+import { state } from "../core/state.js";
+
+export let toyNow;
+
+const SEED = 8;
+const OTHERS = 60; // draws that the grey curve is the mean of
+const STEPS = 50; // of a curve
+const STRIDE = 0.02; // of the slider, for one press of an arrow key
+const TRAVEL = 900; // milliseconds from one end to the other
+const SENTENCES = [
+  "Each dot is a picture, filled if real and hollow if synthetic; a line joins the two of one source, green where the nearest real dot is the right one.",
+  "Alignment shrinks what tells views of one picture apart (blue ring, the covariance N); alone it gives up one of the two dimensions.",
+  "Infomax spreads all pictures evenly (orange ring, the covariance C, towards the dashed circle: white); alone it makes rendering as loud as what is shown.",
+];
+
+export const makeToy = (part) => {
+  const { on, heard, signal } = part;
+  const before = makeToyPlot(5.6);
+  const after = makeToyPlot(3.4);
+  const slider = make("input", { type: "range", min: "0", max: "1", step: "any", "aria-label": "Infomax weight, beside an alignment weight of 1" });
+  const [seen, matched, weightWords] = [make("b.number"), make("b.number"), make("p.toy-weight.number", { "aria-live": "polite" })];
+  const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
+  let halt = () => {};
+
+  const count = (share) => `${Math.round(share * maths.SOURCES)} of ${maths.SOURCES} matched`;
+  const raw = (images) => images.map(([picture]) => picture);
+
+  const go = (t) => {
+    toy.t = Math.max(0, Math.min(1, t));
+    toy.weight = maths.weightAt(toy.t);
+    toy.solution = maths.solve(toy.moments, toy.weight);
+    toy.embedding = maths.embed(toy.data, toy.solution.map);
+    const { nuisance, covariance } = toy.moments;
+    after.show(toy.embedding, [
+      { matrix: [1, 0, 1], name: "ring-white" },
+      { matrix: maths.around(toy.solution.map, covariance), name: "ring-all" },
+      { matrix: maths.around(toy.solution.map, nuisance), name: "ring-views" },
+    ]);
+    matched.textContent = count(toy.embedding.share);
+    slider.value = String(toy.t);
+    const balance = maths.placeOf(maths.balance(toy.solution.ratios));
+    const where = toy.t === 0 ? "alignment alone" : toy.t === 1 ? "as good as Infomax alone" : Math.abs(toy.t - balance) < 0.005 ? "in balance" : toy.t < balance ? "alignment outweighs" : "Infomax outweighs";
+    const weight = toy.weight === 0 ? "0" : toy.weight.toPrecision(2);
+    weightWords.replaceChildren("Infomax weight ", make("b", weight), make("span.muted", `  ${where}`));
+    slider.setAttribute("aria-valuetext", `${weight}, ${where}: ${count(toy.embedding.share)}`);
+    curve.marker.style.left = `${100 * toy.t}%`;
+    curve.balance.style.left = `${100 * balance}%`;
+    stops.forEach((stop, i) => stop.setAttribute("aria-pressed", String(Math.abs([0, balance, 1][i] - toy.t) < 0.005)));
+    light(null);
+  };
+
+  const deal = (seed) => {
+    toy.seed = seed;
+    toy.data = maths.draw(seed);
+    toy.moments = maths.moments(toy.data);
+    const [real, synthetic] = [raw(toy.data.real), raw(toy.data.synthetic)];
+    const found = maths.nearest(real, synthetic);
+    toy.rawShare = found.filter((i, j) => i === j).length / found.length;
+    const rings = (images) => {
+      const centre = maths.meanOf(images.flat());
+      return [
+        { centre, matrix: toy.moments.covariance, name: "ring-all" },
+        { centre, matrix: toy.moments.nuisance, name: "ring-views" },
+      ];
+    };
+    before.show({ real, synthetic, found }, [...rings(toy.data.real), ...rings(toy.data.synthetic)]);
+    seen.textContent = count(toy.rawShare);
+    curve.own.setAttribute("d", pathOf(sharesOf(seed)));
+  };
+
+  // Share matched along the slider, for one draw.
+  const sharesOf = (seed) => {
+    const data = maths.draw(seed);
+    const found = maths.moments(data);
+    return Array.from({ length: STEPS + 1 }, (_, i) => maths.embed(data, maths.solve(found, maths.weightAt(i / STEPS)).map).share);
+  };
+  const pathOf = (shares) => shares.map((share, i) => `${i ? "L" : "M"}${(100 * i) / STEPS} ${100 - 100 * share}`).join("");
+  const curve = (() => {
+    const [mean, own] = [svg("path.line-other"), svg("path.line-own")];
+    const lines = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, mean, own);
+    const [marker, balance] = [make("span.guide"), make("span.toy-balance")];
+    const ticks = ["0", "50%", "100%"].map((text, i) => make("span.tick", { style: { bottom: `${50 * i}%` } }, text));
+    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, ...ticks, lines, balance, marker) };
+  })();
+  const drawMean = () => {
+    if (state.view !== "why" || curve.mean.hasAttribute("d")) return;
+    const all = Array.from({ length: OTHERS }, (_, i) => sharesOf(1001 + i));
+    curve.mean.setAttribute("d", pathOf(all[0].map((_, i) => all.reduce((sum, shares) => sum + shares[i], 0) / OTHERS)));
+  };
+
+  // Travels to a place of the slider.
+  const travel = (to) => {
+    halt();
+    halt = glide(toy.t, to, TRAVEL * Math.max(0.2, Math.abs(to - toy.t)), (place) => signal.aborted || go(place));
+  };
+  const balanceNow = () => maths.placeOf(maths.balance(toy.solution.ratios));
+  const button = (words, onclick) => make("button", { onclick }, words);
+  const stops = [button("Alignment alone", () => travel(0)), button("In balance", () => travel(balanceNow())), button("Infomax alone", () => travel(1))];
+  const reset = () => {
+    halt();
+    deal(SEED);
+    go(0);
+  };
+  const again = button("New pictures", () => {
+    halt();
+    deal(toy.seed + 1);
+    go(toy.t);
+  });
+  on(slider, "input", () => {
+    halt();
+    go(Number(slider.value));
+  });
+  on(slider, "keydown", (event) => {
+    const strides = { ArrowRight: STRIDE, ArrowUp: STRIDE, ArrowLeft: -STRIDE, ArrowDown: -STRIDE, PageUp: 0.1, PageDown: -0.1 };
+    const to = { Home: 0, End: 1 }[event.key] ?? (event.key in strides ? toy.t + strides[event.key] : null);
+    if (to === null) return;
+    event.preventDefault();
+    halt();
+    go(to);
+  });
+  heard("view", () => (halt(), drawMean()));
+  signal.addEventListener("abort", () => halt());
+
+  const light = (source) => {
+    const views = source === null ? [] : [toy.data.real, toy.data.synthetic];
+    const centred = (images) => {
+      const centre = maths.meanOf(images.flat());
+      const [a, b, c] = toy.solution.map;
+      return images[source].map(([x, y]) => [x - centre[0], y - centre[1]]).map(([x, y]) => [a * x + b * y, b * x + c * y]);
+    };
+    before.light(source, views.flatMap((images) => images[source]));
+    after.light(source, views.flatMap(centred));
+  };
+  const side = (title, result, plot) => make("div.toy-side", make("p.toy-title", make("span", title), result), plot.svg);
+  const plots = make(
+    "div.toy-plots",
+    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${maths.SOURCES} sources in two dimensions: what the network sees, and after the map.` },
+    side("First glance", seen, before),
+    side("After the map", matched, after),
+  );
+  const readout = makeReadout(part, {
+    area: plots,
+    prompt: "Point at a dot, or use the arrow keys: its source, and the views that alignment sees of its two pictures.",
+    at: (event) => {
+      const plot = [before, after].find(({ svg }) => svg.contains(event.target));
+      return plot ? plot.sourceAt(event) : null;
+    },
+    move: (place, key) => nextPlace(place, key, maths.SOURCES),
+    tell: (source) => {
+      const found = toy.embedding.found[source];
+      return `Source ${source + 1}: after the map its synthetic picture lies nearest to ${found === source ? "its own real one" : `the real one of source ${found + 1}, a wrong match`}.`;
+    },
+    mark: light,
+  });
+  const element = makeExhibit(
+    "Try it in two dimensions",
+    "alignment and Infomax, in closed form",
+    "The map W that minimises tr(W N W\u2019) \u2212 2 weight log|det W| where all pictures keep the power tr(W C W\u2019) = 2. Only the ratio of the two weights matters, so that of alignment stays 1. No pair enters; the lines are drawn for you.",
+    SENTENCES,
+    plots,
+    readout,
+    make("div.toy-control", [
+      make("div.toy-head", weightWords, make("span.pick", again, button("Reset", reset))),
+      curve.element,
+      slider,
+      make("div.pick.toy-stops", { role: "group", "aria-label": "Go to" }, ...stops),
+    ]),
+  );
+  element.classList.add("toy");
+  element.querySelector(".exhibit-words")
+    .append(
+      make("p.look-for", make("b", "What to look for. "), "At the left end everything falls on one line. Move right until the blue ring is round: now most lines are green. Further right the orange ring becomes round and the blue one long, and matches are lost again."),
+      make("p.muted", "Black curve: share matched with these pictures; grey: the mean of 60 other draws; the dashed line: both terms in balance."),
+    );
+  deal(SEED);
+  go(0);
+  drawMean();
+  Object.assign(toy, { go, glide: travel, reset, element });
+  return element;
+};
