@@ -61,6 +61,13 @@ def test_library_knows_nothing_of_its_users() -> None:
     assert gradio == []
 
 
+def test_the_method_knows_rows_and_spaces_only() -> None:
+    files = sorted((ROOT / "aad" / "method").glob("*.py"))
+    found = {name for file in files for name in imports(file) if name.split(".")[0] in OURS}
+    assert {n for n in found if not f"{n}.".startswith(("aad.method.", "aad.vectors.", "aad.spaces."))} == set()
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 450
+
+
 def test_app_and_interface_know_only_the_library() -> None:
     assert trespasses("app.py", {"aad", "interface"}) == []
     assert trespasses("interface", {"aad", "interface"}) == []
