@@ -85,7 +85,7 @@ class Attribution:
         ``estimated`` is there only where it is true.
         """
         plain = {str(space): json.loads(json.dumps(asdict(answer))) for space, answer in self.spaces.items()}
-        return {
-            space: {key: value for key, value in answer.items() if key != "estimated" or value}
-            for space, answer in plain.items()
-        }
+        for answer in plain.values():
+            if not answer["estimated"]:
+                del answer["estimated"]
+        return plain

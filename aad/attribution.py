@@ -32,7 +32,6 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
-MIDDLE = (0.5, 0.5)  # of a map, where a query goes that has no reference to be near
 
 
 class Attributor:
@@ -126,15 +125,12 @@ class Attributor:
         space: Space | str = Space.DISENTANGLED,
         domain: Domain | str = Domain.SYNTHETIC,
     ) -> np.ndarray:
-        """Embeddings of images in one space.
+        """Embeddings of images in one space, (n, d) float32 with rows of unit length.
 
         Args:
             images: PIL images or paths.
             space: ``"backbone"``, ``"aligned"`` or ``"disentangled"``.
             domain: ``"synthetic"`` for queries, ``"real"`` for references.
-
-        Returns:
-            (n, d) float32 with rows of unit length.
 
         Raises:
             ImageError: an image cannot be read; the text says why and what to do.
@@ -168,8 +164,8 @@ class Attributor:
 
         It is compared as what it is, a real picture; the weights are calibrated for synthetic ones.
         """
-        queries = {space: self._index[space].rows(np.array([reference_id])) for space in SPACES}
-        return self._search(queries, k, among, without=reference_id)
+        rows = {space: self._index[space].rows(np.array([reference_id])) for space in SPACES}
+        return Attribution({space: self._answer_in(space, rows[space], k, among, reference_id) for space in SPACES})
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
         """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
@@ -200,22 +196,12 @@ class Attributor:
 
     def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
         queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
-        return self._search(queries, k, among)
-
-    def _search(
-        self,
-        queries: dict[Space, np.ndarray],
-        k: int,
-        among: np.ndarray | None = None,
-        without: int | None = None,
-    ) -> Attribution:
-        """Ranks and weights of one (1, d) embedding per space; ``without`` is a reference that is not in the gallery."""
-        return Attribution({space: self._answer_in(space, queries[space], k, among, without) for space in SPACES})
+        return Attribution({space: self._answer_in(space, queries[space], k, among) for space in SPACES})
 
     def _answer_in(
-        self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None
+        self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None = None
     ) -> SpaceAttribution:
-        """Ranks, weights and position in one space; under ``among`` weights and position stay those in the whole gallery."""
+        """One (1, d) embedding in one space; ``among`` moves no weight, ``without`` is a reference that is not in the gallery."""
         index, calibration, coordinates = self._index[space], self.calibration[space], self.coordinates[space]
         beta = calibration.inverse_temperature
         found = index.search(query, k, among=among, without=without, inverse_temperature=beta)
@@ -227,7 +213,7 @@ class Attributor:
         matches = tuple(map(Match, ids.tolist(), range(1, len(ids) + 1), similarities.tolist(), weights.tolist()))
         elsewhere = max(0.0, 1 - remainder - sum(match.weight for match in matches))
         near = found if among is None or without is not None else index.search(query, min(k, N_PLACING))
-        position = MIDDLE
+        position = 0.5, 0.5  # the middle of the map, for a query that has no reference to be near
         if without is not None:  # it keeps its own place
             position = float(coordinates[without][0]), float(coordinates[without][1])
         elif near.ids.size:
@@ -241,13 +227,10 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
     Without a section ``retrieval`` in the manifest a gallery is searched exactly: in memory up to the size at which
     ``aad.search.method_for`` says otherwise, from there on by reading all of it for each query, which is slow.
 
-    Args:
-        bundle: what holds the rows, and the index where it has one.
-        n: references that every space must have.
-        qdrant: address of a server that holds them; what lies in the bundle is then not read.
+    With the address of a Qdrant server what lies in the bundle is not read.
 
     Raises:
-        BundleError: a file is missing or damaged, or an index is of other references.
+        BundleError: a file is missing or damaged, an index is of other references, or a space has not n of them.
     """
     if qdrant:
         return importlib.import_module("aad.scale.qdrant").open_collections(bundle, qdrant)

@@ -117,16 +117,3 @@ def fit_calibration(
     ]
     best = min(fits, key=lambda fit: fit.fun)
     return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
-
-
-def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
-    """Mean gap between the weight of the first match and how often it is right, over equal-count bins; 0 is perfect.
-
-    Args:
-        weights: (m,) weight of each query's first match.
-        correct: (m,) whether that match is a true source.
-        n_bins: bins of equally many queries.
-    """
-    order = np.argsort(weights, kind="stable")
-    bins = [part for part in np.array_split(order, n_bins) if len(part)]
-    return float(sum(len(part) * abs(weights[part].mean() - correct[part].mean()) for part in bins) / len(weights))

@@ -3,7 +3,6 @@
 outcomes = outcomes_of(Attributor.load())               # computed once per attributor
 rows = outcomes.members(Outcome.BROKEN_BY_ALIGNMENT)    # (m,) bool
 outcomes.recall(rows)                                   # mean and interval per space
-outcomes.hubness("backbone").skewness
 
 Ranks and ties are those of `aad.metrics.exemplar_ranks`. Rows of m queries come in the order of their query ids.
 """

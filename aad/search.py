@@ -225,8 +225,8 @@ def fold_near_copies(embeddings: np.ndarray, threshold: float = NEAR_COPY) -> li
     """
     alike = embeddings @ embeddings.T >= threshold
     folded: list[int | None] = []
-    for row in range(len(embeddings)):
-        folded.append(next((other for other in range(row) if folded[other] is None and alike[row, other]), None))
+    for row in alike:
+        folded.append(next((other for other, head in enumerate(folded) if head is None and row[other]), None))
     return folded
 
 

@@ -62,7 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=512, help="files to embed (512)")
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
-    parser.add_argument("--random", action="store_true", help="random weights, where the real ones are not here")
     parser.add_argument("--images", type=Path, default=PICTURES, metavar="FOLDER", help="of pictures (AbC-mini)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of every engine ({ROUNDS})")
     options = parser.parse_args(argv)
@@ -70,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if min(options.n, options.rounds) < 1 or not files:
         parser.error("--n and --rounds must be 1 or more, and --images must hold pictures")
     files = (files * (1 + options.n // len(files)))[: options.n]
-    backbone = random_backbone(options.backbone) if options.random else load_backbone(options.backbone, options.weights)
+    backbone = load_backbone(options.backbone, options.weights)
     cores = os.cpu_count() or 1
     rows = [row for n in sorted({1, cores}) for row in measure_engines(backbone, files, n, options.rounds)]
     kept = [row for row in rows if row["threads"] == cores and row["kept"]]
@@ -78,7 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = measure_files(backbone, files, "torch" if best == BASELINE else best, cores)
     report = {
         "backbone": backbone.spec.name,
-        "random_weights": options.random,
         "rounds": options.rounds,
         "n": options.n,
         "rows": rows,
@@ -99,16 +97,6 @@ def tables(report: dict[str, Any]) -> str:
         f"{report['n']} files to features, {cores} threads:\n\n{table(report['files'], FILE_COLUMNS)}\n\n"
         f"{machine_line(report['machine'])}"
     )
-
-
-def random_backbone(name: str) -> Backbone:
-    """For speed alone: the cosines of random features say little."""
-    import torch
-
-    from aad.backbones import build_network
-
-    torch.manual_seed(0)
-    return Backbone(BACKBONES[name], build_network(name).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def measure_engines(backbone: Backbone, files: Sequence[Path], n_threads: int, n_rounds: int) -> list[dict[str, Any]]:

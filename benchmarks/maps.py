@@ -11,26 +11,26 @@ at 10,000 references and under 50 ms at 50,000; the last column says how much of
 
 from __future__ import annotations
 
-import argparse
 import base64
-import json
-import os
-import shutil
-import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aad.spaces import SPACES
+from benchmarks.common import FLAGS, arguments, chromium, percentiles, run, table, write_report
 from benchmarks.door import open_blank
 from interface.scripts import UI
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
 N_GROUPS = 24
+COLUMNS = {
+    "references": "references",
+    "change": "change",
+    "median_ms": "median, ms",
+    "p95_ms": "95th percentile, ms",
+    "share": "of the budget",
+}
 
 # Times `change(i)` and all that the maps in question have to draw after it; the draw functions are called at once, so that the
 # browser's own pace of 60 frames a second is not in the figure.
@@ -146,7 +146,7 @@ def measure(page: Any, n: int, *, n_rounds: int, names: Sequence[str] = CHANGES)
     return {name: page.evaluate(MEASURE, {"name": name, "n_rounds": n_rounds, "n": n}) for name in names}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
     Returns:
@@ -154,50 +154,29 @@ def main(argv: list[str] | None = None) -> int:
     """
     from playwright.sync_api import sync_playwright
 
-    parser = argparse.ArgumentParser(description="Time the drawing of the maps in Chromium.")
+    parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(BUDGETS), help="numbers of references")
     parser.add_argument("--rounds", type=int, default=60, help="times each change is measured")
     parser.add_argument("--width", type=int, default=1920, help="of the window, in pixels")
     parser.add_argument("--ratio", type=float, default=1.0, help="device pixels per pixel: 2 for a dense screen")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args(argv)
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        print(
-            "benchmarks.maps: Chromium is needed: install it, or name its path in the variable CHROMIUM",
-            file=sys.stderr,
-        )
-        return 2
     rows = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         viewport: Any = {"width": options.width, "height": 1080}
         page = browser.new_context(viewport=viewport, device_scale_factor=options.ratio).new_page()
         for n in options.sizes:
             for name, times in measure(page, n, n_rounds=options.rounds).items():
-                median, high = statistics.median(times), float(np.quantile(times, 0.95))
-                budget = BUDGETS.get(n) if name == "hover" else None
-                rows.append({"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget})
+                (median, high), budget = percentiles(times), BUDGETS.get(n) if name == "hover" else None
+                row = {"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget}
+                rows.append(row | ({"share": high / budget} if budget else {}))
         version = browser.version
         browser.close()
-    print("| references | change | median, ms | 95th percentile, ms | of the budget |\n|---|---|---|---|---|")
-    for row in rows:
-        share = (
-            "" if row["budget_ms"] is None else f"{row['p95_ms'] / row['budget_ms']:.0%} of {row['budget_ms']:.0f} ms"
-        )
-        print(f"| {row['references']:,} | {row['change']} | {row['median_ms']:.1f} | {row['p95_ms']:.1f} | {share} |")
-    report = {
-        "chromium": version,
-        "width": options.width,
-        "ratio": options.ratio,
-        "rounds": options.rounds,
-        "rows": rows,
-    }
-    print(json.dumps(report))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(table(rows, COLUMNS))
+    told = {"chromium": version, "width": options.width, "ratio": options.ratio, "rounds": options.rounds}
+    write_report(options.json, told | {"rows": rows})
     return int(any(row["budget_ms"] is not None and row["p95_ms"] > row["budget_ms"] for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

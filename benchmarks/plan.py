@@ -30,31 +30,18 @@ ROOM = 0.8  # of a machine's memory that codes may fill
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What is not measured here.
+    """What is not measured here."""
 
-    Attributes:
-        images: references.
-        picture_kb: a stored picture, in kB: a JPEG of about 400 pixels.
-        cores: of one machine that embeds.
-        machines: that embed.
-        core_hour: price of a core for an hour, in dollars, on demand.
-        tb_month: price of a TB in object storage for a month, in dollars.
-        server_gb: memory of one machine that serves.
-        server_cores: cores of one machine that serves.
-        server_month: price of one such machine with local disks for a month, in dollars.
-        copies: of each shard that serve.
-    """
-
-    images: int = 1_000_000_000
-    picture_kb: float = 60.0
-    cores: int = 32
-    machines: int = 20
-    core_hour: float = 0.045
-    tb_month: float = 23.0
-    server_gb: int = 128
-    server_cores: int = 16
-    server_month: float = 700.0
-    copies: int = 2
+    images: int = 1_000_000_000  # references
+    picture_kb: float = 60.0  # of a stored picture, in kB: a JPEG of about 400 pixels
+    cores: int = 32  # of one machine that embeds
+    machines: int = 20  # that embed
+    core_hour: float = 0.045  # price of a core for an hour, in dollars, on demand
+    tb_month: float = 23.0  # price of a TB in object storage for a month, in dollars
+    server_gb: int = 128  # memory of one machine that serves
+    server_cores: int = 16  # its cores
+    server_month: float = 700.0  # price of one such machine with local disks for a month, in dollars
+    copies: int = 2  # of each shard that serve
 
 
 DEFAULTS = Assumptions()

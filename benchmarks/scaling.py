@@ -2,11 +2,10 @@
 
     python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER
     python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER --to 10000000     # adds what is missing
-    python -m benchmarks.scaling --json docs/figures/scaling.json --table                            # the Markdown of that file
 
 For each size the library's own choice of index is built and searched, each in a process of its own under a limit of 8 GB, over
 an invented gallery. Images a second are those of `precompute.embed_shards` from start to end, over copies of the demo's pictures.
-Every figure is written as soon as it is there, and a second run measures what is missing; --again measures all anew.
+Every figure is written as soon as it is there, and a second run measures what is missing.
 """
 
 from __future__ import annotations
@@ -121,26 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print two tables and one line of JSON.
 
     Returns:
-        0, or 1 where a size failed or there is no file for ``--table``.
+        0, or 1 where a size failed.
     """
     parser = arguments(__doc__)
     parser.set_defaults(json=ROOT / "docs" / "figures" / "scaling.json")  # read, and completed
     add_gallery(parser)
-    parser.add_argument("--table", action="store_true", help="print the tables of the file and measure nothing")
     parser.add_argument("--to", type=int, default=1_000_000, help="largest number of references")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="to embed with; none leaves that out")
     parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
-    parser.add_argument("--again", action="store_true", help="measure anew what the file has already")
     options = parser.parse_args(argv)
-    if options.table:
-        if not options.json.exists():
-            print("benchmarks.scaling: --table needs the report in --json; measure first, without it", file=sys.stderr)
-            return 1
-        print(tables(json.loads(options.json.read_bytes())))
-        return 0
     settings = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
     report: dict[str, Any] = {**settings, "limit_gb": LIMIT_GB, "machine": machine(), "rows": [], "embedding": []}
-    if options.json.exists() and not options.again:
+    if options.json.exists():
         before = json.loads(options.json.read_bytes())
         if {key: before[key] for key in settings} == settings:
             report |= {part: [row for row in before[part] if "note" not in row] for part in ("rows", "embedding")}

@@ -78,8 +78,8 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> dict[str, float]:
-        """As `benchmarks.common.memory_of`."""
-        return memory_of(self.process.pid)
+        """As `benchmarks.common.memory_of`; empty where the system does not tell."""
+        return memory_of(self.process.pid) if Path("/proc/self/status").exists() else {}
 
 
 @contextmanager

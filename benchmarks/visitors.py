@@ -121,7 +121,7 @@ def measure(n: int, seconds: float) -> dict[str, Any]:
         server.wait_for_port(port)
         # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
         asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
-        before = server.memory()["resident_mb"]
+        before = server.memory()
         lines, records = [], []
         for who, number in (("one alone", 1), ("all at once", n)):
             began = time.perf_counter()
@@ -130,7 +130,8 @@ def measure(n: int, seconds: float) -> dict[str, Any]:
             records += found
         after = server.memory()
     faults = [fault for record in records for fault in record.faults]
-    memory = {"before": before, "after": after["resident_mb"], "peak": after["peak_mb"]}
+    told = ("before", before, "resident_mb"), ("after", after, "resident_mb"), ("peak", after, "peak_mb")
+    memory = {when: one[key] for when, one, key in told if one}
     return {"baseline": "one alone", "rows": lines, "memory_mb": memory, "faults": faults[:20]}
 
 

@@ -28,9 +28,9 @@ from aad.bundle import Bundle, write_atomically
 from aad.hub import open_bundle
 from aad.method import Head
 from precompute.common.cli import limit_threads, run_step, step_parser
-from precompute.common.rankings import cosine
 from precompute.common.trials import interval, read_queries, score_similarities, scratch_file
-from precompute.common.variations import VARIATIONS, Trial
+from precompute.experiments.rankings import cosine
+from precompute.experiments.variations import VARIATIONS, Trial
 from precompute.pictures import FAMILIES
 
 HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others

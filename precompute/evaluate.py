@@ -22,7 +22,6 @@ import numpy as np
 from aad.answers import Query
 from aad.attribution import Attributor
 from aad.bundle import BundleError, write_atomically
-from aad.calibration import expected_calibration_error
 from aad.hub import open_bundle
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
@@ -117,6 +116,19 @@ def _similarities(attributor: Attributor, query_ids: Sequence[int], space: Space
     step = max(1, N_CELLS // len(attributor.references))
     for start in range(0, len(query_ids), step):
         yield from attributor.similarities(query_ids[start : start + step], space)
+
+
+def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
+    """Mean gap between the weight of the first match and how often it is right, over equal-count bins; 0 is perfect.
+
+    Args:
+        weights: (m,) weight of each query's first match.
+        correct: (m,) whether that match is a true source.
+        n_bins: bins of equally many queries.
+    """
+    order = np.argsort(weights, kind="stable")
+    bins = [part for part in np.array_split(order, n_bins) if len(part)]
+    return float(sum(len(part) * abs(weights[part].mean() - correct[part].mean()) for part in bins) / len(weights))
 
 
 def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: Space) -> float:

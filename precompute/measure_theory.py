@@ -29,7 +29,8 @@ from precompute.common.cli import command_line, run_step, step_parser
 from precompute.common.lock import hold, lets_go
 from precompute.common.pairs import Pairs, read_pairs
 from precompute.common.steps import write_step
-from precompute.common.theory import (
+from precompute.experiments.baselines import cca
+from precompute.experiments.theory import (
     correlations,
     cross_correlation,
     cross_covariance,
@@ -40,7 +41,6 @@ from precompute.common.theory import (
     redundancy,
     subspace_agreement,
 )
-from precompute.experiments.baselines import cca
 
 PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
 SPECTRUM = 64  # singular values kept

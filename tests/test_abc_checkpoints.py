@@ -8,25 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from aad.bundle import Bundle, read_heads
-from aad.spaces import Domain, Space
-from precompute.abc.checkpoints import bundle_maps, read_calibrator, read_mapper
+from aad.spaces import Domain
+from precompute.abc.checkpoints import read_calibrator, read_mapper
 from precompute.abc.splits import BenchmarkError
-from tests.abc_files import write_calibrator, write_mapper
-from tests.factory import tiny_bundle
-
-GENERATOR = np.random.default_rng(0)
-REAL, SYNTHETIC = (
-    (GENERATOR.normal(size=(4, 4)).astype(np.float32), GENERATOR.normal(size=4).astype(np.float32)) for _ in range(2)
-)
-
-
-@pytest.mark.parametrize("name", ["dino_tuned.pth", "mapper.safetensors"])
-def test_mapper_is_read_per_domain(tmp_path: Path, name: str) -> None:
-    maps = read_mapper(write_mapper(tmp_path / name, REAL, SYNTHETIC))
-    for domain, (weight, bias) in ((Domain.REAL, REAL), (Domain.SYNTHETIC, SYNTHETIC)):
-        np.testing.assert_array_equal(maps[domain].weight, weight)
-        np.testing.assert_array_equal(maps[domain].bias, bias)
+from tests.abc_files import write_calibrator
 
 
 def test_state_dict_of_real_layers_is_read(tmp_path: Path) -> None:
@@ -34,16 +19,6 @@ def test_state_dict_of_real_layers_is_read(tmp_path: Path) -> None:
     torch.save({name: layer.state_dict() for name, layer in layers.items()}, tmp_path / "m.pth")
     weight = read_mapper(tmp_path / "m.pth")[Domain.SYNTHETIC].weight
     np.testing.assert_array_equal(weight, layers["synth_mapper"].weight.detach().numpy())
-
-
-def test_heads_of_a_bundle_are_the_same_maps(tmp_path: Path) -> None:
-    folder = tiny_bundle(tmp_path)
-    for space in Space:
-        head, maps = read_heads(Bundle.open(folder))[space], bundle_maps(folder, space)
-        features = np.random.default_rng(1).normal(size=(5, head.dim)).astype(np.float32)
-        for domain in Domain:
-            ours = features @ maps[domain].weight.T + maps[domain].bias
-            np.testing.assert_allclose(ours, head.apply(features, domain), atol=1e-4)
 
 
 @pytest.mark.parametrize(

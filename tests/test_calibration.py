@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from aad.calibration import Calibration, expected_calibration_error, fit_calibration
+from aad.calibration import Calibration, fit_calibration
+from precompute.evaluate import expected_calibration_error
 from precompute.scale.calibration import condense
 
 

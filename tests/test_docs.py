@@ -9,8 +9,8 @@ import pytest
 from aad.bundle import Bundle
 from benchmarks import pages, plan
 from precompute import measure_theory
-from precompute.common.variations import VARIATIONS
 from precompute.compare import table
+from precompute.experiments.variations import VARIATIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -1,7 +1,5 @@
 """Heads: identity start, domains, storage."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -82,9 +80,3 @@ def test_damaged_tensors_are_refused_by_name(damage):
 def test_features_of_another_backbone_are_refused(rows):
     with pytest.raises(ValueError, match=r"takes \(n, 6\) features"):
         some_head(shared=True).embed(rows, Domain.REAL)
-
-
-def test_a_head_is_frozen():
-    with pytest.raises(AttributeError):
-        some_head(shared=True).centre = {}  # type: ignore[misc]
-    assert replace(some_head(shared=True), centre={}).centre == {}

@@ -13,9 +13,9 @@ from aad.method import ALIGNED, DISENTANGLED, Head
 from aad.spaces import Space
 from aad.vectors import l2_normalise
 from precompute import compare, leave_out
-from precompute.common import variations
 from precompute.common.steps import write_step
 from precompute.common.trials import Queries, read_queries, read_training_pairs, read_views, score
+from precompute.experiments import variations
 
 D, N = 24, 30
 GENERATORS = ("multistyle26", "filters", "photometric")

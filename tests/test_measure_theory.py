@@ -152,9 +152,3 @@ def test_the_step_writes_small_plain_json_and_the_same_bytes_twice(bundle, tmp_p
         opened.manifest["steps"]["measure_theory"]["command"]
         == f"python -m precompute.measure_theory --bundle {bundle}"
     )
-
-
-def test_the_step_explains_itself(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0 and "python -m precompute.measure_theory" in capsys.readouterr().out

@@ -12,9 +12,9 @@ from aad.method import ALIGNED, Head
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute import compare, extract_crops
-from precompute.common import variations
-from precompute.common.rankings import cosine, expanded, hub_corrected, mixture, several_crops
 from precompute.common.trials import Queries, read_queries
+from precompute.experiments import variations
+from precompute.experiments.rankings import cosine, expanded, hub_corrected, mixture, several_crops
 from tests.factory import N_QUERIES, tiny_bundle
 from tests.test_leave_out import D, small_bundle
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from precompute.common.theory import (
-    canonical_correlations,
+from aad.spaces import Domain
+from precompute.experiments.baselines import cca
+from precompute.experiments.theory import (
     correlations,
     cross_correlation,
     cross_covariance,
@@ -77,23 +78,24 @@ def test_diagonal_share_refuses_what_has_no_diagonal(matrix):
         diagonal_share(matrix)
 
 
-def test_canonical_correlations_are_found_through_any_mixing():
+def test_correlations_of_the_variates_of_cca_are_the_canonical_ones_through_any_mixing():
     rho = np.array([0.9, 0.6, 0.2])
-    real, synthetic = pairs_of_known_correlations(rho)
-    assert np.allclose(canonical_correlations(real, synthetic, 0.0), rho, atol=1e-6)
-
-
-def test_canonical_correlations_without_shrinkage_are_refused_where_they_would_all_be_one():
+    pairs = pairs_of_known_correlations(rho)
+    head = cca(*pairs, shrinkage=0.0, rank=3)
+    variates = (head.apply(rows, domain) for rows, domain in zip(pairs, Domain, strict=True))
+    assert np.allclose(correlations(*variates), rho, atol=1e-4)
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="singular"):
-        canonical_correlations(rng.normal(size=(10, 20)), rng.normal(size=(10, 20)), 0.0)
+    with pytest.raises(ValueError, match="singular"):  # fewer pairs than dimensions: all would be one
+        cca(rng.normal(size=(10, 20)), rng.normal(size=(10, 20)), 0.0, 3)
 
 
-def test_full_shrinkage_leaves_the_cross_covariance_in_units_of_mean_power():
+def test_full_shrinkage_of_cca_leaves_the_cross_covariance_in_units_of_mean_power():
     real, synthetic = pairs_of_known_correlations(np.array([0.8, 0.1]))
+    head = cca(real, synthetic, shrinkage=1.0, rank=2)
+    variates = head.apply(real, Domain.REAL), head.apply(synthetic, Domain.SYNTHETIC)
     power = np.sqrt(real.var(0).mean() * synthetic.var(0).mean())
     expected = np.linalg.svd(cross_covariance(real, synthetic), compute_uv=False) / power
-    assert np.allclose(canonical_correlations(real, synthetic, 1.0), np.minimum(expected, 1))
+    assert np.allclose(cross_covariance(*variates), np.diag(expected), atol=1e-4)
 
 
 def test_effective_rank_of_white_embeddings_is_their_dimension_and_of_a_line_one():

@@ -194,8 +194,6 @@ def test_stored_views_that_cannot_be_trained_on_are_refused():
     fine = np.ones((5, 3, 8), np.float32)
     with pytest.raises(ValueError, match="synthetic views must be"):
         StoredViews(fine, fine[:, :1])
-    with pytest.raises(ValueError, match="two images of each domain, got 1 real"):
-        StoredViews(fine[:1], fine)
     with pytest.raises(ValueError, match="moments need finite values, got others among the 5 images after 0"):
         StoredViews(fine * np.nan, fine)
 

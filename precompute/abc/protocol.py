@@ -150,12 +150,13 @@ def sweep(laion: Laion, maps: Maps | None, work: Work, tally: Tally, n_rows: int
     while tally.next_row < len(laion.features):
         start = tally.next_row
         rows = _gallery_block(laion, maps, start, n_rows, device)
+        found = rows.cpu().numpy()
         for queries, part in _query_blocks(work, device):
-            similarities = queries @ rows.T
+            similarities = (queries @ rows.T).cpu().numpy()  # a GPU multiplies; what is close is decided here
             own = slice(work.bounds[part.start], work.bounds[part.stop])
             bounds = work.bounds[part.start : part.stop + 1] - work.bounds[part.start]
-            tally.ahead[own] += rows_ahead(similarities, rows, queries, work.similarities[own], bounds)
-            _keep_best(tally, similarities, rows, work.queries[part], part, start)
+            tally.ahead[own] += rows_ahead(similarities, found, work.queries[part], work.similarities[own], bounds)
+            _keep_best(tally, similarities, found, work.queries[part], part, start)
         tally.next_row = start + len(rows)
         yield len(rows)
 
@@ -216,13 +217,10 @@ def _query_blocks(work: Work, device: str) -> Iterator[tuple[torch.Tensor, slice
 
 
 def _keep_best(
-    tally: Tally, similarities: torch.Tensor, rows: torch.Tensor, queries: np.ndarray, part: slice, start: int
+    tally: Tally, similarities: np.ndarray, rows: np.ndarray, queries: np.ndarray, part: slice, start: int
 ) -> None:
-    if similarities.device.type == "cpu":
-        nearest = similarities.numpy().argmax(1)  # several times faster than torch's
-    else:
-        nearest = similarities.argmax(1).cpu().numpy()
-    found = rows[torch.from_numpy(nearest).to(rows.device)].cpu().numpy().astype(np.float64)
+    nearest = similarities.argmax(1)
+    found = rows[nearest].astype(np.float64)
     exact = np.einsum("qk,qk->q", found, queries.astype(np.float64)).astype(np.float32)
     better = exact > tally.best[part]  # not at equality: the earlier row is first
     tally.best[part] = np.where(better, exact, tally.best[part])

@@ -3,9 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import torch
-
-PAIRS = 1 << 14  # decided at a time on a GPU: 200 MB with 768 dimensions
 
 
 def exact_similarities(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -24,29 +21,22 @@ def screening_error(k: int) -> float:
 
 
 def rows_ahead(
-    similarities: torch.Tensor, rows: torch.Tensor, queries: torch.Tensor, own: np.ndarray, bounds: np.ndarray
+    similarities: np.ndarray, rows: np.ndarray, queries: np.ndarray, own: np.ndarray, bounds: np.ndarray
 ) -> np.ndarray:
     """Rows with at least the similarity of each exemplar; equal ones count, because they come before the exemplars.
 
+    One query at a time, on the rows above its lowest exemplar: few where retrieval works.
+
     Args:
         similarities: (q, n) float32, ``queries @ rows.T`` within ``screening_error``.
-        rows: (n, k) float32 unit rows on the same device.
-        queries: (q, k) float32 unit rows on the same device.
+        rows: (n, k) float32 unit rows.
+        queries: (q, k) float32 unit rows.
         own: flat float32, each query's similarities to its exemplars.
         bounds: (q + 1,) which of ``own`` belong to which query.
 
     Returns:
         int64, like ``own``.
     """
-    if similarities.device.type == "cpu":
-        return _count_on_cpu(similarities.numpy(), rows.numpy(), queries.numpy(), own, bounds)
-    return _count_on_device(similarities, rows, queries, own, bounds)
-
-
-def _count_on_cpu(
-    similarities: np.ndarray, rows: np.ndarray, queries: np.ndarray, own: np.ndarray, bounds: np.ndarray
-) -> np.ndarray:
-    """One query at a time, on the rows above its lowest exemplar: few where retrieval works."""
     error = np.float32(screening_error(rows.shape[1]))
     counts = np.zeros(len(own), np.int64)
     for i, (start, stop) in enumerate(pairwise(bounds)):
@@ -64,28 +54,4 @@ def _count_on_cpu(
             exact = exact_similarities(rows[candidates[is_close]], queries[i])
             undecided = (screened >= low[:, None]) & (screened <= high[:, None])
             counts[start:stop] += (undecided & (exact >= limits[:, None])).sum(1)
-    return counts
-
-
-def _count_on_device(
-    similarities: torch.Tensor, rows: torch.Tensor, queries: torch.Tensor, own: np.ndarray, bounds: np.ndarray
-) -> np.ndarray:
-    """The same in whole-block operations, one exemplar of every query at a time, which is what a GPU is quick at."""
-    error = screening_error(rows.shape[1])
-    sizes = np.diff(bounds)
-    counts = np.zeros(len(own), np.int64)
-    for j in range(sizes.max()):
-        has = np.flatnonzero(sizes > j)  # queries with more than j exemplars
-        place = bounds[has] + j
-        limit = torch.from_numpy(own[place]).to(similarities.device)
-        chosen = torch.from_numpy(has).to(similarities.device)
-        values = similarities if len(has) == len(sizes) else similarities[chosen]
-        low, high = (limit - error)[:, None], (limit + error)[:, None]
-        surely = (values > high).sum(1)
-        pairs = ((values >= low) & (values <= high)).nonzero()
-        for some in pairs.split(PAIRS):
-            which, row = some[:, 0], some[:, 1]
-            exact = (rows[row].double() * queries[chosen[which]].double()).sum(1).float()
-            surely += torch.bincount(which[exact >= limit[which]], minlength=len(has))
-        counts[place] = surely.cpu().numpy()
     return counts

@@ -14,7 +14,6 @@ from aad.bundle import Bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, nuisance_whitening
 from aad.method.training import contrast
 from aad.spaces import Domain
-from precompute.common.rankings import Ranking, expanded, hub_corrected, mixture, several_crops
 from precompute.common.trials import read_training_pairs, read_views
 from precompute.experiments.alignment import Dino, MoCo, with_bell_sejnowski
 from precompute.experiments.baselines import (
@@ -25,6 +24,7 @@ from precompute.experiments.baselines import (
     view_cca,
     whitening,
 )
+from precompute.experiments.rankings import Ranking, expanded, hub_corrected, mixture, several_crops
 
 SHRINKAGE = 0.03  # of the baselines; the ablation varies the shipped head's
 STYLES = ("filters", "arbitrary_style", "multistyle26")  # kinds of view that change the rendering

@@ -11,12 +11,10 @@ said where they matter.
 
 import numpy as np
 
-from aad.method.whitening import inverse_root, shrunk
 from aad.vectors import covariance
 from precompute.experiments.baselines import cross_covariance, signed
 
 __all__ = [
-    "canonical_correlations",
     "correlations",
     "cross_correlation",
     "cross_covariance",
@@ -66,26 +64,6 @@ def correlations(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     products = ((real - real.mean(0)) * (synthetic - synthetic.mean(0))).mean(0, dtype=np.float64)
     scales = _deviations(real) * _deviations(synthetic)
     return np.divide(products, scales, out=np.zeros_like(products), where=scales > 0)
-
-
-def canonical_correlations(real: np.ndarray, synthetic: np.ndarray, shrinkage: float) -> np.ndarray:
-    """Canonical correlations of matched rows, (min(d, e),), descending, in [0, 1].
-
-    Without shrinkage no invertible map of either domain changes them. With fewer pairs than dimensions all would then be 1, so
-    shrink, or fit the directions on other pairs and take ``correlations``.
-
-    Args:
-        real: (n, d).
-        synthetic: (n, e).
-        shrinkage: in [0, 1]; share of each domain's covariance replaced by its mean eigenvalue times the identity. It damps
-            directions quieter than the mean, and so makes the figure depend on how loud the shared directions are.
-
-    References:
-        Hotelling, Biometrika 28, 1936; Vinod, Journal of Econometrics 4, 1976, for the ridge.
-    """
-    first, second = (inverse_root(shrunk(covariance(rows), shrinkage)) for rows in (real, synthetic))
-    found = np.linalg.svd(first @ cross_covariance(real, synthetic) @ second, compute_uv=False)
-    return np.clip(found, 0, 1)
 
 
 def effective_rank(embeddings: np.ndarray) -> float:
