@@ -19,7 +19,8 @@ from PIL import Image
 
 from aad.images import ImageError, ImageLimits, load_image
 from aad.spaces import SPACES
-from interface import handlers
+from interface import endpoints
+from interface.requests import FAULTS
 from tests.bad_files import BAD
 from tests.fakes import FakeAttributor
 from tests.greedy_files import GREEDY
@@ -51,12 +52,10 @@ def check_words(text: str) -> None:
 
 def ask(attributor: FakeAttributor, path: Path) -> dict[str, Any] | str:
     """The endpoint's answer, or the words of its refusal."""
-    import gradio as gr
-
     try:
-        reply = handlers.attribute_file(attributor, str(path), 5)
-    except gr.Error as error:
-        return str(error.message)
+        reply = endpoints.attribute_file(attributor, str(path), 5)
+    except FAULTS as error:
+        return str(error)
     for space in SPACES:
         assert [match["rank"] for match in reply[space]["matches"]] == [1, 2, 3, 4, 5]
     return reply

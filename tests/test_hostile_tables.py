@@ -15,8 +15,7 @@ from aad import Attributor, BundleError
 from aad.bundle import Bundle
 from interface import why
 from interface.about import metrics_rows
-from interface.addresses import served_paths
-from interface.pictures import only_pictures
+from interface.pictures import to_serve
 from tests.spoilt_bundles import rewritten, small_bundle, told
 
 SPACES = ("backbone", "aligned", "disentangled")
@@ -174,11 +173,9 @@ def test_a_folder_that_holds_other_things_than_pictures_is_not_opened(tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     named = [tmp_path / name for name in ("etc/x.png", "etc/passwd", "mine/y.png", "mine/below/a.PNG", "set/a.png")]
-    served = served_paths(named, private=[])
-    assert served == [tmp_path / "etc", tmp_path / "mine", tmp_path / "set"]
-    assert only_pictures(served, named) == [*(named[i] for i in (0, 3, 2)), tmp_path / "set"], "passwd is no picture"
-    assert only_pictures([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], named) == [tmp_path / "etc/a.png"]
-    assert only_pictures(served[2:], named) == [tmp_path / "set"]
+    expected = [tmp_path / name for name in ("etc/x.png", "mine/below", "mine/y.png", "set")]
+    assert to_serve(named, private=[]) == expected, "passwd is no picture"
+    assert to_serve([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], private=[]) == [tmp_path / "etc/a.png"]
 
 
 def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: Path) -> None:
@@ -187,6 +184,6 @@ def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: P
     rewritten(folder, "references.json", lambda old: [{**old[0], "path": "passwd"}, *old[1:]])
     bundle = Attributor.load(folder)
     pictures = [one.path for one in (*bundle.references, *bundle.queries)]
-    served = only_pictures(served_paths(pictures, private=[]), pictures)
+    served = to_serve(pictures, private=[])
     assert Path("/etc/passwd").is_file() and {path.parent for path in served} == {Path("/etc")}
     assert {path.suffix for path in served} == {".png"}, "what it names, which is not there"
