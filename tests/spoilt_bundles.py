@@ -219,7 +219,7 @@ def _wrong_heads(tensors: dict[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
         ("'aligned.real.weight' among them", tensors | {"aligned.real.weight": weight}),
         ("aligned.weight must be finite", tensors | {"aligned.weight": np.full_like(weight, np.inf)}),
         ("synthetic.centre must be finite", tensors | {"aligned.synthetic.centre": np.full(D, np.nan, np.float32)}),
-        ("finite and of shape (0,)", tensors | {"aligned.real.centre": np.ones((1, D), np.float32)}),
+        ("finite and of shape (64,)", tensors | {"aligned.real.centre": np.ones((1, D), np.float32)}),
         ("finite and of shape (0, 64), got ()", tensors | {"aligned.weight": np.array(1, np.float16)}),
         ("must be float16 or float32, got float64", tensors | {"aligned.weight": np.eye(D)}),
         ("must be float16 or float32, got int8", tensors | {"aligned.weight": np.eye(D, dtype=np.int8)}),
