@@ -42,7 +42,7 @@ QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
 
 def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
-    # A whole answer, not the network alone: what tells photographs apart is fitted at the first picture, too.
+    # A whole answer, not the network alone: the first search reads its references, too.
     for work in (lambda: attributor.attribute(Image.new("RGB", (32, 32))), lambda: outcomes_of(attributor)):
         try:
             work()

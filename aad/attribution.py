@@ -22,11 +22,9 @@ from aad.bundle import Bundle, read_heads
 from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
-from aad.measured import read_measured
 from aad.metrics import exemplar_ranks
 from aad.projection import N_PLACING, place_query
-from aad.references import read_queries, read_references
-from aad.schema import check_examples
+from aad.references import read_examples, read_queries, read_references
 from aad.search import ExactIndex, Index, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
@@ -41,9 +39,9 @@ class Attributor:
         self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
     ) -> None:
         manifest = bundle.manifest
-        self._made_with: dict[str, Any] = bundle.section("backbone", "extract_features")
+        self._made_with: dict[str, Any] = bundle.section("backbone")
         self._weights, self._device = weights, device
-        images = Path(os.path.realpath(bundle.folder / bundle.section("images", "extract_features")))
+        images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
         self.references = read_references(bundle, images)
         self.queries = read_queries(bundle, images, len(self.references))
         n, d_feature = len(self.references), self._made_with["dim"]
@@ -53,12 +51,13 @@ class Attributor:
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
-        self.calibration = {space: Calibration(**bundle.section("calibration", "calibrate")[space]) for space in SPACES}
-        preserved = bundle.section("neighbour_preservation", "project")
+        self.calibration = {space: Calibration(**bundle.section("calibration")[space]) for space in SPACES}
+        preserved = bundle.section("neighbour_preservation")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
-        self.examples = _examples(bundle, len(self.queries))
+        self.examples = read_examples(bundle, len(self.queries))
         self.metrics, self.generalisation, self.theory = (
-            read_measured(bundle, name) for name in ("metrics.json", "generalisation.json", "theory.json")
+            bundle.read_table(name) if bundle.has(name) else None
+            for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
@@ -234,8 +233,8 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
     """
     if qdrant:
         return importlib.import_module("aad.scale.qdrant").open_collections(bundle, qdrant)
-    told = bundle.section("retrieval", "build_index") if "retrieval" in bundle.manifest else {}
-    shape = n, bundle.section("backbone", "extract_features")["dim"]
+    told = bundle.section("retrieval") if "retrieval" in bundle.manifest else {}
+    shape = n, bundle.section("backbone")["dim"]
     indexes: dict[Space, Index] = {}
     for space in SPACES:
         if (told[space].get("method") if told else method_for(n)) == "exact":
@@ -244,12 +243,3 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
             building = importlib.import_module("aad.scale.building")
             indexes[space] = building.open_stored(bundle, space, n, told.get(space))
     return indexes
-
-
-def _examples(bundle: Bundle, m: int) -> tuple[int, ...]:
-    examples = bundle.section("examples", "extract_features") if "examples" in bundle.manifest else []
-    try:
-        check_examples(examples, m)
-    except ValueError as error:
-        raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
-    return tuple(examples)

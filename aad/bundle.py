@@ -1,24 +1,15 @@
-"""The on-disk contract of a bundle: a manifest, JSON tables, .npy arrays and safetensors. Never pickle.
+"""A bundle folder opened for reading: a manifest, JSON tables, .npy arrays and safetensors. Never pickle.
 
-    manifest.json            versions, commands, seeds, calibration, and a sha256 for every other file
-    references.json          one entry per reference, in index order
-    queries.json             bundled queries, in index order (may be empty)
-    references_{space}.npy   (n, d) float16 unit rows, for each of the three spaces; half the size, cosine within 1e-4
-    queries_backbone.npy     (m, d_feature) float16 features of the bundled queries
-    heads.safetensors        the aligned and the disentangled head
-    index_{space}.safetensors  what finds the nearest of very many references, where build_index made it
-    coordinates.npy          (3, n, 2) float32, the maps
-    metrics.json             the evaluation, when it has been run
-
-Every file belongs to the step that writes it (``write_step`` of precompute). Writing a step drops what later steps had derived from
-the old files, so a bundle is never half new and half old; loading names the first file that is missing or damaged and the command
-that rebuilds it.
+``aad.schema.CONTENTS`` lists all that it holds, each file with the step that writes it. manifest.json has a sha256 for every other
+file, and the versions, commands and seeds of each step. Writing a step drops what later steps had derived from the old files, so a
+bundle is never half new and half old; loading names the first file that is missing or damaged and the command that rebuilds it.
 """
 
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -27,7 +18,7 @@ import numpy as np
 
 from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
 from aad.method.head import Head
-from aad.schema import check_manifest, check_section, parse_json
+from aad.schema import CONTENTS, check_entry, check_manifest, parse_json
 from aad.spaces import Domain, Space
 from aad.vectors import FLOATS
 
@@ -41,22 +32,6 @@ CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and 
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
 NOT_FINITE = "holds values that are not finite"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
-WRITTEN_BY = {
-    "references.json": "extract_features",
-    "queries.json": "extract_features",
-    "references_backbone.npy": "extract_features",
-    "queries_backbone.npy": "extract_features",
-    "heads.safetensors": "train_heads",
-    "references_aligned.npy": "train_heads",
-    "references_disentangled.npy": "train_heads",
-    "index_backbone.safetensors": "build_index",
-    "index_aligned.safetensors": "build_index",
-    "index_disentangled.safetensors": "build_index",
-    "coordinates.npy": "project",
-    "metrics.json": "evaluate",
-    "generalisation.json": "leave_out",
-    "theory.json": "measure_theory",
-}
 
 
 class BundleError(RuntimeError):
@@ -91,10 +66,8 @@ class Bundle:
         if type(told) is not int or told != FORMAT:  # true and 1.0 equal 1
             raise BundleError(f"{path} has format {told!r:.80}, this version reads {FORMAT}; {remedy(folder)}")
         bundle = cls(folder, manifest, hashlib.sha256(data).hexdigest())
-        try:
+        with bundle.telling("manifest.json"):
             check_manifest(manifest)
-        except ValueError as error:
-            raise bundle.refusal("manifest.json", f"is damaged or of another version ({error})") from None
         return bundle
 
     def has(self, name: str) -> bool:
@@ -118,10 +91,15 @@ class Bundle:
     def read_json(self, name: str) -> Any:
         """One JSON table; errors as ``read_bytes``."""
         data = self.read_bytes(name)
-        try:
+        with self.telling(name, "is no JSON ({})"):
             return parse_json(data)
-        except ValueError as error:
-            raise self.refusal(name, f"is no JSON ({error})") from None
+
+    def read_table(self, name: str) -> Any:
+        """As ``read_json``, and checked: it holds what the step that writes it writes, see ``aad.schema``."""
+        told = self.read_json(name)
+        with self.telling(name):
+            check_entry(name, told)
+        return told
 
     def read_array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """One array of float16 or float32 as float32; ``None`` in ``shape`` allows any size there.
@@ -130,16 +108,13 @@ class Bundle:
             BundleError: as ``read_bytes``, or another type or shape, or a value that is not finite.
         """
         data = self.read_bytes(name)
-        try:
-            header = read_header(
-                io.BytesIO(data), len(data)
-            )  # of what numpy would make before it saw that it cannot be
-        except (ValueError, OSError) as error:
-            raise self.refusal(name, f"is not a plain array ({error})") from None
-        self._measure(name, header.shape, shape)
-        self._type(name, header.dtype)
-        values = np.frombuffer(data, header.dtype, offset=header.offset)
-        array = values.reshape(header.shape, order="F" if header.by_columns else "C").astype(np.float32, order="C")
+        with self.telling(name, "is not a plain array ({})", of=(ValueError, OSError)):
+            found, by_columns, dtype, offset = read_header(io.BytesIO(data), len(data))  # no memory is taken yet
+        self._measure(name, found, shape)
+        if dtype not in FLOATS:
+            raise self.refusal(name, f"holds {dtype}, expected float16 or float32")
+        values = np.frombuffer(data, dtype, offset=offset)
+        array = values.reshape(found, order="F" if by_columns else "C").astype(np.float32, order="C")
         if not np.isfinite(array).all():
             raise self.refusal(name, NOT_FINITE)
         return array
@@ -155,23 +130,13 @@ class Bundle:
         path = self._known(name)
         try:
             refuse_special(path)
-            with path.open("rb") as file:
-                header = read_header(file, path.stat().st_size)
+            rows = StoredRows(path)
+            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:
             self._compare(name, file_sha256(path))  # a damaged file is called damaged, whatever it looks like
-            raise self.refusal(name, f"is not a plain array ({error})") from None
-        if len(header.shape) != 2 or header.by_columns or header.dtype not in FLOATS:
-            self._compare(name, file_sha256(path))
-            self._measure(name, header.shape, shape)
-            self._type(name, header.dtype)
-            raise self.refusal(name, "is stored by columns, expected by rows")
-        try:
-            rows = StoredRows(path)
-            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
-        except (OSError, ValueError) as error:
-            raise self.refusal(name, f"cannot be read ({error})") from None
+            raise self.refusal(name, f"cannot be searched ({error})") from None
         self._compare(name, sha256)
         self._measure(name, rows.shape, shape)
         if not finite:
@@ -188,24 +153,38 @@ class Bundle:
         except Exception as error:  # safetensors lets nearly any exception escape on types that numpy has not
             raise self.refusal(name, f"is no safetensors file ({type(error).__name__}: {error})") from None
 
-    def section(self, name: str, step: str) -> Any:
-        """One section of the manifest, such as ``calibration``, that ``step`` writes; checked.
+    def section(self, name: str) -> Any:
+        """One section of the manifest, such as ``calibration``; checked.
 
         Raises:
-            BundleError: it is missing, or not what that step writes.
+            BundleError: it is missing, or not what the step that writes it writes.
         """
+        step = CONTENTS[name].step
         if name not in self.manifest:
             raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {remedy(self.folder, step)}")
-        try:
-            check_section(name, self.manifest[name])
-        except ValueError as error:
-            raise self.refusal("manifest.json", f"is damaged or of another version ({error})", step) from None
+        with self.telling("manifest.json", step=step):
+            check_entry(name, self.manifest[name])
         return self.manifest[name]
 
     def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
         """The error for a file that is as written but cannot be right; ``step`` is what writes it, where that is not its name's."""
         why = " ".join(why.split())  # one line, whatever is quoted
-        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step or WRITTEN_BY.get(name))}")
+        step = step or (CONTENTS[name].step if name in CONTENTS else None)
+        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step)}")
+
+    @contextmanager
+    def telling(
+        self,
+        name: str,
+        why: str = "is damaged or of another version ({})",
+        step: str | None = None,
+        of: tuple[type[Exception], ...] = (ValueError,),
+    ) -> Iterator[None]:
+        """Errors of these types are told of that file: see ``refusal``."""
+        try:
+            yield
+        except of as error:
+            raise self.refusal(name, why.format(error), step) from None
 
     def _known(self, name: str) -> Path:
         if not self.has(name):
@@ -215,10 +194,6 @@ class Bundle:
     def _compare(self, name: str, sha256: str) -> None:
         if sha256 != self.manifest["files"][name]["sha256"]:
             raise self.refusal(name, "is damaged: its sha256 is not the manifest's")
-
-    def _type(self, name: str, found: np.dtype) -> None:
-        if found not in FLOATS:
-            raise self.refusal(name, f"holds {found}, expected float16 or float32")
 
     def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
         if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
@@ -231,38 +206,29 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
     Raises:
         BundleError: the file is missing, damaged, or not for this backbone.
     """
-    dim, tensors = bundle.section("backbone", "extract_features")["dim"], bundle.read_tensors("heads.safetensors")
-    heads = {Space.BACKBONE: Head.identity(dim)}
-    read: set[str] = set()
+    name, dim = "heads.safetensors", bundle.section("backbone")["dim"]
+    tensors = bundle.read_tensors(name)
+    heads, unread = {Space.BACKBONE: Head.identity(dim)}, set(tensors)
     for space in (Space.ALIGNED, Space.DISENTANGLED):
-        try:
-            heads[space] = Head.from_tensors(tensors, space)
-        except ValueError as error:
-            raise bundle.refusal("heads.safetensors", f"does not hold the heads ({error})") from None
-        if heads[space].dim != dim:
-            raise bundle.refusal("heads.safetensors", f"is for {heads[space].dim} features, the backbone gives {dim}")
-        if (k := len(heads[space].weight[Domain.REAL])) != dim:
-            raise bundle.refusal("heads.safetensors", f"gives {k} dimensions in {space}, the references have {dim}")
-        read |= _keys(tensors, space)
-    if unknown := sorted(set(tensors) - read):
-        raise bundle.refusal("heads.safetensors", f"holds tensors that are of no head, {unknown[0]!r:.80} among them")
+        with bundle.telling(name, "does not hold the heads ({})"):
+            head = heads[space] = Head.from_tensors(tensors, space)
+        if head.dim != dim:
+            raise bundle.refusal(name, f"is for {head.dim} features, the backbone gives {dim}")
+        if (k := len(head.weight[Domain.REAL])) != dim:
+            raise bundle.refusal(name, f"gives {k} dimensions in {space}, the references have {dim}")
+        is_shared = f"{space}.weight" in tensors
+        weights = {f"{space}.weight"} if is_shared else {f"{space}.{domain}.weight" for domain in Domain}
+        unread -= weights | {f"{space}.{domain}.centre" for domain in Domain}
+    if unread:
+        raise bundle.refusal(name, f"holds tensors that are of no head, {min(unread)!r:.80} among them")
     return heads
-
-
-def _keys(tensors: dict[str, np.ndarray], name: str) -> set[str]:
-    """The tensors that ``Head.from_tensors`` reads."""
-    weights = {f"{name}.weight"} if f"{name}.weight" in tensors else {f"{name}.{domain}.weight" for domain in Domain}
-    return {f"{name}.{domain}.centre" for domain in Domain} | weights
 
 
 def remedy(folder: Path, step: str | None = None) -> str:
     """What to do about a bundle, or about what one step wrote into it."""
     if folder.parent.name == CHECKED and folder.parent.parent.name.startswith("models--"):
         return f"it came from the hub: delete {folder.parent.parent} and load it again"
-    if folder == DEFAULT_BUNDLE:
-        restore = "restore it with: git checkout -- assets/bundle  or "
-    else:
-        restore = ""
+    restore = "restore it with: git checkout -- assets/bundle  or " if folder == DEFAULT_BUNDLE else ""
     if step is None or step == "extract_features":
         return f"{restore}rebuild it with: python -m precompute.run --help"
     return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 
@@ -58,17 +58,11 @@ def plain_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-class Header(NamedTuple):
-    """What a .npy file says of itself."""
-
-    shape: tuple[int, ...]
-    by_columns: bool
-    dtype: np.dtype
-    offset: int  # of the first value, in bytes
-
-
-def read_header(file: BinaryIO, size: int) -> Header:
+def read_header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """The header of a .npy file of so many bytes; no value is read, and no memory taken for them.
+
+    Returns:
+        Shape, whether it is stored by columns, type, and the place of the first value in bytes.
 
     Raises:
         ValueError: it is no plain .npy file of numbers, or holds more than its header says.
@@ -84,10 +78,10 @@ def read_header(file: BinaryIO, size: int) -> Header:
         raise ValueError(f"is not a plain .npy file ({error})") from None
     if dtype.hasobject or min(shape, default=0) < 0:
         raise ValueError(f"is not a plain .npy file of numbers, got {dtype} of shape {shape}")
-    header = Header(shape, by_columns, dtype, file.tell())
-    end = header.offset + math.prod(shape) * dtype.itemsize
+    offset = file.tell()
+    end = offset + math.prod(shape) * dtype.itemsize
     if size < end:
         raise OSError(TOO_SHORT)
     if size > end:
         raise ValueError(f"is {size - end} bytes longer than its header says")
-    return header
+    return shape, by_columns, dtype, offset

@@ -29,8 +29,8 @@ FORMAT = 1
 # All that a bundle has. What else a repository may hold, pickles among it, never reaches this machine.
 WANTED = ["*.json", "*.npy", "*.safetensors", "*.md", f"{PICTURES}/*"]
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
-_REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
-_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
+_REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHOWN = 5  # files named in an error; the rest are counted
 
@@ -48,9 +48,12 @@ def open_bundle(place: str | Path | None = None) -> Bundle:
 def hub_address(folder: str | Path) -> str | None:
     """The ``hf://`` address that a text or a path means, or None; a ``Path`` has made one slash of two."""
     text = folder.as_posix() if isinstance(folder, Path) else folder
-    if not text.startswith("hf:/"):
-        return None
-    return SCHEME + text.removeprefix("hf:").removeprefix("/").removeprefix("/")
+    return re.sub("^hf://?", SCHEME, text) if text.startswith("hf:/") else None
+
+
+def copy_command(address: str) -> str:
+    """What makes a folder of one's own of a bundle on the hub, for steps that write."""
+    return f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
 
 
 def parse_address(address: str) -> tuple[str, str | None]:
@@ -60,28 +63,21 @@ def parse_address(address: str) -> tuple[str, str | None]:
         BundleError: another form; the text shows the right one.
 
     Example:
-        >>> parse_address("hf://owner/name@v1")
-        ('owner/name', 'v1')
-        >>> parse_address("hf://owner/name")
-        ('owner/name', None)
+        >>> parse_address("hf://owner/name@v1"), parse_address("hf://owner/name")
+        (('owner/name', 'v1'), ('owner/name', None))
     """
     repository, at, revision = address.removeprefix(SCHEME).partition("@")
-    form = f"{SCHEME}owner/name or {SCHEME}owner/name@revision"
-    if not address.startswith(SCHEME) or not is_repository(repository):
+    if not address.startswith(SCHEME) or not is_repository(repository) or (at and not _REVISION.fullmatch(revision)):
         raise BundleError(
-            f"a bundle on the hub is named {form}, got {address!r}; both names start and end with a letter or digit"
-        )
-    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise BundleError(
-            f"a revision is a branch, a tag or a commit, got {revision!r} in {address!r}; write {form}, "
-            "or nothing after the name for the newest"
+            f"a bundle on the hub is {SCHEME}owner/name, or {SCHEME}owner/name@revision for one branch, tag or commit, got "
+            f"{address!r}; both names start and end with a letter or digit"
         )
     return repository, revision or None
 
 
 def is_repository(name: str) -> bool:
     """Whether a text is ``owner/name`` as the hub allows it."""
-    return bool(_REPOSITORY.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+    return bool(_REPOSITORY.fullmatch(name))
 
 
 def local_bundle(address: str) -> Path:
@@ -99,93 +95,69 @@ def local_bundle(address: str) -> Path:
     Raises:
         BundleError: malformed, not found, not allowed, out of reach, or not as published; the text says what to do.
     """
-    from huggingface_hub import constants
-
     repository, revision = parse_address(address)
-    cached = Path(constants.HF_HUB_CACHE) / "--".join(["models", *repository.split("/")])
-    commit = revision if revision and _COMMIT.fullmatch(revision) else _commit(repository, revision)
-    checked = cached / CHECKED / commit
+    kept = _cached(repository) / CHECKED
+    if revision and _COMMIT.fullmatch(revision) and (kept / revision).is_dir():
+        return kept / revision
+    snapshot = _snapshot(address, repository, revision)
+    pinned, checked = f"{SCHEME}{repository}@{snapshot.name}", kept / snapshot.name
+    if revision != snapshot.name:
+        print(f"{address} is commit {snapshot.name}; to stay with it: {pinned}", file=sys.stderr)
     if not checked.is_dir():
-        snapshot = cached / "snapshots" / commit
-        if not _is_complete(snapshot):
-            _download(repository, commit)
-        _lay_out(f"{SCHEME}{repository}@{commit}", snapshot, checked)
+        _lay_out(pinned, snapshot, checked)
     return checked
 
 
-def _commit(repository: str, revision: str | None) -> str:
+def _cached(repository: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / "--".join(["models", *repository.split("/")])
+
+
+def _snapshot(address: str, repository: str, revision: str | None) -> Path:
+    """The hub's own folder of one commit; what of it is in the cache already is not asked for again."""
     from httpx2 import HTTPError  # what huggingface_hub speaks with
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RevisionResolutionError
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, RevisionResolutionError, XetDownloadError
 
-    address = SCHEME + repository + (f"@{revision}" if revision else "")
+    api = HfApi(library_name="aad")
     try:
-        commit = HfApi(library_name="aad").resolve_revision(repository, revision=revision).resolved
-    except (HTTPError, OSError, RevisionResolutionError) as error:
-        raise _explained(error, address) from error
-    print(f"{address} is commit {commit}; to stay with it: {SCHEME}{repository}@{commit}", file=sys.stderr)
-    return commit
-
-
-def _download(repository: str, commit: str) -> None:
-    from httpx2 import HTTPError
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, XetDownloadError
-
-    try:
-        HfApi(library_name="aad").model_info(repository, revision=commit, timeout=10)  # fails at once, without retries
-        hf_hub_download(repository, CHECKSUMS, revision=commit)  # before the rest: is it a bundle at all?
-        snapshot_download(repository, revision=commit, allow_patterns=WANTED, library_name="aad")
-    except (HTTPError, OSError, EntryNotFoundError, XetDownloadError) as error:
-        raise _explained(error, f"{SCHEME}{repository}@{commit}") from error
-
-
-def _is_complete(snapshot: Path) -> bool:
-    try:
-        return all((snapshot / name).is_file() for name in _listing(snapshot))
-    except (OSError, BundleError):
-        return False
-
-
-def _listing(snapshot: Path) -> dict[str, dict[str, Any]]:
-    """What checksums.json says of each file, by name."""
-    try:
-        listing = parse_json((snapshot / CHECKSUMS).read_bytes())
-        if listing["format"] != FORMAT:
-            raise ValueError(f"format {listing['format']}")
-        files = listing["files"].items()
-        told = {name: {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])} for name, entry in files}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(
-            f"{snapshot / CHECKSUMS} is not a list of checksums in format {FORMAT} ({error}); delete {snapshot.parent.parent} and "
-            "load it again, or publish it again with this version"
-        ) from None
-    safe_paths(snapshot, told)
-    return told
+        commit = api.resolve_revision(repository, revision=revision).resolved
+        if not (_cached(repository) / "snapshots" / commit / CHECKSUMS).is_file():
+            api.model_info(repository, revision=commit, timeout=10)  # fails at once, a download tries again for long
+        api.hf_hub_download(repository, CHECKSUMS, revision=commit)  # before the rest: is it a bundle at all?
+        return Path(snapshot_download(repository, revision=commit, allow_patterns=WANTED, library_name="aad"))
+    except (HTTPError, OSError, EntryNotFoundError, RevisionResolutionError, XetDownloadError) as error:
+        raise _explained(error, address, repository) from error
 
 
 def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
     """Check every file of a snapshot and link it into ``checked``, which appears whole or not at all."""
     from tqdm import tqdm
 
-    listing = _listing(snapshot)
-    _check_contents(address, snapshot, listing)
+    again = f"delete {snapshot.parent.parent} and load it again"
+    listing = _listing(address, snapshot, again)
     partial = checked.with_name(f".{checked.name}.{os.getpid()}.partial")
     wrong = []
     try:
         for name, entry in tqdm(listing.items(), desc="checking", unit="file", disable=None):
             source, target = (snapshot / name).resolve(), partial / name
-            told = (entry["bytes"], entry["sha256"])
-            if not source.is_file() or (source.stat().st_size, file_sha256(source)) != told:
+            if (
+                not source.is_file()
+                or source.stat().st_size != entry["bytes"]
+                or file_sha256(source) != entry["sha256"]
+            ):
                 wrong.append(name)
             if not wrong:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _link(source, target)
+                try:
+                    os.link(source, target)
+                except OSError:  # another file system, or one without hard links
+                    shutil.copyfile(source, target)
         if wrong:
             raise BundleError(
-                f"{len(wrong)} of the {len(listing)} files of {address} are missing or not as published: {_some(wrong)}; "
-                f"delete {snapshot.parent.parent} and load it again; if that does not help, the copy on the hub is damaged: "
-                "publish it again"
+                f"{len(wrong)} of the {len(listing)} files of {address} are missing or not as published: {_some(wrong)}; {again}; "
+                "if that does not help, the copy on the hub is damaged: publish it again"
             )
         try:
             partial.rename(checked)
@@ -200,39 +172,47 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_contents(address: str, snapshot: Path, listing: dict[str, Any]) -> None:
-    """A bundle of a stranger must be whole, and must name no file outside itself: the app serves what it names."""
+def _listing(address: str, snapshot: Path, again: str) -> dict[str, dict[str, Any]]:
+    """What checksums.json says of each file, after seeing that the bundle is whole and names no file outside itself.
+
+    The app serves what a bundle names, and this one may be a stranger's.
+    """
     try:
-        manifest = parse_json((snapshot / "manifest.json").read_bytes())
+        listing = parse_json((snapshot / CHECKSUMS).read_bytes())
+        if listing["format"] != FORMAT:
+            raise ValueError(f"format {listing['format']}")
+        listing = {name: {"sha256": str(e["sha256"]), "bytes": int(e["bytes"])} for name, e in listing["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{snapshot / CHECKSUMS} is not a list of checksums in format {FORMAT} ({error}); {again}, or publish it again with "
+            "this version"
+        ) from None
+    safe_paths(snapshot, listing)
+    try:
+        manifest, *tables = (
+            parse_json((snapshot / f"{name}.json").read_bytes()) for name in ("manifest", "references", "queries")
+        )
         images = manifest["images"]
-        safe_paths(snapshot, [images])
-        tables = [parse_json((snapshot / name).read_bytes()) for name in ("references.json", "queries.json")]
-        named = [f"{images}/{entry['path']}" for table in tables for entry in table] + list(manifest["files"])
+        named = [*manifest["files"], *(f"{images}/{entry['path']}" for table in tables for entry in table)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{address} is no whole bundle ({type(error).__name__}: {error}): its manifest, or one of its two tables, is missing "
-            f"or damaged; delete {snapshot.parent.parent} and load it again, or publish it again"
+            f"or damaged; {again}, or publish it again"
         ) from None
-    missing = sorted({name for name in named if name not in listing})
-    if missing:
+    safe_paths(snapshot, [images])
+    if missing := sorted({*named} - {*listing}):
         raise BundleError(
             f"{address} names {len(missing)} files that it does not hold: {_some(missing)}; publish it again with: "
             "python -m precompute.publish"
         )
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+    return listing
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _explained(error: BaseException, address: str) -> BundleError:
+def _explained(error: BaseException, address: str, repository: str) -> BundleError:
     """The hub's error in words: what was wanted, what came, what to do."""
     from huggingface_hub import constants, errors
 
@@ -240,36 +220,28 @@ def _explained(error: BaseException, address: str) -> BundleError:
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     answered = next((cause for cause in causes if isinstance(cause, errors.HfHubHTTPError)), None)
-    status = answered.response.status_code if answered else None
-    repository = address.removeprefix(SCHEME).partition("@")[0]
+    status, hub = answered.response.status_code if answered else None, constants.ENDPOINT
     log_in = "log in with: hf auth login  (or set HF_TOKEN to a token that may read it)"
     if isinstance(answered, errors.GatedRepoError):
-        return BundleError(f"{address} is gated: ask for access at {constants.ENDPOINT}/{repository}, then {log_in}")
-    if isinstance(answered, errors.RepositoryNotFoundError) or status in (401, 403):
-        return BundleError(
-            f"{address}: {constants.ENDPOINT} has no model repository {repository}, or it is private and not open to you; "
-            f"check the name, and for a private one {log_in}"
+        told = f"is gated: ask for access at {hub}/{repository}, then {log_in}"
+    elif isinstance(answered, errors.RepositoryNotFoundError) or status in (401, 403):
+        told = f"is not open to you: {hub} has no model repository {repository}, or it is private; check the name, or {log_in}"
+    elif isinstance(answered, errors.RevisionNotFoundError):
+        told = f"is there, that revision is not; leave out @... for the newest, or see {hub}/{repository}/commits/main"
+    elif isinstance(answered, errors.RemoteEntryNotFoundError):
+        told = f"is no bundle: it has no {CHECKSUMS}; a bundle is published with: python -m precompute.publish"
+    elif answered is None and type(error) is OSError:
+        told = (
+            f"could not be kept in {constants.HF_HUB_CACHE}: {error}; free some space, or set HF_HOME to another folder"
         )
-    if isinstance(answered, errors.RevisionNotFoundError):
-        return BundleError(
-            f"{address}: {repository} is there, that revision is not; leave out @... for the newest, or take one from "
-            f"{constants.ENDPOINT}/{repository}/commits/main"
-        )
-    if isinstance(answered, errors.RemoteEntryNotFoundError):
-        return BundleError(
-            f"{address} is no bundle: it has no {CHECKSUMS}; a bundle is published with: python -m precompute.publish"
-        )
-    if answered is None and type(error) is OSError:
-        return BundleError(
-            f"{address} could not be kept in {constants.HF_HUB_CACHE}: {error}; free some space, or set HF_HOME to another folder"
-        )
-    if constants.HF_HUB_OFFLINE:
-        reason = "HF_HUB_OFFLINE is set, so the hub was not asked"
-    elif answered is not None:
-        reason = f"the hub at {constants.ENDPOINT} answered with status {status}"
     else:
-        reason = f"the hub at {constants.ENDPOINT} could not be reached ({type(causes[-1]).__name__}: {causes[-1]})"
-    return BundleError(
-        f"{address} is not in the cache at {constants.HF_HUB_CACHE}, and {reason}; load it once while online, "
-        "with HF_HUB_OFFLINE unset, and it will open offline from then on; or give a bundle folder on this machine"
-    )
+        reason = f"could not be reached ({type(causes[-1]).__name__}: {causes[-1]})"
+        if constants.HF_HUB_OFFLINE:
+            reason = "was not asked, as HF_HUB_OFFLINE is set"
+        elif answered is not None:
+            reason = f"answered with status {status}"
+        told = (
+            f"is not in the cache at {constants.HF_HUB_CACHE}, and the hub at {hub} {reason}; load it once while online, with "
+            "HF_HUB_OFFLINE unset, and it will open offline from then on; or give a bundle folder on this machine"
+        )
+    return BundleError(f"{address} {told}")

@@ -1,126 +1,35 @@
-"""What the JSON of a bundle must say before anything is made of it: types, ranges and names.
+"""What a bundle holds, in one table, and what its JSON must say before anything is made of it: types, ranges and names.
 
-Every check returns nothing, or raises a ValueError that says what was required and what came. Who read the file adds its name and
-the remedy: see ``Bundle.refusal``.
+A check raises a ValueError that says what was required and what came; ``Bundle`` adds the file and the remedy.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from aad.spaces import SPACES
 
 _FILE = re.compile(r"\w[\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOP = 1e9  # far beyond any inverse temperature or logit; what is larger overflows in float64 sums
+_MOST = 1000  # entries of an object, and of a list of figures: the page draws each
 _OWN = {"format", "files", "steps"}  # of the manifest; no step may drop them
 _NEEDED = ("title", "source", "licence")
 _TEXTS = (*_NEEDED, "author", "url", "concept", "group", "split")
-_ASKED = ("generator", "split", "concept")
 
 
-def parse_json(data: bytes) -> Any:
-    """JSON, where all that is wrong with it is a ValueError."""
-    try:
-        return json.loads(data)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+class Kind(NamedTuple):
+    """Values that fit, and what they are called."""
+
+    what: str
+    fits: Callable[[Any], Any]
 
 
-def check_manifest(manifest: Mapping[str, Any]) -> None:
-    """The manifest's own entries and those of the first step; what later steps write is checked where it is used.
-
-    So a bundle whose calibration is damaged still opens for the step that calibrates it again.
-    """
-    require(isinstance(manifest.get("files"), dict), "an object as 'files'", manifest.get("files"))
-    for name, entry in manifest["files"].items():
-        require(_FILE.fullmatch(name), "the name of a file without a folder in 'files'", name)
-        sha256 = entry.get("sha256") if isinstance(entry, dict) else None
-        require(isinstance(sha256, str) and _SHA256.fullmatch(sha256), f"a sha256 for {name} in 'files'", sha256)
-    steps = manifest.get("steps")
-    require(isinstance(steps, dict), "an object as 'steps'", steps)
-    for name, told in manifest["steps"].items():
-        require(isinstance(told, dict), f"an object for {name!r} in 'steps'", told)
-        sections = told.get("sections", [])
-        fits = isinstance(sections, list) and all(isinstance(one, str) and one not in _OWN for one in sections)
-        require(fits, f"names of sections for {name!r} in 'steps'", sections)
-        versions = told.get("versions", {})
-        require(isinstance(versions, dict), f"an object as 'versions' of {name!r} in 'steps'", versions)
-    for name in ("name", "images", "backbone", "examples"):
-        if name in manifest:
-            check_section(name, manifest[name])
-
-
-def check_section(name: str, value: Any) -> None:
-    """One section of the manifest, as the step that writes it writes it; one that nobody reads may be anything."""
-    if name == "name":
-        require(isinstance(value, str), "a text as 'name'", value)
-    elif name == "images":
-        # It may lead out of the bundle: pictures lie where they lay when the bundle was made. One from the hub may not, see hub.py.
-        fits = isinstance(value, str) and value and not set("\0\\") & set(value) and not value.startswith("/")
-        require(fits, "a relative path without backslashes as 'images'", value)
-    elif name == "backbone":
-        require(isinstance(value, dict), "an object as 'backbone'", value)
-        for key in ("name", "dim"):
-            require(key in value, f"a {key!r} in 'backbone'", value)
-        for key in {"name", "sha256", "engine", "weights", "licence"} & set(value):
-            require(isinstance(value[key], str), f"a text as {key!r} of 'backbone'", value[key])
-        require(
-            is_whole(value["dim"]) and 1 <= value["dim"] <= 1 << 20,
-            "a whole number as 'dim' of 'backbone'",
-            value["dim"],
-        )
-    elif name == "examples":
-        require(isinstance(value, list) and all(map(is_whole, value)), "a list of whole numbers as 'examples'", value)
-    elif name == "calibration":
-        for space, fitted in by_space(name, value).items():
-            keys = {"inverse_temperature", "null_logit"}
-            fits = isinstance(fitted, dict) and set(fitted) == keys and all(map(is_number, fitted.values()))
-            require(fits, f"the numbers {' and '.join(sorted(keys))} for {space!r} in {name!r}", fitted)
-            beta = fitted["inverse_temperature"]
-            require(beta > 0, f"an 'inverse_temperature' above 0 for {space!r} in {name!r}", beta)
-    elif name == "neighbour_preservation":
-        for space, share in by_space(name, value).items():
-            require(is_number(share) and 0 <= share <= 1, f"a share, 0 to 1, for {space!r} in {name!r}", share)
-    elif name == "retrieval":
-        for space, settings in by_space(name, value).items():
-            require(isinstance(settings, dict), f"an object for {space!r} in {name!r}", settings)
-
-
-def check_examples(examples: list[int], m: int) -> None:
-    """That all examples are queries, of which there are m."""
-    for one in examples:
-        require(0 <= one < m, f"queries, 0 to {m - 1}, as 'examples'", one)
-
-
-def check_references(entries: Any) -> None:
-    """The entries of references.json: each an object of texts. Their paths are checked where they are joined to a folder."""
-    require(isinstance(entries, list), "a list of references", entries)
-    plain = (str, int, float, type(None))
-    for i, one in enumerate(entries):
-        if not isinstance(one, dict) or not isinstance(one.get("path"), str):
-            raise ValueError(f"it must hold an object with a 'path' for reference {i}, got {_short(one)}")
-        for key in _TEXTS:
-            if not isinstance(one.get(key), plain) or (key in _NEEDED and key not in one):
-                raise ValueError(f"it must hold a text as {key!r} of reference {i}, got {_short(one.get(key))}")
-
-
-def check_queries(entries: Any, n: int) -> None:
-    """The entries of queries.json: each an object of texts, and its exemplars different ones of n references."""
-    require(isinstance(entries, list), "a list of queries", entries)
-    for i, one in enumerate(entries):
-        require(isinstance(one, dict), f"an object for query {i}", one)
-        for key in ("path", "type"):
-            require(isinstance(one.get(key), str), f"a text as {key!r} of query {i}", one.get(key))
-        for key in _ASKED:
-            require(isinstance(one.get(key, ""), str), f"a text as {key!r} of query {i}", one.get(key))
-        require(isinstance(one.get("recipe"), dict | None), f"an object as 'recipe' of query {i}", one.get("recipe"))
-        ids = one.get("exemplar_ids")
-        fits = (
-            isinstance(ids, list) and all(is_whole(id_) and 0 <= id_ < n for id_ in ids) and len(set(ids)) == len(ids)
-        )
-        require(fits, f"different ids, 0 to {n - 1}, as 'exemplar_ids' of query {i}", ids)
+# A form is a kind, or the forms of the entries of an object by name: "name?" need not be there, EVERY stands for all that are not
+# named. A list of one form is a list of such values, a tuple of one form such a value or null.
+Form = Kind | dict[str, Any] | list[Any] | tuple[Any]
+EVERY = "*"
 
 
 def is_whole(value: Any) -> bool:
@@ -133,12 +42,228 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _TOP  # NaN is not
 
 
-def by_space(name: str, value: Any) -> dict[str, Any]:
-    """The entries of the three spaces, which must all be there."""
-    require(isinstance(value, dict), f"an object as {name!r}", value)
-    for space in SPACES:
-        require(space in value, f"an entry for {str(space)!r} in {name!r}", value)
-    return {str(space): value[space] for space in SPACES}
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= _MOST and all(map(is_number, value))
+
+
+def _is_square(value: Any) -> bool:
+    fits = isinstance(value, list) and 0 < len(value) <= _MOST
+    return fits and all(_is_row(row) and len(row) == len(value) and max(map(abs, row)) <= 1 for row in value)
+
+
+def _is_below(value: Any) -> bool:
+    # It may lead out of the bundle: pictures lie where they lay when the bundle was made. One from the hub may not, see hub.py.
+    return isinstance(value, str) and value[:1] not in ("", "/") and not set("\0\\") & set(value)
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(is_whole(one) and one >= 0 for one in value) and len({*value}) == len(value)
+
+
+NOTHING = Kind("nothing", lambda _: False)
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+WHOLE = Kind("a whole number", is_whole)
+NUMBER = Kind("a finite number", is_number)
+IDS = Kind("different ids from 0", _are_ids)
+SHARE = Kind("a share, 0 to 1,", lambda value: is_number(value) and 0 <= value <= 1)
+ROW = Kind(f"1 to {_MOST} numbers", _is_row)
+INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, EVERY: NUMBER}
+
+
+def whole(least: int, most: int = 10**9) -> Kind:
+    """Whole numbers of a range."""
+    return Kind(f"a whole number, {least} to {most},", lambda n: is_whole(n) and least <= n <= most)
+
+
+def by_space(form: Form) -> Form:
+    """An object with an entry for each space."""
+    return dict.fromkeys(map(str, SPACES), form)
+
+
+_BACKBONE: dict[str, Any] = {
+    "dim": whole(1, 1 << 20),
+    "name": TEXT,
+    **dict.fromkeys(("sha256?", "engine?", "weights?", "licence?"), TEXT),
+}
+_STEP: dict[str, Any] = {
+    "sections?": [Kind("the name of a section", lambda name: isinstance(name, str) and name not in _OWN)],
+    "versions?": {},
+}
+_FITTED: dict[str, Any] = {
+    "inverse_temperature": Kind("a number above 0", lambda beta: is_number(beta) and beta > 0),
+    "null_logit": NUMBER,
+    EVERY: NOTHING,
+}
+_QUERY: dict[str, Any] = {
+    **dict.fromkeys(("path", "type", "generator?", "split?", "concept?"), TEXT),
+    "recipe?": ({},),
+    "exemplar_ids": IDS,
+}
+_METRICS: dict[str, Any] = {
+    "held_out_generators?": [TEXT],
+    "generators?": {EVERY: [TEXT]},
+    "calibration_error?": by_space(NUMBER),
+    "spaces?": {EVERY: {EVERY: {EVERY: {  # space, split, kind of queries
+        "recall?": {EVERY: (INTERVAL,)}, "map?": (INTERVAL,), "mrr?": (INTERVAL,), "n_queries?": WHOLE,
+    }}}},
+}  # fmt: skip
+_FAMILIES: dict[str, Any] = {EVERY: {EVERY: {  # split, family
+    "left_out": TEXT, "n_queries": WHOLE, "spaces": by_space({"recall@1": INTERVAL, "mrr": INTERVAL}),
+}}}  # fmt: skip
+_COLUMN: dict[str, Any] = {
+    "recall@1": NUMBER,
+    "cross_correlation": Kind("a square of correlations", _is_square),
+    "diagonal_share": {"correlation": NUMBER, EVERY: NUMBER},
+    "spectrum": ROW,
+    "canonical_correlations": ROW,
+    "closeness": {EVERY: {EVERY: NUMBER}},
+}
+_BY_DOMAIN: dict[str, Any] = {"real": NUMBER, "synthetic": NUMBER, EVERY: NUMBER}
+_THEORY: dict[str, Any] = {
+    "n_pairs": {"train": whole(0), "test": whole(2)},
+    "n_sources": {"train": whole(0), "test": whole(2)},
+    "settings": {"subspace": WHOLE},
+    "chance": {EVERY: {EVERY: NUMBER}},
+    "oracle": _COLUMN,
+    "spaces": by_space({**_COLUMN, "effective_rank": _BY_DOMAIN, "redundancy": _BY_DOMAIN}),
+}
+
+
+def check(form: Form, value: Any, where: str) -> None:
+    """That a value is of a form; ``where`` says which value it is."""
+    if isinstance(form, Kind):
+        require(form.fits(value), f"{form.what} as {where}", value)
+    elif isinstance(form, tuple):
+        if value is not None:
+            check(form[0], value, where)
+    elif isinstance(form, list):
+        require(isinstance(value, list), f"a list as {where}", value)
+        for one in value:
+            check(form[0], one, f"an entry of {where}")
+    else:
+        fits = isinstance(value, dict) and len(value) <= _MOST
+        require(fits, f"an object of at most {_MOST} entries as {where}", value)
+        for key in form:
+            require(key == EVERY or key in value or key.endswith("?"), f"{key!r} in {where}", value)
+        named = {key.rstrip("?"): one for key, one in form.items()}
+        for key, one in value.items():
+            if (wanted := named.get(key, named.get(EVERY))) is not None:
+                check(wanted, one, f"{key!r:.80} of {where}")
+
+
+def check_manifest(manifest: Mapping[str, Any]) -> None:
+    """The manifest's own entries and those of the first step; what later steps write is checked where it is used.
+
+    So a bundle whose calibration is damaged still opens for the step that calibrates it again.
+    """
+    require(isinstance(manifest.get("files"), dict), "an object as 'files'", manifest.get("files"))
+    for name, entry in manifest["files"].items():
+        require(_FILE.fullmatch(name), "the name of a file without a folder in 'files'", name)
+        sha256 = entry.get("sha256") if isinstance(entry, dict) else None
+        require(isinstance(sha256, str) and _SHA256.fullmatch(sha256), f"a sha256 for {name} in 'files'", sha256)
+    check({EVERY: _STEP}, manifest.get("steps"), "'steps'")
+    for name in ("name", "images", "backbone", "examples"):
+        if name in manifest:
+            check_entry(name, manifest[name])
+
+
+def _check_references(entries: Any) -> None:
+    """Each an object of texts; in plain loops, as there may be a million. Paths are checked where they are joined to a folder."""
+    require(isinstance(entries, list), "a list of references", entries)
+    plain = (str, int, float, type(None))
+    for i, one in enumerate(entries):
+        if not isinstance(one, dict) or not isinstance(one.get("path"), str):
+            raise ValueError(f"it must hold an object with a 'path' for reference {i}, got {_short(one)}")
+        for key in _TEXTS:
+            if not isinstance(one.get(key), plain) or (key in _NEEDED and key not in one):
+                raise ValueError(f"it must hold a text as {key!r} of reference {i}, got {_short(one.get(key))}")
+
+
+def _check_queries(entries: Any) -> None:
+    require(isinstance(entries, list), "a list of queries", entries)
+    for i, one in enumerate(entries):
+        check(_QUERY, one, f"query {i}")
+
+
+def _measured(form: Form) -> Callable[[Any], None]:
+    """A check of a table that is drawn as it is: finite everywhere, as a browser reads no NaN. What is empty measured nothing."""
+
+    def checked(told: Any) -> None:
+        check({}, told, "the table")
+        waiting = [told]
+        while waiting:  # in a loop, however deep it is
+            one = waiting.pop()
+            if isinstance(one, dict | list):
+                waiting += one.values() if isinstance(one, dict) else one
+            elif isinstance(one, int | float) and not isinstance(one, bool):
+                require(is_number(one), "finite numbers", one)
+        if told:
+            check(form, {name: one for name, one in told.items() if one != {}}, "the table")
+
+    return checked
+
+
+def _check_theory(told: Any) -> None:
+    _measured(_THEORY)(told)
+    columns = {"oracle": told["oracle"], **told["spaces"]} if told else {}
+    for name, column in columns.items():  # they are drawn side by side
+        ways, wanted = ({k: sorted(v) for k, v in one["closeness"].items()} for one in (column, told["oracle"]))
+        require(ways == wanted, f"the same ways of 'closeness' for {name} as for the oracle", column["closeness"])
+        rows, size = column["cross_correlation"], len(told["oracle"]["cross_correlation"])
+        require(len(rows) == size, f"a 'cross_correlation' of {name} as large as the oracle's", rows)
+
+
+class Part(NamedTuple):
+    """A file, or a section of the manifest: the step that writes it, and the check or the form of its JSON."""
+
+    step: str
+    check: Form | Callable[[Any], None] | None = None
+
+
+#: All that a bundle holds: manifest.json, its sections (the names without an ending) and the other files. Steps in the order in
+#: which later ones rest on earlier.
+CONTENTS = {
+    "references.json": Part("extract_features", _check_references),  # one entry per reference, in index order
+    "queries.json": Part("extract_features", _check_queries),  # bundled queries, in index order; may be empty
+    "references_backbone.npy": Part("extract_features"),  # (n, d) float16 unit rows; half the size, cosine within 1e-4
+    "queries_backbone.npy": Part("extract_features"),  # (m, d_feature) float16 features of the bundled queries
+    "name": Part("extract_features", TEXT),
+    "images": Part("extract_features", Kind("a relative path without backslashes", _is_below)),
+    "backbone": Part("extract_features", _BACKBONE),
+    "examples": Part("extract_features", [WHOLE]),  # queries that the page offers first
+    "heads.safetensors": Part("train_heads"),  # the aligned and the disentangled head
+    "references_aligned.npy": Part("train_heads"),  # (n, d) float16 unit rows
+    "references_disentangled.npy": Part("train_heads"),  # (n, d) float16 unit rows
+    "index_backbone.safetensors": Part("build_index"),  # what finds the nearest of very many references
+    "index_aligned.safetensors": Part("build_index"),
+    "index_disentangled.safetensors": Part("build_index"),
+    "retrieval": Part("build_index", by_space({})),
+    "calibration": Part("calibrate", by_space(_FITTED)),
+    "coordinates.npy": Part("project"),  # (3, n, 2) float32, the maps
+    "neighbour_preservation": Part("project", by_space(SHARE)),
+    "metrics.json": Part("evaluate", _measured(_METRICS)),
+    "generalisation.json": Part("leave_out", _measured(_FAMILIES)),
+    "theory.json": Part("measure_theory", _check_theory),
+}
+STEPS = tuple(dict.fromkeys(part.step for part in CONTENTS.values()))
+SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
+
+
+def check_entry(name: str, value: Any) -> None:
+    """The JSON of a file or a section, as the step that writes it writes it; one that nobody reads may be anything."""
+    wanted = CONTENTS[name].check if name in CONTENTS else None
+    if callable(wanted) and not isinstance(wanted, Kind):
+        wanted(value)
+    elif wanted is not None:
+        check(wanted, value, repr(name))
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON, where all that is wrong with it is a ValueError."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def require(fits: Any, what: str, got: Any) -> None:

@@ -107,7 +107,7 @@ def prepare_case(scratch: Path, space: Space | str, n: int, options: argparse.Na
     np.save(queries, make_queries(domain, path, n_queries, seed=seed, half=1)[0])
     allowed = np.random.default_rng([seed, 2]).random(n) < SHARE_ALLOWED
     np.save(among, allowed)
-    calibration = Calibration(**Bundle.open().section("calibration", "calibrate")[space])
+    calibration = Calibration(**Bundle.open().section("calibration")[space])
     say(f"{space}: {n:,} rows; answering {n_queries} queries exactly")
     index, asked, beta = ScanIndex(StoredRows(path)), np.load(queries), calibration.inverse_temperature
     truth, filtered = (index.search(asked, K, among=one, inverse_temperature=beta) for one in (None, allowed))

@@ -1,14 +1,12 @@
 """What the page says about itself: how each space works, what was measured, and what computed the answers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aad import Attributor
 from interface.words import SPACE_WORDS, TYPE_WORDS
 
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
-
-def about(attributor: "Attributor") -> dict[str, Any]:
+def about(attributor: Attributor) -> dict[str, Any]:
     """What the page says about itself: how each space works, what was measured, and what computed the answers.
 
     Returns:

@@ -1,22 +1,19 @@
 """The public API: named endpoints, for gradio_client and curl. docs/api.md has an example of each."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aad.backbones import BackboneError
-from aad.images import ImageError
+from aad import Attributor
 from interface import present
-from interface.handlers import MAX_K, attribute_file
-from interface.report import report
+from interface.report import Case, report
+from interface.requests import FAULTS, MAX_K, Refused, whole
 from interface.takeaway import MAX_FILES
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 MAX_ROWS = 1000  # of a table in one call
 
 
-def add_endpoints(attributor: "Attributor") -> None:
+def add_endpoints(attributor: Attributor) -> None:
     """Add the public endpoints to the page that is being built.
 
     Their parts are not in the page; files, not images, so that the bytes stay as sent.
@@ -44,8 +41,15 @@ def add_endpoints(attributor: "Attributor") -> None:
         return report_file(attributor, images, k)
 
     def publish(name: str, function: Callable[..., Any], inputs: Sequence[Any], output: Any, queue: str) -> None:
+        @functools.wraps(function)
+        def in_words(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except FAULTS as error:  # an upload's name is for its visitor, not the log
+                raise gr.Error(str(error), print_exception=False) from error
+
         gr.Button(visible=False).click(
-            function,
+            in_words,
             list(inputs),
             output,
             api_name=name,
@@ -72,7 +76,20 @@ def add_endpoints(attributor: "Attributor") -> None:
     publish("bundled_queries", bundled_queries, page_of, reply("queries"), "tables")
 
 
-def attribute_files(attributor: "Attributor", images: Sequence[str] | None, k: float) -> dict[str, Any]:
+def attribute_file(attributor: Attributor, path: str | None, k: float) -> dict[str, Any]:
+    """The `/attribute` endpoint; see `interface.present.api_answer`.
+
+    Raises:
+        Refused: No image, or a k that is no whole number from 1 to 100.
+        ImageError, BackboneError, ConnectionError: As `Attributor.attribute`.
+    """
+    if path is None:
+        raise Refused("attribute needs an image file, got none.")
+    n = whole("k", k, 1, MAX_K)
+    return present.api_answer(attributor, attributor.attribute(path, n), k=n)
+
+
+def attribute_files(attributor: Attributor, images: Sequence[str] | None, k: float) -> dict[str, Any]:
     """The `/attribute_batch` endpoint.
 
     Returns:
@@ -80,15 +97,15 @@ def attribute_files(attributor: "Attributor", images: Sequence[str] | None, k: f
         `references` named and the `stamp`, as `/attribute` has them.
 
     Raises:
-        gradio.Error: no files, too many, or a k out of range.
+        Refused: no files, too many, or a k out of range.
     """
-    files, n = _files("attribute_batch", images), _whole("k", k, 1, MAX_K)
+    files, n = _files("attribute_batch", images), whole("k", k, 1, MAX_K)
     results: list[dict[str, Any]] = []
     named: dict[str, Any] = {}
     for path in files:
         try:
             found = attributor.attribute(path, n)
-        except (ImageError, BackboneError, ConnectionError) as error:
+        except FAULTS as error:
             results.append({"file": _name(path), "error": str(error)})
             continue
         named |= present.api_answer(attributor, found, k=n)["references"]
@@ -96,42 +113,41 @@ def attribute_files(attributor: "Attributor", images: Sequence[str] | None, k: f
     return {"k": n, "results": results, "references": named, "stamp": dict(attributor.stamp)}
 
 
-def report_file(attributor: "Attributor", images: Sequence[str] | None, k: float) -> str:
+def report_file(attributor: Attributor, images: Sequence[str] | None, k: float) -> str:
     """The `/report` endpoint: the path of a new HTML file among those that the server deletes within a day.
 
     Raises:
-        gradio.Error: no files, too many, a k out of range, or not one usable picture among them.
+        Refused: no files, too many, a k out of range, or not one usable picture among them.
     """
-    import gradio as gr
     from gradio.processing_utils import save_bytes_to_cache
     from gradio.utils import get_upload_folder
 
-    files, n = _files("report", images), _whole("k", k, 1, MAX_K)
+    files, n = _files("report", images), whole("k", k, 1, MAX_K)
     cases, refused = [], []
     for path in files:
         try:
-            cases.append((_name(path), path, attributor.attribute(path, n)))
-        except (ImageError, BackboneError, ConnectionError) as error:
+            cases.append(Case(_name(path), path, attributor.attribute(path, n)))
+        except FAULTS as error:
             refused.append((_name(path), str(error)))
     if not cases:
-        raise gr.Error(f"report needs at least one usable picture: {refused[0][1]}", print_exception=False)
+        raise Refused(f"report needs at least one usable picture: {refused[0][1]}")
     return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
 
 
-def list_references(attributor: "Attributor", start: float, count: float) -> dict[str, Any]:
+def list_references(attributor: Attributor, start: float, count: float) -> dict[str, Any]:
     """The `/references` endpoint; no path of the server is told."""
     fields = ("reference_id", "title", "source", "licence", "author", "url", "concept", "group", "split")
     return _page("references", attributor.references, fields, start, count)
 
 
-def list_queries(attributor: "Attributor", start: float, count: float) -> dict[str, Any]:
+def list_queries(attributor: Attributor, start: float, count: float) -> dict[str, Any]:
     """The `/bundled_queries` endpoint; `examples` are those of the page's strip."""
     fields = ("query_id", "type", "generator", "split", "concept", "exemplar_ids")
     return _page("queries", attributor.queries, fields, start, count) | {"examples": list(attributor.examples)}
 
 
 def _page(name: str, rows: Sequence[Any], fields: Sequence[str], start: float, count: float) -> dict[str, Any]:
-    first, most = _whole("start", start, 0, len(rows)), _whole("count", count, 1, MAX_ROWS)
+    first, most = whole("start", start, 0, len(rows)), whole("count", count, 1, MAX_ROWS)
     chosen = rows[first : first + most]
     return {
         "total": len(rows),
@@ -140,25 +156,11 @@ def _page(name: str, rows: Sequence[Any], fields: Sequence[str], start: float, c
     }
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> int:
-    import gradio as gr
-
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not float(value).is_integer() or not low <= value <= high:
-        raise gr.Error(f"{name} must be a whole number from {low} to {high}, got {value!r}.", print_exception=False)
-    return int(value)
-
-
 def _files(endpoint: str, images: Sequence[str] | None) -> list[str]:
-    import gradio as gr
-
     if not images:
-        raise gr.Error(f"{endpoint} needs a list of image files, got none.", print_exception=False)
+        raise Refused(f"{endpoint} needs a list of image files, got none.")
     if len(images) > MAX_FILES:
-        raise gr.Error(
-            f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts.",
-            print_exception=False,
-        )
+        raise Refused(f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts.")
     return list(images)
 
 

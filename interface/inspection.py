@@ -11,78 +11,70 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from aad import Attributor
 from aad.metrics import Interval
 from aad.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
 from aad.spaces import SPACES
 from interface import present
+from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 AT_MOST = 40  # values of a factor that are measured apart; the rarer ones are counted only
 N_HUBS = 8  # listed per space
 N_CURVE = 61  # points of the drawn k-occurrence
 
 
-class Refused(ValueError):
-    """A request of the page that cannot be answered; its text says what was required and what came."""
-
-
-def value(attributor: "Attributor") -> dict[str, int]:
+def value(attributor: Attributor) -> dict[str, int]:
     """What the part is given when the page opens: how many bundled queries there are, and how many with known sources."""
     return {"n": sum(bool(query.exemplar_ids) for query in attributor.queries), "n_queries": len(attributor.queries)}
 
 
-def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
     working = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
 
-    def careful(work: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-        def answer(request: Any = None) -> dict[str, Any]:
-            try:
-                with working:
-                    return work(request if isinstance(request, dict) else {})
-            except (Refused, ConnectionError) as error:
-                return {"error": str(error)}
+    def in_turn(work: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+        @told
+        @functools.wraps(work)
+        def answer(request: dict[str, Any]) -> dict[str, Any]:
+            with working:
+                return work(request)
 
-        answer.__name__ = work.__name__
         return answer
 
     @functools.lru_cache(maxsize=64)
     def recall(rows: bytes, measure: str, factor: str) -> dict[str, Any]:
         return recalls(outcomes_of(attributor), np.frombuffer(rows, bool), measure, factor)
 
-    @careful
+    @in_turn
     def inspect_outcomes(request: dict[str, Any]) -> dict[str, Any]:
         return table(attributor)
 
-    @careful
+    @in_turn
     def inspect_recall(request: dict[str, Any]) -> dict[str, Any]:
         rows = chosen(request, len(outcomes_of(attributor)))
-        return recall(rows.tobytes(), one_of(request, "measure", MEASURES), one_of(request, "by", FACTORS))
+        measure, factor = one_of("measure", request.get("measure"), MEASURES), one_of("by", request.get("by"), FACTORS)
+        return recall(rows.tobytes(), measure, factor)
 
-    @careful
+    @in_turn
     def inspect_hubs(request: dict[str, Any]) -> dict[str, Any]:
         return hubs(outcomes_of(attributor), chosen(request, len(outcomes_of(attributor))))
 
-    @careful
+    @in_turn
     def inspect_retrieving(request: dict[str, Any]) -> dict[str, Any]:
-        space, n = one_of(request, "space", [str(space) for space in SPACES]), len(attributor.references)
-        reference = request.get("reference")
-        if not isinstance(reference, int) or isinstance(reference, bool) or not 0 <= reference < n:
-            raise Refused(f"reference must be a whole number from 0 to {n - 1}, got {reference!r:.80}.")
+        space = one_of("space", request.get("space"), [str(space) for space in SPACES])
+        reference = row("reference", request.get("reference"), attributor.references)
         return {"rows": bit_mask(outcomes_of(attributor).retrieving(space, reference))}
 
     return inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving
 
 
-def table(attributor: "Attributor") -> dict[str, Any]:
+def table(attributor: Attributor) -> dict[str, Any]:
     """The outcomes as the page keeps them.
 
     Returns:
@@ -196,14 +188,6 @@ def chosen(request: dict[str, Any], m: int) -> np.ndarray:
     if not rows.any():
         raise Refused("rows must choose at least one query, got none; remove a filter.")
     return rows
-
-
-def one_of(request: dict[str, Any], name: str, allowed: Sequence[str]) -> str:
-    """One field of a request that must be one of a few words."""
-    word = request.get(name)
-    if not isinstance(word, str) or word not in allowed:
-        raise Refused(f"{name} must be one of {', '.join(allowed)}, got {word!r:.80}.")
-    return word
 
 
 def _figure(recall: Recall) -> dict[str, Any]:

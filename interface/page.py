@@ -5,24 +5,16 @@ measured). A part is an empty slot that a function of assets/ui fills; `PARTS` n
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aad import Attributor
 from interface import explain, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
+from interface.gradio_gaps import original_image
 from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
-from interface.pictures import is_picture, only_pictures, whole_folders
-from interface.starting import without_stubs
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
-
-# Read by gradio when it is imported and when a queue is made.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page and the server stay offline
-# Monitoring is off, but after every answer its figures would be made anew from the last 10,000: not until so many were given.
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**60)
+from interface.pictures import is_picture, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
 TITLE = "Where did this image come from?"
@@ -34,7 +26,7 @@ DEFAULT_K = 8
 MAX_BYTES = 20_000_000  # of an upload; the page refuses larger files in words before they are sent
 
 
-def build_app(attributor: "Attributor") -> Any:
+def build_app(attributor: Attributor) -> Any:
     """The whole page for one attributor.
 
     Args:
@@ -43,15 +35,12 @@ def build_app(attributor: "Attributor") -> Any:
     Returns:
         A `gradio.Blocks`; start it with `serve`.
     """
-    with without_stubs():
-        import gradio as gr
-
-        from interface.original_image import OriginalImage
+    picture_box = original_image()  # first of all: it imports gradio in its own way
+    import gradio as gr
 
     pictures = [item.path for item in (*attributor.references, *attributor.queries)]
     private = [Path.cwd(), Path.home(), HERE]
-    served = only_pictures(present.served_paths(pictures, private=private), pictures)
-    gr.set_static_paths(whole_folders(served, private=private))
+    gr.set_static_paths(to_serve(pictures, private=private))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
         """A slot that ``mount.name`` of assets/ui/page.js fills; ``functions`` can be called from there."""
@@ -76,7 +65,7 @@ def build_app(attributor: "Attributor") -> Any:
         with gr.Column(elem_id="view-compare", min_width=0):
             with gr.Row(elem_id="stage"):
                 with gr.Column(elem_id="ask", min_width=0):
-                    image = OriginalImage(
+                    image = picture_box(
                         str(boxed) if boxed and is_picture(boxed) else None,  # Gradio copies and serves whatever it is
                         type="filepath",
                         image_mode=None,
@@ -105,11 +94,11 @@ def build_app(attributor: "Attributor") -> Any:
         with gr.Column(elem_id="view-inspect", min_width=0):
             part("inspect", inspection.value(attributor), inspection.functions(attributor))
         with gr.Column(elem_id="view-why", min_width=0):
-            part("why", why.value(attributor), why.functions(attributor))
+            part("why", why.value(attributor))
             part("about", present.about(attributor))
         part("imprint", present.about(attributor)["stamp"])
         part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
-        part("talk", talk.value(attributor), talk.functions(attributor))
+        part("talk", functions=talk.functions(attributor))
 
         # However requests overtake each other, picture and answer belong together: the page drops an answer to anything but what
         # was asked last, and puts the picture of the one that it takes into the box itself. No reply of the server does so.

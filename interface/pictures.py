@@ -1,8 +1,9 @@
-"""Which folders the server is told to serve: as few as say the same."""
+"""Where the page finds a picture: its address, and which folders the server is told to serve, as few as say the same."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from aad.images import SUFFIXES
 
@@ -10,47 +11,55 @@ BESIDE = (*SUFFIXES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: wha
 TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
 
 
-def whole_folders(served: Sequence[Path], *, private: Sequence[Path] = ()) -> list[Path]:
-    """The same files as ``served`` in fewer entries: a folder that holds nothing else stands for all that is in it.
-
-    Gradio goes through the entries one after the other, and resolves each, for every picture it sends and every answer it
-    gives, while nobody else is served; the demo has a folder for each of its sources, over a thousand.
+def file_url(path: str | os.PathLike[str]) -> str:
+    """Address of a served file, relative to the page so that it holds behind a proxy.
 
     Args:
-        served: Resolved folders and files, from `interface.present.served_paths`.
-        private: Folders that no entry may hold.
+        path: Absolute path of a file that is served, see `to_serve`.
 
     Returns:
-        Sorted folders and files. Nothing is in them that was not in ``served``.
+        For example `gradio_api/file=/srv/pictures/a%20b.webp`.
+    """
+    return "gradio_api/file=" + quote(Path(path).resolve().as_posix(), safe="/:")
+
+
+def to_serve(pictures: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:
+    """The fewest folders and files to serve so that every picture can be shown, and nothing else that matters.
+
+    A picture's folder is served, unless it holds one of the private folders (the working directory, the home folder, the code), or
+    other things than pictures and what is said of them: then only what is a picture by its name. A bundle says where its
+    pictures lie and what they are called, and one made by a stranger may say ``../../../etc``, ``passwd``.
+
+    A folder that holds nothing but what is served stands for all of it. Gradio goes through the entries one after the other, and
+    resolves each, for every picture it sends and every answer it gives, while nobody else is served; the demo has a
+    folder for each of its sources, over a thousand.
+
+    Args:
+        pictures: Absolute paths.
+        private: Folders that must not be reachable, nor anything in them but the pictures.
+
+    Returns:
+        Sorted folders and files, resolved.
     """
     guarded = [folder.resolve() for folder in private]
-    entries = set(served)
-    waiting = {path.parent for path in served}
+    by_folder: dict[Path, list[Path]] = {}
+    for path in pictures:
+        by_folder.setdefault(path.parent, []).append(path)  # resolving a path asks the disk: once a folder is enough
+    entries: set[Path] = set()
+    for parent, members in by_folder.items():
+        folder = parent.resolve()
+        if any(keep.is_relative_to(folder) for keep in guarded) or not _holds_pictures(folder):
+            entries.update(path for path in (member.resolve() for member in members) if is_picture(path))
+        else:
+            entries.add(folder)
+    waiting = {path.parent for path in entries}
     while waiting:
         folder = max(waiting, key=lambda path: len(path.parts))  # the deepest first: it may fill its parent
         waiting.discard(folder)
-        if any(keep.is_relative_to(folder) for keep in guarded) or not _holds_only(folder, entries):
-            continue
-        entries = {path for path in entries if path.parent != folder} | {folder}
-        waiting.update(folder.parents[:1])  # the disk's root has none
-    return sorted(entries)
-
-
-def only_pictures(served: Sequence[Path], named: Sequence[Path]) -> list[Path]:
-    """The same without what is no picture by its name, and without folders that hold other things: of those the named pictures.
-
-    A bundle says where its pictures lie and what they are called, and one made by a stranger may say ``../../../etc``, ``passwd``.
-
-    Args:
-        served: Resolved folders and files, from `interface.present.served_paths`.
-        named: The paths of all pictures of the bundle.
-    """
-    folders = {entry for entry in served if entry.is_dir()}
-    mixed = {folder for folder in folders if not _holds_pictures(folder)}
-    files = {*served} - folders
-    if mixed:
-        files |= {path for path in (path.resolve() for path in named) if mixed.intersection(path.parents)}
-    return sorted(folders - mixed | {path for path in files if is_picture(path)})
+        if _holds_only(folder, entries) and not any(keep.is_relative_to(folder) for keep in guarded):
+            entries = {path for path in entries if path.parent != folder} | {folder}
+            waiting.update(folder.parents[:1])  # the disk's root has none
+    return sorted(entry for entry in entries if not entries.intersection(entry.parents))
 
 
 def is_picture(path: Path) -> bool:

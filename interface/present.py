@@ -11,19 +11,17 @@ import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
 
+from aad import Attributor
 from aad.references import References, words_of
 from interface.about import about, metrics_rows
-from interface.addresses import file_url, served_paths
 from interface.filters import chosen
+from interface.pictures import file_url
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 __all__ = [
     "about",
@@ -36,7 +34,6 @@ __all__ = [
     "message",
     "metrics_rows",
     "reference",
-    "served_paths",
 ]
 
 _SERIAL = itertools.count(1)

@@ -2,40 +2,55 @@
 
 html = report(attributor, [("mine.png", "mine.png", attributor.attribute("mine.png"))])
 
-Nothing in it is a script, and every caption is text.
+Nothing in it is a script, and every caption is text: report.html, a template, escapes whatever it is given.
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from aad import Attributor
+from aad.answers import Attribution, SpaceAttribution
 from interface.about import about
-from interface.markup import make, percent
-from interface.report_case import N_SOURCES, Case, is_convincing, map_grounds, section, thumbnails
-from interface.words import SPACE_WORDS
+from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
+from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
+HERE = Path(__file__).resolve().parent
+QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
+N_SOURCES = 3  # true sources shown; a painter may have dozens
+ESTIMATED = "Weights with \u2248 are estimates: a sample stands for the pictures that were not compared one by one."
 
-__all__ = ["Case", "is_convincing", "report"]
 
-STYLE = Path(__file__).resolve().parent / "report.css"
-HEAD = (
-    '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="referrer" content="no-referrer">'
-)
-CAVEAT = (
-    "This report shows which pictures of one collection lie closest to a picture. Closeness is evidence, not proof: it does "
-    "not show that a generator was trained on a picture, nor that it copied it. What is not in the collection cannot be found."
-)
+class Case(NamedTuple):
+    """One attributed picture of a report; a plain tuple of the first three does as well.
+
+    Attributes:
+        name: what it is called, such as its file's name.
+        picture: path or PIL image.
+        attribution: what was found.
+        query_id: which bundled query it is; adds its kind, its true sources and their ranks.
+        filter: the part of the gallery that was searched, as `interface.filters.chosen` takes it.
+        note: what stands under the picture where it is no bundled query.
+    """
+
+    name: str
+    picture: Image.Image | str | Path
+    attribution: Attribution
+    query_id: int | None = None
+    filter: Mapping[str, Sequence[str]] | None = None
+    note: str = "Its true source is not known."
 
 
 def report(
-    attributor: "Attributor",
+    attributor: Attributor,
     cases: Sequence[Case | tuple[Any, ...]],
     refused: Sequence[tuple[str, str]] = (),
     *,
@@ -55,95 +70,86 @@ def report(
     Raises:
         ImageError: A query's picture cannot be read. A reference's missing picture leaves an empty frame.
     """
-    known = [Case(*case) for case in cases]
     time = (now or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
-    is_one = len(known) == 1
-    n, thumbnail = len(attributor.references), thumbnails(attributor)
-    count = "1 picture" if is_one else f"{len(known)} pictures"
-    against = f"compared with the {n:,} of the collection {attributor.stamp['name']}, {time.day} {time:%B %Y}"
-    heading = "Where did this image come from?" if is_one else "Where did these images come from?"
-    body = make(
-        "main",
-        {},
-        make("header", {}, make("h1", {}, heading), make("p", {}, f"{count}, {against}")),
-        map_grounds(attributor) if known else None,
-        _summary(attributor, known, refused) if len(known) + len(refused) > 1 else _refusals(refused),
-        *(section(attributor, case, i, thumbnail) for i, case in enumerate(known, 1)),
-        _sources(attributor, known),
-        make("section", {"class": "stamp"}, make("h2", {}, "To repeat this"), _stamp(attributor, time)),
-        make("p", {"class": "caveat"}, CAVEAT),
-    )
-    title = escape(f"Attribution of {known[0].name if is_one else count}")
-    style, content = STYLE.read_text("utf-8"), ET.tostring(body, encoding="unicode", method="html")
-    head = f"<head>{HEAD}<title>{title}</title><style>{style}</style></head>"
-    return f'<!doctype html>\n<html lang="en">{head}<body>{content}</body></html>\n'
+    known = [_told(attributor, Case(*case)) for case in cases]
+    shown = {match.reference_id for case in known for part in case["found"].spaces.values() for match in part.matches}
+    shown |= {reference_id for case in known for reference_id in case["truth"][:N_SOURCES]}
 
+    @cache
+    def thumbnail(reference_id: int) -> str | None:
+        try:
+            return data_uri(attributor.references[reference_id].path, MATCH_SIDE)
+        except ValueError:  # ImageError; a report with one empty frame is better than none
+            return None
 
-def _summary(attributor: "Attributor", cases: Sequence[Case], refused: Sequence[tuple[str, str]]) -> ET.Element:
-    heads = [make("th", {"scope": "col", "class": str(s)}, SPACE_WORDS[str(s)]["name"]) for s in attributor.spaces]
-    rows = []
-    for i, case in enumerate(cases, 1):
-        cells = []
-        for space in attributor.spaces:
-            part = case.attribution[space]
-            best = part.matches[0] if part.matches else None
-            words = "nothing to compare with" if best is None else attributor.references[best.reference_id].title
-            about = "\u2248\u00a0" if part.estimated else ""
-            weight = percent(best.weight) if best else "0%"
-            figures = f"{about}{weight}, none of these {about}{percent(part.remainder)}"
-            verdict = None if is_convincing(part) else make("small", {"class": "verdict"}, "No convincing source")
-            cells.append(make("td", {}, words, make("small", {}, figures), verdict))
-        rows.append(make("tr", {}, make("th", {"scope": "row"}, make("a", {"href": f"#case-{i}"}, case.name)), *cells))
-    for name, why in refused:
-        span = str(len(attributor.spaces))
-        rows.append(
-            make("tr", {"class": "refused"}, make("th", {"scope": "row"}, name), make("td", {"colspan": span}, why))
-        )
-    return make(
-        "table",
-        {"class": "summary"},
-        make("caption", {}, "The closest picture in each space, its attribution weight, and the remainder"),
-        make("thead", {}, make("tr", {}, make("th", {"scope": "col"}, "Picture"), *heads)),
-        make("tbody", {}, *rows),
+    return _template().render(
+        attributor=attributor,
+        cases=known,
+        refused=refused,
+        count="1 picture" if len(known) == 1 else f"{len(known)} pictures",
+        date=f"{time.day} {time:%B %Y}",
+        stamp=[*about(attributor)["stamp"], ["date", f"{time:%Y-%m-%dT%H:%M:%SZ}"]],
+        words=SPACE_WORDS,
+        thumbnail=thumbnail,
+        grounds={space: map_uri(attributor.coordinates[space], (120, 116, 108)) for space in attributor.spaces},
+        places={space: map_places(attributor.coordinates[space]).tolist() for space in attributor.spaces},
+        credited=[attributor.references[reference_id] for reference_id in sorted(shown)],
     )
 
 
-def _refusals(refused: Sequence[tuple[str, str]]) -> ET.Element | None:
-    return make("p", {"class": "caution"}, ": ".join(refused[0])) if refused else None
+def is_convincing(part: SpaceAttribution) -> bool:
+    """Whether the matches shown outweigh the remainder, "none of these"."""
+    return part.remainder <= sum(match.weight for match in part.matches)
 
 
-def _sources(attributor: "Attributor", cases: Sequence[Case]) -> ET.Element | None:
-    shown = {
-        match.reference_id for case in cases for part in case.attribution.spaces.values() for match in part.matches
+def percent(share: float) -> str:
+    """A share as the page writes it.
+
+    >>> percent(0.004), percent(0.42), percent(0.999)
+    ('<1%', '42%', '>99%')
+    """
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 < share < 1 else f"{100 * share:.0f}%"
+
+
+def _told(attributor: Attributor, case: Case) -> dict[str, Any]:
+    """What the template says of one case."""
+    query = None if case.query_id is None else attributor.queries[case.query_id]
+    truth = () if query is None else query.exemplar_ids
+    searched = [f"{field}: {', '.join(values)}" for field, values in (case.filter or {}).items() if values]
+    ranks = attributor.true_ranks(query.query_id) if query is not None and truth and not case.filter else {}
+    words, found = case.note, case.attribution
+    if query is not None:
+        maker = GENERATOR_WORDS.get(query.generator, query.generator)
+        words = TYPE_WORDS.get(query.type, query.type.capitalize()) + (f", by {maker}" if maker else "")
+    cautions = {
+        f"Searched only in {'; '.join(searched)}": searched,
+        ESTIMATED: any(part.estimated for part in found.spaces.values()),
     }
-    shown |= {
-        i
-        for case in cases
-        if case.query_id is not None
-        for i in attributor.queries[case.query_id].exemplar_ids[:N_SOURCES]
+    return {
+        "name": case.name,
+        "uri": data_uri(case.picture, QUERY_SIDE),
+        "words": words,
+        "found": found,
+        "truth": truth,
+        "ranks": {space: ranks.get(space, ()) for space in attributor.spaces},
+        "cautions": [text for text, holds in cautions.items() if holds],
+        "is_filtered": bool(searched),
+        "place": {space: map_places(np.array(found[space].position)).tolist() for space in attributor.spaces},
     }
-    if not shown:
-        return None
-    rows = [make("tr", {}, *_credit(attributor.references[reference_id])) for reference_id in sorted(shown)]
-    heads = [make("th", {"scope": "col"}, name) for name in ("Picture", "Author", "Source", "Licence", "Link")]
-    return make(
-        "section",
-        {"class": "sources"},
-        make("h2", {}, "Sources and licences of the pictures shown"),
-        make("table", {}, make("thead", {}, make("tr", {}, *heads)), make("tbody", {}, *rows)),
-    )
 
 
-def _credit(reference: Any) -> Iterator[ET.Element]:
-    yield make("th", {"scope": "row"}, reference.title)
-    for words in (reference.author, reference.source, reference.licence):
-        yield make("td", {}, words or "not stated")
-    is_link = urlsplit(reference.url).scheme in ("http", "https")
-    yield make(
-        "td", {}, make("a", {"href": reference.url, "rel": "noreferrer"}, reference.url) if is_link else reference.url
-    )
-
-
-def _stamp(attributor: "Attributor", time: datetime.datetime) -> ET.Element:
-    rows = [*about(attributor)["stamp"], ["date", f"{time:%Y-%m-%dT%H:%M:%SZ}"]]
-    return make("dl", {}, *(make("div", {}, make("dt", {}, name), make("dd", {}, value)) for name, value in rows))
+@cache
+def _template() -> jinja2.Template:
+    """Its lines joined without what indents them, so that no blank stands where none is meant; captions come later."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"percent": percent, "tenth": "{:.1f}".format}
+    environment.globals |= {
+        "convincing": is_convincing,
+        "is_link": lambda url: urlsplit(url).scheme in ("http", "https"),
+        "n_sources": N_SOURCES,
+        "side": MAP_SIDE,
+        "style": Markup((HERE / "report.css").read_text("utf-8")),
+    }
+    return environment.from_string("".join(map(str.strip, (HERE / "report.html").read_text("utf-8").splitlines())))

@@ -8,48 +8,35 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import Any
 
+from aad import Attributor
 from aad.answers import Attribution
-from aad.backbones import BackboneError
 from aad.images import ACCEPT, ImageError
 from interface import present
-from interface.handlers import MAX_K
+from interface.handlers import search
 from interface.report import Case, is_convincing, report
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
+from interface.requests import MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
 
 MAX_FILES = 100  # in one go
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again
 PATIENCE = 120  # seconds that a file waits for its turn
-SERVED = "gradio_api/file="
 
 
-class Refused(ValueError):
-    """A request that cannot be answered; its text says what was required and what came."""
-
-
-def value(attributor: "Attributor") -> dict[str, Any]:
+def value(attributor: Attributor) -> dict[str, Any]:
     """What the part is given when the page opens."""
     return {"max_files": MAX_FILES, "accept": ACCEPT, "stamp": dict(attributor.stamp)}
 
 
-def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
     turn = threading.Lock()
 
     @functools.lru_cache(maxsize=N_KEPT)
     def answered(kind: str, which: int | str, k: int, wanted: str) -> Attribution:
-        _, among = present.gallery(attributor, json.loads(wanted))
-        ways: dict[str, Callable[..., Attribution]]
-        ways = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}
-        ask = ways.get(kind, attributor.attribute)
-        return ask(which, k) if among is None else ask(which, k, among=among)
+        return search(attributor, kind, which, k, filtered(attributor, json.loads(wanted))[1])
 
-    def answer(kind: str, which: int | str, k: int, wanted: Mapping[str, Sequence[str]]) -> Attribution:
+    def answer(kind: str, which: int | str, k: int, wanted: Filter) -> Attribution:
         if not turn.acquire(timeout=PATIENCE):
             raise Refused("Too many pictures are waiting on this server. Please try again in a while.")
         try:
@@ -57,24 +44,13 @@ def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
         finally:
             turn.release()
 
-    def careful(work: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-        def reply(request: Any = None) -> dict[str, Any]:
-            try:
-                return work(request if isinstance(request, dict) else {})
-            except (Refused, ImageError, BackboneError, ConnectionError) as error:
-                text = str(error)
-                return {"error": text[:1].upper() + text[1:]}
-
-        reply.__name__ = work.__name__
-        return reply
-
-    @careful
+    @told
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
         """The closest picture of each space to one uploaded file: `{"spaces": {space: {"best", "remainder", "convincing"}}}`."""
-        found = answer("upload", uploaded(request.get("path")), *settings(attributor, request))
+        found = answer("upload", str(uploaded(request.get("path"))), *settings(attributor, request))
         return {"spaces": {str(space): _best(found[space]) for space in found.spaces}}
 
-    @careful
+    @told
     def takeaway_report(request: dict[str, Any]) -> dict[str, Any]:
         """The report of the cases that a request names, as `{"html": text}`."""
         k, wanted = settings(attributor, request)
@@ -93,46 +69,18 @@ def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     return takeaway_answer, takeaway_report
 
 
-def settings(attributor: "Attributor", request: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
+def settings(attributor: Attributor, request: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
     """k and the filter of a request.
 
     Raises:
         Refused: k is no whole number from 1 to 100, or the filter is none, or lets nothing through.
     """
-    k, wanted = request.get("k"), request.get("filter") or {}
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MAX_K:
-        raise Refused(f"k must be a whole number from 1 to {MAX_K}, got {k!r:.80}.")
-    if not isinstance(wanted, Mapping):
-        raise Refused(f"a filter names fields and values, got {wanted!r:.80}.")
-    try:
-        gallery, _ = present.gallery(attributor, wanted)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    if gallery is not None and not gallery["n"]:
-        raise Refused("No picture of the collection passes this filter. Take something out of it, or clear it.")
+    k, wanted = whole("k", request.get("k"), 1, MAX_K), request.get("filter") or {}
+    filtered(attributor, wanted)
     return k, {field: sorted(values) for field, values in wanted.items() if values}
 
 
-def uploaded(path: Any) -> str:
-    """The file that a visitor uploaded, by its path or its address.
-
-    Raises:
-        Refused: anything else: what lies outside the folder of uploads is not for visitors, and not even whether it exists.
-    """
-    from gradio.utils import get_upload_folder
-
-    text = unquote(path.rpartition(SERVED)[2]) if isinstance(path, str) and SERVED in path else path
-    folder = Path(get_upload_folder()).resolve()
-    try:
-        file = Path(text).resolve()
-        if file.is_relative_to(folder) and file.is_file():
-            return str(file)
-    except (TypeError, ValueError, OSError):  # no text, a NUL in it, or too long a name
-        pass
-    raise Refused("This file is not, or no longer, on the server. Please choose it once more.")
-
-
-def named(attributor: "Attributor", cases: Any) -> list[tuple[str, int | str, str]]:
+def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, str]]:
     """Kind, number or path, and name of each case that a request for a report lists.
 
     Raises:
@@ -143,14 +91,15 @@ def named(attributor: "Attributor", cases: Any) -> list[tuple[str, int | str, st
     found: list[tuple[str, int | str, str]] = []
     for entry in cases:
         kind, number = (entry.get("kind"), entry.get("id")) if isinstance(entry, dict) else (None, None)
-        tables: dict[Any, Sequence[Any]] = {"query": attributor.queries, "reference": attributor.references}
-        rows = tables.get(kind) if isinstance(kind, str) else None
-        if rows is not None and isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(rows):
-            name = rows[number].path.name if kind == "query" else rows[number].title
-            found.append((str(kind), number, name))
+        if kind == "query":
+            query_id = row("a case is a query whose id", number, attributor.queries)
+            found.append((kind, query_id, attributor.queries[query_id].path.name))
+        elif kind == "reference":
+            reference_id = row("a case is a reference whose id", number, attributor.references)
+            found.append((kind, reference_id, attributor.references[reference_id].title))
         elif kind == "upload":
             path = uploaded(entry.get("path"))
-            found.append(("upload", path, str(entry.get("name") or Path(path).name)[:200]))
+            found.append((kind, str(path), str(entry.get("name") or path.name)[:200]))
         else:
             raise Refused(f"a case is a query, a reference or an upload of this page, got {entry!r:.80}.")
     return found
@@ -164,9 +113,7 @@ def failures(refused: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _case(
-    attributor: "Attributor", kind: str, which: Any, name: str, found: Attribution, wanted: Mapping[str, Sequence[str]]
-) -> Case:
+def _case(attributor: Attributor, kind: str, which: Any, name: str, found: Attribution, wanted: Filter) -> Case:
     if kind == "query":
         return Case(name, attributor.queries[which].path, found, which, wanted)
     if kind == "reference":

@@ -6,10 +6,11 @@ and it travels whole, pictures included, when talk mode is entered: from then on
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from aad import Attributor
 from aad.images import ImageError
 from aad.outcomes import Outcome, Outcomes, outcomes_of
 from aad.spaces import SPACES
@@ -17,20 +18,12 @@ from interface.handlers import answer_example
 from interface.talk_steps import steps
 from interface.thumbnails import data_uri
 
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
-
 K = 8  # matches per space
 N_WALL = 48  # pictures that a source hides among
 LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 
-def value(attributor: "Attributor") -> Any:
-    """What the part is given when the page opens."""
-    return None
-
-
-def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
     telling = threading.Lock()
     told: list[dict[str, Any]] = []
@@ -44,7 +37,7 @@ def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
     return (talk_story,)
 
 
-def story(attributor: "Attributor") -> dict[str, Any]:
+def story(attributor: Attributor) -> dict[str, Any]:
     """The whole story.
 
     Returns:
@@ -140,7 +133,7 @@ def _narrow(rows: np.ndarray, further: np.ndarray) -> np.ndarray:
     return both if both.any() else rows
 
 
-def _pictures(attributor: "Attributor", cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
+def _pictures(attributor: Attributor, cases: dict[str, dict[str, Any]], wall: Sequence[int]) -> dict[str, str]:
     paths = {f"query-{case['query']['id']}": attributor.queries[case["query"]["id"]].path for case in cases.values()}
     large: set[int] = set()
     small = set(wall)

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from interface.gradio_gaps import forget_deleted
+
 PREFIX = "attribution-uploads-"
 MAX_AGE = 82_800.0  # seconds: within a day, with the hour that a pass may come late
 MAX_BYTES = 2_000_000_000  # of all uploads together; past it the oldest go, however young
@@ -79,8 +81,7 @@ def keep_swept(demo: Any, folder: Path, stopped: threading.Event) -> None:
         while not stopped.wait(PAUSE):
             try:
                 if sweep(folder):
-                    for names in demo.temp_file_sets:
-                        names.difference_update([name for name in list(names) if not Path(name).exists()])
+                    forget_deleted(demo)
             except OSError as error:  # a full or broken disk today is no reason to let it fill up tomorrow
                 print(f"uploads could not be deleted: {error}")
 

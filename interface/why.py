@@ -4,17 +4,15 @@ Every sentence is written from the figures it stands beside: where a figure does
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from aad import Attributor
 from aad.spaces import SPACES
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 #: Where figures are missing, the command that makes them; the folder stays a word, as the page names no path of the server.
 COMMANDS = {
@@ -35,7 +33,7 @@ POOL = "all families"
 CEILING = 0.98  # of recall: above it there is nothing left to gain
 
 
-def value(attributor: "Attributor") -> dict[str, Any]:
+def value(attributor: Attributor) -> dict[str, Any]:
     """What the part is given when the page opens.
 
     Returns:
@@ -49,11 +47,6 @@ def value(attributor: "Attributor") -> dict[str, Any]:
         "families": families_of(families) if families else None,
         "commands": COMMANDS,
     }
-
-
-def functions(attributor: "Attributor") -> Sequence[Callable[..., Any]]:
-    """What the part may ask the server for: nothing, all of it travels with the page in some kilobytes."""
-    return ()
 
 
 def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _shape(bundle: Bundle, n: int | None = None) -> tuple[int | None, int]:
-    return n, bundle.section("backbone", "extract_features")["dim"]
+    return n, bundle.section("backbone")["dim"]
 
 
 def _queries(bundle: Bundle, rows: Mapping[Space, StoredRows], seed: int) -> tuple[dict[Space, np.ndarray], str]:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         origin = f"{len(chosen)} {arguments.split} queries"
     else:
         source = open_bundle(arguments.calibration_from)
-        calibration = source.section("calibration", "calibrate")
+        calibration = source.section("calibration")
         origin = f"copied from {arguments.calibration_from.name}"
         theirs, ours = (b.manifest["backbone"]["name"] for b in (source, bundle))
         if theirs != ours:

@@ -102,7 +102,7 @@ def load_collections(
         QdrantError: the server does not answer, or holds another number of references than it was given.
     """
     entries = bundle.read_json("references.json")
-    dim = bundle.section("backbone", "extract_features")["dim"]
+    dim = bundle.section("backbone")["dim"]
     names = {space: collection_name(bundle, space) for space in SPACES}
     for space, name in names.items():
         rows = bundle.map_rows(f"references_{space}.npy", (len(entries), dim))
@@ -231,7 +231,7 @@ def measure(
     m, n = len(bundle.read_json("queries.json")), len(bundle.read_json("references.json"))
     if not m:
         return {}
-    dim = bundle.section("backbone", "extract_features")["dim"]
+    dim = bundle.section("backbone")["dim"]
     chosen = np.unique(np.linspace(0, m - 1, min(n_queries, m)).astype(int))
     features = bundle.read_array("queries_backbone.npy", (m, dim))[chosen]
     heads, found = read_heads(bundle), {}

@@ -111,7 +111,7 @@ def draw(bundle: Bundle, path: Path) -> None:
 
     groups = [reference.get("group", "") for reference in bundle.read_json("references.json")]
     maps = bundle.read_array("coordinates.npy", (len(SPACES), len(groups), 2))
-    preserved = bundle.section("neighbour_preservation", "project")
+    preserved = bundle.section("neighbour_preservation")
     names = sorted(set(groups))
     figure, axes = pyplot.subplots(1, len(SPACES), figsize=(13, 5.2))
     for axis, space, places in zip(axes, SPACES, maps, strict=True):

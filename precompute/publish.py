@@ -13,18 +13,20 @@ command goes on, and what was sent already is not sent again.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aad.attribution import Attributor
 from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import SCHEME, is_repository, open_bundle
 from precompute.common.cli import run_step, step_parser
-from precompute.publishing import cards, facts
+from precompute.publishing.cards import dataset_card, model_card
 from precompute.publishing.release import File, dataset_files, model_files, read_contents, size
-from precompute.publishing.upload import upload
 
 CARD = "README.md"
+KEPT = {".gitattributes"}  # the hub's own
 CROWDED = 10_000  # files in one folder; the hub shows and serves more of them badly
 
 
@@ -54,13 +56,12 @@ def main(argv: Sequence[str]) -> None:
     manifest = model["manifest.json"]
     assert isinstance(manifest, bytes)
     stamp = hashlib.sha256(manifest).hexdigest()[:12]
-    named = cards.Named(arguments.repo, arguments.licence, arguments.code, stamp)
-    model[CARD] = cards.model_card(contents, named).encode()
-    dataset[CARD] = cards.dataset_card(contents, named).encode()
+    model[CARD] = model_card(contents, arguments.repo, arguments.licence, arguments.code, stamp)
+    dataset[CARD] = dataset_card(contents, arguments.repo)
     release = {"dataset": dataset, "model": model}  # the model last: what it points to is there
     out = arguments.out or bundle.folder / ".work" / "publish"
     for kind, files in release.items():
-        print(f"{kind} repository {arguments.repo}\n{facts.files_table(files)}\n")
+        print(f"{kind} repository {arguments.repo}\n{_files_table(files)}\n")
         _write_made(files, out / kind)
     print(
         f"{contents.licence_table()}\n\nto read: both cards, what else was made, and every file with its size, in {out}"
@@ -75,12 +76,25 @@ def main(argv: Sequence[str]) -> None:
             f"{len(contents.unstated)} pictures have no licence, so they are not uploaded: state it in metadata.csv (see "
             "precompute/README.md) and build the bundle again, or say with --i-have-the-rights that you may pass them on"
         )
-    commits = upload(arguments.repo, release, private=arguments.private, branch=arguments.revision)
+    commits = _upload(arguments.repo, release, private=arguments.private, branch=arguments.revision)
     print(f"published: dataset at commit {commits['dataset']}, model at commit {commits['model']}")
     print(f"load it with: python app.py --bundle {SCHEME}{arguments.repo}@{commits['model']}")
 
 
-def _write_made(files: dict[str, File], folder: Path) -> None:
+def _files_table(files: Mapping[str, File]) -> str:
+    """Files with their sizes for the terminal; pictures are summed up."""
+    sums: dict[str, list[int]] = {}
+    for name, file in files.items():
+        parts = name.split("/")
+        depth = 2 if parts[0] in ("references", "queries") else 1
+        key = "/".join(parts[:depth]) + "/" if len(parts) > depth else name
+        sums.setdefault(key, []).append(size(file))
+    rows = [(key, len(sizes), sum(sizes)) for key, sizes in sums.items()]
+    rows.append(("in all", len(files), sum(total for _, _, total in rows)))
+    return "\n".join(f"  {key:<28}{n:>8,} files{total:>17,} bytes" for key, n, total in rows)
+
+
+def _write_made(files: Mapping[str, File], folder: Path) -> None:
     """Write what was made for the release, and a list of all files; the rest of them lies in the bundle already."""
     for name, file in files.items():
         if isinstance(file, bytes):
@@ -90,21 +104,73 @@ def _write_made(files: dict[str, File], folder: Path) -> None:
     write_atomically(folder.with_name(f"{folder.name}_files.txt"), listed.encode())
 
 
-def _warnings(release: dict[str, dict[str, File]], unstated: list[str], bundle: Bundle) -> list[str]:
+def _warnings(release: Mapping[str, Mapping[str, File]], unstated: list[str], bundle: Bundle) -> list[str]:
     found = []
     if unstated:
         found.append(f"{len(unstated)} pictures have no stated licence, {unstated[0]} the first")
     for kind, files in release.items():
-        folders: dict[str, int] = {}
-        for name in files:
-            folders[name.rpartition("/")[0]] = folders.get(name.rpartition("/")[0], 0) + 1
-        for folder, n in folders.items():
+        for folder, n in Counter(name.rpartition("/")[0] for name in files).items():
             if n > CROWDED:
                 found.append(f"{kind}: {n:,} files in {folder}, the hub advises at most {CROWDED:,} in one folder")
     for step, told in bundle.manifest["steps"].items():
         if re.search(r"(?:^|[\s'\"=])(?:~|/|[A-Za-z]:\\)[\w.-]+[/\\]", told.get("command", "")):
             found.append(f"the command of {step} names a folder of this machine, and is published: {told['command']}")
     return found
+
+
+def _upload(
+    repository: str, release: Mapping[str, Mapping[str, File]], private: bool, branch: str | None
+) -> dict[str, str]:
+    """Make the repositories where they are missing and commit to each what it is to hold, and nothing else.
+
+    One commit per repository, so that a reader meets the old release or the new one, never a mixture. Large files go first and are
+    kept by the hub even when the line breaks: a second run sends only what is missing. A repository that holds the same already is
+    left as it is. Returns the commits by kind of repository.
+    """
+    from httpx2 import HTTPError  # what huggingface_hub speaks with
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    api = HfApi(library_name="aad")
+    done: dict[str, str] = {}
+    user = "nobody"
+    try:
+        user = api.whoami()["name"]
+        for kind, files in release.items():
+            place: dict[str, Any] = {"repo_id": repository, "repo_type": kind}
+            api.create_repo(**place, private=private or None, exist_ok=True)
+            if branch:
+                api.create_branch(**place, branch=branch, exist_ok=True)
+            old = set(api.list_repo_files(**place, revision=branch)) - set(files) - KEPT
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                CommitOperationDelete(name) for name in sorted(old)
+            ]
+            operations += [CommitOperationAdd(name, str(f) if isinstance(f, Path) else f) for name, f in files.items()]
+            message = f"Publish {len(files)} files"
+            commit = api.create_commit(
+                **place, operations=operations, commit_message=message, revision=branch, num_threads=8
+            )
+            done[kind] = commit.oid
+    except LocalTokenNotFoundError as error:
+        raise BundleError(
+            "not logged in: run  hf auth login  with a token that may write, or set HF_TOKEN to one"
+        ) from error
+    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        causes = [str(cause).strip().splitlines()[0] for cause in (error, error.__cause__) if cause and str(cause)]
+        why = f"the hub at {constants.ENDPOINT} did not take it ({': '.join(causes)})"
+        if constants.HF_HUB_OFFLINE:
+            why = "HF_HUB_OFFLINE is set: unset it to publish"
+        elif status in (401, 403, 404):
+            why = f"{user} may not write to {repository}: take a token with the right to write, and a name of yours"
+            if user == "nobody":
+                why = (
+                    "the hub does not know this token: log in again with  hf auth login, or set HF_TOKEN to a valid one"
+                )
+        held = "".join(f"; the {kind} repository is done, at commit {commit}" for kind, commit in done.items())
+        again = f"{held}; nothing is half: run the same command again to go on" if user != "nobody" else ""
+        raise BundleError(f"{repository} was not published: {why}{again}") from error
+    return done
 
 
 if __name__ == "__main__":

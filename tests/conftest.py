@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.pages import broken, page, picture, uploads  # noqa: F401 - fixtures
+
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -45,9 +47,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser tests are one group, which shares a server and a browser; every other file is a group of its own."""
-    for item in items:
+    for item in items:  # of two marks one joint name would be made
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+            item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else item.path.name))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

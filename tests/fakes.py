@@ -81,7 +81,7 @@ class FakeAttributor:
         self.calibration = {space: Calibration(SCALE[space], 0.62 * SCALE[space]) for space in SPACES}
         self.queries, self._query_latent = self._make_queries(folder, rng, n_queries)
         self.examples = tuple(range(min(N_EXAMPLES, n_queries)))
-        self.metrics = _metrics()
+        self.metrics = invented_metrics()
         self.stamp = {
             "name": "invented",
             "backbone": "none",
@@ -198,7 +198,7 @@ def _cosine(vector: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows @ vector / (np.linalg.norm(rows, axis=1) * np.linalg.norm(vector))
 
 
-def _metrics() -> dict[str, Any]:
+def invented_metrics() -> dict[str, Any]:
     def figures(mean: float) -> dict[str, Any]:
         interval = {"mean": mean, "low": mean - 0.06, "high": mean + 0.05}
         return {

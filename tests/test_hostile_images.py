@@ -1,6 +1,6 @@
 """Every file of the corpus is answered with the right pixels or refused in words that help, and soon.
 
-Asked of the door, `load_image`; `tests.test_app_images` brings a sample of them to a server. Long and heavy: `tests.endurance`.
+Asked of the door, `load_image`; `tests.test_endpoints` brings a sample of them to a server. Long and heavy: `tests.endurance`.
 """
 
 from __future__ import annotations

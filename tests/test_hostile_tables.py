@@ -1,4 +1,4 @@
-"""Tables of measurements that someone spoilt, checksums and all, and pictures that are links: refused in words, or drawn."""
+"""Tables of measurements that someone spoilt, checksums and all: refused in words, or drawn. And what is served of odd folders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ import pytest
 
 from aad import Attributor, BundleError
 from aad.bundle import Bundle
-from aad.measured import read_measured
 from interface import why
 from interface.about import metrics_rows
-from interface.addresses import served_paths
-from interface.pictures import only_pictures
-from tests.galleries import wide_bundle
+from interface.pictures import to_serve
+from tests.spoilt_bundles import rewritten, small_bundle, told
 
-N, M = 12, 3
 SPACES = ("backbone", "aligned", "disentangled")
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
 COLUMN = {
@@ -113,21 +110,16 @@ def opened(folder: Path, name: str, table: Any) -> Bundle:
 
 def refusal(bundle: Bundle, name: str) -> str | None:
     try:
-        read_measured(bundle, name)
+        bundle.read_table(name)
     except BundleError as error:
         return str(error)
     return None
 
 
 @pytest.mark.parametrize("name", STEP)
-def test_the_shipped_tables_are_read_as_they_are(name: str) -> None:
-    assert read_measured(Bundle.open(), name) == Bundle.open().read_json(name)
-
-
-@pytest.mark.parametrize("name", STEP)
 def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
     good = GOOD[name]
-    assert read_measured(opened(tmp_path, name, good), name) == good
+    assert opened(tmp_path, name, good).read_table(name) == good
     n_refused, n_drawn = 0, 0
     for path in list(places(good))[1:]:
         if "aligned" in path:
@@ -135,7 +127,7 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
         for value in WRONG:
             bundle = opened(tmp_path, name, spoilt(good, path, value))
             if (text := refusal(bundle, name)) is None:
-                json.dumps(DRAWN[name](read_measured(bundle, name) or {}), allow_nan=False)  # a browser reads no NaN
+                json.dumps(DRAWN[name](bundle.read_table(name)), allow_nan=False)  # a browser reads no NaN
                 n_drawn += 1
             else:
                 assert "\n" not in text and str(tmp_path / name) in text and len(text) < 600 + 2 * len(str(tmp_path))
@@ -148,14 +140,13 @@ def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: 
     good = Bundle.open().read_json("generalisation.json")
     row = good["test"]["all families"]
     crowd = {"test": {f"kind {i}": row for i in range(1001)}}
-    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test', got an object of 1001"):
-        read_measured(opened(tmp_path, "generalisation.json", crowd), "generalisation.json")
+    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
+        opened(tmp_path, "generalisation.json", crowd).read_table("generalisation.json")
 
 
 def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> None:
     for name in STEP:
-        assert read_measured(opened(tmp_path, name, {}), name) == {}
-        assert read_measured(Bundle(tmp_path, {"files": {}}), name) is None
+        assert opened(tmp_path, name, {}).read_table(name) == {}
     assert why.families_of({}) is None and metrics_rows({}) == []
 
 
@@ -167,47 +158,6 @@ def test_no_kind_with_the_order_is_a_sentence_too() -> None:
             row["spaces"][space]["recall@1"]["mean"] = mean
     families = why.families_of(falling)
     assert families is not None and "for 0 of " in families["sentences"][1]
-
-
-@pytest.mark.parametrize("name", STEP)
-def test_a_bundle_with_a_spoilt_table_does_not_load(tmp_path: Path, name: str) -> None:
-    folder = wide_bundle(tmp_path / "bundle", N, M)
-    put(folder, name, b'{"test": 3, "spaces": 3}')
-    with pytest.raises(BundleError, match=rf"{name} is damaged or of another version .*precompute\.{STEP[name]}"):
-        Attributor.load(folder)
-
-
-def put(folder: Path, name: str, content: bytes) -> None:
-    """Another content and its sha256 in the manifest: what whoever makes a bundle can write."""
-    (folder / name).write_bytes(content)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.mark.parametrize("name", ["references.json", "queries.json"])
-def test_a_picture_that_is_a_link_to_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    folder = wide_bundle(tmp_path / "bundle", N, M)
-    pictures = folder / json.loads((folder / "manifest.json").read_bytes())["images"]
-    (pictures / "below").mkdir(parents=True)
-    (tmp_path / "secret.png").write_bytes(b"nobody outside may read this")
-    entries = json.loads((folder / name).read_bytes())
-    for path in ("way_out.png", "below/way_out.png"):
-        put(folder, name, json.dumps([*entries[:-1], entries[-1] | {"path": path}]).encode())
-        for target in (tmp_path / "secret.png", tmp_path / "not there", Path("/etc/passwd")):
-            (pictures / path).symlink_to(target)
-            with pytest.raises(
-                BundleError, match=rf"the picture '{path}' is a link to .*; copy what it leads to there"
-            ):
-                Attributor.load(folder)
-            (pictures / path).unlink()
-        (pictures / "other.png").touch()
-        (pictures / path).symlink_to(pictures / "other.png")  # it stays inside
-        Attributor.load(folder)
-        (pictures / path).unlink()
-    put(folder, name, json.dumps(entries).encode())
-    (pictures / "nobody_names_it.png").symlink_to("/etc/passwd")
-    Attributor.load(folder)
 
 
 def test_a_folder_that_holds_other_things_than_pictures_is_not_opened(tmp_path: Path) -> None:
@@ -223,22 +173,17 @@ def test_a_folder_that_holds_other_things_than_pictures_is_not_opened(tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     named = [tmp_path / name for name in ("etc/x.png", "etc/passwd", "mine/y.png", "mine/below/a.PNG", "set/a.png")]
-    served = served_paths(named, private=[])
-    assert served == [tmp_path / "etc", tmp_path / "mine", tmp_path / "set"]
-    assert only_pictures(served, named) == [*(named[i] for i in (0, 3, 2)), tmp_path / "set"], "passwd is no picture"
-    assert only_pictures([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], named) == [tmp_path / "etc/a.png"]
-    assert only_pictures(served[2:], named) == [tmp_path / "set"]
+    expected = [tmp_path / name for name in ("etc/x.png", "mine/below", "mine/y.png", "set")]
+    assert to_serve(named, private=[]) == expected, "passwd is no picture"
+    assert to_serve([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], private=[]) == [tmp_path / "etc/a.png"]
 
 
 def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: Path) -> None:
-    folder = wide_bundle(tmp_path / "bundle", N, M)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["images"] = "../" * len(folder.resolve().parts) + "etc"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    entries = json.loads((folder / "references.json").read_bytes())
-    put(folder, "references.json", json.dumps([{**entries[0], "path": "passwd"}, *entries[1:]]).encode())
+    folder = small_bundle(tmp_path)
+    told(folder, "images", value="../" * len(folder.resolve().parts) + "etc")
+    rewritten(folder, "references.json", lambda old: [{**old[0], "path": "passwd"}, *old[1:]])
     bundle = Attributor.load(folder)
     pictures = [one.path for one in (*bundle.references, *bundle.queries)]
-    served = only_pictures(served_paths(pictures, private=[]), pictures)
+    served = to_serve(pictures, private=[])
     assert Path("/etc/passwd").is_file() and {path.parent for path in served} == {Path("/etc")}
     assert {path.suffix for path in served} == {".png"}, "what it names, which is not there"

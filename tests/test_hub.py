@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -28,6 +25,7 @@ from precompute.common.steps import write_step
 from tests.factory import tiny_bundle
 from tests.fakes import free_port
 from tests.hub_server import TOKEN, HubServer, Repository, point_to
+from tests.served import process
 
 # huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -84,7 +82,7 @@ def test_a_malformed_address_is_refused_with_the_right_form(address: str) -> Non
 def test_a_published_bundle_loads_back_as_it_was(commit: str, bundle: Path) -> None:
     ours, theirs = Attributor.load(bundle), Attributor.load(f"{ADDRESS}@{commit}")
     assert [(r.title, r.licence) for r in theirs.references] == [(r.title, r.licence) for r in ours.references]
-    for mine, other in zip(ours.references + ours.queries, theirs.references + theirs.queries, strict=True):
+    for mine, other in zip((*ours.references, *ours.queries), (*theirs.references, *theirs.queries), strict=True):
         assert other.path.read_bytes() == mine.path.read_bytes()
     for space in ours.spaces:
         np.testing.assert_array_equal(theirs.similarities([0, 3], space), ours.similarities([0, 3], space))
@@ -101,11 +99,13 @@ def test_what_is_laid_out_are_plain_files_that_take_no_second_place_on_the_disk(
 
 
 def test_without_a_revision_the_newest_commit_is_named_so_that_it_can_be_pinned(
-    commit: str, capsys: pytest.CaptureFixture[str]
+    commit: str, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert local_bundle(ADDRESS).name == commit
     assert f"{ADDRESS}@{commit}" in capsys.readouterr().err
     assert local_bundle(f"{ADDRESS}@main").name == commit
+    hub.stop()
+    assert local_bundle(ADDRESS).name == commit, "the newest that is known here"
 
 
 def test_a_pinned_revision_is_asked_for_and_checked_once_and_opens_without_the_hub(
@@ -118,12 +118,6 @@ def test_a_pinned_revision_is_asked_for_and_checked_once_and_opens_without_the_h
     assert hub.asked == []
     hub.stop()
     Attributor.load(f"{ADDRESS}@{commit}")
-
-
-def test_the_newest_known_commit_opens_when_the_hub_is_gone(commit: str, hub: HubServer) -> None:
-    local_bundle(ADDRESS)
-    hub.stop()
-    assert local_bundle(ADDRESS).name == commit
 
 
 def test_what_the_hubs_own_tools_downloaded_is_laid_out_offline(
@@ -212,7 +206,7 @@ def test_an_interrupted_check_leaves_nothing_that_looks_whole(commit: str, monke
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aad.hub._link", interrupted)
+    monkeypatch.setattr("aad.hub.os.link", interrupted)
     with pytest.raises(KeyboardInterrupt):
         local_bundle(f"{ADDRESS}@{commit}")
     kept = Path(constants.HF_HUB_CACHE) / "models--tester--tiny" / "aad"
@@ -284,31 +278,14 @@ def test_steps_read_a_bundle_on_the_hub_and_refuse_to_write_to_it(commit: str, t
         evaluate.main(["--bundle", address])
 
 
-def test_importing_the_library_and_the_app_leaves_the_hub_alone() -> None:
-    code = "import sys, aad, app, aad.hub; print('huggingface_hub' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-
-
 def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(
     commit: str, hub: HubServer, tmp_path: Path
 ) -> None:
     port = free_port()
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
-    }
-    address = f"{ADDRESS}@{commit}"
-    command = [sys.executable, "app.py", "--bundle", address, "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        page = first_page(f"http://127.0.0.1:{port}/", server, tmp_path / "log")
-        assert "Where did this image come from?" in page
+    environment = {"AAD_BUNDLE": f"{ADDRESS}@{commit}", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    with process(port, tmp_path / "log", environment=environment):
+        assert "Where did this image come from?" in httpx.get(f"http://127.0.0.1:{port}/").text
         folder = tmp_path / "home" / "hub" / "models--tester--tiny"
         laid_out = folder / "aad" / commit
         for name in ("r4.png", "q1.png"):
@@ -316,24 +293,10 @@ def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(
             assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
         for path in (laid_out / "manifest.json", *folder.glob("blobs/*"), laid_out / "heads.safetensors"):
             assert httpx.get(f"http://127.0.0.1:{port}/gradio_api/file={path}").status_code == 403
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def first_page(url: str, server: subprocess.Popen[bytes], log: Path, patience: float = 60) -> str:
-    """The page as soon as it is there; what the server said when it ends instead."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            return httpx.get(url, timeout=10).raise_for_status().text
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"no page; the server said:\n{log.read_text()}")
 
 
 def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(
-    hub: HubServer, capsys: pytest.CaptureFixture[str]
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import app
 
@@ -341,14 +304,7 @@ def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(
     assert "no model repository tester/nothing" in capsys.readouterr().err
     assert app.main(["--bundle", "hf://tester"]) == 2
     assert "hf://owner/name@revision" in capsys.readouterr().err
-
-
-def test_a_space_names_its_bundle_in_a_variable(
-    hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import app
-
-    monkeypatch.setenv("AAD_BUNDLE", "hf://tester/nothing")
+    monkeypatch.setenv("AAD_BUNDLE", "hf://tester/nothing")  # as a Space names it
     assert app.main([]) == 2
     assert "no model repository tester/nothing" in capsys.readouterr().err
 

@@ -9,11 +9,10 @@ import re
 import signal
 import struct
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -23,42 +22,18 @@ from PIL import Image, PngImagePlugin
 import app
 from aad.images import load_image
 from interface import present, uploads
-from interface.original_image import OriginalImage
+from interface.gradio_gaps import original_image
 from interface.page import HERE
 from interface.stripping import UnknownError, strip, strip_file
 from tests import served
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import free_port
 from tests.odd_files import ODD
+from tests.pages import MARKS, SECRET, Page
 
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = MARKS
 
-SECRET = "nobody outside may read this"
 MAKER = "Jane Q. Photographer"
 PLACE = (52.0, 30.0, 59.25)  # degrees, minutes, seconds
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("root")
-    (folder / "secret.txt").write_text(SECRET)
-    (folder / "pictures-beside").mkdir()
-    (folder / "pictures-beside" / "secret.png").write_text(SECRET)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def attributor(root: Path) -> FakeAttributor:
-    return FakeAttributor(root / "pictures", n_per_group=2)
-
-
-@pytest.fixture(scope="module")
-def address(attributor: FakeAttributor, root: Path) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
-        url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-        yield url
-        stop()
 
 
 def raw(address: str, path: str) -> tuple[int, bytes]:
@@ -81,59 +56,55 @@ def steps(target: str, dots: str, slash: str) -> str:
 @pytest.mark.parametrize(
     ("dots", "slash"), [("..", "/"), ("%2e%2e", "/"), ("..", "%2f"), ("%252e%252e", "%252f"), ("..", "\\")]
 )
-def test_no_way_of_writing_a_path_leads_out(
-    address: str, attributor: FakeAttributor, root: Path, door: str, dots: str, slash: str
-) -> None:
-    inside = quote(str(attributor.references[0].path.parent))
-    for target in (str(root / "secret.txt"), "/etc/passwd", str(HERE / "app.py")):
+def test_no_way_of_writing_a_path_leads_out(page: Page, door: str, dots: str, slash: str) -> None:
+    inside = quote(str(page.attributor.references[0].path.parent))
+    for target in (str(page.root / "secret.txt"), "/etc/passwd", str(HERE / "app.py")):
         content = Path(target).read_bytes()
-        for start in (inside + slash, "", quote(str(root / "uploads")) + slash):
-            status, body = raw(address, f"/gradio_api/{door}{start}{steps(target, dots, slash)}")
+        for start in (inside + slash, "", quote(str(page.root / "uploads")) + slash):
+            status, body = raw(page.url, f"/gradio_api/{door}{start}{steps(target, dots, slash)}")
             assert status in (400, 403, 404) and content not in body, (start, target)
         for plain in (quote(target), quote(target, safe=""), quote(quote(target, safe=""), safe="")):
-            status, body = raw(address, f"/gradio_api/{door}{plain}")
+            status, body = raw(page.url, f"/gradio_api/{door}{plain}")
             assert status in (400, 403, 404) and content not in body, plain
 
 
 @pytest.mark.parametrize("place", ["assets/", "static/", "pwa_icon/", ""])
-def test_the_folders_of_the_page_itself_lead_nowhere_else(address: str, root: Path, place: str) -> None:
+def test_the_folders_of_the_page_itself_lead_nowhere_else(page: Page, place: str) -> None:
     for dots, slash in (("..", "/"), ("%2e%2e", "/"), ("..", "%2f"), ("%252e%252e", "%252f")):
-        status, body = raw(address, f"/{place}{steps(str(root / 'secret.txt'), dots, slash)}")
+        status, body = raw(page.url, f"/{place}{steps(str(page.root / 'secret.txt'), dots, slash)}")
         assert status in (400, 403, 404, 422) and SECRET.encode() not in body
 
 
-def test_a_folder_whose_name_begins_like_a_served_one_is_not_served(address: str, root: Path) -> None:
-    status, body = raw(address, f"/gradio_api/file={root}/pictures-beside/secret.png")
+def test_a_folder_whose_name_begins_like_a_served_one_is_not_served(page: Page) -> None:
+    status, body = raw(page.url, f"/gradio_api/file={page.root}/pictures-beside/secret.png")
     assert status == 403 and SECRET.encode() not in body
 
 
-def test_a_name_with_a_zero_byte_or_of_great_length_is_refused(address: str, attributor: FakeAttributor) -> None:
-    picture = quote(str(attributor.references[0].path))
+def test_a_name_with_a_zero_byte_or_of_great_length_is_refused(page: Page) -> None:
+    picture = quote(str(page.attributor.references[0].path))
     for path in (f"{picture}%00.png", "%00", "/" + "a" * 5000, "/" + "a/" * 3000):
-        assert raw(address, f"/gradio_api/file={path}")[0] in (400, 403, 404, 500)
-    assert raw(address, f"/gradio_api/file={picture}")[0] == 200
+        assert raw(page.url, f"/gradio_api/file={path}")[0] in (400, 403, 404, 500)
+    assert raw(page.url, f"/gradio_api/file={picture}")[0] == 200
+    assert httpx.get(page.url + present.file_url(page.attributor.queries[0].path)).status_code == 200
 
 
-def test_a_link_that_leads_out_of_a_served_folder_is_not_followed(
-    address: str, attributor: FakeAttributor, root: Path
-) -> None:
-    folder = attributor.references[0].path.parent
-    for name, target in (("link.txt", root / "secret.txt"), ("linked", root)):
+def test_a_link_that_leads_out_of_a_served_folder_is_not_followed(page: Page) -> None:
+    folder = page.attributor.references[0].path.parent
+    for name, target in (("link.txt", page.root / "secret.txt"), ("linked", page.root)):
         (folder / name).symlink_to(target)
     try:
         for path in ("link.txt", "linked/secret.txt"):
-            status, body = raw(address, f"/gradio_api/file={quote(str(folder))}/{path}")
+            status, body = raw(page.url, f"/gradio_api/file={quote(str(folder))}/{path}")
             assert status in (403, 404) and SECRET.encode() not in body, path
     finally:
         for name in ("link.txt", "linked"):
             (folder / name).unlink()
 
 
-def test_a_question_about_a_file_of_the_server_is_refused(address: str, root: Path) -> None:
-    for path in (root / "secret.txt", Path("/etc/passwd"), HERE / "assets" / "ui" / "page.css"):
+def test_a_question_about_a_file_of_the_server_is_refused(page: Page) -> None:
+    for path in (page.root / "secret.txt", Path("/etc/passwd"), HERE / "assets" / "ui" / "page.css"):
         file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-        call = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
-        told = httpx.get(f"{address}gradio_api/call/attribute/{call.json()['event_id']}").text
+        told = page.ask("attribute", file, 2)
         assert "event: error" in told and SECRET not in told and "root:" not in told
 
 
@@ -155,24 +126,17 @@ def telling(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def sent(address: str, name: str, content: bytes) -> dict[str, Any]:
-    reply = httpx.post(address + "gradio_api/upload", files={"files": (name, content)})
-    return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
-
-
-def call(address: str, name: str, *data: Any) -> str:
-    """What came of one question, as the stream of its events."""
-    event = httpx.post(f"{address}gradio_api/call/{name}", json={"data": data}).json()["event_id"]
-    told = httpx.get(f"{address}gradio_api/call/{name}/{event}", timeout=30).text
+def answered(page: Page, name: str, *data: Any) -> str:
+    told = page.ask(name, *data)
     assert "event: complete" in told
     return told
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
-def test_what_lies_on_the_server_tells_nothing_of_its_maker_and_looks_the_same(address: str, kind: str) -> None:
+def test_what_lies_on_the_server_tells_nothing_of_its_maker_and_looks_the_same(page: Page, kind: str) -> None:
     content = telling(kind)
-    path = sent(address, f"given back.{kind}", content)["path"]
-    reply = httpx.get(f"{address}{present.file_url(path)}")
+    path = page.upload(f"given back.{kind}", content)["path"]
+    reply = httpx.get(page.url + present.file_url(path))
     assert reply.status_code == 200 and reply.headers["content-type"] == f"image/{kind}"
     assert MAKER.encode() not in reply.content and len(reply.content) < len(content)
     with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(reply.content)) as after:
@@ -237,11 +201,11 @@ def _tries(content: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
-def test_neither_answer_nor_report_holds_what_the_picture_tells_of_its_maker(address: str, kind: str) -> None:
-    file = sent(address, f"picture.{kind}", telling(kind))
-    assert MAKER not in call(address, "attribute", file, 2)
-    assert MAKER not in call(address, "attribute_batch", [file], 2)
-    found = re.search(r'"path": "([^"]+report\.html)"', call(address, "report", [file], 2))
+def test_neither_answer_nor_report_holds_what_the_picture_tells_of_its_maker(page: Page, kind: str) -> None:
+    file = page.upload(f"picture.{kind}", telling(kind))
+    assert MAKER not in answered(page, "attribute", file, 2)
+    assert MAKER not in answered(page, "attribute_batch", [file], 2)
+    found = re.search(r'"path": "([^"]+report\.html)"', answered(page, "report", [file], 2))
     assert found
     html = Path(found[1]).read_text("utf-8")
     assert html.startswith("<!doctype html>") or "</html>" in html
@@ -257,26 +221,24 @@ def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_a
     tmp_path: Path,
 ) -> None:
     port, log, temporary = free_port(), tmp_path / "log", tmp_path / "temporary"
-    address = f"http://127.0.0.1:{port}/"
+    page = Page(f"http://127.0.0.1:{port}/", None, cast(Any, None), tmp_path)
     arguments = ("--folder", str(tmp_path / "pictures"), "--seconds", "0.8")
     environment = {"GRADIO_ANALYTICS_ENABLED": "", "GRADIO_TEMP_DIR": str(temporary)}
     with served.process(port, log, *arguments, environment=environment) as process:
-        assert httpx.get(address).status_code == 200
-        files = [sent(address, f"holiday.{kind}", telling(kind)) for kind in ("jpeg", "png")]
+        assert httpx.get(page.url).status_code == 200
+        files = [page.upload(f"holiday.{kind}", telling(kind)) for kind in ("jpeg", "png")]
         (own,) = temporary.iterdir()
         assert own.stat().st_mode & 0o777 == 0o700 and Path(files[0]["path"]).is_relative_to(own)
-        call(address, "report", files[:1], 2)
+        answered(page, "report", files[:1], 2)
         for place in ("http://192.0.2.1/a.png", "http://example.org/a.png"):
-            httpx.get(f"{address}gradio_api/file={place}")
+            httpx.get(f"{page.url}gradio_api/file={place}")
             file = {"path": place, "meta": {"_type": "gradio.FileData"}}
-            event = httpx.post(f"{address}gradio_api/call/attribute", json={"data": [file, 2]}).json()
-            told = httpx.get(f"{address}gradio_api/call/attribute/{event['event_id']}", timeout=30).text
-            assert "event: error" in told
+            assert "event: error" in page.ask("attribute", file, 2)
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(call, address, "attribute", files[1], 2)
+            answer = pool.submit(answered, page, "attribute", files[1], 2)
             time.sleep(0.4)
             process.send_signal(signal.SIGTERM)
-            answer.result(20)  # complete, or `call` says so
+            answer.result(20)  # complete, or `answered` says so
         assert process.wait(20) == 0
     assert list(temporary.iterdir()) == [] and not served.alive(port)
     here, away = served.reached(log)
@@ -287,19 +249,19 @@ def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_a
 
 
 def test_the_first_example_is_not_copied_where_it_is_no_picture_by_its_name(
-    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret.key"
-    secret.write_bytes(attributor.queries[0].path.read_bytes())
-    named = (replace(attributor.queries[0], path=secret), *attributor.queries[1:])
-    for queries, copied in ((attributor.queries, True), (named, False)):
-        monkeypatch.setattr(attributor, "queries", queries)
-        boxes = [part for part in app.build_app(attributor).blocks.values() if isinstance(part, OriginalImage)]
+    secret.write_bytes(page.attributor.queries[0].path.read_bytes())
+    named = (replace(page.attributor.queries[0], path=secret), *page.attributor.queries[1:])
+    for queries, copied in ((page.attributor.queries, True), (named, False)):
+        monkeypatch.setattr(page.attributor, "queries", queries)
+        boxes = [part for part in app.build_app(page.attributor).blocks.values() if isinstance(part, original_image())]
         assert [box.value is not None for box in boxes] == [copied]
 
 
-def test_the_limits_of_what_is_kept_are_those_that_are_told(attributor: FakeAttributor) -> None:
-    demo = app.build_app(attributor)
+def test_the_limits_of_what_is_kept_are_those_that_are_told(page: Page) -> None:
+    demo = app.build_app(page.attributor)
     frequency, age = demo.delete_cache
     assert frequency + age <= 86_400 and uploads.MAX_AGE + uploads.PAUSE < 86_400
     assert "deleted within a day" in (HERE / "docs" / "api.md").read_text("utf-8")

@@ -5,78 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
-import app
-from interface import guard, present, serving, uploads
-from tests.fakes import Gated, free_port
+from interface import gradio_gaps, guard, present, uploads
+from tests.pages import MARKS, Page, until
 
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = MARKS
 
 
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> Gated:
-    made = Gated(tmp_path_factory.mktemp("pictures"), n_per_group=2)
-    made.gate = threading.Event()
-    made.gate.set()
-    return made
-
-
-@pytest.fixture(scope="module")
-def address(attributor: Gated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        demo = app.build_app(attributor)
-        url, stop = app.serve(demo, ready=lambda: attributor.ready, server_port=free_port(), quiet=True)
-        yield url
-        stop()
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "picture.png"
-    Image.new("RGB", (64, 48), (30, 120, 200)).save(path)
-    return path
-
-
-def sent(address: str, path: Path) -> dict[str, Any]:
-    """A file of the server's, ready to be asked about."""
-    with path.open("rb") as file:
-        reply = httpx.post(address + "gradio_api/upload", files={"files": (path.name, file)})
-    return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
-
-
-def asked(address: str, file: dict[str, Any]) -> str:
-    """What came of one question, as the stream of its events."""
-    call = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]}, timeout=30)
-    assert call.status_code == 200, call.text
-    return httpx.get(f"{address}gradio_api/call/attribute/{call.json()['event_id']}", timeout=30).text
-
-
-def test_a_live_server_is_not_ready_before_its_network_is_loaded(address: str, attributor: Gated) -> None:
+def test_a_live_server_is_not_ready_before_its_network_is_loaded(page: Page) -> None:
     for ready, status in ((False, 503), (True, 200)):
-        attributor.ready = ready
-        live, able = (httpx.get(address + name) for name in ("healthz", "readyz"))
+        page.attributor.ready = ready
+        live, able = (httpx.get(page.url + name) for name in ("healthz", "readyz"))
         assert (live.status_code, able.status_code) == (200, status)
         assert live.json() == able.json() == {"live": True, "ready": ready}
         assert live.headers["cache-control"] == "no-store"
 
 
-def test_every_answer_carries_the_headers(address: str, attributor: Gated, picture: Path) -> None:
-    file = present.file_url(attributor.references[0].path)
-    get = [httpx.get(address + path) for path in ("", "config", "healthz", "readyz", "nowhere", file, "theme.css")]
+def test_every_answer_carries_the_headers(page: Page) -> None:
+    file = present.file_url(page.attributor.references[0].path)
+    get = [httpx.get(page.url + path) for path in ("", "config", "healthz", "readyz", "nowhere", file, "theme.css")]
     assert [reply.status_code for reply in get[:1] + get[4:6]] == [200, 404, 200]
-    for reply in [*get, httpx.post(address + "gradio_api/queue/join", content=b"no json"), httpx.head(address)]:
+    for reply in [*get, httpx.post(page.url + "gradio_api/queue/join", content=b"no json"), httpx.head(page.url)]:
         for name, value in guard.HEADERS.items():
             assert reply.headers[name] == value
         policy = dict(
@@ -88,8 +44,8 @@ def test_every_answer_carries_the_headers(address: str, attributor: Gated, pictu
         assert not any("http" in sources for name, sources in policy.items() if name != "frame-ancestors")
 
 
-def test_the_hub_may_show_the_page_inside_its_own(address: str) -> None:
-    headers = httpx.get(address).headers
+def test_the_hub_may_show_the_page_inside_its_own(page: Page) -> None:
+    headers = httpx.get(page.url).headers
     assert headers["content-security-policy"].endswith(
         "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
     )
@@ -122,21 +78,21 @@ def test_the_hub_may_show_the_page_inside_its_own(address: str) -> None:
         ("PUT", ""),
     ],
 )
-def test_what_the_page_does_not_need_is_not_there(address: str, method: str, path: str) -> None:
-    reply = httpx.request(method, address + path)
+def test_what_the_page_does_not_need_is_not_there(page: Page, method: str, path: str) -> None:
+    reply = httpx.request(method, page.url + path)
     assert reply.status_code == 404 and reply.json() == {"detail": "Not Found"}
 
 
-def test_an_address_in_the_place_of_a_file_is_refused_in_words(address: str) -> None:
-    reply = asked(address, {"path": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}})
+def test_an_address_in_the_place_of_a_file_is_refused_in_words(page: Page) -> None:
+    reply = page.ask("attribute", {"path": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}}, 2)
     assert "event: error" in reply and "must be uploaded, got an address" in reply
 
 
 def test_a_request_past_the_limit_is_refused_whether_it_says_its_size_or_not(
-    address: str, monkeypatch: pytest.MonkeyPatch
+    page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "MAX_UPLOAD", 3_000)
-    join, upload = (address + f"gradio_api/{name}" for name in ("queue/join", "upload"))
+    join, upload = (page.url + f"gradio_api/{name}" for name in ("queue/join", "upload"))
     told = httpx.post(upload, files={"files": ("a.png", bytes(4_000))})
     assert told.status_code == 413 and "at most 3,000 bytes" in told.json()["detail"]
     boundary = {"content-type": "multipart/form-data; boundary=x"}
@@ -182,79 +138,49 @@ def test_a_failure_is_answered_with_the_headers_and_logged() -> None:
 
 
 def test_a_full_lane_says_busy_at_once_and_loses_nobody(
-    address: str, attributor: Gated, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(serving.WAITING, "calls", 1)
-    file = sent(address, picture)
-    attributor.gate.clear()
+    monkeypatch.setitem(gradio_gaps.WAITING, "calls", 1)
+    file = page.upload(picture.name, picture.read_bytes())
+    page.attributor.gate.clear()
     try:
         with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(asked, address, file)
-            wait_until(lambda: status(address)["calls"] == (0, 1))
-            second = pool.submit(asked, address, file)
-            wait_until(lambda: status(address)["calls"] == (1, 1))
-            third = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
+            first = pool.submit(page.ask, "attribute", file, 2)
+            until(lambda: page.lane("calls") == (0, 1))
+            second = pool.submit(page.ask, "attribute", file, 2)
+            until(lambda: page.lane("calls") == (1, 1))
+            third = httpx.post(page.url + "gradio_api/call/attribute", json={"data": [file, 2]})
             assert third.status_code == 503
             assert (
                 third.json()["detail"] == "The server is busy: 1 questions are waiting. Please try again in a minute."
             )
-            assert httpx.get(address + "healthz", timeout=2).status_code == 200, "health waits in no queue"
-            attributor.gate.set()
+            assert httpx.get(page.url + "healthz", timeout=2).status_code == 200, "health waits in no queue"
+            page.attributor.gate.set()
             assert all("event: complete" in waiting.result(20) for waiting in (first, second))
     finally:
-        attributor.gate.set()
+        page.attributor.gate.set()
 
 
 def test_a_visitor_who_leaves_while_waiting_stops_nobody_else(
-    address: str, attributor: Gated, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, queue = sent(address, picture), QUEUES["last"]
-    attributor.gate.clear()
+    file, queue = page.upload(picture.name, picture.read_bytes()), page.queue
+    page.attributor.gate.clear()
     try:
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(asked, address, file)
-            wait_until(lambda: status(address)["calls"] == (0, 1))
+            first = pool.submit(page.ask, "attribute", file, 2)
+            until(lambda: page.lane("calls") == (0, 1))
             for _ in range(2):  # who waits, and who waits and is gone: as gradio leaves it, when a connection breaks
-                left = httpx.post(address + "gradio_api/call/attribute", json={"data": [file, 2]})
+                left = httpx.post(page.url + "gradio_api/call/attribute", json={"data": [file, 2]})
             del queue.pending_messages_per_session[left.json()["event_id"]]
-            attributor.gate.set()
+            page.attributor.gate.set()
             assert "event: complete" in first.result(20)
-        assert "event: complete" in asked(address, file)
-        assert httpx.get(address + "healthz").json()["live"]
-        monkeypatch.setattr(queue, "stopped", True)
-        assert httpx.get(address + "healthz").status_code == httpx.get(address + "readyz").status_code == 503
+        assert "event: complete" in page.ask("attribute", file, 2)
+        assert httpx.get(page.url + "healthz").json()["live"]
+        monkeypatch.setattr(gradio_gaps, "is_alive", lambda _: False)
+        assert httpx.get(page.url + "healthz").status_code == httpx.get(page.url + "readyz").status_code == 503
     finally:
-        attributor.gate.set()
-
-
-QUEUES: dict[str, Any] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _queues() -> Iterator[None]:
-    """The queue of each server that is started here, by its address, so that a test need not guess what waits."""
-    launched = serving.bound
-
-    def remember(demo: Any) -> None:
-        QUEUES["last"] = demo._queue
-        launched(demo)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "bound", remember)
-        yield
-
-
-def status(address: str) -> dict[str, tuple[int, int]]:
-    """Lane -> how many wait in it, and how many are being answered."""
-    lanes = QUEUES["last"].event_queue_per_concurrency_id
-    return {name: (len(lane.queue), lane.current_concurrency) for name, lane in lanes.items()}
-
-
-def wait_until(condition: Any) -> None:
-    ends = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+        page.attributor.gate.set()
 
 
 def put(path: Path, n_bytes: int) -> Path:
@@ -292,10 +218,10 @@ def test_parts_of_an_upload_that_was_broken_off_go_first(tmp_path: Path, monkeyp
     assert not part.exists() and whole.exists()
 
 
-def test_a_broken_off_upload_leaves_only_such_a_part(address: str) -> None:
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+def test_a_broken_off_upload_leaves_only_such_a_part(page: Page) -> None:
+    folder = page.root / "uploads"
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    port = int(address.rstrip("/").rpartition(":")[2])
+    port = int(page.url.rstrip("/").rpartition(":")[2])
     before = set(folder.rglob("*"))
     with socket.create_connection(("127.0.0.1", port)) as line:
         request = (
@@ -306,7 +232,7 @@ def test_a_broken_off_upload_leaves_only_such_a_part(address: str) -> None:
         time.sleep(0.3)
     left = [path for path in set(folder.rglob("*")) - before if path.is_file()]
     assert all(path.parent == folder for path in left)
-    assert httpx.get(address).status_code == 200
+    assert httpx.get(page.url).status_code == 200
 
 
 def test_what_a_killed_server_left_is_removed_days_later_and_no_others(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from aad.spaces import SPACES
 from interface import present, takeaway
@@ -19,17 +18,6 @@ from tests.fakes import FakeAttributor
 @pytest.fixture(scope="module")
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_per_group=4)
-
-
-@pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of uploads, with one picture and one broken file in it."""
-    folder = tmp_path / "uploads"
-    (folder / "abc").mkdir(parents=True)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
-    Image.new("RGB", (64, 48), (30, 120, 200)).save(folder / "abc" / "mine.png")
-    (folder / "abc" / "broken.png").write_bytes(b"no picture at all")
-    return folder / "abc"
 
 
 @pytest.fixture
@@ -64,57 +52,6 @@ def test_a_filter_holds_for_many_files_too(ask: Callable[..., Any], attributor: 
 
 def test_broken_file_is_told_in_words(ask: Callable[..., Any], uploads: Path) -> None:
     assert "broken.png" in ask("answer", {"path": str(uploads / "broken.png"), "k": 3})["error"]
-
-
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../etc/passwd", None, 7, "", "\0", "x" * 5000, "gradio_api/file=/etc/passwd", ["a"]]
-)
-def test_what_is_no_upload_is_refused_and_not_even_told_apart(
-    ask: Callable[..., Any], uploads: Path, path: Any
-) -> None:
-    told = {
-        ask("answer", {"path": path, "k": 3})["error"],
-        ask("answer", {"path": str(uploads / "none.png"), "k": 3})["error"],
-    }
-    assert len(told) == 1 and "choose it once more" in told.pop()
-
-
-def test_a_bundled_picture_cannot_be_read_through_the_uploads(
-    ask: Callable[..., Any], attributor: FakeAttributor, uploads: Path
-) -> None:
-    (uploads / "link.png").symlink_to(attributor.references[0].path)
-    for path in (attributor.references[0].path, uploads / "link.png", uploads):
-        assert "error" in ask("answer", {"path": str(path), "k": 3})
-
-
-def test_an_upload_is_found_by_the_address_the_page_has(ask: Callable[..., Any], uploads: Path) -> None:
-    path = uploads / "a picture & more.png"
-    (uploads / "mine.png").rename(path)
-    assert "spaces" in ask("answer", {"path": present.file_url(path), "k": 3})
-    assert "spaces" in ask("answer", {"path": "http://127.0.0.1:7860/" + present.file_url(path), "k": 3})
-
-
-@pytest.mark.parametrize(
-    ("request_", "words"),
-    [
-        (None, "k must be a whole number"),
-        ({"k": True}, "k must be a whole number"),
-        ({"k": 101}, "k must be a whole number"),
-        ({"k": 3, "filter": ["birds"]}, "filter names fields"),
-        ({"k": 3, "filter": {"path": ["x"]}}, "filter is by"),
-        ({"k": 3, "filter": {"group": ["none such"]}}, "passes this filter"),
-        ({"k": 3, "cases": "all"}, "cases must be a list"),
-        ({"k": 3, "cases": [{}] * 101}, "at most 100, got 101"),
-        ({"k": 3, "cases": []}, "at least one picture"),
-        ({"k": 3, "cases": [{"kind": "query", "id": -1}]}, "a case is"),
-        ({"k": 3, "cases": [{"kind": "query", "id": True}]}, "a case is"),
-        ({"k": 3, "cases": [{"kind": ["query"], "id": 1}]}, "a case is"),
-        ({"k": 3, "cases": ["query"]}, "a case is"),
-        ({"k": 3, "cases": [{"kind": "upload", "path": "/etc/passwd"}]}, "choose it once more"),
-    ],
-)
-def test_requests_from_anybody_are_answered_in_words(ask: Callable[..., Any], request_: Any, words: str) -> None:
-    assert words.lower() in ask("report", request_)["error"].lower()
 
 
 def test_report_of_what_is_shown(ask: Callable[..., Any], attributor: FakeAttributor, uploads: Path) -> None:

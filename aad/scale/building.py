@@ -137,7 +137,7 @@ def open_stored(bundle: Bundle, space: Space, n: int, settings: Mapping[str, Any
         BundleError: a file is missing or damaged, or an index is of other references.
     """
     rows_file, name = f"references_{space}.npy", index_file(space)
-    rows = bundle.map_rows(rows_file, (n, bundle.section("backbone", "extract_features")["dim"]))
+    rows = bundle.map_rows(rows_file, (n, bundle.section("backbone")["dim"]))
     if settings is None or settings.get("method") == "scan":
         return ScanIndex(rows)
     if settings.get("method") not in METHODS:

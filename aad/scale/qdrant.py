@@ -265,7 +265,7 @@ def open_collections(
     load = f"load the references with: python -m precompute.load_qdrant --bundle {bundle.folder} --url {address}"
     entries = bundle.read_json("references.json")
     words = {field: Words([entry.get(field) for entry in entries]) for field in FIELDS}
-    dim = bundle.section("backbone", "extract_features")["dim"]
+    dim = bundle.section("backbone")["dim"]
     names = {space: collection_name(bundle, space) for space in SPACES}
     client = connect(address, timeout)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aad.backbones import BACKBONES, ENGINES, BackboneError, load_backbone
 from aad.bundle import DEFAULT_BUNDLE, BundleError
-from aad.hub import SCHEME, hub_address, open_bundle
+from aad.hub import copy_command, hub_address, open_bundle
 from aad.images import ImageError, load_image
 from precompute.abc.splits import BenchmarkError
 from precompute.common.probing import describe_probes, fastest, probe_engines
@@ -88,12 +88,11 @@ class _StepParser(argparse.ArgumentParser):
         address = hub_address(arguments.bundle)
         if address and not self.reads_only:
             raise BundleError(
-                f"this step writes into the bundle's folder, got {address}; copy it first with: "
-                f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
+                f"this step writes into the bundle's folder, got {address}; copy it first with: {copy_command(address)}"
             )
         asked = getattr(arguments, "backbone", None)
         if asked and not self.chooses:
-            stored = open_bundle(arguments.bundle).section("backbone", "extract_features")["name"]
+            stored = open_bundle(arguments.bundle).section("backbone")["name"]
             if stored != asked:
                 raise BundleError(
                     f"{arguments.bundle} was made with {stored}, --backbone says {asked}: leave it out, give another --bundle, or "

@@ -125,7 +125,7 @@ class Shards:
                 f"{self.folder} holds views of {own} images, {domain} ones are needed here; give it to --{own}, or extract a "
                 f"folder of {domain} images with --domain {domain}"
             )
-        made_with = bundle.section("backbone", "extract_features"), self.about["backbone"]
+        made_with = bundle.section("backbone"), self.about["backbone"]
         ours, theirs = ({"engine": TORCH} | section for section in made_with)
         different = [key for key in ("name", "dim", "sha256", "engine") if ours.get(key) != theirs.get(key)]
         if different:

@@ -3,26 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aad.bundle import FORMAT, WRITTEN_BY, Bundle, BundleError, remedy
+from aad.bundle import FORMAT, Bundle, BundleError, remedy
 from aad.files import beside, file_sha256, naming
-from aad.hub import SCHEME, hub_address
-
-STEPS = (
-    "extract_features",
-    "train_heads",
-    "build_index",
-    "calibrate",
-    "project",
-    "evaluate",
-    "leave_out",
-    "measure_theory",
-)
-SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
+from aad.hub import copy_command, hub_address
+from aad.schema import CONTENTS, SIDE_STEPS, STEPS
 
 
 def write_step(
@@ -41,7 +31,7 @@ def write_step(
 
     Args:
         folder: the bundle; created when missing.
-        step: one of ``STEPS``.
+        step: one of ``aad.schema.STEPS``.
         files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``;
             or the ``Path`` of a finished file on the same disk, which is moved into place.
         command: the command line that makes this step again.
@@ -53,82 +43,49 @@ def write_step(
     """
     if address := hub_address(folder):
         raise BundleError(
-            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: "
-            f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
+            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: {copy_command(address)}"
         )
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest
     dropped = {step} if step in SIDE_STEPS else set(STEPS[STEPS.index(step) :])
-    if unknown := sorted(set(manifest["files"]) - set(WRITTEN_BY)):
+    if unknown := sorted(set(manifest["files"]) - set(CONTENTS)):
         raise BundleError(
             f"{folder / 'manifest.json'} names {unknown[0]!r:.80}, which this version does not know; write with the version that "
             f"made the bundle, or {remedy(folder)}"
         )
-    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if WRITTEN_BY[name] not in dropped}
+    manifest["files"] = {name: entry for name, entry in manifest["files"].items() if CONTENTS[name].step not in dropped}
     for later in dropped & set(manifest["steps"]):
         for section in manifest["steps"].pop(later).get("sections", []):
             manifest.pop(section, None)
+    finished: dict[Path, Path] = {}  # a file's place -> where its content is until all of them are written
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Together(folder) as together:
-            for name, content in files.items():
-                manifest["files"][name] = together.write(name, content)
-            manifest |= sections or {}
-            manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
-            together.write("manifest.json", manifest)
+        for name, content in files.items():
+            finished[folder / name], manifest["files"][name] = _written(folder / name, content)
+        manifest |= sections or {}
+        manifest["steps"][step] = {"command": command, "sections": sorted(sections or {}), **(settings or {})}
+        finished[folder / "manifest.json"], _ = _written(folder / "manifest.json", manifest)
+        for place, where in finished.items():
+            where.replace(place)
     except OSError as error:
         raise BundleError(
             f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
         ) from error
+    finally:
+        for name in (*files, "manifest.json"):
+            with suppress(OSError):
+                beside(folder / name).unlink()
 
 
-class Together:
-    """Files of one folder that take their places together, the last one last, once all of them are written.
-
-    Used as a context: when it is left by an error, such as a full disk, the old files are as they were and nothing is beside them.
-
-    Args:
-        folder: of the files.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._finished: dict[Path, Path] = {}  # place -> where the content is until then
-        self._partial: list[Path] = []
-
-    def __enter__(self) -> "Together":
-        return self
-
-    def write(self, name: str, content: Any) -> dict[str, Any]:
-        """One more file.
-
-        Args:
-            name: its ending says how ``content`` is written.
-            content: see ``encode``; or the ``Path`` of a finished file on the same disk, which is moved.
-
-        Returns:
-            Its entry in the manifest: ``sha256`` and ``bytes``.
-        """
-        place = self.folder / name
-        if isinstance(content, Path):
-            self._finished[place] = content
-            return {"sha256": file_sha256(content), "bytes": content.stat().st_size}
-        data, partial = encode(name, content), beside(place)
-        self._partial.append(partial)
-        with naming(place):
-            partial.write_bytes(data)
-        self._finished[place] = partial
-        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-
-    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
-        try:
-            if trouble is None:
-                for place, finished in self._finished.items():
-                    finished.replace(place)
-        finally:
-            for partial in self._partial:
-                partial.unlink(missing_ok=True)
+def _written(place: Path, content: Any) -> tuple[Path, dict[str, Any]]:
+    """Where the content lies until it is moved to its place, and its entry in the manifest."""
+    if isinstance(content, Path):
+        return content, {"sha256": file_sha256(content), "bytes": content.stat().st_size}
+    data = encode(place.name, content)
+    with naming(place):
+        beside(place).write_bytes(data)
+    return beside(place), {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def encode(name: str, content: Any) -> bytes:

@@ -34,7 +34,7 @@ class Pictures:
     """
 
     def __init__(self, bundle: Bundle, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-        root = (bundle.folder / bundle.section("images", "extract_features")).resolve()
+        root = (bundle.folder / bundle.section("images")).resolve()
         self.ids = [i for i, _ in entries]
         self.entries = [entry for _, entry in entries]
         self.names = [str(entry["path"]) for entry in self.entries]
@@ -126,7 +126,7 @@ def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cp
         BackboneError: no such weights, or the bundle's engine is not to be had here.
         BundleError: the bundle was made with other weights, another version of it or another engine.
     """
-    stored = bundle.section("backbone", "extract_features")
+    stored = bundle.section("backbone")
     backbone = load_backbone(
         stored["name"], weights, device, stored.get("engine", TORCH) if engine == "auto" else engine
     )

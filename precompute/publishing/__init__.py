@@ -1,1 +1,1 @@
-"""What `precompute.publish` is made of: the layout of a release, its licences, its two cards, and the way to the hub."""
+"""What `precompute.publish` is made of: the layout of a release with its licences, and its two cards."""

@@ -10,21 +10,34 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.hub import CHECKSUMS, FORMAT, PICTURES
-from precompute.publishing import licences
 
 File = bytes | Path
+TABLES = ("references", "queries")
 COMMON = ("licence", "concept", "split", "title", "source", "author", "url")
-UNSPLIT = "unsplit"
+NOT_STATED = "not stated"
+FURTHER = "that of the scene or painting its recipe names"
+# The hub's identifiers for the licences that pictures usually carry; any other is "other" with a name and a link there.
+_SAME = ("2.0", "2.5", "3.0", "4.0", "sa-3.0", "sa-4.0", "nc-4.0", "nc-sa-4.0")
+HUB_IDS = {name: name for name in ("apache-2.0", "mit", "cc0-1.0", *(f"cc-by-{kind}" for kind in _SAME))}
+HUB_IDS |= {f"gpl-{n}.0-{which}": f"gpl-{n}.0" for n in (2, 3) for which in ("only", "or-later")} | {"cc0": "cc0-1.0"}
 _SHOWN = 20
+_LICENCES = """# Licences of the pictures
+
+{}
+
+The licence, the author and the address of every picture, where they are known, stand in `references.json` (model repository) and
+in `metadata.jsonl` (dataset). A query without a licence of its own is derived from its exemplars, and from the pictures that its
+recipe names besides them; it is under their terms. Whoever passes on single pictures keeps their credits with them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +64,14 @@ class Contents:
     @property
     def unstated(self) -> list[str]:
         """Pictures that nobody has given a licence."""
-        return sorted({row["path"] for row in self.rows if row["licence"] == licences.NOT_STATED})
+        return sorted({row["path"] for row in self.rows if row["licence"] == NOT_STATED})
 
     def licence_table(self) -> str:
-        """How many pictures are under which licence."""
-        return licences.table(*([row["licence"] for row in rows] for rows in (self.references, self.queries)))
+        """How many pictures are under which licence, in Markdown, the most frequent first."""
+        of = [Counter(row["licence"] for row in rows) for rows in (self.references, self.queries)]
+        names = sorted(of[0] | of[1], key=lambda name: (-of[0][name] - of[1][name], name))
+        rows = [f"| {name} | {of[0][name]} | {of[1][name]} |" for name in names]
+        return "\n".join(["| licence | references | queries |", "|---|---|---|", *rows])
 
 
 def read_contents(bundle: Bundle) -> Contents:
@@ -66,10 +82,10 @@ def read_contents(bundle: Bundle) -> Contents:
     """
     for name in bundle.manifest["files"]:
         bundle.read_bytes(name)
-    root = (bundle.folder / bundle.section("images", "extract_features")).resolve()
-    references, queries = (bundle.read_json(f"{name}.json") for name in ("references", "queries"))
-    references = [{**row, "licence": licences.stated(row.get("licence"))} for row in references]
-    queries = [{**row, "licence": licences.of_query(row, references)} for row in queries]
+    root = (bundle.folder / bundle.section("images")).resolve()
+    references, queries = (bundle.read_json(f"{name}.json") for name in TABLES)
+    references = [{**row, "licence": _stated(row.get("licence"))} for row in references]
+    queries = [{**row, "licence": licence_of_query(row, references)} for row in queries]
     names = list(dict.fromkeys(row["path"] for row in [*references, *queries]))
     pictures = dict(zip(names, safe_paths(root, names), strict=True))
     missing = [name for name, path in pictures.items() if not path.is_file()]
@@ -78,9 +94,10 @@ def read_contents(bundle: Bundle) -> Contents:
         raise BundleError(
             f"{len(missing)} of {len(pictures)} pictures are missing:{listed}" + ("\n  ..." if missing[_SHOWN:] else "")
         )
-    folders = sorted({parent for name in names for parent in Path(name).parents} - {Path()})
-    for folder in folders:  # a collection's own licence text goes with its pictures
-        for path in sorted((root / folder).glob("LICEN[CS]E*")):
+    for folder in sorted({parent for name in names for parent in Path(name).parents} - {Path()}):
+        for path in sorted(
+            (root / folder).glob("LICEN[CS]E*")
+        ):  # a collection's own licence text goes with its pictures
             pictures[(folder / path.name).as_posix()] = path
     return Contents(bundle, references, queries, pictures)
 
@@ -92,7 +109,7 @@ def model_files(contents: Contents) -> dict[str, File]:
     files: dict[str, File] = {"manifest.json": _json(manifest, sort_keys=True)}
     files |= {name: bundle.folder / name for name in sorted(manifest["files"])}
     files |= {f"{PICTURES}/{name}": path for name, path in contents.pictures.items()}
-    files["LICENSE.md"] = licence_text(contents).encode()
+    files["LICENSE.md"] = _LICENCES.format(contents.licence_table()).encode()
     told = {}
     for name, file in tqdm(files.items(), desc="checksums", unit="file", disable=None):
         data = file if isinstance(file, bytes) else file.read_bytes()
@@ -102,12 +119,12 @@ def model_files(contents: Contents) -> dict[str, File]:
 
 def dataset_files(contents: Contents) -> dict[str, File]:
     """The dataset repository without its card: one folder of pictures and one metadata.jsonl per table and split."""
-    files: dict[str, File] = {"LICENSE.md": licence_text(contents).encode()}
+    files: dict[str, File] = {"LICENSE.md": _LICENCES.format(contents.licence_table()).encode()}
     lines: dict[str, list[str]] = {}
-    placed = [f"{_folder('references', row)}/{row['path']}" for row in contents.references]
-    for table, rows in (("references", contents.references), ("queries", contents.queries)):
-        for row in rows:
-            folder = _folder(table, row)
+    placed = [f"references/{_split(row)}/{row['path']}" for row in contents.references]
+    for table in TABLES:
+        for row in getattr(contents, table):
+            folder = f"{table}/{_split(row)}"
             told: dict[str, Any] = {"file_name": row["path"]} | {key: str(row.get(key) or "") for key in COMMON}
             if table == "references":
                 told["group"] = str(row.get("group") or "")
@@ -122,23 +139,10 @@ def dataset_files(contents: Contents) -> dict[str, File]:
     return files | {name: ("\n".join(rows) + "\n").encode() for name, rows in lines.items()}
 
 
-def splits(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+def splits(rows: Iterable[dict[str, Any]]) -> Counter[str]:
     """How many rows each split has; train, validation and test first."""
-    counts = Counter(_split(row) for row in rows)
-    order = ("train", "validation", "test")
-    return {name: counts[name] for name in sorted(counts, key=lambda n: (order.index(n) if n in order else 9, n))}
-
-
-def licence_text(contents: Contents) -> str:
-    """LICENSE.md of both repositories."""
-    return f"""# Licences of the pictures
-
-{contents.licence_table()}
-
-The licence, the author and the address of every picture, where they are known, stand in `references.json` (model repository) and
-in `metadata.jsonl` (dataset). A query without a licence of its own is derived from its exemplars, and from the pictures that its
-recipe names besides them; it is under their terms. Whoever passes on single pictures keeps their credits with them.
-"""
+    order = {"train": 0, "validation": 1, "test": 2}
+    return Counter(sorted(map(_split, rows), key=lambda name: (order.get(name, 9), name)))
 
 
 def size(file: File) -> int:
@@ -146,12 +150,36 @@ def size(file: File) -> int:
     return len(file) if isinstance(file, bytes) else file.stat().st_size
 
 
-def _folder(table: str, row: dict[str, Any]) -> str:
-    return f"{table}/{_split(row)}"
+def licence_of_query(query: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> str:
+    """A synthetic picture's own licence; without one those of its exemplars, from which it is derived."""
+    own = _stated(query.get("licence"))
+    if own != NOT_STATED or not query.get("exemplar_ids"):
+        return own
+    sources = [references[i] for i in query["exemplar_ids"]]
+    theirs = sorted({_stated(source.get("licence")) for source in sources})
+    if NOT_STATED in theirs:
+        return NOT_STATED
+    used = {part["name"] for part in (query.get("recipe") or {}).values() if isinstance(part, dict) and "name" in part}
+    further = used - {PurePosixPath(source["path"]).stem for source in sources}
+    return " and ".join([*theirs, FURTHER] if further else theirs)
 
 
-def _split(row: dict[str, Any]) -> str:
-    return re.sub(r"\W+", "_", row.get("split") or UNSPLIT)
+def for_card(licences: Iterable[str]) -> dict[str, Any]:
+    """The licence entries of a card's front matter: one that the hub knows, or "other" with the place that names them all."""
+    kinds = {HUB_IDS.get(licence.lower()) for licence in licences}
+    if len(kinds) == 1 and (only := kinds.pop()):
+        return {"license": only}
+    return {"license": "other", "license_name": "several", "license_link": "LICENSE.md"}
+
+
+def _stated(licence: str | None) -> str:
+    """The licence as given, or ``NOT_STATED`` for the ways of saying nothing."""
+    text = (licence or "").strip()
+    return NOT_STATED if text.lower() in ("", NOT_STATED, "unknown", "none", "?") else text
+
+
+def _split(row: Mapping[str, Any]) -> str:
+    return re.sub(r"\W+", "_", row.get("split") or "unsplit")
 
 
 def _json(content: Any, sort_keys: bool = False) -> bytes:

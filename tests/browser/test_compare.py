@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
 from interface import handlers
+from interface.requests import MISFIT
 from tests.browser.visits import PATIENCE, Visit, upload
 from tests.fakes import FakeAttributor
 
@@ -298,7 +299,7 @@ def test_an_address_of_a_query_that_is_not_there_is_told(browser: Browser, addre
     context = browser.new_context()
     page = context.new_page()
     page.goto(address + "?query=4000")
-    expect(page.locator(".notice h2")).to_have_text(handlers.MISFIT, timeout=PATIENCE)
+    expect(page.locator(".notice h2")).to_have_text(MISFIT, timeout=PATIENCE)
     context.close()
 
 

@@ -41,6 +41,14 @@ class Visit:
         open_door(self.page)
 
 
+def rest(page: Page) -> None:
+    """Wait until nothing on the page moves or is about to be drawn."""
+    page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+    )
+
+
 def upload(page: Page, path: Path) -> None:
     """Give the page a file, as a visitor picks one."""
     page.locator("#query-picture input[type=file]").first.set_input_files(path)

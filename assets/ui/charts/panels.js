@@ -124,12 +124,10 @@ export const makeDots = (part, { rows, top, ticks, label, tell, prompt, endName 
 
 // The same figures as a table, built when it is opened. heads: [text]; rows: [[row's name, cell, ...]].
 export const figuresTable = (name, heads, rows) => {
-  return make("div.scroller", { tabindex: "0", role: "region", "aria-label": name }, [
-    make("table.figures", [
-      make("thead", make("tr", ...heads.map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", ...rows.map(([first, ...cells]) => make("tr", make("th", { scope: "row" }, String(first)), ...cells.map((cell) => make("td", cell))))),
-    ]),
-  ]);
+  return make("div.scroller", { tabindex: "0", role: "region", "aria-label": name }, make("table.figures", [
+    make("thead", make("tr", ...heads.map((head) => make("th", { scope: "col" }, head)))),
+    make("tbody", ...rows.map(([first, ...cells]) => make("tr", make("th", { scope: "row" }, String(first)), ...cells.map((cell) => make("td", cell))))),
+  ]));
 };
 export const figuresTwin = (part, name, build) => {
   const twin = make("details.figures-twin", make("summary", "The figures as a table", make("span.sr", `: ${name}`)));

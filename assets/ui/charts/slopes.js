@@ -32,12 +32,10 @@ export const makeSlopes = ({ on, resized }) => {
     const names = catalogue.spaces.map((space) => make("th", { scope: "col", "data-space": space.id }, space.name));
     table.replaceChildren(make("table.slopes-table", [
       make("thead", make("tr", make("th", { scope: "col" }, "Picture"), ...names)),
-      make("tbody", [
-        ...lines.map(({ id, ranks }) => make("tr", { "data-ref": id }, [
-          make("th", { scope: "row" }, referenceOf(id).title, truthIds().has(id) ? make("span.flag", "True source") : null),
-          ...ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
-        ])),
-      ]),
+      make("tbody", lines.map(({ id, ranks }) => make("tr", { "data-ref": id }, [
+        make("th", { scope: "row" }, referenceOf(id).title, truthIds().has(id) ? make("span.flag", "True source") : null),
+        ...ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
+      ]))),
     ]));
   };
 

@@ -26,23 +26,19 @@ export const mountAbout = (element, props) => {
   const table = () => {
     const measures = Object.keys(MEANINGS);
     const spaces = how.map(({ id }) => id);
-    return make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Measured results" }, [
-      make("table.metrics", [
-        make("thead", [
-          make("tr", [
-            make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
-            ...measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
-          ]),
-          make("tr", ...measures.flatMap(() => spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)))),
+    return make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Measured results" }, make("table.metrics", [
+      make("thead", [
+        make("tr", [
+          make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
+          ...measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
         ]),
-        make("tbody", [
-          ...metrics.map((row) => make("tr", [
-            make("th", { scope: "row" }, row.label, make("span.interval", small(row))),
-            ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
-          ])),
-        ]),
+        make("tr", ...measures.flatMap(() => spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)))),
       ]),
-    ]);
+      make("tbody", metrics.map((row) => make("tr", [
+        make("th", { scope: "row" }, row.label, make("span.interval", small(row))),
+        ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
+      ]))),
+    ]));
   };
 
   element.querySelector(".slot").replaceChildren(

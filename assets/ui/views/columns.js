@@ -63,12 +63,10 @@ export const matchList = (part, moves, before) => {
     const text = copies.length === 1 ? "and 1 near-copy" : `and ${copies.length} near-copies`;
     const ranks = `rank ${copies.map((j) => j + 1).join(", ")}`;
     const isTruth = copies.some((j) => truthIds().has(part.matches[j].id));
-    list.append(make("li.copies", [
-      make("details", { open: isTruth }, [
-        make("summary", text, " ", make("span.muted", ranks)),
-        ...copies.map((j) => made("div", j)),
-      ]),
-    ]));
+    list.append(make("li.copies", make("details", { open: isTruth }, [
+      make("summary", text, " ", make("span.muted", ranks)),
+      ...copies.map((j) => made("div", j)),
+    ])));
   });
   return list;
 };

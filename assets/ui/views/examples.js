@@ -16,14 +16,12 @@ export const mountExamples = (element, props, { trigger }) => {
   const caption = make("p.query-caption", { "aria-live": "polite" });
   const strip = make("div.strip", { role: "group", "aria-label": "Bundled examples" });
   startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });
-  const buttons = shelf.examples.map((example, index) => {
-    const button = make("button.example", { "data-query": example.id, "aria-pressed": "false" }, [
-      picture(example.url, { alt: `Example ${index + 1}`, loading: "lazy" }),
-      make("span", example.label),
-    ]);
-    on(button, "click", () => askQuery(example.id));
-    return button;
-  });
+  const buttons = shelf.examples.map(({ id, url, label }, i) =>
+    make("button.example", { "data-query": id, "aria-pressed": "false", onclick: () => askQuery(id) }, [
+      picture(url, { alt: `Example ${i + 1}`, loading: "lazy" }),
+      make("span", label),
+    ]),
+  );
   strip.append(...buttons);
   const heading = buttons.length ? make("h2.label", "Or try one of these") : null;
   const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
@@ -38,11 +36,7 @@ export const mountExamples = (element, props, { trigger }) => {
     else if (query.reference !== undefined) {
       const { title } = referenceOf(query.reference);
       caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
-      if (back) {
-        const button = make("button.back", `\u2190 ${back.text}`);
-        button.addEventListener("click", back.go);
-        caption.append(button);
-      }
+      if (back) caption.append(make("button.back", { onclick: back.go }, `\u2190 ${back.text}`));
     } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
     else {
       const maker = query.generator ? `, by ${query.generator}` : "";

@@ -49,11 +49,9 @@ export const allRegions = ({ values, side }, words) => {
   return make("table", [
     make("caption", words),
     make("thead", make("tr", make("td"), numbers.map((column) => make("th", { scope: "col" }, `col.\u00a0${column}`)))),
-    make("tbody", [
-      numbers.map((row) =>
-        make("tr", make("th", { scope: "row" }, `row\u00a0${row}`), values.slice((row - 1) * side, row * side).map((value) => make("td", signed(value)))),
-      ),
-    ]),
+    make("tbody", numbers.map((row) =>
+      make("tr", make("th", { scope: "row" }, `row\u00a0${row}`), values.slice((row - 1) * side, row * side).map((value) => make("td", signed(value)))),
+    )),
   ]);
 };
 

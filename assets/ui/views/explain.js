@@ -126,28 +126,24 @@ export const mountExplain = (element, props, { server }) => {
         const heat = heatOf(id, side);
         return make("span.mini", makePicture(pictures[side]), heat ? plainHeat(heat) : null);
       });
-      const button = make("button", { "data-space": id, "aria-pressed": String(id === space) }, [
+      const onclick = () => {
+        explainSpace(id);
+        remember();
+      };
+      return make("button", { "data-space": id, "aria-pressed": String(id === space), onclick }, [
         make("span.minis", { "aria-hidden": "true" }, minis),
         make("span.words", [
           make("b", name),
           similarity === undefined ? null : make("span.muted", make("span.unit", "similarity "), make("span.number", cosineText(similarity))),
         ]),
       ]);
-      button.addEventListener("click", () => {
-        explainSpace(id);
-        remember();
-      });
-      return button;
     });
     switcher.replaceChildren(...buttons);
     if (focused) switcher.querySelector(`[data-space="${focused}"]`)?.focus({ preventScroll: true });
   };
 
   const drawInvite = (phase) => {
-    const button = (text) => {
-      const made = make("button.tool.primary", { onclick: ask }, text);
-      return made;
-    };
+    const button = (text) => make("button.tool.primary", { onclick: ask }, text);
     const content = {
       idle: () => [make("p", "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces."), button("Explain this match")],
       error: () => [make("p", make("b", "No explanation this time. "), fault), button("Try again")],

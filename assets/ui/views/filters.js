@@ -87,10 +87,7 @@ export const mountFilters = (element) => {
 
     on(button, "click", () => (panel.hidden ? open() : close(true)));
     on(search, "input", fill);
-    on(list, "change", (event) => {
-      const place = Number(event.target.dataset.value);
-      toggle(field, catalogue.words[field].values[place]);
-    });
+    on(list, "change", (event) => toggle(field, catalogue.words[field].values[Number(event.target.dataset.value)]));
     on(panel, "keydown", (event) => {
       if (event.key === "Escape") {
         event.stopPropagation();
@@ -121,21 +118,20 @@ export const mountFilters = (element) => {
     }
     const chosen = FIELDS.flatMap(([field]) => [...(filter?.[field] ?? [])].map((value) => [field, value]));
     chips.replaceChildren(...chosen.map(([field, value]) => {
-      const chip = make("button.chip", { "aria-label": `Take ${value || "not stated"} out of the filter` }, value || "not stated", make("span", { "aria-hidden": "true" }, " \u00d7"));
-      chip.addEventListener("click", () => {
+      const name = value || "not stated";
+      const onclick = () => {
         toggle(field, value);
         (chips.querySelector(".chip") ?? pickers[0].button).focus();
-      });
-      return chip;
+      };
+      return make("button.chip", { "aria-label": `Take ${name} out of the filter`, onclick }, name, make("span", { "aria-hidden": "true" }, " \u00d7"));
     }));
     if (chosen.length) {
-      const clear = make("button.filter-clear", "Clear");
-      clear.addEventListener("click", () => {
+      const onclick = () => {
         setFilter(null);
         pickers[0].button.focus();
         apply();
-      });
-      chips.append(clear);
+      };
+      chips.append(make("button.filter-clear", { onclick }, "Clear"));
     }
     const all = catalogue.n;
     const left = filter ? Array.from({ length: all }, (_, id) => id).filter(passes).length : all;

@@ -69,12 +69,11 @@ export const inspectPairs = (context) => {
   const bars = (title, by, counted) => {
     const most = counted[0]?.n ?? 1;
     const items = counted.slice(0, N_PAIRS).map(({ from, to, n }) => {
-      const button = make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
+      return make("li", make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
         make("span.words", shortened(from), make("span.muted", from === to ? " taken for another of them" : " taken for "), from === to ? null : shortened(to)),
         make("span.number", String(n)),
         make("span.bar", make("span", { style: { width: `${(100 * n) / most}%` } })),
-      ]);
-      return make("li", button);
+      ]));
     });
     return make("section", { "data-space": context.state.lens }, make("h3", title), make("ol", ...items));
   };

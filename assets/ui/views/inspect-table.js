@@ -17,11 +17,14 @@ export const inspectList = (context) => {
   const turn = make("button.plain", { onclick: () => context.change({ isRising: !context.state.isRising }) });
   const head = make("div.case-head", { "aria-hidden": "true" }, make("span", "Query and its true source"), ...table.spaces.map((space) => make("span.term", { "data-space": space }, space)));
   const list = make("ol.cases");
-  const empty = make("div.notice", make("h2", "No query is like that"), make("p", "Remove a filter above, or start over."));
-  const again = make("button.plain", { onclick: () => context.reset() }, "Start over");
-  empty.append(again);
+  const empty = make("div.notice", [
+    make("h2", "No query is like that"),
+    make("p", "Remove a filter above, or start over."),
+    make("button.plain", { onclick: context.reset }, "Start over"),
+  ]);
   const where = make("span.number");
-  const [first, back, on, last] = ["First", "Previous", "Next", "Last"].map((name) => make("button.plain", name));
+  const leaves = { First: () => 0, Previous: () => context.state.leaf - 1, Next: () => context.state.leaf + 1, Last: () => Math.ceil(ordered.length / PER_LEAF) - 1 };
+  const [first, back, on, last] = Object.entries(leaves).map(([name, to]) => make("button.plain", { onclick: () => go(to()) }, name));
   const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, first, back, where, on, last);
   let ordered = [];
   let drawn = "";
@@ -44,7 +47,7 @@ export const inspectList = (context) => {
   const row = (i, position) => {
     const source = referenceOf(table.truth[i]);
     const more = table.sources[i] > 1 ? `one of ${table.sources[i]} sources` : null;
-    const button = make("button.case", { "data-query": table.ids[i], onclick: () => context.open(position) }, [
+    return make("li", make("button.case", { "data-query": table.ids[i], onclick: () => context.open(position) }, [
       make("span.frame", picture(table.picture(i), { loading: "lazy" })),
       make("span.frame.source", picture(source.picture, { loading: "lazy" })),
       make("span.words", [
@@ -52,8 +55,7 @@ export const inspectList = (context) => {
         make("span.muted", [table.typeOf(i), table.word("split", i), more].filter(Boolean).join(", ")),
       ]),
       ...table.spaces.map((_, s) => answer(i, s)),
-    ]);
-    return make("li", button);
+    ]));
   };
 
   const draw = () => {
@@ -83,10 +85,6 @@ export const inspectList = (context) => {
     head.scrollIntoView({ block: "nearest" });
     list.querySelector(".case")?.focus({ preventScroll: true });
   };
-  part.on(first, "click", () => go(0));
-  part.on(back, "click", () => go(context.state.leaf - 1));
-  part.on(on, "click", () => go(context.state.leaf + 1));
-  part.on(last, "click", () => go(Math.ceil(ordered.length / PER_LEAF) - 1));
   part.on(select, "change", () => context.change({ order: select.value, isRising: false }));
   part.on(list, "keydown", (event) => {
     const cases = [...list.querySelectorAll(".case")];

@@ -6,15 +6,12 @@ import { catalogueReady, mountPart, state } from "../core/state.js";
 const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["why", "Why it works"]];
 
 export const mountNav = (element) => {
-  const { on, heard, signal } = mountPart("nav");
-  const buttons = VIEWS.map(([id, name]) => {
-    const button = make("button", { "data-view": id }, name);
-    on(button, "click", () => {
-      showView(id);
-      remember();
-    });
-    return button;
-  });
+  const { heard, signal } = mountPart("nav");
+  const open = (event) => {
+    showView(event.currentTarget.dataset.view);
+    remember();
+  };
+  const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: open }, name));
   const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
   element.querySelector(".slot").replaceChildren(make("nav", { "aria-label": "Views" }, ...buttons, extras));
   const mark = () => buttons.forEach((button) => {

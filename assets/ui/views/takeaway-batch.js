@@ -34,16 +34,14 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     if (!best) return make("td", "nothing to compare with");
     const { id, weight } = best;
     const reference = referenceOf(id);
-    return make("td", { "data-space": space }, [
-      make("span.batch-best", [
-        makePicture(reference.picture, { loading: "lazy" }),
-        make("span", [
-          make("span.title", reference.title),
-          make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
-          convincing ? null : make("b", "No convincing source"),
-        ]),
+    return make("td", { "data-space": space }, make("span.batch-best", [
+      makePicture(reference.picture, { loading: "lazy" }),
+      make("span", [
+        make("span.title", reference.title),
+        make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
+        convincing ? null : make("b", "No convincing source"),
       ]),
-    ]);
+    ]));
   };
 
   const add = (row) => {

@@ -52,8 +52,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
 
   const say = (text) => (status.textContent = text);
   const action = (words, work, attributes = {}) => {
-    const button = make("button.take", { ...attributes }, words);
-    button.addEventListener("click", async () => {
+    const onclick = async () => {
       dialog.setAttribute("aria-busy", "true");
       try {
         say(await work());
@@ -61,8 +60,8 @@ export const mountTakeaway = (element, props, { server, upload }) => {
         say(`This could not be made: ${error.message || "the server did not answer"}. Please try again.`);
       }
       dialog.removeAttribute("aria-busy");
-    });
-    return button;
+    };
+    return make("button.take", { ...attributes, onclick }, words);
   };
 
   const nameOf = (answer) => `${slug(stamp.name ?? "attribution")}-${answerName(answer.query)}`;

@@ -90,16 +90,14 @@ export const makeTalkStage = (part, stage) => {
     return make("div.talk-maps", map.canvas, make("div", make("ol", ...stops), legend));
   };
 
-  const figures = () => make("div.talk-figures", [
-    ...catalogue.spaces.map((space) => {
-      const share = shown.story.figures.spaces[space.id];
-      return make("div", { "data-space": space.id }, [
-        make("span.talk-name", space.name, " ", make("span.term", space.id)),
-        make("b.number", percentText(share)),
-        make("span.bar", make("span", { style: { width: `${100 * share}%` } })),
-      ]);
-    }),
-  ]);
+  const figures = () => make("div.talk-figures", catalogue.spaces.map((space) => {
+    const share = shown.story.figures.spaces[space.id];
+    return make("div", { "data-space": space.id }, [
+      make("span.talk-name", space.name, " ", make("span.term", space.id)),
+      make("b.number", percentText(share)),
+      make("span.bar", make("span", { style: { width: `${100 * share}%` } })),
+    ]);
+  }));
 
   const kinds = { opening, wall, case: compared, maps, figures, end: words };
 

@@ -35,12 +35,11 @@ export const mountTalk = (element, props, { server }) => {
   const keys = make("dl.talk-keys", { hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", key), make("dd", words)]));
   const count = make("span.talk-count");
   const control = (words, label, action) => {
-    const button = make("button", { "aria-label": label, title: label }, words);
-    on(button, "click", () => {
+    const onclick = () => {
       action();
       title.focus({ preventScroll: true }); // so that the space bar goes on, and does not press this again
-    });
-    return button;
+    };
+    return make("button", { "aria-label": label, title: label, onclick }, words);
   };
   const open = control("Open in the page", "Open in the page", () => leave(caseOf()?.query.id));
   const dialog = make("dialog.talk", { "aria-label": "Talk mode" }, [
@@ -177,20 +176,12 @@ export const mountTalk = (element, props, { server }) => {
     const { key } = event;
     const isButton = event.target.closest?.("button") && (key === " " || key === "Enter");
     if (isButton) return;
-    const work = NEXT.includes(key)
-      ? () => move(1)
-      : BACK.includes(key)
-        ? () => move(-1)
-        : {
-            1: () => choose(0),
-            2: () => choose(1),
-            3: () => choose(2),
-            f: toggleFull,
-            n: () => (notes.hidden = !notes.hidden),
-            h: () => (keys.hidden = !keys.hidden),
-            "?": () => (keys.hidden = !keys.hidden),
-            escape: () => leave(),
-          }[key.toLowerCase()];
+    const showKeys = () => (keys.hidden = !keys.hidden);
+    const known = { f: toggleFull, n: () => (notes.hidden = !notes.hidden), h: showKeys, "?": showKeys, escape: () => leave() };
+    NEXT.forEach((one) => (known[one.toLowerCase()] = () => move(1)));
+    BACK.forEach((one) => (known[one.toLowerCase()] = () => move(-1)));
+    ["1", "2", "3"].forEach((one, i) => (known[one] = () => choose(i)));
+    const work = known[key.toLowerCase()];
     if (!work) return;
     event.preventDefault();
     work();

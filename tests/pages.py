@@ -1,0 +1,116 @@
+"""A page of invented pictures, served once for all tests that ask it over HTTP, and how a stranger talks to it.
+
+A module that uses the fixture ``page`` is marked with `MARKS`: so they run in one process, and share it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+import app
+from tests.fakes import Gated, free_port
+
+# The server runs in this process, and the libraries it uses warn of their own affairs.
+MARKS = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("page")]
+SECRET = "nobody outside may read this"
+
+
+@dataclass
+class Page:
+    """Where it is served, what answers, and the folder that holds its pictures, its uploads and what is not for visitors."""
+
+    url: str
+    demo: Any
+    attributor: Gated
+    root: Path
+
+    @property
+    def queue(self) -> Any:
+        return self.demo._queue
+
+    def upload(self, name: str, content: bytes) -> dict[str, Any]:
+        """A file of the server's, ready to be asked about."""
+        reply = httpx.post(self.url + "gradio_api/upload", files={"files": (name, content)})
+        return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+    def put(self, name: str, *data: Any, **more: Any) -> str:
+        """Put a question to an endpoint; where its answer will be."""
+        call = httpx.post(f"{self.url}gradio_api/call/{name}", json={"data": data, **more}, timeout=30)
+        assert call.status_code == 200, call.text
+        return f"{self.url}gradio_api/call/{name}/{call.json()['event_id']}"
+
+    def ask(self, name: str, *data: Any, **more: Any) -> str:
+        """What came of one question, as the stream of its events."""
+        return hear(self.put(name, *data, **more))
+
+    def lane(self, name: str) -> tuple[int, int]:
+        """How many wait in it, and how many are being answered."""
+        lane = self.queue.event_queue_per_concurrency_id[name]
+        return len(lane.queue), lane.current_concurrency
+
+
+def hear(where: str) -> str:
+    return httpx.get(where, timeout=30).text
+
+
+def until(condition: Callable[[], Any]) -> None:
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends, "it did not come to that"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    root = tmp_path_factory.mktemp("page")
+    (root / "secret.txt").write_text(SECRET)
+    (root / "pictures-beside").mkdir()
+    (root / "pictures-beside" / "secret.png").write_text(SECRET)
+    attributor = Gated(root / "pictures", n_per_group=4)
+    attributor.gate, attributor.ready = threading.Event(), True
+    attributor.gate.set()
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(root / "uploads")
+    demo = app.build_app(attributor)
+    url, stop = app.serve(demo, ready=lambda: attributor.ready, server_port=free_port(), quiet=True)
+    yield Page(url, demo, attributor, root)
+    stop()
+    if before is None:
+        del os.environ["GRADIO_TEMP_DIR"]
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (64, 48), (30, 120, 200)).save(path)
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no picture at all")
+    return path
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of uploads, with one picture and one broken file in it, where no server is asked."""
+    folder = tmp_path / "uploads" / "abc"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder.parent))
+    Image.new("RGB", (64, 48), (30, 120, 200)).save(folder / "mine.png")
+    (folder / "broken.png").write_bytes(b"no picture at all")
+    return folder

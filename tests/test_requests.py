@@ -1,0 +1,174 @@
+"""The one checker of requests: what anybody may ask, and the words for everything else, at every door of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interface import explain, inspection, present, requests, takeaway
+from interface.requests import MISFIT, SERVED, Refused, filtered, one_of, told, uploaded, whole
+from tests.fakes import FakeAttributor
+
+
+@pytest.fixture(scope="module")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_per_group=2)
+
+
+@pytest.fixture(scope="module")
+def doors(attributor: FakeAttributor) -> dict[str, Callable[..., Any]]:
+    """Every function that a page's parts may call, by its name."""
+    parts = (inspection, takeaway, explain)
+    return {function.__name__: function for part in parts for function in part.functions(attributor)}
+
+
+def test_a_whole_number_within_its_bounds_is_taken_as_one() -> None:
+    assert [whole("k", value, 1, 100) for value in (1, 100, 8.0)] == [1, 100, 8]
+    assert type(whole("k", 8.0, 1, 100)) is int
+
+
+@pytest.mark.parametrize(
+    "value", [0, 101, -1, 2.5, True, None, "8", [1], {}, float("nan"), float("inf"), 10**400, -(10**400), "9" * 5000]
+)
+def test_anything_else_is_refused_in_short_words(value: Any) -> None:
+    with pytest.raises(Refused, match="k must be a whole number from 1 to 100, got ") as refusal:
+        whole("k", value, 1, 100)
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize("value", ["accuracy", ["R@1"], None, "x" * 5000])
+def test_a_word_is_one_of_those_allowed(value: Any) -> None:
+    assert one_of("measure", "MRR", ("R@1", "MRR")) == "MRR"
+    with pytest.raises(Refused, match="measure must be one of R@1, MRR, got ") as refusal:
+        one_of("measure", value, ("R@1", "MRR"))
+    assert len(str(refusal.value)) < 200
+
+
+def test_a_filter_leaves_something_or_is_refused(attributor: FakeAttributor) -> None:
+    gallery, among = filtered(attributor, {"group": ["birds"], "source": []})
+    assert gallery == {"filter": {"group": ["birds"]}, "n": 2} and among is not None and among.sum() == 2
+    assert filtered(attributor, None) == filtered(attributor, {"group": []}) == (None, None)
+    for wanted, words, title in (
+        (["birds"], "a filter names fields and values", MISFIT),
+        ("birds", "a filter names fields and values", MISFIT),
+        ({"path": ["x"]}, "a filter is by", MISFIT),
+        ({"group": "birds"}, "must be a list of texts", MISFIT),
+        ({"group": ["none such"]}, "passes this filter", "Nothing to search in"),
+    ):
+        with pytest.raises(Refused, match=words) as refusal:
+            filtered(attributor, wanted)
+        assert refusal.value.title == title
+
+
+def test_an_upload_is_found_by_its_path_and_by_every_address_the_page_has(uploads: Path) -> None:
+    path = uploads / "my cat & more, 50 %.png"
+    (uploads / "mine.png").rename(path)
+    for address in (str(path), present.file_url(path), "http://127.0.0.1:7860/" + present.file_url(path)):
+        assert uploaded(address) == path.resolve()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["outside", "dots", "link", "folder", "gone", "bare", "relative", "nul", "long", "number", "none", "list", "empty"],
+)
+def test_no_other_file_is_opened_and_none_is_told_apart(
+    attributor: FakeAttributor,
+    doors: dict[str, Callable[..., Any]],
+    uploads: Path,
+    tmp_path: Path,
+    attack: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 30)).save(secret)
+    (uploads / "link.png").symlink_to(secret)
+    address: Any = {
+        "outside": present.file_url(secret),
+        "dots": f"{SERVED}{uploads}/../../secret.png",
+        "link": f"{SERVED}{uploads}/link.png",
+        "folder": f"{SERVED}{uploads}",
+        "gone": f"{SERVED}{uploads}/gone.png",
+        "bare": str(secret),
+        "relative": "../../etc/passwd",
+        "nul": f"{SERVED}{uploads}/%00.png",
+        "long": SERVED + str(uploads) + "/./" * 3000,
+        "number": 7,
+        "none": None,
+        "list": ["a"],
+        "empty": "",
+    }[attack]
+    for name in ("explain", "attribute"):
+        monkeypatch.setattr(attributor, name, lambda *_, **__: pytest.fail("the file was handed on"))
+    words = "This file is not, or no longer, on the server: upload it again, or choose it once more."
+    assert doors["explain_match"]({"picture": address, "reference": 0}) == {"error": words}
+    assert doors["takeaway_answer"]({"path": address, "k": 3}) == {"error": words}
+    case = {"kind": "upload", "path": address}
+    assert doors["takeaway_report"]({"k": 3, "cases": [case]}) == {"error": words}
+
+
+@pytest.mark.parametrize("request_", [None, [], "text", 7, {}])
+def test_what_is_no_request_is_answered_in_words_at_every_door(
+    doors: dict[str, Callable[..., Any]], request_: Any
+) -> None:
+    for name, ask in doors.items():
+        if name != "inspect_outcomes":  # takes nothing
+            assert list(ask(request_)) == ["error"], name
+
+
+@pytest.mark.parametrize(
+    ("door", "change", "words"),
+    [
+        ("inspect_recall", {"measure": "accuracy"}, "R@1, R@5, MRR"),
+        ("inspect_recall", {"by": "concept"}, "type, generator, group, split"),
+        ("inspect_retrieving", {"space": "moon"}, "backbone, aligned, disentangled"),
+        ("inspect_retrieving", {"reference": 26}, "Reference must be a whole number from 0 to 25, got 26"),
+        ("explain_match", {"reference": 26}, "Reference must be a whole number from 0 to 25"),
+        ("explain_match", {"query": 12}, "Query must be a whole number from 0 to 11"),
+        ("explain_match", {"query": None}, "Query must be a whole number from 0 to 11"),
+        ("takeaway_report", {"k": 101}, "K must be a whole number from 1 to 100"),
+        ("takeaway_report", {"filter": ["birds"]}, "filter names fields"),
+        ("takeaway_report", {"filter": {"group": ["none such"]}}, "passes this filter"),
+        ("takeaway_report", {"cases": "all"}, "Cases must be a list of at most 100, got str"),
+        ("takeaway_report", {"cases": [{}] * 101}, "at most 100, got 101"),
+        ("takeaway_report", {"cases": []}, "at least one picture"),
+        ("takeaway_report", {"cases": [{"kind": "query", "id": -1}]}, "A case is a query whose id"),
+        ("takeaway_report", {"cases": [{"kind": "reference", "id": True}]}, "A case is a reference whose id"),
+        ("takeaway_report", {"cases": [{"kind": ["query"], "id": 1}]}, "A case is a query, a reference or an upload"),
+        ("takeaway_report", {"cases": ["query"]}, "A case is a query, a reference or an upload"),
+    ],
+)
+def test_each_door_checks_what_it_takes(
+    doors: dict[str, Callable[..., Any]], door: str, change: dict[str, Any], words: str
+) -> None:
+    sound = {
+        "rows": inspection.bit_mask(np.ones(12, bool)),
+        "measure": "R@1",
+        "by": "type",
+        "space": "aligned",
+        "reference": 1,
+        "query": 0,
+        "k": 3,
+        "cases": [{"kind": "query", "id": 2}],
+    }
+    assert "error" not in doors[door](sound)
+    reply = doors[door]({**sound, **change})
+    assert words in reply["error"] and len(reply["error"]) < 400
+
+
+def test_what_is_a_fault_of_ours_is_not_told_as_the_visitors() -> None:
+    def broken(request: dict[str, Any]) -> dict[str, Any]:
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        told(broken)({})
+    for fault in requests.FAULTS:
+
+        def failing(request: dict[str, Any], fault: type[Exception] = fault) -> dict[str, Any]:
+            raise fault("the words")
+
+        assert told(failing)({}) == {"error": "The words"}
