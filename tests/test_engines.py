@@ -330,7 +330,7 @@ def test_shards_of_views_of_another_engine_are_refused(tmp_path):
     class Made:
         folder = tmp_path
 
-        def section(self, name, step):
+        def section(self, name):
             return manifest_entry(SPEC)
 
     other = manifest_entry(replace(SPEC, engine="openvino"))
