@@ -53,7 +53,7 @@ class Case:
     filtered: SearchResult
 
     def beside(self, part: str) -> Path:
-        """The file of its `tuning` queries, of the `queries` that are timed, made with other real pairs, or of the filter, `among`."""
+        """The file of its `tuning` queries, of the `queries` that are timed (of other real pairs), or of the filter `among`."""
         return self.path.with_name(f"{part}_{self.path.name}")
 
     def opening(self, method: str, index: Path | None) -> dict[str, Any]:

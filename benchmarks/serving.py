@@ -175,8 +175,8 @@ class Visitor:
         from gradio_client.utils import apply_diff
 
         answer: Any = None
-        where = {"url": "/gradio_api/queue/data", "params": {"session_hash": self._session}}
-        async with self._client.stream("GET", **where) as stream:
+        mine = {"session_hash": self._session}
+        async with self._client.stream("GET", "/gradio_api/queue/data", params=mine) as stream:
             async for line in stream.aiter_lines():
                 message = json.loads(line[5:]) if line.startswith("data:") else {}
                 kind, output = message.get("msg"), message.get("output") or {}
