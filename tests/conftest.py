@@ -45,6 +45,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         options.numprocesses, options.dist = WORKERS, "loadgroup"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser tests are one group, which shares a server and a browser; every other file is a group of its own."""
     for item in items:  # of two marks one joint name would be made
