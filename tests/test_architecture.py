@@ -1,6 +1,7 @@
 """The arrows between the parts: app -> interface -> aad, precompute -> aad, benchmarks -> interface, aad; none back or sideways."""
 
 import ast
+import graphlib
 import json
 import socket
 import subprocess
@@ -66,6 +67,18 @@ def test_the_method_knows_rows_and_spaces_only() -> None:
     found = {name for file in files for name in imports(file) if name.split(".")[0] in OURS}
     assert {n for n in found if not f"{n}.".startswith(("aad.method.", "aad.vectors.", "aad.spaces."))} == set()
     assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 450
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    """Neither at once nor later: an import inside a function counts, a package stands for what its ``__init__`` takes."""
+    files = [ROOT / "app.py", *(file for part in OURS - {"app", "tests"} for file in (ROOT / part).rglob("*.py"))]
+    of = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    arrows = {}
+    for own, file in of.items():
+        taken = set(imports(file)) & (of.keys() - {own})
+        only_passed = {name.rpartition(".")[0] for name in taken} & taken  # `from aad import search` takes aad.search
+        arrows[own] = taken - {one for one in only_passed if "__init__" in of[one].name}
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
 
 
 def test_app_and_interface_know_only_the_library() -> None:

@@ -46,10 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not lacking and chromium() is None:
         lacking = "Chromium: install it, or name its path in the variable CHROMIUM"
     for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-            if lacking and not os.environ.get("NEED_BROWSER"):
-                item.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
+        if HERE in item.path.parents and lacking and not os.environ.get("NEED_BROWSER"):
+            item.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
 
 
 @pytest.fixture(scope="package")

@@ -4,13 +4,13 @@
 // is loud and that rendering blurs. Views of a picture keep its traits and draw the rendering anew; real and synthetic pictures of a
 // source share its traits and nothing else. The maths never sees which belong together: it uses
 //   N  the covariance of views about their own picture's mean,    C  that of all views about their domain's mean.
-// With one map W for both domains, the two terms of aad/losses.py are weighed against each other:
+// With one map W for both domains, the two terms of aad/method/losses.py are weighed against each other:
 //   minimise  tr(W N W') - 2 weight log|det W|    subject to  tr(W C W') = 2.
 // The constraint stands in for unit length: a contrastive loss compares directions, so it cannot win by shrinking everything.
 // In the basis u of the generalised eigenvectors, N u = r C u with u' C u = 1, the least is at  W'W = sum_i p_i u_i u_i'  with powers
 //   p_i = weight / (r_i + m),  m such that p_1 + p_2 = 2:   m^2 + (r_1 + r_2 - weight) m + r_1 r_2 - weight (r_1 + r_2) / 2 = 0.
 // Weight 0 is alignment alone: all power goes to the steadiest direction, and two dimensions collapse into one. Where m = 0,
-// W'W is a multiple of N^-1: both terms in balance, as in aad/losses.py. A large weight is Infomax alone, W'W = C^-1: white.
+// W'W is a multiple of N^-1: both terms in balance, as in aad/method/losses.py. A large weight is Infomax alone, W'W = C^-1: white.
 // Of all W with this W'W the symmetric root is taken, which turns nothing.
 
 const SOURCES = 16;
