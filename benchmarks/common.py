@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +16,7 @@ import numpy as np
 
 from aad.bundle import write_atomically
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 
 
@@ -124,24 +122,19 @@ def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
         write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
+def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[str, Any]], str]) -> None:
+    """Print a report as tables, and then as `write_report` does; it says what machine it is from."""
+    report = {"machine": machine(), **report}
+    print(tables(report))
+    write_report(path, report)
+
+
 def memory_of(pid: int | str) -> dict[str, float]:
     """`VmRSS`, `RssAnon` and `VmHWM` of a process as resident, own and peak megabytes (10^6 bytes); Linux only."""
     lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     status = dict(line.split(":", 1) for line in lines if ":" in line)
     names = {"resident_mb": "VmRSS", "own_mb": "RssAnon", "peak_mb": "VmHWM"}
     return {name: int(status[key].split()[0]) * 1024 / 1e6 for name, key in names.items()}
-
-
-def chromium() -> str:
-    """Path of the installed Chromium, or of the one named in $CHROMIUM.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise FileNotFoundError("Chromium is needed: install it, or name its path in the variable CHROMIUM")
-    return found
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:

@@ -1,16 +1,45 @@
 """How a measurement in a browser reaches the page's modules: one object that finds a name in whichever of them exports it."""
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from interface import scripts
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 #: for a page that has loaded: afterwards ``window.attributionPage`` has what the modules export, as it is at that moment
 OPEN_DOOR = """async () => {
   const found = await Promise.all(%s.map((name) => import(new URL(name, document.baseURI).href)));
   window.attributionPage = new Proxy({}, { get: (_, name) => found.find((one) => name in one)?.[name] });
 }"""
 BLANK = "http://blank.invalid/"  # answered by the browser's own side: nothing is asked of a network
+
+
+def chromium() -> str:
+    """Path of the installed Chromium, or of the one named in $CHROMIUM.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise FileNotFoundError("Chromium is needed: install it, or name its path in the variable CHROMIUM")
+    return found
+
+
+@contextmanager
+def browser_page(path: str, width: int, height: int, ratio: float = 1.0) -> Iterator[Any]:
+    """A Playwright page in the Chromium at ``path``, so many pixels large, each ``ratio`` device pixels."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+        browser.close()
 
 
 def open_door(page: Any) -> None:

@@ -39,7 +39,7 @@ from aad.backbones import (
 )
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import SUFFIXES, load_image
-from benchmarks.common import arguments, machine, machine_line, table, write_report
+from benchmarks.common import arguments, finish, machine_line, table
 
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
 BASELINE = "plain torch"
@@ -75,17 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept = [row for row in rows if row["threads"] == cores and row["kept"]]
     best = max(kept, key=lambda row: row["ratio"])["engine"]
     whole = measure_files(backbone, files, "torch" if best == BASELINE else best, cores)
-    report = {
-        "backbone": backbone.spec.name,
-        "rounds": options.rounds,
-        "n": options.n,
-        "rows": rows,
-        "files": whole,
-        "best": best,
-        "machine": machine(),
-    }
-    print(tables(report))
-    write_report(options.json, report)
+    told = {"backbone": backbone.spec.name, "rounds": options.rounds, "n": options.n, "best": best}
+    finish(options.json, told | {"rows": rows, "files": whole}, tables)
     return 0
 
 

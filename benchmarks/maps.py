@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from aad.spaces import SPACES
-from benchmarks.common import FLAGS, arguments, chromium, percentiles, run, table, write_report
-from benchmarks.door import open_blank
+from benchmarks.common import arguments, percentiles, run, table, write_report
+from benchmarks.door import browser_page, chromium, open_blank
 from interface.scripts import UI
 
 BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
@@ -152,8 +152,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when every hover stayed within its budget, else 1.
     """
-    from playwright.sync_api import sync_playwright
-
     parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(BUDGETS), help="numbers of references")
     parser.add_argument("--rounds", type=int, default=60, help="times each change is measured")
@@ -161,17 +159,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ratio", type=float, default=1.0, help="device pixels per pixel: 2 for a dense screen")
     options = parser.parse_args(argv)
     rows = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-        viewport: Any = {"width": options.width, "height": 1080}
-        page = browser.new_context(viewport=viewport, device_scale_factor=options.ratio).new_page()
+    with browser_page(chromium(), options.width, 1080, options.ratio) as page:
+        version = page.context.browser.version
         for n in options.sizes:
             for name, times in measure(page, n, n_rounds=options.rounds).items():
                 (median, high), budget = percentiles(times), BUDGETS.get(n) if name == "hover" else None
                 row = {"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget}
                 rows.append(row | ({"share": high / budget} if budget else {}))
-        version = browser.version
-        browser.close()
     print(table(rows, COLUMNS))
     told = {"chromium": version, "width": options.width, "ratio": options.ratio, "rounds": options.rounds}
     write_report(options.json, told | {"rows": rows})

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from aad.scale.compressed import ScanIndex
 from aad.scale.stored import StoredRows
 from aad.search import SearchResult
 from aad.spaces import SPACES, Space
-from benchmarks.common import percentiles
-from benchmarks.invented import make_gallery, make_queries
-from benchmarks.real_domain import measure_domain
-from benchmarks.searcher import ROOT, Searcher
+from benchmarks.common import ROOT, percentiles
+from benchmarks.invented import make_gallery, make_queries, measure_domain
+from benchmarks.searcher import Searcher
 
 K = 100  # references asked for
+LIMIT_GB = 8.0  # memory of its own that a process may have, out of core
 N_TUNING = 400  # queries that a build measures its own recall on; never those that are timed
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 
@@ -36,38 +36,30 @@ class Case:
 
     Attributes:
         space: Whose measurements it was invented from.
-        name: Of its files.
-        scratch: Folder.
-        path: File of the rows.
-        n: Rows.
-        dim: Their dimensions.
+        path: File of the n rows of dim dimensions.
         seed: What they were made from.
-        tuning: File of the queries for `build_index`.
-        queries: File of the queries that are timed, made with other real pairs.
-        among: File of the filter.
         calibration: The shipped bundle's, of this space.
-        truth: Exact answers to `queries`.
+        truth: Exact answers to the queries that are timed.
         filtered: The same under the filter.
     """
 
     space: Space
-    name: str
-    scratch: Path
     path: Path
     n: int
     dim: int
     seed: int
-    tuning: Path
-    queries: Path
-    among: Path
     calibration: Calibration
     truth: SearchResult
     filtered: SearchResult
 
+    def beside(self, part: str) -> Path:
+        """The file of its `tuning` queries, of the `queries` that are timed (of other real pairs), or of the filter `among`."""
+        return self.path.with_name(f"{part}_{self.path.name}")
+
     def opening(self, method: str, index: Path | None) -> dict[str, Any]:
         """The request that opens it in a `Searcher`."""
-        request = {"rows": str(self.path), "queries": str(self.queries), "method": method}
-        among = {"among": str(self.among)} if method == "filtered" else {}
+        request = {"rows": str(self.path), "queries": str(self.beside("queries")), "method": method}
+        among = {"among": str(self.beside("among"))} if method == "filtered" else {}
         return request | among | ({"index": str(index)} if index else {})
 
 
@@ -98,20 +90,21 @@ def prepare_case(scratch: Path, space: Space | str, n: int, options: argparse.Na
     Raises:
         ShortOfDisk: there is no room for the gallery.
     """
-    space, dim, seed, n_queries = Space(space), options.dim, options.seed, options.queries
-    domain = measure_domain(space, dim)
+    space, seed = Space(space), options.seed
+    domain = measure_domain(space, options.dim)
     path = make_gallery(scratch, domain, n, seed=seed)
-    name = f"{domain.label}_{seed}_{n}"
-    tuning, queries, among = (scratch / f"{part}_{name}.npy" for part in ("tuning", "queries", "among"))
-    np.save(tuning, make_queries(domain, path, N_TUNING, seed=seed, half=0)[0])
-    np.save(queries, make_queries(domain, path, n_queries, seed=seed, half=1)[0])
+    index, calibration = ScanIndex(StoredRows(path)), Calibration(**Bundle.open().section("calibration")[space])
+    tuning, queries = (
+        make_queries(domain, path, m, seed=seed, half=half)[0] for m, half in ((N_TUNING, 0), (options.queries, 1))
+    )
     allowed = np.random.default_rng([seed, 2]).random(n) < SHARE_ALLOWED
-    np.save(among, allowed)
-    calibration = Calibration(**Bundle.open().section("calibration")[space])
-    say(f"{space}: {n:,} rows; answering {n_queries} queries exactly")
-    index, asked, beta = ScanIndex(StoredRows(path)), np.load(queries), calibration.inverse_temperature
-    truth, filtered = (index.search(asked, K, among=one, inverse_temperature=beta) for one in (None, allowed))
-    return Case(space, name, scratch, path, n, dim, seed, tuning, queries, among, calibration, truth, filtered)
+    say(f"{space}: {n:,} rows; answering {len(queries)} queries exactly")
+    beta = calibration.inverse_temperature
+    truth, filtered = (index.search(queries, K, among=one, inverse_temperature=beta) for one in (None, allowed))
+    case = Case(space, path, n, options.dim, seed, calibration, truth, filtered)
+    for part, array in (("tuning", tuning), ("queries", queries), ("among", allowed)):
+        np.save(case.beside(part), array)
+    return case
 
 
 def recall_of(found: Sequence[Sequence[int]], truth: np.ndarray, k: int = 10) -> float:
@@ -134,16 +127,10 @@ def weight_errors(case: Case, answer: dict[str, Any], truth: SearchResult) -> di
         answer: Of a `Searcher` that was asked with the inverse temperature.
         truth: Exact answers to the same queries.
     """
-    beta, gamma = case.calibration.inverse_temperature, case.calibration.null_logit
-    first = np.array([row[0] for row in answer["similarities"]], dtype=np.float64)
-
-    def shares(cosine: np.ndarray, log_mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        whole = np.logaddexp(log_mass, gamma)
-        return np.exp(beta * cosine - whole), np.exp(gamma - whole)
-
-    weights, remainders = shares(first, np.array(answer["log_mass"]))
     assert truth.log_mass is not None
-    true_weights, true_remainders = shares(truth.similarities[:, 0].astype(np.float64), truth.log_mass)
+    first = np.array([row[0] for row in answer["similarities"]], dtype=np.float64)
+    weights, remainders = _shares(case.calibration, first, np.array(answer["log_mass"]))
+    true_weights, true_remainders = _shares(case.calibration, truth.similarities[:, 0], truth.log_mass)
     return {
         "estimated": answer["estimated"],
         "weight_error": float(np.abs(weights - true_weights).mean()),
@@ -152,6 +139,12 @@ def weight_errors(case: Case, answer: dict[str, Any], truth: SearchResult) -> di
         "mean_remainder": float(true_remainders.mean()),
         "log_mass_error": float(np.abs(np.array(answer["log_mass"]) - truth.log_mass).mean()),
     }
+
+
+def _shares(calibration: Calibration, first: np.ndarray, log_mass: np.ndarray) -> Iterator[np.ndarray]:
+    found = [calibration.shares(row[None], mass) for row, mass in zip(first, log_mass, strict=True)]
+    yield np.array([weights[0] for weights, _ in found])
+    yield np.array([remainder for _, remainder in found])
 
 
 def built(case: Case, method: str, *, limit_gb: float | None = None) -> dict[str, Any]:
@@ -166,14 +159,14 @@ def built(case: Case, method: str, *, limit_gb: float | None = None) -> dict[str
     code = [path for path in sorted((ROOT / "aad" / "scale").glob("*.py")) if not path.name.startswith("qdrant")]
     sources = b"".join(path.read_bytes() for path in [ROOT / "aad" / "search.py", *code])
     asked = hashlib.sha256(sources + f"{limit_gb} {N_TUNING}".encode()).hexdigest()[:8]
-    path = case.scratch / f"index_{case.name}_{method}_{asked}.safetensors"
+    path = case.path.with_name(f"index_{case.path.stem}_{method}_{asked}.safetensors")
     record = path.with_suffix(".build.json")
     if record.exists() and path.exists():
         say(f"{case.space}: {method} index found")
         return {**json.loads(record.read_bytes()), "path": path}
     say(f"{case.space}: building the {method} index")
     with Searcher(limit_gb) as searcher:
-        asked_for = {"rows": str(case.path), "queries": str(case.tuning), "method": method, "seed": case.seed}
+        asked_for = {"rows": str(case.path), "queries": str(case.beside("tuning")), "method": method, "seed": case.seed}
         answer = searcher.ask("build", **asked_for, out=str(path))
         answer["memory"] = searcher.memory()
     write_atomically(record, json.dumps(answer).encode())

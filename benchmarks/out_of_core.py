@@ -1,6 +1,6 @@
 """A gallery far larger than memory, built and searched from disk, under a limit on memory.
 
-    python -m benchmarks.out_of_core --n 10000000 --dim 768 --scratch FOLDER --limit-gb 8 --json out_of_core.json
+    python -m benchmarks.out_of_core --n 10000000 --dim 768 --scratch FOLDER --json out_of_core.json
 
 Invented rows are written (15.4 GB for the line above), the index is built in a process whose own memory is limited, and another
 such process searches: once with the rows out of the system's file cache, then again. The limit is `RLIMIT_DATA`, which counts what
@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.scale.building import METHODS
 from aad.search import method_for
-from benchmarks.common import arguments, machine, machine_line, run, table, write_report
-from benchmarks.measuring import K, add_gallery, measure_index, prepare_case
+from benchmarks.common import arguments, finish, machine_line, run, table
+from benchmarks.measuring import LIMIT_GB, K, add_gallery, measure_index, prepare_case
 from benchmarks.searcher import SearcherError
 
 COLUMNS = {
@@ -51,27 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments(__doc__)
     add_gallery(parser, n=10_000_000)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for rows and index, kept")
-    parser.add_argument("--limit-gb", type=float, default=8.0, help="memory of its own that a process may have")
-    parser.add_argument("--method", choices=METHODS, help="index; default: what the library takes for n")
     options = parser.parse_args(argv)
-    method, failed = options.method or method_for(options.n), False
+    method, failed = method_for(options.n), False
     case = prepare_case(options.scratch, options.space, options.n, options)
     try:
-        row = measure_index(case, method, limit_gb=options.limit_gb, cold=True)
+        row = measure_index(case, method, limit_gb=LIMIT_GB, cold=True)
     except SearcherError as error:
         row, failed = {"n": options.n, "dim": options.dim, "method": method, "note": f"failed: {error}"}, True
-    report = {
-        "rows": [row],
-        "dim": options.dim,
-        "space": options.space,
-        "limit_gb": options.limit_gb,
-        "within_limit": not failed,
-        "n_queries": options.queries,
-        "seed": options.seed,
-        "machine": machine(),
-    }
-    print(tables(report))
-    write_report(options.json, report)
+    told = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
+    finish(options.json, {"rows": [row], **told, "limit_gb": LIMIT_GB, "within_limit": not failed}, tables)
     return int(failed)
 
 

@@ -18,17 +18,20 @@ The named baseline is the plain call in this process: what the page adds to it i
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import json
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import httpx
 from PIL import Image
@@ -36,29 +39,31 @@ from PIL import Image
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from benchmarks.client import Visitor
-from benchmarks.common import FLAGS, arguments, chromium, machine, machine_line, percentiles, table, write_report
-from benchmarks.door import open_door
-from benchmarks.servers import ServerError, free_port
-from benchmarks.stages import STAGES, Stages
+from aad.backbones import spec
+from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.door import browser_page, chromium, open_door
+from benchmarks.serving import ServerError, Visitor, free_port
+from interface import present
 
 if TYPE_CHECKING:
     from aad.attribution import Attributor
 
 LOOK_MS = 300  # between an answer and the next file in the browser: a person looks at it first
 TARGET_MS = 250.0
+#: in the order in which a query goes through them; ``rest`` is what none of them holds
+STAGES = ("decode", "preprocess", "embed", "search", "weigh", "draw")
 K = 8  # what the page asks for
+Kind = tuple[tuple[int, int], str, dict[str, Any]]
+File = tuple[str, str, bytes]  # kind, name, content
 #: name -> size, format and options; the kinds of file that visitors bring
-KINDS: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
+KINDS: dict[str, Kind] = {
     "512 x 512 JPEG": ((512, 512), "jpeg", {"quality": 90}),
     "512 x 512 PNG": ((512, 512), "png", {}),
     "1024 x 1024 PNG": ((1024, 1024), "png", {}),
     "1024 x 1024 WebP": ((1024, 1024), "webp", {"quality": 85}),
     "768 x 512 JPEG": ((768, 512), "jpeg", {"quality": 90}),
 }
-LARGE: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
-    "12 megapixels JPEG": ((4000, 3000), "jpeg", {"quality": 92})
-}
+LARGE: dict[str, Kind] = {"12 megapixels JPEG": ((4000, 3000), "jpeg", {"quality": 92})}
 
 # Marks when the answer came, and when all of it is drawn: the page's own listeners done, every picture decoded, two frames passed,
 # and a pixel of each map read back, so that work which the browser put off is counted.
@@ -79,9 +84,65 @@ WATCH = """() => {
 }"""
 
 
-def files(
-    pictures: Sequence[Path], kinds: Mapping[str, tuple[tuple[int, int], str, dict[str, Any]]], n: int
-) -> list[tuple[str, str, bytes]]:
+class Stages:
+    """A stopwatch around the parts of one attributor's answers, running while it is a context manager.
+
+    A part's time is its own: what it calls and is measured by itself is taken off, so that the parts sum to the total.
+
+    Args:
+        attributor: An `aad.Attributor` whose backbone is loaded. Its modules' functions are wrapped, in every thread.
+    """
+
+    def __init__(self, attributor: Attributor) -> None:
+        self._attributor = attributor
+        self._patches = ExitStack()
+        self._threads = threading.local()
+        self._taken: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Stages:
+        """Wrap the parts."""
+        attributor = self._attributor
+        found: list[tuple[Any, str, str]] = [
+            (importlib.import_module("aad.attribution"), "load_image", "decode"),
+            (spec.BackboneSpec, "preprocess", "preprocess"),
+            (type(attributor._backbone), "embed", "embed"),
+            (type(attributor), "attribute", "weigh"),
+            (type(attributor), "near_copies", "draw"),
+            (present, "answer", "draw"),
+        ]
+        found += [(kind, "search", "search") for kind in {type(index) for index in attributor._index.values()}]
+        for owner, name, stage in found:
+            self._patches.enter_context(patch.object(owner, name, self._timed(getattr(owner, name), stage)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the wrappers off again."""
+        self._patches.close()
+
+    def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            inner = getattr(self._threads, "inner", 0.0)
+            self._threads.inner = 0.0
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                whole = time.perf_counter() - began
+                with self._lock:
+                    self._taken[stage] = self._taken.get(stage, 0.0) + whole - self._threads.inner
+                self._threads.inner = inner + whole
+
+        return timed
+
+    def take(self) -> dict[str, float]:
+        """Milliseconds of each stage since the last call, all threads together."""
+        with self._lock:
+            taken, self._taken = self._taken, {}
+        return {stage: 1000 * taken.get(stage, 0.0) for stage in STAGES}
+
+
+def files(pictures: Sequence[Path], kinds: Mapping[str, Kind], n: int) -> list[File]:
     """n picture files of each kind, no two alike: bundled pictures enlarged, one kind after another.
 
     Args:
@@ -103,7 +164,7 @@ def files(
     return made
 
 
-def in_process(attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], folder: Path) -> list[dict[str, Any]]:
+def in_process(attributor: Attributor, asked: Sequence[File], folder: Path) -> list[dict[str, Any]]:
     """The plain call, on files in ``folder``; one row each of its stages, its total and its kind."""
     from interface.handlers import answer_upload
 
@@ -120,9 +181,7 @@ def in_process(attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], 
     return rows
 
 
-async def over_http(
-    attributor: Attributor, asked: Sequence[tuple[str, str, bytes]], address: str
-) -> list[dict[str, Any]]:
+async def over_http(attributor: Attributor, asked: Sequence[File], address: str) -> list[dict[str, Any]]:
     """The same questions by the page's own endpoints, one after the other."""
     rows = []
     async with Visitor(address) as visitor:
@@ -136,15 +195,12 @@ async def over_http(
     return rows
 
 
-def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, browser_path: str) -> list[dict[str, Any]]:
+def in_browser(asked: Sequence[File], address: str, browser_path: str) -> list[dict[str, Any]]:
     """The same questions in Chromium: from the choice of the file to the last pixel, and of that the drawing."""
     from playwright.sync_api import Error as BrowserError
-    from playwright.sync_api import sync_playwright
 
     rows: list[dict[str, Any]] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+    with browser_page(browser_path, 1280, 800) as page:
         page.goto(address)
         page.wait_for_selector(".match", timeout=60_000)
         open_door(page)
@@ -162,7 +218,6 @@ def in_browser(asked: Sequence[tuple[str, str, bytes]], address: str, browser_pa
                 raise ServerError(f"the page drew no answer to {name}, file {len(rows) + 1} of {len(asked)}") from error
             total, draw = measured["drawn"] - measured["began"], measured["drawn"] - measured["came"]
             rows.append({"kind": kind, "total": total, "draw": draw, "rest": total - draw})
-        browser.close()
     return rows
 
 
@@ -186,19 +241,6 @@ def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return lines
 
 
-@contextmanager
-def served(attributor: Attributor) -> Iterator[str]:
-    """The real page of an attributor, in threads of this process so that its stages can be timed."""
-    from interface.page import build_app
-    from interface.serving import serve
-
-    address, stop = serve(build_app(attributor), server_port=free_port(), quiet=True)
-    try:
-        yield address
-    finally:
-        stop()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
@@ -217,15 +259,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"benchmarks.query_path: {error}", file=sys.stderr)
         return 2
     worst = max(line["p50_ms"] for line in lines if line["files"] == "all usual files")
-    report = {
-        "machine": machine(),
-        "target_ms": TARGET_MS,
-        "worst_p50_ms": worst,
-        "baseline": "in process",
-        "rows": lines,
-    }
-    print(tables(report))
-    write_report(options.json, report)
+    report = {"target_ms": TARGET_MS, "worst_p50_ms": worst, "baseline": "in process", "rows": lines}
+    finish(options.json, report, tables)
     return int(worst > TARGET_MS)
 
 
@@ -242,6 +277,8 @@ def tables(report: dict[str, Any]) -> str:
 def measure(bundle: str | None, n: int, browser: str | None) -> list[dict[str, Any]]:
     """The lines of the report, for n files of each usual kind and a quarter as many large ones."""
     from aad import Attributor
+    from interface.page import build_app
+    from interface.serving import serve
 
     attributor = Attributor.load(bundle)
     pictures = [query.path for query in attributor.queries] or [one.path for one in attributor.references]
@@ -251,7 +288,9 @@ def measure(bundle: str | None, n: int, browser: str | None) -> list[dict[str, A
         attributor.warm_up()
         in_process(attributor, warm, Path(folder))  # what is fitted or compiled at first use is not an answer's time
         lines = summary("in process", in_process(attributor, asked, Path(folder)))
-    with served(attributor) as address:
+    with ExitStack() as running:  # the real page, in threads of this process so that its stages can be timed
+        address, stop = serve(build_app(attributor), server_port=free_port(), quiet=True)
+        running.callback(stop)
         asyncio.run(over_http(attributor, warm, address))
         lines += summary("HTTP", asyncio.run(over_http(attributor, asked, address)))
         if browser is not None:

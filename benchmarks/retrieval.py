@@ -11,7 +11,7 @@ are read through before each turn, as a searched gallery is in the file cache; s
 seconds, and reads of those wait for the disk: `benchmarks.out_of_core` measures such searches. Each figure
 of a row is the worst of the spaces; by_space has them all.
 
-Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact, scan (stored rows),
+Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact,
 compressed, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
 stay in the scratch folder and are used again: 1.7 GB per space at 1,000,000 x 768.
 """
@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from aad.search import method_for
-from benchmarks.common import arguments, machine, machine_line, percentiles, run, table, write_report
+from benchmarks.common import arguments, finish, machine_line, percentiles, run, table
 from benchmarks.measuring import Case, K, add_gallery, built, prepare_case, read_through, recall_of, say, weight_errors
 from benchmarks.searcher import BASELINES, Searcher, SearcherError
 
-METHODS = (*BASELINES, "exact", "scan", "compressed", "filtered")
+METHODS = (*BASELINES, "exact", "compressed", "filtered")
 TURN = 5  # queries of one process before the other's turn
 SPEEDUP, RECALL, RESIDENT_MB = 25.0, 0.99, 500.0  # wanted at a million rows
 MILLION = 1_000_000
@@ -59,48 +60,42 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
     Raises:
         SearcherError: the method failed.
     """
-    indices = {}
-    if method not in BASELINES:
-        indices = {case.space: built(case, "compressed" if method == "filtered" else method) for case in cases}
+    stored = method not in BASELINES
+    index = {case.space: built(case, "compressed" if method == "filtered" else method) for case in cases if stored}
     n_queries = len(cases[0].truth.ids)
     times: dict[str, list[float]] = {case.space: [] for case in cases}
     found: dict[str, list[list[int]]] = {case.space: [] for case in cases}
     baseline: list[float] = []
+    by_space: dict[str, dict[str, Any]] = {}
     with Searcher() as searcher:
-        for case in cases:
-            index = indices[case.space]["path"] if indices else None
-            searcher.ask("open", **case.opening(method, index))
+
+        def search(place: int, turn: Sequence[int], beta: float | None = None) -> dict[str, Any]:
+            if stored:
+                read_through(cases[place].path)  # another method's matrices, or idleness, may have driven the rows out
+            return searcher.ask("search", index=place, range=turn, k=K, beta=beta)
+
+        for place, case in enumerate(cases):
+            searcher.ask("open", **case.opening(method, index[case.space]["path"] if stored else None))
+            search(place, [0, 2])  # the first search of an index is not its usual one
         say(f"{method}: searching")
-        for case in cases:
-            read_through(case.path)  # the matrices of another method may have driven the rows out
-        for place in range(len(cases)):  # the first search of an index is not its usual one
-            searcher.ask("search", index=place, range=[0, 2], k=K)
         for first in range(0, n_queries, TURN):
             turn = [first, min(first + TURN, n_queries)]
             if peer is not None:
                 baseline += peer.ask("search", index=0, range=turn, k=K)["ms"]
             for place, case in enumerate(cases):
-                if indices:
-                    read_through(case.path)
-                answer = searcher.ask("search", index=place, range=turn, k=K)
+                answer = search(place, turn)
                 times[case.space] += answer["ms"]
                 found[case.space] += answer["ids"]
-        by_space = {}
         for place, case in enumerate(cases):
             truth = case.filtered if method == "filtered" else case.truth
-            if indices:
-                read_through(case.path)
-            weighed = searcher.ask(
-                "search", index=place, range=[0, n_queries], k=K, beta=case.calibration.inverse_temperature
-            )
+            weighed = search(place, [0, n_queries], case.calibration.inverse_temperature)
             median, high = percentiles(times[case.space])
-            figures: dict[str, Any] = {"p50_ms": median, "p95_ms": high}
-            figures["recall_at_10"] = recall_of(found[case.space], truth.ids)
+            figures = {"p50_ms": median, "p95_ms": high, "recall_at_10": recall_of(found[case.space], truth.ids)}
             figures["weights_p50_ms"] = percentiles(weighed["ms"])[0]
             if method != "filtered":  # the first that may be named is another; the mass is the compressed index's own
                 figures |= weight_errors(case, weighed, truth)
-            if indices:
-                figures |= {key: indices[case.space][key] for key in ("build_s", "settings", "index_bytes")}
+            if stored:
+                figures |= {key: index[case.space][key] for key in ("build_s", "settings", "index_bytes")}
             by_space[str(case.space)] = figures
         memory = searcher.memory()
     usual = percentiles(baseline)[0] if baseline else None
@@ -109,21 +104,17 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
         values = [figures[key] for figures in by_space.values() if key in figures]
         return (min if key == "recall_at_10" else max)(values) if values else None
 
+    keys = ("p50_ms", "p95_ms", "recall_at_10", "weights_p50_ms", "weight_error", "remainder_error", "log_mass_error")
     slowest = worst("p50_ms")
     return {
         "method": method,
         "n": cases[0].n,
         "dim": cases[0].dim,
-        "p50_ms": slowest,
-        "p95_ms": worst("p95_ms"),
+        **{key: worst(key) for key in keys},
         "speedup_vs_argsort": usual / slowest if usual and slowest else None,
-        "recall_at_10": worst("recall_at_10"),
-        "resident_mb": memory["resident_mb"],
-        "build_s": worst("build_s") or 0.0,
         "argsort_p50_ms": usual,
-        "own_mb": memory["own_mb"],
-        "peak_mb": memory["peak_mb"],
-        **{key: worst(key) for key in ("weights_p50_ms", "weight_error", "remainder_error", "log_mass_error")},
+        "build_s": worst("build_s") or 0.0,
+        **{key: memory[key] for key in ("resident_mb", "own_mb", "peak_mb")},
         "by_space": by_space,
     }
 
@@ -133,11 +124,11 @@ def measure_methods(methods: Sequence[str], cases: Sequence[Case]) -> list[dict[
     n, dim = cases[0].n, cases[0].dim
     whole, room = n * dim * 4 / 1e9, available_gb() * 0.9
     rows = []
-    peer = None
-    try:
+    with ExitStack() as running:
+        peer = None
         if 2 * whole < room:
             say("argsort: opening the baseline")
-            peer = Searcher().__enter__()
+            peer = running.enter_context(Searcher())
             peer.ask("open", **cases[0].opening("argsort", None))
             peer.ask("search", index=0, range=[0, 2], k=K)
         for method in methods:
@@ -145,16 +136,13 @@ def measure_methods(methods: Sequence[str], cases: Sequence[Case]) -> list[dict[
             need = (len(cases) + 3) * whole if method in (*BASELINES, "exact") else 0.0
             row: dict[str, Any] = {"method": method, "n": n, "dim": dim}
             if need > room:
-                rows.append({**row, "note": f"left out: needs {need:.0f} GB of memory, {room:.0f} GB may be used"})
-                continue
-            try:
-                row = measure_method(method, cases, peer)
-            except SearcherError as error:
-                row |= {"note": f"failed: {error}", "failed": True}
+                row |= {"note": f"left out: needs {need:.0f} GB of memory, {room:.0f} GB may be used"}
+            else:
+                try:
+                    row = measure_method(method, cases, peer)
+                except SearcherError as error:
+                    row |= {"note": f"failed: {error}", "failed": True}
             rows.append(row)
-    finally:
-        if peer is not None:
-            peer.__exit__()
     return rows
 
 
@@ -171,18 +159,15 @@ def verdict(rows: Sequence[dict[str, Any]], default: str) -> str:
         return f"targets: not looked at, {default} was not measured"
     if row["n"] < MILLION:
         return f"targets: meant for {MILLION:,} rows, these are {row['n']:,}"
-    speedup = row["speedup_vs_argsort"]
-    parts = [
-        (
-            f"{speedup:.1f} of {SPEEDUP:.0f} times faster" if speedup else "speed-up not measured",
-            bool(speedup and speedup >= SPEEDUP),
-        ),
-        (f"recall@10 {row['recall_at_10']:.4f} of {RECALL}", row["recall_at_10"] >= RECALL),
-        (f"{row['resident_mb']:.0f} of {RESIDENT_MB:.0f} MB", row["resident_mb"] <= RESIDENT_MB),
-    ]
-    return f"targets, {default}: " + "; ".join(
-        f"{text}: {'holds' if holds else 'does NOT hold'}" for text, holds in parts
-    )
+    speedup = row["speedup_vs_argsort"] or 0.0
+    faster = f"{speedup:.1f} of {SPEEDUP:.0f} times faster" if speedup else "speed-up not measured"
+    parts = {
+        faster: speedup >= SPEEDUP,
+        f"recall@10 {row['recall_at_10']:.4f} of {RECALL}": row["recall_at_10"] >= RECALL,
+        f"{row['resident_mb']:.0f} of {RESIDENT_MB:.0f} MB": row["resident_mb"] <= RESIDENT_MB,
+    }
+    said = [f"{text}: {'holds' if holds else 'does NOT hold'}" for text, holds in parts.items()]
+    return f"targets, {default}: {'; '.join(said)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -203,19 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         scratch = options.scratch or Path(temporary)
         cases = [prepare_case(scratch, space, options.n, options) for space in options.spaces]
         rows = measure_methods(options.methods, cases)
-    default = method_for(options.n)
-    report = {
-        "rows": rows,
-        "default": default,
-        "baseline": "argsort",
-        "spaces": options.spaces,
-        "k": K,
-        "n_queries": options.queries,
-        "seed": options.seed,
-        "machine": machine(),
-    }
-    print(tables(report))
-    write_report(options.json, report)
+    report = {"rows": rows, "default": method_for(options.n), "baseline": "argsort", "spaces": options.spaces, "k": K}
+    finish(options.json, report | {"n_queries": options.queries, "seed": options.seed}, tables)
     return int(any(row.get("failed") for row in rows))
 
 

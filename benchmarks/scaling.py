@@ -23,15 +23,15 @@ from typing import Any
 
 from aad.bundle import write_atomically
 from aad.search import method_for
-from benchmarks.common import arguments, machine, machine_line, rounded, run, table, write_report
+from benchmarks.common import ROOT, arguments, finish, machine, machine_line, rounded, run, table
 from benchmarks.invented import ShortOfDisk
-from benchmarks.measuring import add_gallery, measure_index, prepare_case, say
-from benchmarks.searcher import ROOT, SearcherError
+from benchmarks.measuring import LIMIT_GB, add_gallery, measure_index, prepare_case, say
+from benchmarks.searcher import SearcherError
 
-LIMIT_GB = 8.0
 PICTURES = ROOT / "assets" / "abc_mini" / "synth"
 N_IMAGES = (64, 1088)  # what starting costs is in the first already, so their difference is the steady rate
 SHARD_IMAGES = 32
+WORKERS = (1, 2)
 COLUMNS = {
     "n": "references",
     "method": "index",
@@ -106,13 +106,9 @@ def measure_workers(workers: int) -> dict[str, Any]:
 
 def tables(report: dict[str, Any]) -> str:
     """A report as Markdown."""
-    first = next(
-        (row["images_per_s"] for row in report["embedding"] if row["workers"] == 1 and "images_per_s" in row), None
-    )
-    embedding = [
-        {**row, "speedup": row["images_per_s"] / first} if first and "images_per_s" in row else row
-        for row in report["embedding"]
-    ]
+    rates = {row["workers"]: row["images_per_s"] for row in report["embedding"] if "images_per_s" in row}
+    speedups = {n: {"speedup": rate / rates[1]} for n, rate in rates.items() if 1 in rates}
+    embedding = [row | speedups.get(row["workers"], {}) for row in report["embedding"]]
     return f"{table(report['rows'], COLUMNS)}\n\n{table(embedding, EMBEDDING)}\n\n{machine_line(report['machine'])}"
 
 
@@ -126,7 +122,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.set_defaults(json=ROOT / "docs" / "figures" / "scaling.json")  # read, and completed
     add_gallery(parser)
     parser.add_argument("--to", type=int, default=1_000_000, help="largest number of references")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="to embed with; none leaves that out")
     parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     options = parser.parse_args(argv)
     settings = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
@@ -146,11 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if n not in [row["n"] for row in report["rows"]]:
                 say(f"{n:,} references")
                 keep("rows", "n", measure_size(options.scratch or Path(temporary), n, options))
-    for workers in options.workers:
+    for workers in WORKERS:
         if workers not in [row["workers"] for row in report["embedding"]]:
             keep("embedding", "workers", measure_workers(workers))
-    print(tables(report))
-    write_report(options.json, report)
+    finish(options.json, report, tables)
     failed = [row for row in (*report["rows"], *report["embedding"]) if row.get("note", "").startswith("failed")]
     return int(bool(failed))
 

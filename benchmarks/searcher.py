@@ -23,9 +23,8 @@ from aad.bundle import write_atomically
 from aad.scale.building import build_index, open_index
 from aad.scale.stored import StoredRows
 from aad.search import Index
-from benchmarks.common import memory_of
+from benchmarks.common import ROOT, memory_of
 
-ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ("argsort", "topk")
 LOOK_EVERY = 0.05  # seconds between two looks at the memory of a process
 

@@ -27,9 +27,8 @@ from urllib.parse import urljoin
 import httpx
 
 from aad import Attributor
-from benchmarks.client import Visitor
-from benchmarks.common import arguments, machine, machine_line, percentiles, table, write_report
-from benchmarks.servers import PATIENCE, ServerError, address_of, free_port, started
+from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.serving import PATIENCE, ServerError, Visitor, address_of, free_port, started
 
 TARGET_S = 5.0
 EAGER = """
@@ -147,9 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ServerError, httpx.HTTPError) as error:
         print(f"benchmarks.startup: {error}", file=sys.stderr)
         return 2
-    report = {"machine": machine(), "target_s": TARGET_S, "baseline": "everything eager", "rows": lines}
-    print(tables(report))
-    write_report(options.json, report)
+    finish(options.json, {"target_s": TARGET_S, "baseline": "everything eager", "rows": lines}, tables)
     return int(lines[0]["page_s"] > TARGET_S)
 
 

@@ -15,22 +15,99 @@ answers per visitor: 1 when all got as many, 1/n when one got all.
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
+from PIL import Image
 
-from benchmarks.client import Visitor
-from benchmarks.common import arguments, machine, machine_line, percentiles, table, write_report
-from benchmarks.questions import Question, fault_of, questions
-from benchmarks.servers import ServerError, address_of, free_port, started
+from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.serving import ServerError, Visitor, address_of, free_port, started
+
+if TYPE_CHECKING:
+    from aad.attribution import Attributor
 
 K_CHOICES = (5, 8, 15, 30)  # as on the page
 MAX_FAULTS = 20  # after which a visitor leaves: the server is gone, or wrong throughout
+FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (("jpeg", {"quality": 90}), ("png", {}), ("webp", {"quality": 85}))
+SIZES = ((512, 512), (768, 512), (512, 768), (640, 640))
+EXAMPLES_OF_TEN = (2, 5, 8)  # by their place among ten questions
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a visitor asks: a bundled query, or a file; and the right answer.
+
+    Attributes:
+        query_id: Number of the bundled query; None for a file.
+        name: File name.
+        content: Of the file.
+        best: Space -> the reference that must come first.
+    """
+
+    query_id: int | None
+    name: str
+    content: bytes
+    best: dict[str, int]
+
+
+def questions(attributor: Attributor, n_visitors: int, n_each: int, *, seed: int = 0) -> list[list[Question]]:
+    """What each visitor asks, with the right answers: the same mix for all, so that equal service gives equal counts.
+
+    Args:
+        attributor: An `aad.Attributor` of the bundle that the server has.
+        n_visitors: How many people.
+        n_each: Questions of each; of ten three are bundled examples, the others pictures that nobody else brings.
+        seed: Everything follows from it.
+
+    Returns:
+        (n_visitors, n_each) questions.
+    """
+    rng = random.Random(seed)
+    examples = list(attributor.examples) or list(range(len(attributor.queries)))
+
+    def ask(query_id: int | None, name: str, content: bytes, result: Any) -> Question:
+        best = {str(space): result[space].matches[0].reference_id for space in result.spaces}
+        return Question(query_id, name, content, best)
+
+    def example() -> Question:
+        query_id = rng.choice(examples)
+        return ask(query_id, attributor.queries[query_id].path.name, b"", attributor.attribute_query(query_id, 1))
+
+    def upload(visitor: int, number: int) -> Question:
+        form, options = FORMATS[number % len(FORMATS)]
+        with Image.open(attributor.queries[rng.randrange(len(attributor.queries))].path) as opened:
+            picture = opened.convert("RGB").resize(SIZES[number % len(SIZES)], Image.Resampling.BICUBIC)
+        picture.putpixel((visitor % picture.width, number), (visitor % 256, 0, 255))  # no two files are the same
+        buffer = io.BytesIO()
+        picture.save(buffer, form, **options)
+        with Image.open(buffer) as written:  # as the server will see it
+            result = attributor.attribute(written, 1)
+        return ask(None, f"picture{visitor}-{number}.{form}", buffer.getvalue(), result)
+
+    return [
+        [example() if number % 10 in EXAMPLES_OF_TEN else upload(visitor, number) for number in range(n_each)]
+        for visitor in range(n_visitors)
+    ]
+
+
+def fault_of(question: Question, answer: dict[str, Any]) -> str | None:
+    """What is wrong with an answer; None when it is the question's own."""
+    if answer.get("status") != "answer":
+        return f"{question.name}: {answer.get('text') or answer.get('status')}"
+    shown, number = answer["query"].get("url"), answer["query"].get("id")
+    if question.query_id is None and not str(shown).endswith("/" + quote(question.name)):
+        return f"{question.name}: the answer is about {shown}"
+    if question.query_id is not None and number != question.query_id:
+        return f"{question.name}: the answer is about example {number}"
+    named = {space: part["matches"][0]["id"] for space, part in answer["spaces"].items()}
+    return None if named == question.best else f"{question.name}: first matches {named}, expected {question.best}"
 
 
 @dataclass(slots=True)
@@ -154,9 +231,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for fault in report["faults"]:
         print(fault, file=sys.stderr)
-    report = {"machine": machine(), "seconds": options.seconds, **report}
-    print(tables(report))
-    write_report(options.json, report)
+    finish(options.json, {"seconds": options.seconds, **report}, tables)
     return int(bool(report["faults"]))
 
 

@@ -42,14 +42,23 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     free = getattr(options, "numprocesses", 0) is None and not options.usepdb and not hasattr(config, "workerinput")
     if everything and free and (os.cpu_count() or 1) >= WORKERS:
-        options.numprocesses, options.dist = WORKERS, "loadgroup"
+        options.numprocesses, options.dist = WORKERS, "loadfile"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser tests are one group, which shares a server and a browser; every other file is a group of its own."""
-    for item in items:  # of two marks one joint name would be made
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The browser tests are one group, which shares a server and a browser; every other file is a group of its own.
+
+    ``--dist loadgroup`` with marks would say the same, but xdist 3.8 sets a name that pytest 9 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "tests/browser" if path.startswith("tests/browser/") else path
+
+    return ByRoom(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -1,6 +1,6 @@
 """A page of invented pictures, served once for all tests that ask it over HTTP, and how a stranger talks to it.
 
-A module that uses the fixture ``page`` is marked with `MARKS`: so they run in one process, and share it.
+A module that uses the fixture ``page`` is marked with `MARKS`: so their servers may warn of their own affairs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import app
 from tests.fakes import Gated, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
-MARKS = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("page")]
+MARKS = [pytest.mark.filterwarnings("ignore")]
 SECRET = "nobody outside may read this"
 
 

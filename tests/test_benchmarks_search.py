@@ -18,9 +18,8 @@ from aad.scale.stored import StoredRows
 from aad.search import SearchResult
 from benchmarks import embedding, invented, measuring, out_of_core, retrieval, scaling
 from benchmarks.common import memory_of, percentiles, table
-from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries
+from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries, measure_domain
 from benchmarks.measuring import recall_of, weight_errors
-from benchmarks.real_domain import measure_domain
 from benchmarks.searcher import Searcher, SearcherError, answer
 
 SPACE, DIM = "disentangled", 16
@@ -54,7 +53,7 @@ class Inside(Searcher):
 
 def test_a_chunk_follows_from_seed_and_number_only(domain, tmp_path):
     third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain(SPACE, DIM), 0, 0)
-    path = make_gallery(tmp_path, domain, 2 * CHUNK + 3, progress=False)
+    path = make_gallery(tmp_path, domain, 2 * CHUNK + 3)
     whole = np.load(path, mmap_mode="r")
     assert path.stat().st_size == whole.offset + whole.nbytes
     assert whole.shape == (2 * CHUNK + 3, DIM) and whole.dtype == np.float16
@@ -74,15 +73,15 @@ def test_a_finished_file_is_used_again_an_interrupted_one_leaves_nothing_and_a_s
 
     monkeypatch.setattr(invented, "make_chunk", breaks)
     with pytest.raises(KeyboardInterrupt):
-        make_gallery(tmp_path, domain, 3 * CHUNK, progress=False)
+        make_gallery(tmp_path, domain, 3 * CHUNK)
     with monkeypatch.context() as patch:
         patch.setattr(invented, "_free", lambda folder: 1000)
         with pytest.raises(ShortOfDisk, match=r"need 0\.0 GB in .* ask for fewer"):
-            make_gallery(tmp_path, domain, CHUNK, progress=False)
+            make_gallery(tmp_path, domain, CHUNK)
     assert list(tmp_path.iterdir()) == []
-    path = make_gallery(tmp_path, domain, CHUNK, progress=False)  # its one chunk does not break
+    path = make_gallery(tmp_path, domain, CHUNK)  # its one chunk does not break
     monkeypatch.setattr(invented, "make_chunk", None)  # calling it would fail
-    assert make_gallery(tmp_path, domain, CHUNK, progress=False) == path
+    assert make_gallery(tmp_path, domain, CHUNK) == path
 
 
 @pytest.mark.parametrize("space", ["backbone", "aligned", "disentangled"])
@@ -98,7 +97,7 @@ def test_invented_rows_are_no_easier_to_compress_than_the_real_ones(space):
 
 
 def test_a_query_is_as_far_from_its_row_as_a_real_pair_of_its_half(domain, tmp_path):
-    path = make_gallery(tmp_path, domain, 500, progress=False)
+    path = make_gallery(tmp_path, domain, 500)
     seen = []
     for half in (0, 1):
         queries, ids = make_queries(domain, path, 40, seed=0, half=half)
@@ -127,7 +126,7 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(tmp_path, ca
     monkeypatch.setattr(retrieval, "Searcher", Inside)
     monkeypatch.setattr(measuring, "Searcher", Inside)
     options = ["--n", "2000", "--dim", "32", "--queries", "6", "--spaces", "aligned", "disentangled"]
-    methods = ["argsort", "topk", "exact", "scan", "filtered"]
+    methods = ["argsort", "topk", "exact", "filtered"]
     kept = ["--scratch", str(tmp_path), "--json", str(tmp_path / "r.json")]
     assert retrieval.main([*options, "--methods", *methods, *kept]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
@@ -185,7 +184,7 @@ def test_memory_is_counted_in_millions_of_bytes():
 
 def test_out_of_core_measures_and_says_where_the_limit_was_met(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measuring, "Searcher", Inside)
-    options = ["--n", "1000", "--dim", "16", "--queries", "4", "--limit-gb", "2", "--method", "exact"]
+    options = ["--n", "1000", "--dim", "16", "--queries", "4"]
     options += ["--scratch", str(tmp_path), "--json", str(tmp_path / "o.json")]
     assert out_of_core.main(options) == 0
     report = json.loads((tmp_path / "o.json").read_text())

@@ -17,12 +17,10 @@ from PIL import Image
 
 import app
 from aad.backbones import spec
-from benchmarks import query_path, servers, startup, visitors
-from benchmarks.client import apply, events_of
-from benchmarks.questions import Question, fault_of, questions
-from benchmarks.servers import Server, ServerError, free_port, started
-from benchmarks.stages import STAGES, Stages
-from benchmarks.visitors import Record
+from benchmarks import query_path, serving, startup, visitors
+from benchmarks.query_path import STAGES, Stages
+from benchmarks.serving import Server, ServerError, events_of, free_port, started
+from benchmarks.visitors import Question, Record, fault_of, questions
 from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
@@ -100,14 +98,6 @@ def test_scripts_wait_in_a_lane_of_their_own(attributor: FakeAttributor) -> None
     assert demo._queue.default_concurrency_limit == 2
 
 
-def test_stream_steps_lead_to_the_whole_value() -> None:
-    values = apply([], [{"path": "a"}, {"status": "warming", "text": "wait", "list": [1, 2]}])
-    values = apply(
-        values, [[], [["replace", ["status"], "answer"], ["append", ["text"], "!"], ["delete", ["list", 0], None]]]
-    )
-    assert values == [{"path": "a"}, {"status": "answer", "text": "wait!", "list": [2]}]
-
-
 def test_another_page_is_refused() -> None:
     with pytest.raises(ServerError, match="events select and upload"):
         events_of({"dependencies": [{"id": 1, "targets": [[1, "click"]], "backend_fn": True}]})
@@ -122,7 +112,7 @@ def test_a_server_that_ends_is_told_with_its_last_words() -> None:
 
 def test_stages_of_one_answer_sum_to_its_total(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock = iter(np.arange(0, 10_000, 1.0))  # every look at the clock is a second later
-    monkeypatch.setattr("benchmarks.stages.time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    monkeypatch.setattr("benchmarks.query_path.time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     picture = tmp_path / "a.png"
     picture.write_bytes(png(3))
 
@@ -208,7 +198,7 @@ def test_no_free_port_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) 
     def taken(*_: object) -> None:
         raise OSError("address in use")
 
-    monkeypatch.setattr(servers.socket.socket, "bind", taken)
+    monkeypatch.setattr(serving.socket.socket, "bind", taken)
     with pytest.raises(ServerError, match="free port"):
         free_port()
 

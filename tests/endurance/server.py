@@ -22,9 +22,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.client import Visitor
-from benchmarks.questions import Question, fault_of, questions
-from benchmarks.servers import ServerError, address_of, free_port
+from benchmarks.serving import ServerError, Visitor, address_of, free_port
+from benchmarks.visitors import Question, fault_of, questions
 from tests import served
 from tests.greedy_files import GREEDY
 from tests.hostile_files import NAMES, corpus

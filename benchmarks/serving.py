@@ -1,0 +1,209 @@
+"""A server in a process of its own, and visitors without a browser who ask it over HTTP what the page's scripts ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from benchmarks.common import ROOT, memory_of
+
+PATIENCE = 180.0  # seconds for one request; a cold start on a busy machine takes most of a minute
+
+
+class ServerError(RuntimeError):
+    """The server could not be started or did not answer as the page expects."""
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on now.
+
+    Raises:
+        ServerError: There is none to be had.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise ServerError(f"a free port of this machine is needed, got none ({error})") from error
+
+
+def address_of(port: int) -> str:
+    """Of a server on this machine."""
+    return f"http://127.0.0.1:{port}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server in a process of its own.
+
+    Attributes:
+        process: Its process.
+        log: What it says on standard error.
+    """
+
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def wait_for_port(self, port: int, *, patience: float = PATIENCE) -> None:
+        """Return as soon as it takes connections.
+
+        Raises:
+            ServerError: It ended before, with the last it said; or it took too long.
+        """
+        ends = time.perf_counter() + patience
+        while time.perf_counter() < ends:
+            if self.process.poll() is not None:
+                self.log.seek(0)
+                said = self.log.read().decode(errors="replace").strip()[-500:]
+                raise ServerError(f"the server must stay up, it ended with status {self.process.returncode}: {said}")
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+                return
+            except OSError:
+                time.sleep(0.005)
+        raise ServerError(f"the server must listen on port {port} within {patience:g} s, it does not")
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time used so far, all threads; None where the system does not tell."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        if not stat.exists():
+            return None
+        fields = stat.read_text("utf-8").rpartition(")")[2].split()  # the name before may hold spaces
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> dict[str, float]:
+        """As `benchmarks.common.memory_of`; empty where the system does not tell."""
+        return memory_of(self.process.pid) if Path("/proc/self/status").exists() else {}
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[Server]:
+    """A server that is stopped at the end.
+
+    Args:
+        command: What follows the name of the interpreter, run in the project's folder.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            yield Server(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, with when it came.
+
+    Attributes:
+        answer: What the page draws, see `interface.present.answer`.
+        upload_ms: The file on its way, up to the server's word that it is there.
+        total_ms: From the first byte of the question to the last of the answer.
+    """
+
+    answer: dict[str, Any]
+    upload_ms: float
+    total_ms: float
+
+
+class Visitor:
+    """One open page: a session of its own, and its own connections.
+
+    Args:
+        address: Of the server, as `interface.serving.serve` returns it.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._client = httpx.AsyncClient(base_url=address, timeout=PATIENCE, trust_env=False)
+        self._session = secrets.token_hex(6)
+        self._events: dict[str, int] = {}
+
+    async def __aenter__(self) -> Visitor:
+        """Learn which event has which number."""
+        reply = await self._client.get("/config")
+        reply.raise_for_status()
+        self._events = events_of(reply.json())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def example(self, query_id: int, k: int) -> Reply:
+        """Choose a bundled picture: answered outside the queue."""
+        began = time.perf_counter()
+        asked = {"index": query_id, "value": {"kind": "example", "k": k}}
+        found = await self._post("run/predict", "an example must be answered", self._body("select", [], asked))
+        return Reply(found["data"][0], 0.0, 1000 * (time.perf_counter() - began))
+
+    async def upload(self, name: str, content: bytes, k: int) -> Reply:
+        """Give the page a file and wait for what it draws; words of patience in between are passed over."""
+        began = time.perf_counter()
+        (path,) = await self._post("upload", "a file must be taken", files={"files": (name, content)})
+        there = time.perf_counter()
+        file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        await self._post("queue/join", "a question must be queued", self._body("upload", [file, k, "{}"]))
+        answer = await self._streamed()
+        return Reply(answer, 1000 * (there - began), 1000 * (time.perf_counter() - began))
+
+    async def _post(self, where: str, wanted: str, json: Any = None, files: Any = None) -> Any:
+        reply = await self._client.post(f"/gradio_api/{where}", json=json, files=files)
+        if reply.status_code != httpx.codes.OK:
+            raise ServerError(f"{wanted}, got status {reply.status_code}: {reply.text[:200]}")
+        return reply.json()
+
+    async def _streamed(self) -> dict[str, Any]:
+        from gradio_client.utils import apply_diff
+
+        answer: Any = None
+        mine = {"session_hash": self._session}
+        async with self._client.stream("GET", "/gradio_api/queue/data", params=mine) as stream:
+            async for line in stream.aiter_lines():
+                message = json.loads(line[5:]) if line.startswith("data:") else {}
+                kind, output = message.get("msg"), message.get("output") or {}
+                if kind in ("process_generating", "process_completed") and output.get("data"):
+                    new = output["data"][0]  # whole, or Gradio's steps from the last one
+                    answer = apply_diff(answer, new) if isinstance(new, list) else new
+                if kind in ("process_completed", "unexpected_error") and not message.get("success", False):
+                    raise ServerError(f"an answer must come, got {output.get('error') or message.get('message')!r}")
+        if not isinstance(answer, dict):
+            raise ServerError(f"an answer must come before the stream ends, got {answer!r:.200}")
+        return answer
+
+    def _body(self, event: str, data: Sequence[Any], event_data: Any = None) -> dict[str, Any]:
+        number = self._events[event]
+        asked = {"data": data, "event_data": event_data, "fn_index": number, "trigger_id": None}
+        return asked | {"session_hash": self._session}
+
+
+def events_of(config: dict[str, Any]) -> dict[str, int]:
+    """What a visitor may do (`select`, `upload`) -> the number of the function behind it."""
+    found: dict[str, int] = {}
+    for event in config["dependencies"]:
+        names = {name for _, name in event["targets"]}
+        for name in names & {"select", "upload"} if event["backend_fn"] else ():
+            found.setdefault(name, int(event["id"]))
+    if len(found) < 2:
+        raise ServerError(
+            f"the page must have the events select and upload, got {sorted(found)}; is it this project's?"
+        )
+    return found
