@@ -32,13 +32,13 @@ def chromium() -> str:
 
 
 @contextmanager
-def browser_page(path: str, width: int, height: int, ratio: float = 1.0) -> Iterator[Any]:
-    """A Playwright page in the Chromium at ``path``, so many pixels large, each ``ratio`` device pixels."""
+def browser_page(path: str, width: int, height: int) -> Iterator[Any]:
+    """A Playwright page in the Chromium at ``path``, so many pixels large."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+        yield browser.new_page(viewport={"width": width, "height": height})
         browser.close()
 
 

@@ -1,7 +1,7 @@
 """How long the maps take to draw, in a real browser: at a hover, at a zoom, in the morph, at 10,000 and 50,000 references.
 
     python -m benchmarks.maps                        # needs Chromium; names it in $CHROMIUM where it is not on the path
-    python -m benchmarks.maps --sizes 10000 50000 200000 --ratio 2 --json maps.json
+    python -m benchmarks.maps --sizes 10000 50000 200000 --json maps.json
 
 The page's own scripts run on an otherwise empty page, over an invented collection: no server, no pictures, no network. Each
 figure is the time of all three maps together (of the one map, for the morph), from the change to the last pixel: after the draw
@@ -24,6 +24,7 @@ from interface.scripts import UI
 
 BUDGETS = {10_000: 16.0, 50_000: 50.0}  # milliseconds that a hover may take
 N_GROUPS = 24
+WIDTH, HEIGHT = 1920, 1080  # of the window, in pixels
 COLUMNS = {
     "references": "references",
     "change": "change",
@@ -155,11 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(BUDGETS), help="numbers of references")
     parser.add_argument("--rounds", type=int, default=60, help="times each change is measured")
-    parser.add_argument("--width", type=int, default=1920, help="of the window, in pixels")
-    parser.add_argument("--ratio", type=float, default=1.0, help="device pixels per pixel: 2 for a dense screen")
     options = parser.parse_args(argv)
     rows = []
-    with browser_page(chromium(), options.width, 1080, options.ratio) as page:
+    with browser_page(chromium(), WIDTH, HEIGHT) as page:
         version = page.context.browser.version
         for n in options.sizes:
             for name, times in measure(page, n, n_rounds=options.rounds).items():
@@ -167,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 row = {"references": n, "change": name, "median_ms": median, "p95_ms": high, "budget_ms": budget}
                 rows.append(row | ({"share": high / budget} if budget else {}))
     print(table(rows, COLUMNS))
-    told = {"chromium": version, "width": options.width, "ratio": options.ratio, "rounds": options.rounds}
+    told = {"chromium": version, "width": WIDTH, "ratio": 1.0, "rounds": options.rounds}
     write_report(options.json, told | {"rows": rows})
     return int(any(row["budget_ms"] is not None and row["p95_ms"] > row["budget_ms"] for row in rows))
 

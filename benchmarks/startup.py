@@ -7,9 +7,6 @@ Each start is `python app.py` in a process of its own, asked from outside as the
 eager*: the same page by a program that imports gradio, torch, timm, faiss and umap and loads the network before it serves. Both
 are started in turn, so that a busy machine is unkind to both. An example is answered *before the model* when its answer says that
 the network is not loaded yet; the processor seconds are those of the server up to then.
-
-There is no lighter page before the first one. It would need a server of its own on the port, gone again before gradio takes it, and
-whoever came in between would find nobody; what it could hide is gradio's import, less than half of the time allowed.
 """
 
 from __future__ import annotations
