@@ -131,7 +131,7 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
     entries = bundle.read_table("queries.json")
     with bundle.telling("queries.json", UNUSABLE, of=(ValueError, BundleError)):
         for i, entry in enumerate(entries):
-            require(max(entry["exemplar_ids"], default=0) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)
+            require(max(entry["exemplar_ids"], default=-1) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)
         names = [entry["path"] for entry in entries]
         paths = safe_paths(folder, names)
         _refuse_links(folder, names)
