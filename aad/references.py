@@ -1,6 +1,6 @@
 """The references and queries of a bundle, checked. References stand in columns, and one is made when it is asked for.
 
-A million of them as a tuple take four times the memory: 1.4 GB in place of 0.4.
+As a tuple of objects 300,000 of them were measured to take 421 MB in place of 116.
 """
 
 import contextlib

@@ -188,6 +188,6 @@ def finish(demo: Any) -> None:
 
 
 def forget_deleted(demo: Any) -> None:
-    """Forget the names of uploads that were deleted; gradio would keep each for as long as it runs. None found."""
+    """Forget the names of uploads that were deleted; gradio would keep each for as long as it runs. Nearest thread: #8098."""
     for names in demo.temp_file_sets:
         names.difference_update([name for name in list(names) if not Path(name).exists()])
