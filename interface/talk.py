@@ -4,6 +4,7 @@ The story is chosen by rule from what the spaces made of the bundle's own querie
 and it travels whole, pictures included, when talk mode is entered: from then on a lecture needs neither network nor server.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from aad import Attributor
 from aad.images import ImageError
 from aad.outcomes import Outcome, Outcomes, outcomes_of
 from aad.spaces import SPACES
-from interface.handlers import answer_example
+from interface.handlers import answer
 from interface.talk_steps import steps
 from interface.thumbnails import data_uri
 
@@ -25,14 +26,11 @@ LARGE, SMALL = 640, 200  # pixels of a picture's longer side
 
 def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for."""
-    telling = threading.Lock()
-    told: list[dict[str, Any]] = []
+    telling, told = threading.Lock(), functools.cache(lambda: story(attributor))
 
     def talk_story(request: Any = None) -> dict[str, Any]:
         with telling:  # worked out once, whoever asks first
-            if not told:
-                told.append(story(attributor))
-        return told[0]
+            return told()
 
     return (talk_story,)
 
@@ -49,7 +47,7 @@ def story(attributor: Attributor) -> dict[str, Any]:
     ids = {name: int(outcomes.query_ids[row]) for name, row in rows.items()}
     if "turn" not in ids and len(attributor.queries):
         ids["turn"] = int(attributor.examples[0]) if attributor.examples else 0
-    cases = {name: answer_example(attributor, query_id, K) for name, query_id in ids.items()}
+    cases = {name: answer(attributor, "query", query_id, K) for name, query_id in ids.items()}
     truth = cases["turn"]["query"]["truth"] if "turn" in cases else []
     wall = spread(len(attributor.references), N_WALL, truth[:1])
     figures = shares(outcomes, (attributor.metrics or {}).get("held_out_generators", ()))

@@ -58,8 +58,8 @@ def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_d
     code = BLOCK.format(blocked=blocked) + (
         "import json\nfrom PIL import Image\nfrom aad import Attributor\nfrom interface import handlers\n"
         "attributor = Attributor.load()\n"
-        "answers = [handlers.answer_example(attributor, i, 5) for i in attributor.examples[:3]]\n"
-        "answers += [handlers.answer_reference(attributor, 0, 5)]\n"
+        "answers = [handlers.answer(attributor, 'query', i, 5) for i in attributor.examples[:3]]\n"
+        "answers += [handlers.answer(attributor, 'reference', 0, 5)]\n"
         "print(json.dumps([[a['status'], a['ready'], len(a['spaces'])] for a in answers]))\n"
         "try:\n    attributor.attribute(Image.new('RGB', (32, 32)))\n"
         "except ModuleNotFoundError as error:\n    print(error)\n"

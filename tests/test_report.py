@@ -16,7 +16,8 @@ from PIL import Image
 
 from aad.answers import Attribution, SpaceAttribution
 from aad.spaces import SPACES
-from interface.report import Case, is_convincing, report
+from interface.present import is_convincing
+from interface.report import Case, report
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
