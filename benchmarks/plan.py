@@ -1,9 +1,10 @@
 """A plan for very many images: machines, hours, money, memory and network, from the measured curves and named assumptions.
 
-    python -m benchmarks.plan --images 100000000 --core-hour 0.03       # from docs/figures/scaling.json; by default a billion
+    python -m benchmarks.plan --images 100000000       # from docs/figures/scaling.json; by default a billion
 
-What `benchmarks.scaling` measured is carried on in proportion to the number of images; what nobody measured here is an option, and
-stands in the table as one. Embedding runs at the rate of one worker times its cores, less a tenth for stragglers and retries.
+What `benchmarks.scaling` measured is carried on in proportion to the number of images; what nobody measured here is in
+`Assumptions`, and stands in the table as one. Embedding runs at the rate of one worker times its cores, less a tenth for
+stragglers and retries.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aad.spaces import SPACES
-from benchmarks.common import ROOT, run, table
+from benchmarks.common import ROOT, positive, run, table
 
 FIGURES = ROOT / "docs" / "figures" / "scaling.json"
 BYTES_OF_A_NUMBER = 2  # float16, as a bundle keeps its rows
@@ -137,21 +137,11 @@ def tables(measured: Mapping[str, Any], assumed: Assumptions = DEFAULTS) -> str:
     return table(plan(measured, assumed), {"what": "what", "amount": "amount", "from": "from"})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the plan as a Markdown table.
-
-    Returns:
-        0, or 1 where there are no measured curves.
-    """
+def main() -> int:
+    """Print the plan as a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in asdict(DEFAULTS).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"({value:,})")
-    options = parser.parse_args(argv)
-    try:
-        print(tables(json.loads(FIGURES.read_bytes()), Assumptions(**vars(options))))
-    except (ValueError, KeyError) as error:
-        print(f"benchmarks.plan: {FIGURES} cannot be used: {error}", file=sys.stderr)
-        return 1
+    parser.add_argument("--images", type=positive, default=DEFAULTS.images, metavar="N", help="references (a billion)")
+    print(tables(json.loads(FIGURES.read_bytes()), Assumptions(**vars(parser.parse_args()))))
     return 0
 
 

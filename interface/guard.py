@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interface.stripping import strip_file
+from interface.metadata import strip_file
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -114,7 +114,7 @@ class Guard:
             if (refusal := self._look(scope)) is not None:
                 await _tell(answer, *refusal)
             else:
-                told = _stripping(answer) if scope["path"] == UPLOAD else answer
+                told = _stripped(answer) if scope["path"] == UPLOAD else answer
                 await self.app(scope, _patient(scope, receive), told)
         except TooMuchError as error:
             if not started:
@@ -179,13 +179,13 @@ def _patient(scope: Message, receive: Receive) -> Receive:
     return patient
 
 
-def _stripping(send: Send) -> Send:
+def _stripped(send: Send) -> Send:
     """`send` for the answer to an upload: before the visitor hears of the files they hold nothing of who made them."""
     import asyncio
 
     body = b""
 
-    async def stripping(message: Message) -> None:
+    async def telling(message: Message) -> None:
         nonlocal body
         if message["type"] == "http.response.body":
             body += message.get("body", b"")
@@ -195,7 +195,7 @@ def _stripping(send: Send) -> Send:
                         await asyncio.to_thread(strip_file, Path(path))
         await send(message)
 
-    return stripping
+    return telling
 
 
 async def _tell(send: Send, status: int, content: dict[str, Any]) -> None:

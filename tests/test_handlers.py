@@ -12,7 +12,7 @@ import pytest
 
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
-from interface import handlers, present
+from interface import handlers, pictures, present
 from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
@@ -38,26 +38,20 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
     json.dumps(answer)
 
 
-def test_example_answer_never_wakes_the_backbone(attributor: FakeAttributor) -> None:
+def test_two_equal_answers_differ_in_their_serial_and_wake_no_backbone(attributor: FakeAttributor) -> None:
     before = attributor.n_backbone_calls
-    handlers.answer(attributor, "query", 0, 5)
-    assert attributor.n_backbone_calls == before
-
-
-def test_two_equal_answers_differ_in_their_serial(attributor: FakeAttributor) -> None:
     first, second = (handlers.answer(attributor, "query", 0, 5) for _ in range(2))
     assert first["serial"] != second["serial"]
     assert {**first, "serial": 0} == {**second, "serial": 0}
+    assert attributor.n_backbone_calls == before
 
 
-def test_upload_is_answered_without_a_known_source(attributor: FakeAttributor, picture: Path) -> None:
+def test_upload_is_answered_without_a_known_source_or_refused_with_the_reason(
+    attributor: FakeAttributor, picture: Path, broken: Path
+) -> None:
     answer = handlers.answer(attributor, "upload", str(picture), 3)
-    assert answer["status"] == "answer"
-    assert "truth" not in answer["query"]
+    assert answer["status"] == "answer" and "truth" not in answer["query"]
     assert all(len(answer["spaces"][space]["matches"]) == 3 for space in SPACES)
-
-
-def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAttributor, broken: Path) -> None:
     answer = handlers.answer(attributor, "upload", str(broken), 3)
     assert answer["status"] == "error" and "broken.png" in answer["text"]
     assert handlers.answer(attributor, "upload", None, 3)["status"] == "empty"
@@ -81,25 +75,22 @@ def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, pictu
 
 
 @pytest.mark.parametrize(
-    ("k", "wanted", "title"),
-    [(0, None, MISFIT), (8, ["birds"], MISFIT), (8, {"group": ["none"]}, "Nothing to search in")],
+    ("change", "title"),
+    [
+        ({"k": 0}, MISFIT),
+        ({"wanted": ["birds"]}, MISFIT),
+        ({"wanted": {"group": ["none"]}}, "Nothing to search in"),
+        ({"which": -1}, MISFIT),
+        ({"which": 117}, MISFIT),
+    ],
 )
-def test_settings_that_cannot_be_are_answered_in_words(
-    attributor: FakeAttributor, picture: Path, k: Any, wanted: Any, title: str
+def test_what_cannot_be_asked_is_answered_in_words(
+    attributor: FakeAttributor, picture: Path, change: dict[str, Any], title: str
 ) -> None:
-    for answer in (
-        handlers.answer(attributor, "query", 0, k, wanted),
-        handlers.answer(attributor, "reference", 0, k, wanted),
-        handlers.answer(attributor, "upload", str(picture), k, wanted),
-    ):
+    for kind, which in (("query", 0), ("reference", 0), *(() if "which" in change else [("upload", str(picture))])):
+        answer = handlers.answer(attributor, kind, **({"which": which, "k": 8} | change))
         assert (answer["status"], answer["title"]) == ("error", title)
         assert answer["text"]
-
-
-@pytest.mark.parametrize("number", [-1, 117, None])
-def test_a_picture_that_is_not_there_is_refused_in_words(attributor: FakeAttributor, number: Any) -> None:
-    assert handlers.answer(attributor, "reference", number, 5)["title"] == MISFIT
-    assert handlers.answer(attributor, "query", number, 5)["title"] == MISFIT
 
 
 def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttributor) -> None:
@@ -117,7 +108,7 @@ def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttr
 def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attributor: FakeAttributor) -> None:
     before = attributor.n_backbone_calls
     answer = handlers.answer(attributor, "reference", 40, 30)
-    assert answer["query"] == {"reference": 40, "url": present.file_url(attributor.references[40].path)}
+    assert answer["query"] == {"reference": 40, "url": pictures.file_url(attributor.references[40].path)}
     assert all(40 not in [match["id"] for match in answer["spaces"][space]["matches"]] for space in SPACES)
     assert attributor.n_backbone_calls == before
 

@@ -22,10 +22,10 @@ from PIL import Image, PngImagePlugin
 
 import app
 from aad.images import load_image
-from interface import present, uploads
+from interface import pictures, uploads
 from interface.gradio_gaps import original_image
+from interface.metadata import UnknownError, strip, strip_file
 from interface.page import HERE
-from interface.stripping import UnknownError, strip, strip_file
 from tests import served
 from tests.fakes import free_port
 from tests.odd_files import ODD
@@ -82,7 +82,7 @@ def test_a_name_with_a_zero_byte_or_of_great_length_is_refused(page: Page) -> No
     for path in (f"{picture}%00.png", "%00", "/" + "a" * 5000, "/" + "a/" * 3000):
         assert raw(page.url, f"/gradio_api/file={path}")[0] in (400, 403, 404, 500)
     assert raw(page.url, f"/gradio_api/file={picture}")[0] == 200
-    assert httpx.get(page.url + present.file_url(page.attributor.queries[0].path)).status_code == 200
+    assert httpx.get(page.url + pictures.file_url(page.attributor.queries[0].path)).status_code == 200
 
 
 def test_a_link_that_leads_out_of_a_served_folder_is_not_followed(page: Page) -> None:
@@ -133,7 +133,7 @@ def answered(page: Page, name: str, *data: Any) -> str:
 def test_what_lies_on_the_server_tells_nothing_of_its_maker_and_looks_the_same(page: Page, kind: str) -> None:
     content = telling(kind)
     path = page.upload(f"given back.{kind}", content)["path"]
-    reply = httpx.get(page.url + present.file_url(path))
+    reply = httpx.get(page.url + pictures.file_url(path))
     assert reply.status_code == 200 and reply.headers["content-type"] == f"image/{kind}"
     assert MAKER.encode() not in reply.content and len(reply.content) < len(content)
     with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(reply.content)) as after:

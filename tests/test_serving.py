@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from interface import gradio_gaps, guard, present, uploads
+from interface import gradio_gaps, guard, pictures, uploads
 from interface.gradio_gaps import Listeners
 from tests.pages import MARKS, Page, hear, until
 
@@ -81,7 +81,7 @@ def test_a_live_server_is_not_ready_before_its_network_is_loaded(page: Page, mon
 
 
 def test_every_answer_carries_the_headers(page: Page) -> None:
-    file = present.file_url(page.attributor.references[0].path)
+    file = pictures.file_url(page.attributor.references[0].path)
     get = [httpx.get(page.url + path) for path in ("", "config", "healthz", "readyz", "nowhere", file, "theme.css")]
     assert [reply.status_code for reply in get[:1] + get[4:6]] == [200, 404, 200]
     for reply in [*get, httpx.post(page.url + "gradio_api/queue/join", content=b"no json"), httpx.head(page.url)]:
