@@ -20,6 +20,7 @@ from aad.backbones import load_backbone, spec
 from aad.calibration import Calibration
 from aad.scale.stored import StoredRows
 from aad.search import SearchResult
+from aad.spaces import SPACES
 from benchmarks import (
     common,
     embedding,
@@ -108,7 +109,7 @@ def test_a_finished_file_is_used_again_an_interrupted_one_leaves_nothing_and_a_s
     assert make_gallery(tmp_path, domain, CHUNK) == path
 
 
-@pytest.mark.parametrize("space", ["backbone", "aligned", "disentangled"])
+@pytest.mark.parametrize("space", [*(pytest.param(s, marks=pytest.mark.slow) for s in SPACES[:2]), SPACES[2]])
 def test_invented_rows_are_no_easier_to_compress_than_the_real_ones(space: str) -> None:
     domain = measure_domain(space, 128)
     variance = ((domain.references - domain.mean) ** 2).sum(1).mean()
