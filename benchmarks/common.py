@@ -123,11 +123,11 @@ def rounded(value: Any) -> Any:
 
 def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[str, Any]], str]) -> None:
     """Print a report as tables and as one line of JSON, and keep it where a path is given; it says what machine it is from."""
-    report = rounded({"machine": machine(), **report})
-    print(tables(report))
-    print(json.dumps(report))
+    told = rounded({"machine": machine(), **report})
+    print(tables(told))
+    print(json.dumps(told))
     if path is not None:
-        keep(path, report)
+        keep(path, told)
 
 
 def keep(path: Path, report: Mapping[str, Any]) -> None:

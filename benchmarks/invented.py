@@ -11,6 +11,7 @@ Chunk i of `CHUNK` rows is a function of seed and i only, so a smaller gallery i
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import shutil
 from collections.abc import Sequence
@@ -70,6 +71,7 @@ class RealDomain:
         return len(self.mean)
 
 
+@functools.cache
 def measure_domain(space: Space | str, dim: int) -> RealDomain:
     """Measure the references, the concepts and the pairs of the shipped bundle in one space.
 

@@ -169,6 +169,11 @@ def summary(who: str, records: Sequence[Record], seconds: float) -> dict[str, An
     }
 
 
+def until(ends: float) -> Callable[[Record], bool]:
+    """For `visit`: whether it is that late."""
+    return lambda _: time.perf_counter() >= ends
+
+
 def measure(n: int, seconds: float) -> dict[str, Any]:
     """The report's figures, from a server that is started for them."""
     from aad import Attributor
@@ -184,8 +189,7 @@ def measure(n: int, seconds: float) -> dict[str, Any]:
         lines, faults = [], []
         for who, number in (("one alone", 1), ("all at once", n)):
             began = time.perf_counter()
-            ends = began + seconds
-            found = asyncio.run(crowd(address, asked, number, lambda _, ends=ends: time.perf_counter() >= ends))
+            found = asyncio.run(crowd(address, asked, number, until(began + seconds)))
             lines.append(summary(who, found, time.perf_counter() - began))
             faults += [fault for record in found for fault in record.faults]
         after = memory_of(server.process.pid)

@@ -43,7 +43,8 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
 
     def attribute_batch(images: list[str], k: float = 10) -> dict[str, Any]:
         """As /attribute for up to 100 files, one after the other; a file that is no usable picture has an error in its place."""
-        n, results, named = whole("k", k, 1, MAX_K), [], {}
+        n, results = whole("k", k, 1, MAX_K), list[dict[str, Any]]()
+        named: dict[str, Any] = {}
         for _, name, found in answers("attribute_batch", images, n):
             if isinstance(found, str):
                 results.append({"file": name, "error": found})

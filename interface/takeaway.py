@@ -86,6 +86,7 @@ def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, dict
         size = len(cases) if isinstance(cases, list) else type(cases).__name__
         raise Refused(f"cases must be a list of at most {MAX_FILES}, got {size}.")
     found: list[tuple[str, int | str, dict[str, Any]]] = []
+    which: int | str
     for entry in cases:
         kind, number = (entry.get("kind"), entry.get("id")) if isinstance(entry, dict) else (None, None)
         if kind == "query":

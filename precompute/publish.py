@@ -139,7 +139,7 @@ def _upload(
             if branch:
                 api.create_branch(**place, branch=branch, exist_ok=True)
             old = set(api.list_repo_files(**place, revision=branch)) - set(files) - KEPT
-            operations = [
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
                 *(CommitOperationDelete(name) for name in sorted(old)),
                 *(CommitOperationAdd(name, str(f) if isinstance(f, Path) else f) for name, f in files.items()),
             ]

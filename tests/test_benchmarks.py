@@ -77,7 +77,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_chunk_follows_from_seed_and_number_only(domain: invented.RealDomain, tmp_path: Path) -> None:
-    third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain(SPACE, DIM), 0, 0)
+    third, first = make_chunk(domain, 0, 2), make_chunk(measure_domain.__wrapped__(SPACE, DIM), 0, 0)
     path = make_gallery(tmp_path, domain, 2 * CHUNK + 3)
     whole = np.load(path, mmap_mode="r")
     assert path.stat().st_size == whole.offset + whole.nbytes
@@ -151,7 +151,7 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(
     tmp_path: Path, inside: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     methods = ["argsort", "topk", "exact", "filtered"]
-    options = ["--n", "2000", "--dim", "32", "--spaces", "aligned", "disentangled", "--methods", *methods]
+    options = ["--n", "2000", "--dim", str(DIM), "--spaces", "aligned", "disentangled", "--methods", *methods]
     assert retrieval.main([*options, "--scratch", str(tmp_path), "--json", str(tmp_path / "r.json")]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
     printed = capsys.readouterr().out.splitlines()
@@ -160,7 +160,7 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(
     assert report["default"] == "exact" and [row["method"] for row in report["rows"]] == methods
     wanted = {"method", "n", "dim", "p50_ms", "p95_ms", "speedup_vs_argsort", "recall_at_10", "resident_mb", "build_s"}
     for row in report["rows"]:
-        assert wanted <= set(row) and (row["n"], row["dim"]) == (2000, 32)
+        assert wanted <= set(row) and (row["n"], row["dim"]) == (2000, DIM)
         assert row["recall_at_10"] == 1 and 0 < row["p50_ms"] <= row["p95_ms"] and row["resident_mb"] > 10
         assert set(row["by_space"]) == {"aligned", "disentangled"}
         assert row["p50_ms"] == max(figures["p50_ms"] for figures in row["by_space"].values())
@@ -267,17 +267,16 @@ def test_embedding_reports_every_engine_and_files_with_and_without_work_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(embedding.os, "cpu_count", lambda: 1)  # one thread, and that is all
-    monkeypatch.setattr(embedding, "engines_for", lambda device: ("torch", "openvino"))
+    monkeypatch.setattr(embedding, "engines_for", lambda device: ("torch",))
     path = tmp_path / "report.json"
     assert embedding.main(("--n", "3", "--rounds", "1", "--json", str(path))) == 0
     report = json.loads(path.read_text())
-    assert [row["engine"] for row in report["rows"]] == ["plain torch", "torch", "openvino"]
+    assert [row["engine"] for row in report["rows"]] == ["plain torch", "torch"]
     for row in report["rows"]:
         assert row["threads"] == 1 and row["images_per_s"] > 0 and row["cosine"] == pytest.approx(1, abs=1e-6)
     assert report["rows"][0]["ratio"] == 1 and report["machine"]["cores"] and str(tmp_path) not in path.read_text()
     ways = {(row["engine"], row["pictures"].split(",")[0]) for row in report["files"]}
-    fast = "torch" if report["best"] == "plain torch" else report["best"]
-    assert len(ways) == 4 and {engine for engine, _ in ways} == {"plain torch", fast}
+    assert len(ways) == 4 and {engine for engine, _ in ways} == {"plain torch", "torch"}
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
 
 
@@ -298,17 +297,17 @@ def test_the_baseline_is_plain_torch_and_leaves_the_backbone_and_the_threads_as_
     assert worst == pytest.approx(0.8)
 
 
-def test_five_visitors_get_two_right_answers_each(page: Page) -> None:
-    asked = questions(page.attributor, 5, 10)
+def test_three_visitors_get_two_right_answers_each(page: Page) -> None:
+    asked = questions(page.attributor, 3, 4)
     uploads = [one for theirs in asked for one in theirs if one.query_id is None]
-    assert len({one.content for one in uploads}) == len({one.name for one in uploads}) == len(uploads) == 35
+    assert len({one.content for one in uploads}) == len({one.name for one in uploads}) == len(uploads) == 9
     assert len({tuple(one.query_id is None for one in theirs) for theirs in asked}) == 1, "the same mix for all"
     own = [theirs[1:] for theirs in asked]
-    records = asyncio.run(visitors.crowd(page.url, own, 5, lambda one: one.n_answers >= 2))
-    assert [record.faults for record in records] == [[]] * 5
-    assert [(len(one.waits["upload"]), len(one.waits["example"])) for one in records] == [(1, 1)] * 5
+    records = asyncio.run(visitors.crowd(page.url, own, 3, lambda one: one.n_answers >= 2))
+    assert [record.faults for record in records] == [[]] * 3
+    assert [(len(one.waits["upload"]), len(one.waits["example"])) for one in records] == [(1, 1)] * 3
     line = visitors.summary("all at once", records, 1.0)
-    assert (line["answers"], line["jain"], line["least_of_most"], line["faults"]) == (10, 1.0, 1.0, 0)
+    assert (line["answers"], line["jain"], line["least_of_most"], line["faults"]) == (6, 1.0, 1.0, 0)
 
 
 @pytest.mark.parametrize(
