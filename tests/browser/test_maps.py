@@ -147,9 +147,10 @@ def test_a_point_is_opened_by_the_pointer_and_by_arrow_keys(maps: Page, attribut
     start = maps.evaluate(HOVERED)
     maps.keyboard.press("ArrowLeft")
     maps.keyboard.press("ArrowUp")
-    assert maps.evaluate(HOVERED) != start
+    chosen = maps.evaluate(HOVERED)
+    assert chosen != start
     maps.keyboard.press("Enter")
-    expect(title).to_have_text(attributor.references[maps.evaluate(HOVERED)].title)
+    expect(title).to_have_text(attributor.references[chosen].title)
 
 
 def inside(polygon: np.ndarray, points: np.ndarray) -> set[int]:
