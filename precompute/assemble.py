@@ -35,10 +35,9 @@ from precompute.common.gallery import spread
 from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing
 from precompute.common.runners import add_runner_options, run_shards
-from precompute.common.shards import Shards
 from precompute.common.sources import checked_sources, cut
 from precompute.common.steps import write_step
-from precompute.common.store import EMBEDDED, ShardError
+from precompute.common.store import EMBEDDED, ShardError, Shards
 from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 
 Entry = dict[str, Any]

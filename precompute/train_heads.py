@@ -29,9 +29,8 @@ from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
 from precompute.common.rows import RowWriter, passing, stored_chunks
-from precompute.common.shards import Shards, StoredRows
 from precompute.common.steps import write_step
-from precompute.common.store import VIEWS, ShardError
+from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
 from precompute.common.stored_views import StoredViews
 from precompute.common.trials import read_views
 

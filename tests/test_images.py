@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, ImageLimits, load_image
 from interface.pictures import is_picture
-from precompute.common.sources import images_below
+from precompute.common.gallery import images_below
 from tests.bad_files import BAD
 from tests.image_bytes import BLUE, GREEN, RED, WHITE, encode, picture
 from tests.odd_files import cmyk_profile, exchanged_profile

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from precompute.common.steps import write_step
 from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
+
+ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
 
 
 def step(name: str, *options: object) -> None:
@@ -69,30 +72,15 @@ def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
         os.waitpid(pid, 0)
 
 
-def limited(n_bytes: int, work: Callable[[], None]) -> tuple[int, str]:
-    """Exit code and words of work in a process whose files may not become larger than n bytes."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            for number in (1, 2):
-                os.dup2(writer, number)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-            work()
-            code = 0
-        except SystemExit as end:
-            print(end.code)
-            code = 1
-        except BaseException as error:
-            print(f"{type(error).__name__} came through: {error}")
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        said = pipe.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+@contextmanager
+def limited(n_bytes: int) -> Iterator[None]:
+    """No file may become larger than n bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, capsys):
@@ -159,10 +147,10 @@ def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bund
 
 
 @pytest.mark.parametrize("n_bytes", [20_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100, 1_000_000))])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes):
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, capsys, n_bytes):
     before = files(bundle)
-    code, said = limited(n_bytes, lambda: step("train_heads", "--bundle", bundle, "--heads-from", bundle))
-    assert code == 1 and said.count("\n") == 1 and "File too large" in said and "free some space" in said, said
+    with pytest.raises(SystemExit, match=ONE_LINE), limited(n_bytes):
+        step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert files(bundle) == before
 
 
@@ -186,12 +174,13 @@ def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, 
 
 
 def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):
-    def write() -> None:
+    def write(_: Sequence[str]) -> None:
         with RowWriter(tmp_path / "rows.npy", (2, 8)) as writer:
             writer.append(np.zeros((2, 8), np.float16))  # held back until the file is closed
 
-    code, said = limited(100, lambda: run_step(lambda _: write(), []))
-    assert code == 1 and "rows.npy" in said and "free some space" in said and not files(tmp_path)
+    with pytest.raises(SystemExit, match=ONE_LINE) as ended, limited(100):
+        run_step(write, [])
+    assert "rows.npy" in str(ended.value) and not files(tmp_path)
 
 
 def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
@@ -199,9 +188,9 @@ def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "build_index", lambda *_, **__: ({"codes": np.zeros(10_000)}, {}))
     wanted = {"method": "compressed", "target": 0.9, "seed": 0}
     asked = (tmp_path, Space.ALIGNED, None, np.zeros((1, 2)), wanted)
-    code, said = limited(1000, lambda: run_step(lambda _: module._built(*asked), []))
-    assert code == 1 and "index_aligned.safetensors cannot be written" in said and "free some space" in said
-    assert not files(tmp_path)
+    with pytest.raises(SystemExit, match="free some space") as ended, limited(1000):
+        run_step(lambda _: module._built(*asked), [])
+    assert "index_aligned.safetensors cannot be written" in str(ended.value) and not files(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])

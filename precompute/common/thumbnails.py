@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aad.bundle import write_atomically
-from precompute.common.members import Member, Piece, fingerprint
+from precompute.common.sources import Member, Piece, fingerprint
 from precompute.common.store import ShardError
 
 SIDE = 512  # pixels, at most: what a page shows enlarged

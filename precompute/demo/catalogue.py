@@ -1,7 +1,5 @@
 """The curated list of pictures, their pixels, and the split by concept."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import hashlib
@@ -9,13 +7,22 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from .licences import GCOMPRIS_CREDIT, TUXPAINT_CREDIT, WEBMUSEUM_CREDIT, Credit, collect_credits
-from .packages import GCOMPRIS, TUXPAINT, read_rcc
+from .packages import (
+    GCOMPRIS,
+    GCOMPRIS_CREDIT,
+    TUXPAINT,
+    TUXPAINT_CREDIT,
+    WEBMUSEUM_CREDIT,
+    Credit,
+    collect_credits,
+    read_rcc,
+)
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.45, 0.20, 0.35)  # of the concepts of each group
@@ -141,12 +148,7 @@ class Pictures:
 
 
 def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
-    """Put a painting together from its puzzle pieces and trim the border that the pieces leave ragged.
-
-    Args:
-        tree: The resource tree of the paintings activity.
-        board: Its number.
-    """
+    """Put a painting together from its puzzle pieces and trim the border that the pieces leave ragged; ``board`` is its number."""
     width, height = _BOARD_SIZE
     canvas = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 0))
     for name, x, y in _PIECE.findall(tree[_BOARD.format(board)].decode("utf-8")):
@@ -158,16 +160,16 @@ def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
     solid = np.asarray(canvas.getchannel("A")) > 200
     rows, columns = np.flatnonzero(solid.mean(1) > 0.4), np.flatnonzero(solid.mean(0) > 0.4)
     inset = 4
-    box = (
-        int(columns[0]) + inset,
-        int(rows[0]) + inset,
-        int(columns[-1]) + 1 - inset,
-        int(rows[-1]) + 1 - inset,
-    )
+    left, top = int(columns[0]) + inset, int(rows[0]) + inset
+    right, bottom = int(columns[-1]) + 1 - inset, int(rows[-1]) + 1 - inset
     ground = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 255))
     # A gap between two pieces is at most a few pixels wide: fill it from the smeared neighbourhood, not with paper.
     smear = canvas.resize((width // 6, height // 6), Image.Resampling.BOX).resize(_BOARD_SIZE, Image.Resampling.BICUBIC)
-    return Image.alpha_composite(Image.alpha_composite(ground, smear), canvas).convert("RGB").crop(box)
+    return (
+        Image.alpha_composite(Image.alpha_composite(ground, smear), canvas)
+        .convert("RGB")
+        .crop((left, top, right, bottom))
+    )
 
 
 def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
@@ -179,16 +181,10 @@ def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
     """
     grid, keep = tiles.split(":")
     n_columns, n_rows = map(int, grid.split("x"))
-    pieces = []
-    for row in range(n_rows):
-        for column in range(n_columns):
-            box = (
-                painting.width * column // n_columns,
-                painting.height * row // n_rows,
-                painting.width * (column + 1) // n_columns,
-                painting.height * (row + 1) // n_rows,
-            )
-            pieces.append(painting.crop(box))
+    xs = [painting.width * column // n_columns for column in range(n_columns + 1)]
+    ys = [painting.height * row // n_rows for row in range(n_rows + 1)]
+    boxes = [(left, top, right, bottom) for top, bottom in pairwise(ys) for left, right in pairwise(xs)]
+    pieces = [painting.crop(box) for box in boxes]
     busiest = sorted(range(len(pieces)), key=lambda i: (-detail(pieces[i]), i))[: int(keep)]
     return [pieces[i] for i in sorted(busiest)]
 
