@@ -77,19 +77,7 @@ def open_packages(folder: Path, download: bool) -> Pictures:
 
 
 def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, jobs: int, force: bool) -> Benchmark:
-    """Make every picture and every list of the benchmark below `out`.
-
-    Args:
-        catalogue: The curated list.
-        pictures: Where its pixels come from.
-        out: `abc_mini/` and the contact sheet are written here.
-        seed: Of splits and recipes.
-        jobs: Worker processes; the result does not depend on it.
-        force: Make pictures anew that are already there.
-
-    Returns:
-        What was planned.
-    """
+    """Make every picture and every list of the benchmark below `out`, and the contact sheet, in so many processes at a time."""
     root = out / "abc_mini"
     for left_over in (*root.rglob("*.tmp"), *root.rglob(".*.partial")):
         left_over.unlink()

@@ -160,34 +160,28 @@ if __name__ == "__main__": run_step(main)
 """
 
 
-def started(folder: Path, program: str, *arguments: object) -> subprocess.Popen[str]:
-    """A program in a process and a session of its own."""
-    (folder / "driver.py").write_text(program)
-    command = [sys.executable, *map(str, (folder / "driver.py", *arguments))]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True, **pipes)
-
-
 def killed_midway(tmp_path: Path, folder: Path, out: Path, *, how: int = signal.SIGKILL, runner: tuple[str, ...] = ()):
-    """Start a run in another process and end it once two shards are finished; its exit code and what it said."""
+    """Start a run in another process and end it once two shards are finished; its exit code and what it said.
+
+    Ctrl-C reaches the driver and its workers, as from a terminal. Workers of this machine end with their driver.
+    """
     log = tmp_path / "killed.log"
-    with started(tmp_path, DRIVER, folder, out, log, *runner) as driver:
+    (tmp_path / "driver.py").write_text(DRIVER)
+    command = [sys.executable, *map(str, (tmp_path / "driver.py", folder, out, log, *runner))]
+    own = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "start_new_session": True}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **own) as driver:
         while len(list(out.glob("0*.json"))) < 2 and driver.poll() is None:
             time.sleep(0.02)
-        driver.send_signal(how)
+        (os.killpg if how == signal.SIGINT else os.kill)(driver.pid, how)
         _, said = driver.communicate(timeout=60)
     if runner:
         time.sleep(0.5)  # a worker that was at it may finish its shard
     else:
-        wait_for_the_end_of(FakeEncoder(log).embedded(0))
+        deadline, workers = time.monotonic() + 10, FakeEncoder(log).embedded(0)
+        while any(map(alive, workers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(alive, workers))
     return driver.returncode, said
-
-
-def wait_for_the_end_of(processes: list[int]) -> None:
-    deadline = time.monotonic() + 10
-    while any(map(alive, processes)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, processes))
 
 
 def alive(pid: int) -> bool:

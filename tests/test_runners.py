@@ -1,7 +1,6 @@
-"""Runners: every job is done once and reported, whoever is killed on the way; Ray's part is in test_ray.py."""
+"""Runners: every job is done once and reported, whichever worker is killed. Of Ray tells test_ray.py, of killed drivers test_embed_shards.py."""
 
 import os
-import signal
 import sys
 import types
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from precompute.common.runners import ATTEMPTS, RunnerError, run_shards
-from tests.small import Job, square, started, wait_for_the_end_of
+from tests.small import Job, square
 
 
 def done(folder: Path, column: int = 0) -> list[int]:
@@ -71,31 +70,3 @@ def test_what_cannot_be_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nowhere", nowhere)
     with pytest.raises(RunnerError, match=r"a worker ended before its first job \(exit code 1\)"):
         list(run_shards(nowhere.function, [1, 2, 3], workers=2))
-
-
-DRIVER = """
-from pathlib import Path
-from precompute.common.cli import run_step
-from precompute.common.runners import run_shards
-from tests.small import Job, square
-def main(argv):
-    jobs = [Job(Path(argv[0]), i, "slow") for i in range(200)]
-    for result in run_shards(square, jobs, workers=2): print(result, flush=True)
-if __name__ == "__main__": run_step(main)
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_their_driver(tmp_path, how):
-    with started(tmp_path, DRIVER, tmp_path) as driver:
-        driver.stdout.readline()
-        driver.stdout.readline()
-        if how == signal.SIGKILL:
-            driver.kill()
-        else:
-            os.killpg(driver.pid, how)  # as a terminal does: to the driver and to its workers
-        _, said = driver.communicate(timeout=30)
-    if how == signal.SIGINT:
-        assert driver.returncode == 130 and "interrupted; run the same command again" in said
-        assert "Traceback" not in said and not list(tmp_path.glob(".*.partial"))
-    wait_for_the_end_of(done(tmp_path, 1))

@@ -78,12 +78,9 @@ def split_concepts(groups: Mapping[str, str], fixed: Mapping[str, str], seed: in
     """Draw a split for every concept: 45 % train, 20 % validation, 35 % test of each group's concepts.
 
     Args:
-        groups: Concept -> group.
+        groups: Concept -> group; a group's draw does not depend on the other groups.
         fixed: Concept -> split, for those fixed by hand.
-        seed: Another seed gives another draw; a group's draw does not depend on the other groups.
-
-    Returns:
-        Concept -> split.
+        seed: Another seed gives another draw.
     """
     splits = dict(fixed)
     for group in sorted(set(groups.values())):
@@ -102,12 +99,7 @@ def seeded_rng(seed: int, key: str) -> np.random.Generator:
 
 
 class Pictures:
-    """Pixels and credits of the list's entries, read from the unpacked packages on demand.
-
-    Args:
-        tuxpaint: Folder of the stamps.
-        gcompris: Folder of the `.rcc` files.
-    """
+    """Pixels and credits of the list's entries, read from the folders of stamps and of `.rcc` files on demand."""
 
     def __init__(self, tuxpaint: Path, gcompris: Path) -> None:
         self.tuxpaint, self.gcompris = tuxpaint, gcompris
@@ -173,12 +165,7 @@ def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
 
 
 def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
-    """Cut a painting into equal tiles and keep the busiest, in reading order.
-
-    Args:
-        painting: The whole.
-        tiles: Such as `2x2:3`: columns, rows, how many to keep.
-    """
+    """Cut a painting into equal tiles and keep the busiest, in reading order; `2x2:3` is columns, rows, how many to keep."""
     grid, keep = tiles.split(":")
     n_columns, n_rows = map(int, grid.split("x"))
     xs = [painting.width * column // n_columns for column in range(n_columns + 1)]

@@ -50,13 +50,7 @@ class Benchmark:
 
 
 def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) -> Benchmark:
-    """Decide splits, cases, queries and recipes.
-
-    Args:
-        catalogue: The curated list; rows whose licence forbids changes or commercial use are left out.
-        pictures: Gives each row's licence.
-        seed: Of splits and recipes.
-    """
+    """Decide splits, cases, queries and recipes; rows whose licence forbids changes or commercial use are left out."""
     chosen = [entry for entry in catalogue if entry.role == "exemplar"]
     splits = split_concepts(
         {entry.concept: entry.group for entry in chosen}, {e.concept: e.split for e in chosen if e.split}, seed
@@ -78,13 +72,12 @@ def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) ->
 
     backdrops = sorted(entry.slug for entry in catalogue if entry.role == "backdrop")
     palettes = sorted(entry.slug for entry in catalogue if entry.role == "palette")
-    plans = plan_queries(exemplars)
+    plans = _plan_queries(exemplars)
     recipes = {plan.key: draw_recipe(plan, seed, backdrops, palettes) for plan in plans}
     return Benchmark(tuple(exemplars), tuple(plans), recipes, {entry.slug: entry for entry in catalogue})
 
 
-def plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
-    """Which queries are made of which exemplars, sorted by key."""
+def _plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
     plans: list[Plan] = []
     painters: dict[str, list[Exemplar]] = {}
     for exemplar in exemplars:
