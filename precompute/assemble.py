@@ -33,7 +33,7 @@ from precompute.common.cli import add_network_options, command_line, run_step, v
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.lock import hold, lets_go
-from precompute.common.rows import RowWriter, passing
+from precompute.common.rows import passing, write_rows
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.sources import checked_sources, cut
 from precompute.common.steps import write_step
@@ -78,14 +78,14 @@ def main(argv: Sequence[str]) -> None:
         asked = [{"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []} for name in names]
         features += queries.rows()
     entries, rows = scratch / "references.json", scratch / "references_backbone.npy"
-    with passing(entries, rows):
+    with passing(entries, rows), tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar:
         write_step(
             bundle,
             "extract_features",
             {
                 "references.json": _write_entries(entries, _reference_entries(shards, pictures.relative_to(root))),
                 "queries.json": asked,
-                "references_backbone.npy": _write_rows(rows, shards),
+                "references_backbone.npy": write_rows(rows, shards.shape[:2], shards.rows(), bar.update),
                 "queries_backbone.npy": np.concatenate(features),
             },
             command=command_line("precompute.assemble", argv),
@@ -172,17 +172,6 @@ def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
             file.write(",\n" if i else "[\n")
             file.write(indent(json.dumps(entry, indent=1, ensure_ascii=False), " "))
         file.write("\n]\n")
-    return path
-
-
-def _write_rows(path: Path, shards: Shards) -> Path:
-    with (
-        tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar,
-        RowWriter(path, (shards.shape[0], shards.shape[1])) as file,
-    ):
-        for rows in shards.rows():
-            file.append(rows)
-            bar.update(len(rows))
     return path
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -18,10 +19,9 @@ from aad.bundle import BundleError
 from aad.files import write_atomically
 from aad.spaces import Space
 from precompute import run as run_steps
-from precompute.common import lock
+from precompute.common import lock, rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold, lets_go
-from precompute.common.rows import RowWriter
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
 from tests.endurance import interrupted
@@ -175,8 +175,7 @@ def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, 
 
 def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):
     def write(_: Sequence[str]) -> None:
-        with RowWriter(tmp_path / "rows.npy", (2, 8)) as writer:
-            writer.append(np.zeros((2, 8), np.float16))  # held back until the file is closed
+        rows.write_rows(tmp_path / "rows.npy", (2, 8), [np.zeros((2, 8))], int)  # held back until it is closed
 
     with pytest.raises(SystemExit, match=ONE_LINE) as ended, limited(100):
         run_step(write, [])
@@ -209,14 +208,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, numb
 
 def test_ctrl_c_while_rows_are_written_leaves_the_bundle_as_it_was(bundle, monkeypatch, capsys):
     before = files(bundle)
-    append = RowWriter.append
+    append = rows.append
 
-    def interrupted(writer: RowWriter, rows: np.ndarray) -> None:
-        append(writer, rows)
-        if "disentangled" in writer.path.name:
+    def interrupted(file: BinaryIO, part: np.ndarray) -> None:
+        append(file, part)
+        if "disentangled" in file.name:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(RowWriter, "append", interrupted)
+    monkeypatch.setattr(rows, "append", interrupted)
     with pytest.raises(SystemExit) as stop:
         step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert stop.value.code == 130 and "run the same command again" in capsys.readouterr().err
