@@ -1,4 +1,4 @@
-"""Runners: every job is done once and reported, whichever worker is killed. Drivers are killed in test_embed_shards.py and test_ray.py."""
+"""Runners: every job is done once and reported, whichever worker is killed. Killed drivers: test_embed_shards.py, test_ray.py."""
 
 import os
 import sys
