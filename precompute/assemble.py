@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
             {
                 "references.json": _write_entries(entries, _reference_entries(shards, pictures.relative_to(root))),
                 "queries.json": asked,
-                "references_backbone.npy": write_rows(rows, shards.shape[:2], shards.rows(), bar.update),
+                "references_backbone.npy": write_rows(rows, shards.shape, shards.rows(), bar.update),
                 "queries_backbone.npy": np.concatenate(features),
             },
             command=command_line("precompute.assemble", argv),

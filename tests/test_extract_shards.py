@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +10,11 @@ import pytest
 
 from aad.backbones import BackboneSpec, load_backbone
 from aad.images import load_image
-from aad.vectors import l2_normalise
 from precompute import extract_shards
 from precompute.common.store import ShardError
-from tests.small import SPEC, contents, folder_of
+from tests.small import SPEC, FakeEncoder, contents, folder_of
 
 NAME = "efficientnet_lite0"
-
-
-@dataclass(eq=False)
-class FakeBackbone:
-    """Features are the picture itself, scaled down to 2 x 2."""
-
-    seen: int = 0
-    spec: BackboneSpec = SPEC
-    device: str = "cpu"
-
-    def embed_pixels(self, pixels, progress=None):
-        pixels = np.reshape(list(pixels), (-1, 3, 2, 4, 2, 4))
-        self.seen += len(pixels)
-        return l2_normalise(pixels.mean((3, 5)).reshape(len(pixels), 12))
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +23,14 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(extract_shards, "GROUP", 2)
 
 
-def extract(monkeypatch, out: Path, *folders: Path, options: tuple = (), backbone: FakeBackbone | None = None) -> int:
+def extract(monkeypatch, out: Path, *folders: Path, options: tuple = (), spec: BackboneSpec = SPEC) -> int:
     """Run the step; how many pictures went through the backbone."""
-    backbone = backbone or FakeBackbone()
-    monkeypatch.setattr(extract_shards, "load_backbone", lambda name, weights, device, engine: backbone)
+    backbone = FakeEncoder(out.with_suffix(".log"), spec=spec)
+    before = sum(backbone.embedded())
+    monkeypatch.setattr(extract_shards, "load_backbone", lambda *_: backbone)
     given = ("--images", *folders, "--domain", "real", "--out", out, "--n-views", 2, "--threads", 1, *options)
     extract_shards.main([str(option) for option in given])
-    return backbone.seen
+    return sum(backbone.embedded()) - before
 
 
 def rows(out: Path) -> dict[str, np.ndarray]:
@@ -61,7 +47,7 @@ def test_the_real_backbone_gives_each_image_as_the_gallery_has_it_and_then_its_v
     folder = folder_of(tmp_path / "photos", 4)
     options = ("--images", folder, "--domain", "synthetic", "--out", tmp_path / "out", "--n-views", 1, "--threads", 1)
     extract_shards.main([str(option) for option in options])
-    about, stored, backbone = json.loads((tmp_path / "out" / "shards.json").read_bytes()), {}, load_backbone(NAME)
+    about, backbone = json.loads((tmp_path / "out" / "shards.json").read_bytes()), load_backbone(NAME)
     stored = rows(tmp_path / "out")
     assert list(stored) == ["photos/000.png", "photos/002.png", "photos/deep/001.png", "photos/deep/003.png"]
     whole = backbone.embed([load_image(tmp_path / name) for name in stored])
@@ -116,17 +102,14 @@ def test_a_folder_of_other_shards_is_not_written_over(tmp_path, monkeypatch):
     extract(monkeypatch, out, folder)
     (out / "00000.json").unlink()  # a killed run of several workers need not have finished the first
     before = contents(out)
-    for options in (("--seed", 1), ("--n-views", 3), ("--kinds", "plain")):
-        with pytest.raises(
-            ShardError, match=f"another {options[0].strip('-').replace('-', '_')}; choose another --out"
-        ):
+    for told, options in (("seed", ("--seed", 1)), ("n_views", ("--n-views", 3)), ("kinds", ("--kinds", "plain"))):
+        with pytest.raises(ShardError, match=f"another {told}; choose another --out"):
             extract(monkeypatch, out, folder, options=options)
-    other = FakeBackbone(spec=replace(SPEC, sha256="beef"))
     with pytest.raises(ShardError, match="another backbone"):
-        extract(monkeypatch, out, folder, backbone=other)
+        extract(monkeypatch, out, folder, spec=replace(SPEC, sha256="beef"))
     assert contents(out) == before
-    moved = FakeBackbone(spec=replace(SPEC, weights="the same weights from a local file"))
-    assert extract(monkeypatch, out, folder, backbone=moved) == 3 * 3  # the first shard alone
+    moved = replace(SPEC, weights="the same weights from a local file")
+    assert extract(monkeypatch, out, folder, spec=moved) == 3 * 3  # the first shard alone
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
@@ -144,8 +127,8 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
 
 
 def test_weights_device_and_engine_reach_the_backbone(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or FakeBackbone())
+    asked, backbone = [], FakeEncoder(tmp_path / "log")
+    monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or backbone)
     options = ("--images", folder_of(tmp_path / "photos", 1), "--domain", "real", "--out", tmp_path / "out")
     options += ("--backbone", "dino_vitb16", "--weights", "tuned.safetensors")
     options += ("--device", "auto", "--engine", "torch-bf16")

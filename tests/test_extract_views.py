@@ -7,31 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from aad.backbones import Backbone, BackboneError
 from aad.bundle import Bundle, BundleError
 from precompute import extract_families, extract_views
 from precompute.pictures import drawing, families
-from tests.small import LITE0, SPLITS, picture, small_bundle
+from tests.small import LITE0, SPLITS, ThumbnailNetwork, picture, small_bundle
 
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
-
-
-class ThumbnailNetwork:
-    """Stands for the backbone's network: a tiny copy of the picture as features; stops like Ctrl-C after some pictures."""
-
-    def __init__(self, stop_after: int = 10**9) -> None:
-        self.seen, self.stop_after = 0, stop_after
-
-    def __call__(self, batch):
-        self.seen += len(batch)
-        if self.seen > self.stop_after:
-            raise KeyboardInterrupt
-        small = torch.nn.functional.adaptive_avg_pool2d(batch, (13, 32)).flatten(1)  # 3 x 13 x 32 = LITE0.dim
-        return small + 1.5  # off zero, so that brightness counts
 
 
 @pytest.fixture

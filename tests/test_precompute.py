@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from aad import Attributor, BundleError
 from aad.backbones import Backbone
@@ -20,7 +19,7 @@ from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, contents, picture
+from tests.small import LITE0, ThumbnailNetwork, contents, picture
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -96,12 +95,8 @@ def shipped(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """A network that sees a tiny copy of the picture: for what compares one run with another."""
-
-    def thumbnail(batch):
-        return torch.nn.functional.adaptive_avg_pool2d(batch, (13, 32)).flatten(1) + 1.5
-
     for module in ("extract_features", "pictures.drawing"):
-        monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: Backbone(LITE0, thumbnail))
+        monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: Backbone(LITE0, ThumbnailNetwork()))
 
 
 def test_every_step_explains_itself(capsys):

@@ -261,6 +261,6 @@ def _on_ray(
 
     try:
         at_once = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield from _each(jobs, at_once, task.remote, lambda pending: ray.wait(pending, num_returns=1)[0], result)
+        yield from _each(jobs, at_once, task.remote, lambda pending: ray.wait(list(pending), num_returns=1)[0], result)
     finally:
         ray.shutdown()  # ends this run's workers; a cluster that was there before stays
