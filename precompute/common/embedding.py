@@ -52,7 +52,7 @@ def kept(
     embed: Callable[[Iterator[np.ndarray]], np.ndarray],
     label: str,
     prefix: str = "",
-) -> list[np.ndarray]:
+) -> list[np.memmap]:
     """Arrays of some images each, made where they are missing or cut short while the next images are prepared.
 
     Args:

@@ -60,7 +60,7 @@ class Activations(Drawing):
             ValueError: too little to train on.
         """
         real = self.real
-        whole: list[Item] = [(real.keys[i], lambda i=i: [real.whole(i)]) for i in range(len(real))]
+        whole: list[Item] = [(real.keys[i], partial(_whole, real, i)) for i in range(len(real))]
         parts = [self._keep(whole, "whole", "real images")]
         for kind in kinds if n_views else ():
             items: list[Item] = [(real.keys[i], partial(self.views, kind, n_views, i)) for i in range(len(real))]
@@ -95,7 +95,7 @@ class Activations(Drawing):
         rows = kept(
             self.scratch, [self.common, settings], keys, prepared, self._through_the_front, label, "activations-"
         )
-        self.used += [Path(array.filename).name for array in rows]
+        self.used += [Path(str(array.filename)).name for array in rows]
         return list(rows)
 
     def _through_the_front(self, pixels: Iterator[np.ndarray]) -> np.ndarray:
@@ -110,6 +110,10 @@ class Activations(Drawing):
                 f"activations reach {np.abs(values).max():.0f}, more than half precision holds; train more blocks"
             )
         return values.astype(np.float16)
+
+
+def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
+    return [pictures.whole(i)]
 
 
 def _pool(parts: Sequence[Part], axis: int) -> Pool:
