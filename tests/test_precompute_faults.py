@@ -5,7 +5,7 @@ import fcntl
 import importlib
 import os
 import resource
-import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from aad.bundle import BundleError
 from aad.files import write_atomically
 from aad.spaces import Space
 from precompute import run as run_steps
-from precompute.common import lock, rows
+from precompute.common import rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold, lets_go
 from precompute.common.steps import write_step
@@ -27,6 +27,12 @@ from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
 
+HOLDER = """
+import fcntl, os, signal, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+print(flush=True)
+signal.pause()
+"""
 ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
 
 
@@ -45,31 +51,19 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Do something in another process, which then lives until the end of the test; its number."""
+def other_run(bundle: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """A process that holds the bundle until the end of the test."""
     started = []
 
-    def start(work: Callable[[], object]) -> int:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                lock._HELD.clear()  # of this process
-                work()
-                os.write(writer, b"1")
-                signal.pause()
-            finally:
-                os._exit(1)
-        os.close(writer)
-        started.append(pid)
-        assert os.read(reader, 1) == b"1"
-        os.close(reader)
-        return pid
+    def start() -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", HOLDER, bundle], stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"\n"
+        return started[-1]
 
     yield start
-    for pid in started:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager
@@ -83,8 +77,8 @@ def limited(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, capsys):
-    first = elsewhere(lambda: hold(bundle))
+def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, other_run):
+    first = other_run().pid
     before = files(bundle)
     with pytest.raises(HeldError, match=rf"another run \(process {first}\) is at work in .*bundle: wait .*again$"):
         hold(bundle)
@@ -99,10 +93,10 @@ def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, 
     assert files(bundle) == before
 
 
-def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, elsewhere):
-    first = elsewhere(lambda: hold(bundle))
-    os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, other_run):
+    first = other_run()
+    first.kill()
+    first.wait()
     before = files(bundle)
     (bundle / ".work").mkdir()
     for name in (".manifest.json.123.partial", ".work/.0a1b.npy.4567.partial", ".work/.tmpd1s55P"):
@@ -113,9 +107,9 @@ def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle
     assert files(bundle) == before | {".somebody's.partial": b"not ours"}
 
 
-def test_a_step_lets_go_when_it_ends(bundle, elsewhere):
+def test_a_step_lets_go_when_it_ends(bundle, other_run):
     step("train_heads", "--bundle", bundle, "--heads-from", bundle)
-    elsewhere(lambda: hold(bundle))
+    other_run()
 
 
 def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bundle, monkeypatch, capsys):
