@@ -55,7 +55,7 @@ def test_rows_that_stopped_coming_leave_no_file_and_hide_no_error(tmp_path):
             raise trouble
 
     for stopped, error, why in (
-        (stopping(KeyboardInterrupt()), KeyboardInterrupt, ""),
+        (stopping(KeyboardInterrupt()), KeyboardInterrupt, None),
         (stopping(KeyError("why"), is_gone=True), KeyError, "why"),
         (stopping(None), ValueError, "2 rows were announced"),
     ):
