@@ -17,9 +17,11 @@ must be there.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from aad.backbones import (
@@ -83,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         features[label] = embed_in_shards(
             backbone,
             [file_key(path, entry["path"]) for path, entry in named],
-            lambda i, paths=paths: [load_image(paths[i])],
+            partial(_whole, paths),
             scratch,
             "whole image",
             label,
@@ -107,6 +109,10 @@ def main(argv: Sequence[str]) -> None:
         settings={"versions": versions("torch", "timm", "pillow", "numpy")},
     )
     print(f"{len(gallery.references)} references and {len(gallery.queries)} queries in {arguments.bundle}")
+
+
+def _whole(paths: Sequence[Path], i: int) -> list[Image.Image]:
+    return [load_image(paths[i])]
 
 
 def backbone_table() -> str:
