@@ -38,9 +38,11 @@ def attributor() -> Attributor:
 def ask(attributor: Attributor, tmp_path: Path) -> Callable[[bytes, str], dict[str, Any]]:
     """Bytes under a file name, as `/attribute` answers them."""
 
+    attribute = endpoints.functions(attributor)[0]
+
     def ask(data: bytes, name: str) -> dict[str, Any]:
         (tmp_path / name).write_bytes(data)
-        return endpoints.attribute_file(attributor, str(tmp_path / name), K)
+        return attribute(str(tmp_path / name), K)
 
     return ask
 
