@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aad.images import load_image
 from precompute import build_benchmark
 from precompute.common.cli import run_step
 from precompute.demo import catalogue, drawing, layout, packages, recipes
@@ -191,7 +192,7 @@ def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
     first = built("first")
     assert first == built("second")
     queries = sorted((tmp_path / "first" / "abc_mini" / "synth").rglob("*.webp"))
-    assert all(max(Image.open(path).size) == recipes.QUERY_SIZE for path in queries)
+    assert all(max(load_image(path).size) == recipes.QUERY_SIZE for path in queries)
     queries[0].unlink()
     queries[0].with_suffix(".tmp").write_bytes(b"of a broken-off build")
     times = {path: path.stat().st_mtime_ns for path in queries[1:]}
