@@ -186,7 +186,8 @@ class Attributor:
         known, index = self.queries[query_id].exemplar_ids, self._index[space]
         if not known:
             return []
-        if not isinstance(index, ExactIndex):  # a rank that a search can show needs no look at all references
+        # Of rows that are not in memory, a rank that a search can show needs no look at all of them.
+        if not isinstance(getattr(index, "embeddings", None), np.ndarray):
             query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
             places = {int(i): rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0], start=1)}
             if all(i in places for i in known):

@@ -16,9 +16,8 @@ import numpy as np
 
 from aad.bundle import Bundle, write_atomically
 from aad.calibration import Calibration
-from aad.scale.compressed import ScanIndex
 from aad.scale.stored import StoredRows
-from aad.search import SearchResult
+from aad.search import ExactIndex, SearchResult
 from aad.spaces import SPACES, Space
 from benchmarks.common import ROOT, percentiles
 from benchmarks.invented import make_gallery, make_queries, measure_domain
@@ -93,7 +92,7 @@ def prepare_case(scratch: Path, space: Space | str, n: int, options: argparse.Na
     space, seed = Space(space), options.seed
     domain = measure_domain(space, options.dim)
     path = make_gallery(scratch, domain, n, seed=seed)
-    index, calibration = ScanIndex(StoredRows(path)), Calibration(**Bundle.open().section("calibration")[space])
+    index, calibration = ExactIndex(StoredRows(path)), Calibration(**Bundle.open().section("calibration")[space])
     tuning, queries = (
         make_queries(domain, path, m, seed=seed, half=half)[0] for m, half in ((N_TUNING, 0), (options.queries, 1))
     )
