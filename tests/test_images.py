@@ -39,7 +39,7 @@ def check_words(text: str) -> None:
     assert not re.search(r"Traceback|object at 0x|BytesIO|/tmp|/home|site-packages", text), text
 
 
-def refusal(source: object, words: str = "", **options: object) -> str:
+def refusal(source: object, words: str | None = None, **options: object) -> str:
     with pytest.raises(ImageError, match=words) as caught:
         load_image(source, **options)
     return str(caught.value)
