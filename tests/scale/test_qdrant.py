@@ -1,8 +1,11 @@
-"""Qdrant behind the interface of an index: the client's local mode, a stand-in server for the network, and Qdrant's own engine."""
+"""Qdrant behind the interface of an index: the client's local mode, also taken for a server's, and Qdrant's own engine."""
 
 import gc
+import json
 import socket
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +26,6 @@ from aad.search import ExactIndex
 from aad.vectors import l2_normalise
 from precompute.load_qdrant import load_collection, load_collections, main
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
-from tests.scale.qdrant_server import stand_in
 
 N, D, BETA = 400, 24, 20.0
 
@@ -155,19 +157,44 @@ def test_a_collection_of_other_references_is_refused(client):
 # --- over the network: what is asked for, and what goes wrong ---------------------------------------------------------
 
 
+class Served(QdrantClient):
+    """The client's local mode, taken for a server's: what a server would be sent is kept, as JSON. ``most`` cuts answers short."""
+
+    def __init__(self):
+        super().__init__(":memory:")
+        self._init_options |= {"location": None, "url": "http://served"}
+        self.asked, self.created, self.indexed, self.most = [], [], [], 10**9
+
+    def create_collection(self, name, vectors, **settings):
+        made = models.CreateCollection(vectors=vectors, **settings)
+        self.created.append(json.loads(made.model_dump_json()))
+        return super().create_collection(name, vectors, metadata=made.metadata)
+
+    def create_payload_index(self, name, field, schema, wait):
+        self.indexed.append(field)
+
+    def upsert(self, name, points, wait):
+        return super().upsert(name, models.Batch.model_validate_json(points.model_dump_json()))
+
+    def query_batch_points(self, name, requests):
+        self.asked += [json.loads(one.model_dump_json(exclude_none=True)) for one in requests]
+        plain = [one.model_copy(update={"params": None, "limit": min(one.limit, self.most)}) for one in requests]
+        return super().query_batch_points(name, plain)
+
+
 def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_filter(gallery, queries, words):
-    with stand_in() as server, closing(connect(server.url, timeout=5)) as client:
-        load_collection(client, "all", *gallery)
-        index = QdrantIndex(client, "all", N, D, words=words)
+    with closing(Served()) as server:
+        load_collection(server, "all", *gallery)
+        index = QdrantIndex(server, "all", N, D, words=words)
         index.search(queries[:1], 5)
         params = server.asked[-1]["params"]
-        assert params["quantization"] == {"rescore": True, "oversampling": 4.0}
+        assert params["quantization"] == {"ignore": False, "rescore": True, "oversampling": 4.0}
         assert not params["exact"] and params["hnsw_ef"] >= 128
         assert server.asked[-1]["limit"] > 5 and "filter" not in server.asked[-1]
         index.search(queries[:1], 5, among=np.arange(N) % 3 == 1)
         assert server.asked[-1]["params"]["exact"] and server.asked[-1]["params"]["quantization"]["ignore"]
         assert server.asked[-1]["filter"] == {"must": [{"key": "group", "match": {"any": ["group 1"]}}]}
-        QdrantIndex(client, "all", N, D, exact=True).search(queries[:1], 5)
+        QdrantIndex(server, "all", N, D, exact=True).search(queries[:1], 5)
         assert server.asked[-1]["params"]["exact"]
         server.most = 3  # a graph that has lost an arm answers with fewer: the rows are asked for, and are short too
         with pytest.raises(QdrantError, match="must answer with 21 references, got 3"):
@@ -175,26 +202,46 @@ def test_a_server_is_asked_to_score_again_on_the_vectors_and_exactly_under_a_fil
         assert [one["params"]["exact"] for one in server.asked[-2:]] == [False, True]
 
 
-def test_what_goes_wrong_on_the_way_is_said_in_words(gallery, monkeypatch):
-    with stand_in() as server:
-        client = connect(server.url, timeout=5)
-        load_collection(client, "all", gallery[0][:20], gallery[1][:20])
-        index = QdrantIndex(client, "all", 20, D)
-        server.status = 500
-        with pytest.raises(QdrantError, match=r"http://127\S+ answered with status 500 .*as the test wants it"):
-            index.search(gallery[0][:1], 3)
-        server.status, server.key = 200, "secret"
-        with pytest.raises(QdrantError, match="refuses access: set QDRANT_API_KEY"):
-            index.rows(np.array([1]))
-        monkeypatch.setenv("QDRANT_API_KEY", "secret")
-        with pytest.warns(UserWarning, match="insecure connection"):
-            allowed = connect(server.url, timeout=5)
-        assert allowed.count("all").count == 20
-        allowed.close()
-        server.key = ""
-    with pytest.raises(QdrantError, match=r"does not answer as Qdrant does \(ConnectError.*is the server running"):
-        index.search(gallery[0][:1], 3)
-    client.close()
+@contextmanager
+def answering(status, said):
+    """A server that says the same whatever it is asked: its address, and the keys that it is shown."""
+    keys = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            keys.append(self.headers.get("api-key"))
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_):
+            pass
+
+        do_GET = do_POST = answer
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", keys
+        server.shutdown()
+        thread.join()
+
+
+def test_what_goes_wrong_on_the_way_is_said_in_words(monkeypatch):
+    for status, words in ((500, r"answered with status 500 .*as the test wants it"), (403, "set QDRANT_API_KEY")):
+        with answering(status, {"status": {"error": "as the test wants it"}}) as (url, keys):
+            with closing(connect(url, timeout=5)) as client, pytest.raises(QdrantError, match=words):
+                QdrantIndex(client, "all", 20, D)
+            assert keys == [None]
+            monkeypatch.setenv("QDRANT_API_KEY", "secret")
+            with pytest.warns(UserWarning, match="insecure connection"):
+                client = connect(url, timeout=5)
+            with closing(client), pytest.raises(QdrantError):
+                QdrantIndex(client, "all", 20, D)
+            assert keys == [None, "secret"]
+            monkeypatch.delenv("QDRANT_API_KEY")
 
 
 def test_a_silent_server_is_given_up_on():
@@ -300,13 +347,14 @@ def test_other_references_are_loaded_beside_and_the_alias_moves(tmp_path, capsys
         assert before in said.splitlines()[-1] and "to be deleted" in said.splitlines()[-1]
 
 
-def test_a_server_keeps_what_is_loaded_as_told_and_recall_is_measured_on_it(tmp_path, capsys):
-    with stand_in() as server:
-        options = ["--queries", "4", "--codes", "int8", "--shards", "3", "--replicas", "2"]
-        main(["--bundle", str(tiny_bundle(tmp_path)), "--url", server.url, *options])
-        assert "recall@10 against exact search: backbone 1.0000, aligned 1.0000" in capsys.readouterr().out
-        asked = [one["params"]["exact"] for one in server.asked]
-        assert len(asked) == 2 * 4 * len(SPACES) and sum(asked) == len(asked) / 2
+def test_a_server_keeps_what_is_loaded_as_told_and_recall_is_measured_on_it(loaded, capsys, monkeypatch):
+    server = Served()
+    monkeypatch.setattr("precompute.load_qdrant.connect", lambda *_, **__: server)
+    options = ["--queries", "4", "--codes", "int8", "--shards", "3", "--replicas", "2"]
+    main(["--bundle", str(loaded[0]), "--url", "http://served", *options])
+    assert "recall@10 against exact search: backbone 1.0000, aligned 1.0000" in capsys.readouterr().out
+    asked = [one["params"]["exact"] for one in server.asked]
+    assert len(asked) == 2 * 4 * len(SPACES) and sum(asked) == len(asked) / 2
     made = server.created[0]
     assert made["vectors"] | {"distance": "Dot", "datatype": "float32", "on_disk": True} == made["vectors"]
     assert made["quantization_config"]["scalar"]["type"] == "int8"
@@ -318,11 +366,11 @@ def test_the_app_says_what_is_missing_and_how_to_load_it(loaded, tmp_path, capsy
     bundle = str(loaded[0])
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with stand_in() as server:
-        load = f"python -m precompute.load_qdrant --bundle {bundle} --url {server.url}"
+    with answering(200, {"result": {"exists": False}, "status": "ok", "time": 0.0}) as (url, _):
+        load = f"python -m precompute.load_qdrant --bundle {bundle} --url {url}"
         for address, words in (
-            (nobody, [f"{nobody} does not answer"]),
-            (server.url, ["there is no collection aad-tiny-backbone-", load]),
+            (nobody, [f"{nobody} does not answer as Qdrant does (ConnectError", "is the server running"]),
+            (url, ["there is no collection aad-tiny-backbone-", load]),
             (str(tmp_path / "empty"), ["there are no collections in the folder"]),
             ("localhost:6333", ["http://host:port"]),
         ):
