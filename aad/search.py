@@ -11,12 +11,9 @@ are searched behind the same three methods by ``aad.scale``, which is imported b
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from aad.scale.stored import StoredRows
 
 MARGIN = 1e-5  # of cosine, far beyond what float32 loses in a product of unit rows (about 1e-6)
 CHUNK_BYTES = 64 << 20  # of float32 rows compared at a time; larger is no faster
@@ -117,7 +114,7 @@ class ExactIndex(Index):
             ``aad.scale.stored.StoredRows``, which reads them from disk each time: slow, and of no memory.
     """
 
-    def __init__(self, embeddings: "np.ndarray | StoredRows") -> None:
+    def __init__(self, embeddings: Any) -> None:
         in_memory = isinstance(embeddings, np.ndarray)
         self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32) if in_memory else embeddings
         if len(self.embeddings.shape) != 2:

@@ -34,8 +34,9 @@ class Local(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         conv, relu = functools.partial(torch.nn.Conv2d, bias=False), torch.nn.ReLU()
+        first = [conv(3, 8, 2, 2), relu, conv(8, 12, 2, 2), torch.nn.Identity()]
         pooled = [torch.nn.Sequential(conv(*sizes), relu) for sizes in ((12, 16, 1), (16, 20, 2, 2), (20, 24, 1))]
-        self.blocks = torch.nn.Sequential(conv(3, 8, 2, 2), relu, conv(8, 12, 2, 2), torch.nn.Identity(), *pooled)
+        self.blocks = torch.nn.Sequential(*first, *pooled)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = []

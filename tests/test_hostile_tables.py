@@ -91,8 +91,8 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
     assert opened(tmp_path, name, good).read_table(name) == good
     n_refused, n_drawn = 0, 0
     for path in list(places(good))[1:]:
-        if "aligned" in path:
-            continue  # as the two other spaces
+        if "aligned" in path or "disentangled" in path:
+            continue  # as the backbone
         for value in WRONG:
             try:
                 table = opened(tmp_path, name, spoilt(good, path, value)).read_table(name)
