@@ -17,13 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.projection import fit_maps
 from aad.search import ExactIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
+from precompute.common.maps import N_MEASURED, fit_maps, fitted_sample, place_rest, sampled_preservation
 from precompute.common.steps import write_step
-from precompute.scale.maps import N_MEASURED, fitted_sample, place_rest, sampled_preservation
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 
