@@ -157,8 +157,9 @@ def load_collection(
     with speaking(client):
         if not client.collection_exists(name):
             # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
-            kind = {"distance": models.Distance.DOT, "datatype": models.Datatype.FLOAT32, "on_disk": True}
-            client.create_collection(name, models.VectorParams(size=rows.shape[1], **kind), **(layout or {}))
+            dot, floats = models.Distance.DOT, models.Datatype.FLOAT32
+            kind = models.VectorParams(size=rows.shape[1], distance=dot, datatype=floats, on_disk=True)
+            client.create_collection(name, kind, **(layout or {}))
             for field in (*FIELDS, "concept") if not is_local(client) else ():  # local mode has no indexes, and warns
                 client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD, wait=True)
         held = client.count(name, exact=True).count
