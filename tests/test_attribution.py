@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor, Domain, Space
-from interface.filters import chosen
+from interface.requests import filtered
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 
 
@@ -95,7 +95,8 @@ def test_bad_k_domain_and_space_are_refused(attributor):
 
 def test_a_filter_is_any_value_of_a_field_and_every_field(shipped):
     wanted = {"group": ["coins", "birds"], "licence": ["public domain"], "source": []}
-    passes = chosen(shipped.references, wanted)
+    told, passes = filtered(shipped, wanted)
+    assert told["filter"] == {"group": ["birds", "coins"], "licence": ["public domain"]} and told["n"] == passes.sum()
     for reference, passed in zip(shipped.references, passes, strict=True):
         assert passed == (reference.group in ("coins", "birds") and reference.licence == "public domain")
     assert 0 < passes.sum() < len(passes)
@@ -106,7 +107,7 @@ def test_a_filter_is_any_value_of_a_field_and_every_field(shipped):
 )
 def test_a_filter_that_is_none_is_refused(shipped, wanted):
     with pytest.raises(ValueError, match="filter"):
-        chosen(shipped.references, wanted)
+        filtered(shipped, wanted)
 
 
 def test_the_demos_near_copies_show_one_view_each_and_are_few(shipped):
