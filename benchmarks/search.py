@@ -27,9 +27,8 @@ from aad.bundle import Bundle, write_atomically
 from aad.calibration import Calibration
 from aad.files import beside
 from aad.scale.building import build_index, open_index
-from aad.scale.compressed import ScanIndex
 from aad.scale.stored import StoredRows
-from aad.search import SearchResult
+from aad.search import ExactIndex, SearchResult
 from aad.spaces import Space
 from benchmarks.common import ROOT, memory_of, percentiles
 from benchmarks.invented import make_gallery, make_queries, measure_domain
@@ -225,7 +224,7 @@ def prepare_case(scratch: Path, space: Space | str, n: int, dim: int) -> Case:
     )
     among = np.random.default_rng([SEED, 2]).random(n) < SHARE_ALLOWED
     say(f"{space}: {n:,} rows; answering {len(queries)} queries exactly")
-    index, beta = ScanIndex(StoredRows(path)), calibration.inverse_temperature
+    index, beta = ExactIndex(StoredRows(path)), calibration.inverse_temperature
     truth, filtered = (index.search(queries, K, among=one, inverse_temperature=beta) for one in (None, among))
     return Case(space, path, n, dim, calibration, tuning, queries, among, truth, filtered)
 
