@@ -17,10 +17,8 @@ from aad.images import ImageError, load_image
 from aad.spaces import SPACES
 from interface import endpoints
 from interface.requests import MAX_FILES, Refused
-from tests.bad_files import BAD
-from tests.hostile_files import NAMES
+from tests.hostile_files import BAD, NAMES, ODD, made
 from tests.image_bytes import encode, picture
-from tests.odd_files import ODD
 from tests.pages import MARKS, Page
 
 pytestmark = MARKS
@@ -29,7 +27,7 @@ GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text("
 PYTHON = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 ANSWERED = (
     "really_a_png.jpg", "shell.php.png", "no_extension", "deep.png", "palette_key.png", "moving.gif", "cmyk.jpg", "turned_6.jpg",
-    "tiled.tif", "odd_white.ppm",
+    "tiled.tif", "white_is_100.ppm",
 )  # fmt: skip
 REFUSED = (
     "empty.png", "letter.png", "drawing.svg", "paper.pdf", "phone.heic", "cut_50.png", "cut_50.jpeg", "one_pixel.png", "bomb.png",
@@ -163,14 +161,14 @@ def assert_answered(client: Client, page: Page, path: Path, shown: Image.Image) 
 def test_an_odd_picture_is_answered_as_the_picture_that_it_shows(
     client: Client, page: Page, tmp_path: Path, name: str
 ) -> None:
-    data = ODD[name].make()
+    data = ODD[name].data
     (tmp_path / name).write_bytes(data)
     assert_answered(client, page, tmp_path / name, load_image(data))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_file_is_refused_in_the_words_of_the_door(client: Client, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(BAD[name][1]())
+    (tmp_path / name).write_bytes(made(BAD[name][0]))
     with pytest.raises(ImageError) as known:
         load_image(tmp_path / name)
     with pytest.raises(AppError) as refusal:

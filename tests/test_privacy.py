@@ -28,7 +28,7 @@ from interface.metadata import UnknownError, strip, strip_file
 from interface.page import HERE
 from tests import served
 from tests.fakes import free_port
-from tests.odd_files import ODD
+from tests.hostile_files import ODD
 from tests.pages import MARKS, SECRET, Page
 
 pytestmark = MARKS
@@ -161,7 +161,7 @@ def test_a_turned_picture_stays_turned_when_it_is_stripped(kind: str, turn: int)
 
 @pytest.mark.parametrize("name", sorted(ODD))
 def test_odd_pictures_are_the_same_pictures_when_they_are_stripped(name: str) -> None:
-    content = ODD[name].make()
+    content = ODD[name].data
     if not content.startswith((b"\xff\xd8", b"\x89PNG", b"RIFF")):
         with pytest.raises(UnknownError):
             strip(content)
