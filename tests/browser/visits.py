@@ -76,6 +76,8 @@ class Visit:
         """The page as it was first shown; opened anew only where a test has failed on it."""
         if self.is_spoilt:
             self.open()
+        if self.own is None and self.page.viewport_size != WINDOW:
+            self.page.set_viewport_size(WINDOW)
         self.page.emulate_media(reduced_motion="null")
         self.page.unroute_all()
         self.page.evaluate(HOME, DEFAULT_K)
