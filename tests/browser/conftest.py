@@ -110,20 +110,12 @@ def visit(profile: BrowserContext, address: str) -> Iterator[Visit]:
     visit.leave()
 
 
-@pytest.fixture(scope="package")
-def desks(profile: BrowserContext) -> Iterator[dict[str, Visit]]:
-    desks: dict[str, Visit] = {}
-    yield desks
-    for visit in desks.values():
-        visit.leave()
-
-
-@pytest.fixture
-def desk(desks: dict[str, Visit], profile: BrowserContext, address: str) -> Visit:
-    """One page for all tests that `Visit.home` brings back to where they began: opening one takes seconds."""
-    if address not in desks:
-        desks[address] = Visit(profile, address + "?__theme=light")
-    return desks[address]
+@pytest.fixture(scope="module")
+def desk(profile: BrowserContext, address: str) -> Iterator[Visit]:
+    """One page for all tests of a module that `Visit.home` brings back to where they began: opening one takes seconds."""
+    visit = Visit(profile, address + "?__theme=light")
+    yield visit
+    visit.leave()
 
 
 @pytest.fixture
