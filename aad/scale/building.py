@@ -75,7 +75,7 @@ def build_index(
     }
 
     for start, chunk in rows.chunks():
-        arrays["codes"][start : start + len(chunk)] = codec.encode(codec.rotate(chunk))
+        arrays["codes"][start : start + len(chunk)] = codec.encode(chunk)
         if progress:
             progress(len(chunk))
     truth = ExactIndex(rows).search(queries, K + 1)
@@ -106,10 +106,8 @@ def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Map
         ValueError: arrays or settings that cannot be of such an index; says which.
     """
     method, rerank = settings.get("method"), settings.get("rerank")
-    if method == "exact":
-        return ExactIndex(rows[:])
-    if method == "scan":
-        return ExactIndex(rows)
+    if method in ("exact", "scan"):
+        return ExactIndex(rows[:] if method == "exact" else rows)
     if method not in METHODS:
         raise ValueError(f"method of the index must be one of {', '.join(METHODS)}, got {method!r}")
     check_codes(arrays, *rows.shape)
