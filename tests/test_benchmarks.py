@@ -37,7 +37,7 @@ from benchmarks.common import memory_of
 from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries, measure_domain
 from benchmarks.query_path import STAGES, Stages
 from benchmarks.search import Searcher, SearcherError, recall_of, weight_errors
-from benchmarks.serving import ServerError, events_of, free_port, started
+from benchmarks.serving import ServerError, events_of, started
 from benchmarks.visitors import Question, Record, fault_of, questions
 from tests.pages import MARKS, Page
 
@@ -353,7 +353,7 @@ def test_another_page_is_refused_and_a_server_that_ends_is_told_with_its_last_wo
         started("-c", "import sys; sys.exit('no bundle here')") as server,
         pytest.raises(ServerError, match="no bundle here"),
     ):
-        server.wait_for_port(free_port())
+        server.wait()
 
 
 def test_stages_of_one_answer_sum_to_its_total(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
