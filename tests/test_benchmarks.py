@@ -213,7 +213,7 @@ def test_out_of_core_measures_and_says_where_the_limit_was_met(
     def short(*_: Any, **__: Any) -> Any:
         raise SearcherError("memory short")
 
-    monkeypatch.setattr(out_of_core, "measure_index", short)
+    monkeypatch.setattr(search, "measure_index", short)
     assert out_of_core.main(options) == 1 and "failed: memory short" in capsys.readouterr().out
 
 
@@ -242,7 +242,7 @@ def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(
 def test_scaling_measures_a_size_from_end_to_end_and_workers_by_the_step(
     tmp_path: Path, inside: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = scaling.measure_size(tmp_path, 600, 16)
+    row = search.measure_size(tmp_path, 600, DIM)
     assert row["method"] == "exact" and row["recall_at_10"] == 1 and row["build_peak_own_mb"] == 1
     taken, commands = iter([5.0, 37.0]), []
 
