@@ -263,6 +263,7 @@ def test_scaling_measures_a_size_from_end_to_end_and_workers_by_the_step(
     assert scaling.measure_workers(1) == {"workers": 1, "note": "failed: No module named y"}
 
 
+@pytest.mark.slow
 def test_embedding_reports_every_engine_and_files_with_and_without_work_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
