@@ -16,7 +16,7 @@ from PIL import Image
 from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_network, load_backbone, loading
 from aad.backbones.loading import available, state_fingerprint
 from tests.hub_server import point_to
-from tests.release_files import randomise, safetensors, saved, shallow, torchscript, variants
+from tests.release_files import randomise, saved, shallow, variants
 
 LARGER = {
     "dino_vitb16",
@@ -102,7 +102,7 @@ def test_dinov2_positions_are_interpolated_as_the_release_does(tmp_path):
     rows = np.array([[bicubic(row, x) for x in at] for row in grid])
     expected = np.array([[bicubic(column, y) for y in at] for column in rows.T]).T
     release = saved(tensors | {"mask_token": torch.zeros(1, 384)}, "dinov2_vits14_pretrain.pth")
-    for write in (safetensors(tensors, "model.safetensors"), release):
+    for write in (saved(tensors, "model.safetensors"), release):
         positions = load_backbone("dinov2_vits14", write(tmp_path)).network.pos_embed[0]
         assert positions.shape == (257, 384) and torch.equal(positions[0], tensors["pos_embed"][0, 0])
         assert np.allclose(positions[1:, 0].reshape(16, 16).numpy(), expected, atol=1e-5)
@@ -189,7 +189,7 @@ def test_one_tensor_too_many_or_too_few_or_not_finite_is_refused(networks, tmp_p
     for name, write, said in (
         ("dino_vits16", saved(own | {"adapter.weight": torch.ones(2)}, "more.pth"), "1 unknown (first adapter.weight)"),
         ("dino_vits16", saved(fewer, "fewer.pth"), "1 missing (first norm.bias)"),
-        ("dino_vits16", safetensors(no_number, "nan.safetensors"), "norm.bias holds values that are not finite"),
+        ("dino_vits16", saved(no_number, "nan.safetensors"), "norm.bias holds values that are not finite"),
         ("dinov3_vits16", saved(keys, "keys.pth"), "has a bias for keys"),
     ):
         assert said in refusal(name, write(tmp_path))
@@ -220,7 +220,7 @@ def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path, monke
         (saved([1, 2], "list.pth"), "it holds a list, not tensors by name"),
         (saved({"epoch": 3}, "epoch.pth"), "its entry 'epoch' is a int"),
         (saved({"state_dict": {}}, "empty.pth"), "it holds no tensors"),
-        (torchscript({"cls_token": torch.ones(1, 1, 384)}, "archive.pt"), "it is a TorchScript archive"),
+        (saved({"cls_token": torch.ones(1, 1, 384)}, "archive.pt", scripted=True), "it is a TorchScript archive"),
         (saved({"cls_token": torch.ones(1), "x": Bomb()}, "bomb.pth"), "holds Python objects.*mkdir"),
         (saved(Bomb(), "bare.pth"), "holds Python objects.*mkdir"),
     ):
@@ -278,7 +278,7 @@ def test_what_is_in_the_hubs_cache_is_used_offline(networks, tmp_path, monkeypat
     (repository / "refs" / "main").write_text(commit)
     (repository / "snapshots" / commit).mkdir(parents=True)
     network = networks["dino_vits16"]
-    safetensors(dict(network.state_dict()), "model.safetensors")(repository / "snapshots" / commit)
+    saved(dict(network.state_dict()), "model.safetensors")(repository / "snapshots" / commit)
     assert available("dino_vits16") == "hub cache"
     backbone = load_backbone("dino_vits16")
     assert backbone.spec.sha256 == state_fingerprint(network) and backbone.spec.weights == "DINO (ImageNet)"

@@ -19,7 +19,7 @@ from precompute.common import gallery
 from precompute.common.gallery import from_benchmark
 from precompute.pictures.drawing import open_backbone
 from tests.factory import tiny_bundle
-from tests.release_files import randomise, safetensors, shallow, variants
+from tests.release_files import randomise, saved, shallow, variants
 
 READERS = ("extract_views", "train_heads", "calibrate", "project", "evaluate", "extract_families", "leave_out")
 
@@ -50,8 +50,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["efficientnet_lite0", "dino_vits16", pytest.param("sscd_disc_mixup", marks=pytest.mark.slow)]
-)  # of each kind of network
+    "name", ["efficientnet_lite0", pytest.param("sscd_disc_mixup", marks=pytest.mark.slow), "dino_vits16"]
+)
 def test_a_backbone_goes_through_a_bundle_and_comes_out_with_the_same_weights(name, folder, tmp_path):
     network = randomise(build_network(name))
     weights = variants(name, network)["own"](tmp_path)
@@ -65,7 +65,7 @@ def test_a_backbone_goes_through_a_bundle_and_comes_out_with_the_same_weights(na
     assert np.allclose(features, backbone.embed([picture(i) for i in range(3)]), atol=1e-3)
     assert not np.allclose(features[0], features[1], atol=1e-3)
     next(network.parameters()).add_(1)
-    other = safetensors(dict(network.state_dict()), "other.safetensors")(tmp_path)
+    other = saved(dict(network.state_dict()), "other.safetensors")(tmp_path)
     said = r"with other weights: .*tuned.*now .*other.*--weights FILE.*extract_features"
     with pytest.raises(BundleError, match=said):
         open_backbone(bundle, other)
@@ -92,10 +92,8 @@ def test_the_page_does_not_answer_with_weights_that_the_bundle_was_not_made_with
 
 
 def test_a_step_refuses_a_backbone_that_its_bundle_was_not_made_with_and_takes_the_name_that_it_has(tmp_path, capsys):
-    folder, said = (
-        str(tiny_bundle(tmp_path)),
-        r"made with efficientnet_lite0, --backbone says dino_vits16.*extract_features",
-    )
+    folder = str(tiny_bundle(tmp_path))
+    said = r"made with efficientnet_lite0, --backbone says dino_vits16.*extract_features"
     for step in READERS:
         main = importlib.import_module(f"precompute.{step}").main
         with pytest.raises(BundleError, match=said):

@@ -276,6 +276,9 @@ def test_shards_hold_what_one_after_the_other_gives_in_the_same_batches(tmp_path
     assert network.batches == [32] * 4 + [32] * 4 + [32, 12]  # of 64, 64 and 22 images with 2 views each
     expected = np.stack([Backbone(SPEC, Recorder()).embed(noise(i)) for i in range(150)])
     assert np.array_equal(found, expected)
+    done: list[int] = []
+    many = Backbone(SPEC, Recorder()).embed([noise(i)[0] for i in range(BATCH_SIZE + 3)], done.append)
+    assert np.array_equal(many, expected[: BATCH_SIZE + 3, 0]) and done == [BATCH_SIZE, 3]
 
 
 def test_a_fast_engine_has_shards_of_its_own(tmp_path):
@@ -297,14 +300,6 @@ def test_a_picture_that_cannot_be_read_stops_the_embedding_after_the_shards_befo
     with pytest.raises(OSError, match="picture 70"):
         embed_in_shards(Backbone(SPEC, Recorder()), [str(i) for i in range(150)], load, tmp_path, "test", "test")
     assert len(list(tmp_path.glob("*.npy"))) == 1 and threads() <= before
-
-
-def test_many_images_embed_as_few_do():
-    images = [noise(i)[0] for i in range(BATCH_SIZE + 3)]
-    done: list[int] = []
-    features = Backbone(SPEC, Recorder()).embed(images, done.append)
-    assert done == [BATCH_SIZE, 3]
-    assert np.array_equal(features, np.concatenate([Backbone(SPEC, Recorder()).embed([image]) for image in images]))
 
 
 def test_shards_of_views_of_another_engine_are_refused(tmp_path):

@@ -77,7 +77,7 @@ def _read(path: Path, safetensors: bool, torchscript: bool) -> Any:
             raise CheckpointError("it is a TorchScript archive")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
-            return torch.jit.load(str(path), map_location="cpu").state_dict()
+            return torch.jit.load(str(path), map_location="cpu").state_dict()  # noqa: TID251
     if any(name.endswith(".npy") for name in members):
         import numpy as np
 

@@ -105,6 +105,8 @@ class Backbone:
         Returns:
             (n, dim) float32 with rows of unit length; (0, dim) for no images.
         """
+        if len(images) <= BATCH_SIZE:
+            return self.embed_pixels(map(self.spec.preprocess, images), progress)
         with ahead(self.spec.preprocess, images, n_ahead=2 * BATCH_SIZE) as pixels:
             return self.embed_pixels(pixels, progress)
 
