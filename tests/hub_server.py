@@ -119,7 +119,7 @@ def _app(hub: HubServer) -> FastAPI:
         return request.headers.get("Authorization") == f"Bearer {TOKEN}"
 
     def found(request: Request, kind: str, name: str) -> Repository:
-        repository = hub.repositories.get((kind, name))
+        repository = hub.repositories.get((KINDS.get(kind, kind), name))
         if repository is None or (repository.private and not is_known(request)):
             raise Refusal(404 if is_known(request) else 401, "RepoNotFound", "Repository not found")
         return repository
@@ -166,7 +166,7 @@ def _app(hub: HubServer) -> FastAPI:
     @app.post("/api/{kinds}/{name:path}/branch/{branch:path}")
     async def branch(request: Request, kinds: str, name: str, branch: str) -> Any:
         may_write(request, name)
-        branches = found(request, KINDS[kinds], name).branches
+        branches = found(request, kinds, name).branches
         if branch in branches:
             raise Refusal(409, "", "Reference already exists")
         branches[branch] = branches["main"]
@@ -175,7 +175,7 @@ def _app(hub: HubServer) -> FastAPI:
     @app.post("/api/{kinds}/{name:path}/preupload/{revision:path}")
     async def preupload(request: Request, kinds: str, name: str, revision: str) -> Any:
         may_write(request, name)
-        repository = found(request, KINDS[kinds], name)
+        repository = found(request, kinds, name)
         tree = repository.commits[repository.resolve(revision)]
         answers = []
         for file in (await request.json())["files"]:
@@ -207,7 +207,7 @@ def _app(hub: HubServer) -> FastAPI:
     @app.post("/api/{kinds}/{name:path}/commit/{branch:path}")
     async def commit(request: Request, kinds: str, name: str, branch: str) -> Any:
         may_write(request, name)
-        repository = found(request, KINDS[kinds], name)
+        repository = found(request, kinds, name)
         tree = dict(repository.commits[repository.resolve(branch)])
         for line in (await request.body()).splitlines():
             key, value = (item := json.loads(line))["key"], item["value"]
@@ -224,7 +224,7 @@ def _app(hub: HubServer) -> FastAPI:
 
     @app.get("/api/{kinds}/{name:path}/tree/{revision}")
     async def tree(request: Request, kinds: str, name: str, revision: str) -> Any:
-        repository, entries = opened(request, KINDS[kinds], name), []
+        repository, entries = opened(request, kinds, name), []
         for path, (data, lfs) in sorted(repository.commits[repository.resolve(revision)].items()):
             entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": _git_oid(data)}
             if lfs:
@@ -235,7 +235,7 @@ def _app(hub: HubServer) -> FastAPI:
     @app.get("/api/{kinds}/{name:path}")
     @app.get("/api/{kinds}/{name:path}/revision/{revision:path}")  # asked first
     async def info(request: Request, kinds: str, name: str, revision: str = "main") -> Any:
-        repository = found(request, KINDS[kinds], name)
+        repository = found(request, kinds, name)
         commit = repository.resolve(revision)
         files = [{"rfilename": path} for path in sorted(repository.commits[commit])]
         return {"_id": "0", "id": name, "sha": commit, "private": repository.private, "siblings": files}

@@ -153,8 +153,14 @@ def test_an_engine_that_is_not_to_be_had_is_refused_with_the_remedy(monkeypatch)
     assert extract_features.backbone_table().endswith(told)
 
 
-def test_a_probe_takes_the_fastest_that_keeps_the_features(pictures, plain, monkeypatch):
-    monkeypatch.setattr(probing, "engines_for", lambda device: ("torch", "torch-bf16", "openvino"))
+def test_a_probe_takes_the_fastest_that_keeps_the_features(pictures, plain, openvino, monkeypatch):
+    engines = {
+        "torch": None,
+        "torch-bf16": build_engine("torch-bf16", plain.network, 224),
+        "openvino": openvino.compiled,
+    }
+    monkeypatch.setattr(probing, "engines_for", lambda device: tuple(engines))
+    monkeypatch.setattr(probing, "build_engine", lambda name, *_: engines[name])
     monkeypatch.setattr(probing, "_ROUNDS", 1)
     probes = {probe.engine: probe for probe in probe_engines(plain, pictures[:2])}
     assert list(probes) == ["torch", "torch-bf16", "openvino"]
