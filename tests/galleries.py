@@ -1,16 +1,14 @@
 """Invented galleries: rows around concepts, queries from outside, pure noise; a bundle of thousands of references."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aad.method import Head
 from aad.scale.stored import StoredRows
-from aad.spaces import SPACES, Domain
+from aad.spaces import Domain
 from aad.vectors import l2_normalise
-from tests.factory import write_bundle
+from tests.factory import written
 
 N, M, D = 4000, 30, 64
 Built = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -55,12 +53,14 @@ def wide_bundle(folder: Path, n: int = N, m: int = M, noise: float = 0.08) -> Pa
     references = l2_normalise(centres[np.arange(n) % 40] + 0.7 * generator.normal(size=(n, D)))
     queries = l2_normalise(references[:m] + noise * generator.normal(size=(m, D)) + 0.05)
     about = {"source": "factory", "licence": "CC0"}
-    entries = [
-        {"path": f"r{i}.png", "title": f"T{i}", "concept": f"c{i}", "group": "ab"[i % 2], **about} for i in range(n)
-    ]
-    asked = [{"path": f"q{i}.png", "type": "media", "split": "validation", "exemplar_ids": [i]} for i in range(m)]
+    tables = {
+        "references.json": [
+            {"path": f"r{i}.png", "title": f"T{i}", "concept": f"c{i}", "group": "ab"[i % 2], **about} for i in range(n)
+        ],
+        "queries.json": [
+            {"path": f"q{i}.png", "type": "media", "split": "validation", "exemplar_ids": [i]} for i in range(m)
+        ],
+    }
     shift = {Domain.REAL: np.zeros(D, np.float32), Domain.SYNTHETIC: np.full(D, 0.05, np.float32)}
-    head = replace(Head.identity(D), centre=shift)
-    places = generator.random((len(SPACES), n, 2))
-    about_it = {"name": "wide", "images": "pictures", "backbone": {"name": "efficientnet_lite0", "dim": D}}
-    return write_bundle(folder, (entries, references), (asked, queries.reshape(m, D)), head, places, 14.0, about_it)
+    embeddings = {Domain.REAL: references, Domain.SYNTHETIC: queries}
+    return written(folder, tables, embeddings, shift, 14.0, generator, name="wide", images="pictures")

@@ -18,13 +18,8 @@ from aad.backbones.loading import available, state_fingerprint
 from tests.hub_server import point_to
 from tests.release_files import randomise, saved, shallow, variants
 
-LARGER = {
-    "dino_vitb16",
-    "dinov2_vitb14",
-    "dinov3_vitb16",
-    "mocov3_vitb16",
-    "clip_vitb32",
-}  # than another of the same layout
+# Larger than another of the same layout, or, of SSCD, tested in part below.
+LARGER = {"dino_vitb16", "dinov2_vitb14", "dinov3_vitb16", "mocov3_vitb16", "clip_vitb32", "sscd_disc_mixup"}
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
 
 
