@@ -394,8 +394,9 @@ def test_the_whole_page_carries_fifty_thousand_references(
     show_maps(page)
     expect(page.locator("#maps .lead")).to_contain_text("50,000 pictures")
     page.get_by_role("button", name="Show as a table").click()
-    page.locator(".twin").get_by_role("button", name="Source").click()
+    page.locator(".twin").get_by_role("button", name="Source", exact=True).click()
     page.get_by_role("button", name="Last page of the table").click()
+    expect(page.locator(".twin tbody tr").last).to_contain_text("invented-pictures 1.2")
     assert page.locator(".twin tbody tr").count() == 25
     selected = page.evaluate(
         """() => { const page = window.attributionPage; const line = [[0.2, 0.2], [0.6, 0.2], [0.6, 0.7], [0.2, 0.7]];
