@@ -1,6 +1,6 @@
 """Fit the supervised AbC recipe as a baseline: one linear map per domain, from pairs of a model's exemplar and its queries.
 
-Reads   feature files in AbC's form (precompute/abc/features.py), of models that are not tested on
+Reads   feature files in AbC's form (precompute/abc/files.py), of models that are not tested on
 Writes  a mapper for ``precompute.abc_evaluate --mapper``: real_mapper.weight, real_mapper.bias, synth_mapper.weight and
         synth_mapper.bias in a safetensors file. It maps features as they are stored, which the authors do not normalise
 
@@ -21,27 +21,25 @@ from tqdm import tqdm
 from aad.bundle import write_atomically
 from aad.method import Head
 from aad.spaces import Domain
-from precompute.abc.features import read_test_case
+from precompute.abc.files import MAPPERS, layers, read_test_case
 from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import limit_threads, run_step
 from precompute.experiments.baselines import SupervisedConfig, supervised
 
-CHUNK = 1024  # queries searched at a time
 DEFAULT = SupervisedConfig()
 
 
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--features", type=Path, nargs="+", required=True, metavar="F.pth", help="AbC feature files")
-    parser.add_argument("--out", type=Path, required=True, metavar="F.safetensors", help="mapper to write")
-    parser.add_argument("--held-out", type=float, default=0.1, help="share of the models to validate on (0.1)")
-    parser.add_argument("--steps", type=int, default=DEFAULT.n_steps, help=f"({DEFAULT.n_steps})")
-    parser.add_argument("--batch-size", type=int, default=DEFAULT.batch_size, help=f"models ({DEFAULT.batch_size})")
-    parser.add_argument("--decay", type=float, default=DEFAULT.decay, help=f"pull to the identity ({DEFAULT.decay:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the held-out models and of the training (0)")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="torch threads; another number changes the last bits (1)"
-    )
+    add = parser.add_argument
+    add("--features", type=Path, nargs="+", required=True, metavar="F.pth", help="AbC feature files")
+    add("--out", type=Path, required=True, metavar="F.safetensors", help="mapper to write")
+    add("--held-out", type=float, default=0.1, help="share of the models to validate on (0.1)")
+    add("--steps", type=int, default=DEFAULT.n_steps, help=f"({DEFAULT.n_steps})")
+    add("--batch-size", type=int, default=DEFAULT.batch_size, help=f"models ({DEFAULT.batch_size})")
+    add("--decay", type=float, default=DEFAULT.decay, help=f"pull to the identity ({DEFAULT.decay:g})")
+    add("--seed", type=int, default=0, help="of the held-out models and of the training (0)")
+    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits (1)")
     arguments = parser.parse_args(argv)
     if not 0 < arguments.held_out < 1 or arguments.steps < 1 or arguments.batch_size < 2 or arguments.decay < 0:
         parser.error("--held-out must be within 0 and 1, --steps 1 or more, --batch-size 2 or more, --decay 0 or more")
@@ -56,9 +54,8 @@ def main(argv: Sequence[str]) -> None:
     config = replace(DEFAULT, decay=arguments.decay, seed=arguments.seed, **sizes)
     rows = [pairs(model) for model in train]
     real, synthetic = (np.concatenate([row[side] for row in rows]) for side in (0, 1))
-    sources = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
     print(f"{len(real):,} pairs of {len(train)} models, {config.n_steps} steps", flush=True)
-    head = supervised(real, synthetic, config, sources)
+    head = supervised(real, synthetic, config, np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows]))
     write_mapper(arguments.out, head)
     before, after = found_first(Head.identity(head.dim), held_out), found_first(head, held_out)
     print(
@@ -92,9 +89,9 @@ def read_models(paths: Sequence[Path]) -> list[Model]:
                 f"{path} has {d}; give files of one backbone"
             )
         for model, (start, end) in enumerate(case.chunks):
-            made = [queries.features[queries.ids == model] for queries in case.queries.values()]
-            if sum(map(len, made)):
-                models.append(Model(case.exemplars[start:end], np.concatenate(made)))
+            made = np.concatenate([queries.features[queries.ids == model] for queries in case.queries.values()])
+            if len(made):
+                models.append(Model(case.exemplars[start:end], made))
     return models
 
 
@@ -122,25 +119,19 @@ def pairs(model: Model) -> tuple[np.ndarray, np.ndarray]:
 def found_first(head: Head, models: Sequence[Model]) -> float:
     """Share of the queries whose most similar exemplar, of all these models', is one of their own model's."""
     owner = np.repeat(np.arange(len(models)), [len(model.exemplars) for model in models])
-    maker = np.repeat(np.arange(len(models)), [len(model.queries) for model in models])
     gallery = head.embed(np.concatenate([model.exemplars for model in models]), Domain.REAL)
-    queries = np.concatenate([model.queries for model in models])
-    first = [
-        (head.embed(queries[start : start + CHUNK], Domain.SYNTHETIC) @ gallery.T).argmax(1)
-        for start in range(0, len(queries), CHUNK)
-    ]
-    return float((owner[np.concatenate(first)] == maker).mean())
+    first = [(head.embed(model.queries, Domain.SYNTHETIC) @ gallery.T).argmax(1) for model in models]
+    return float(np.concatenate([owner[found] == maker for maker, found in enumerate(first)]).mean())
 
 
 def write_mapper(path: Path, head: Head) -> None:
-    """The head as two linear layers: ``weight (x - centre)`` is ``weight x + bias`` with ``bias = -weight centre``."""
+    """The head as a mapper's two linear layers."""
     from safetensors.numpy import save
 
     tensors = {}
-    for domain, name in ((Domain.REAL, "real_mapper"), (Domain.SYNTHETIC, "synth_mapper")):
-        weight = head.weight[domain]
-        tensors[f"{name}.weight"] = np.ascontiguousarray(weight)
-        tensors[f"{name}.bias"] = -(weight.astype(np.float64) @ head.centre[domain]).astype(np.float32)
+    for domain, layer in layers(head).items():
+        tensors[f"{MAPPERS[domain]}.weight"] = np.ascontiguousarray(layer.weight)
+        tensors[f"{MAPPERS[domain]}.bias"] = layer.bias.astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(tensors))
 

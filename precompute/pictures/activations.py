@@ -19,8 +19,7 @@ from PIL import Image
 
 from aad.backbones import BackboneError, BackboneSpec
 from precompute.common.store import kept
-from precompute.experiments.cutting import Cut
-from precompute.experiments.finetuning import Pool
+from precompute.experiments.tail import Cut, Pool
 
 from . import RESTYLE
 from .drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures
