@@ -12,7 +12,7 @@ each of their queries among the exemplars of all held-out models.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from precompute.common.cli import limit_threads, run_step
 from precompute.experiments.baselines import SupervisedConfig, supervised
 
 DEFAULT = SupervisedConfig()
+Model = tuple[np.ndarray, np.ndarray]  # (n, d) exemplars and the (m, d) queries that it made, of all prompt types
 
 
 def main(argv: Sequence[str]) -> None:
@@ -59,18 +60,10 @@ def main(argv: Sequence[str]) -> None:
     write_mapper(arguments.out, head)
     before, after = found_first(Head.identity(head.dim), held_out), found_first(head, held_out)
     print(
-        f"{len(held_out)} held-out models, {sum(len(model.queries) for model in held_out):,} queries, "
-        f"{sum(len(model.exemplars) for model in held_out):,} exemplars: an own exemplar comes first for "
+        f"{len(held_out)} held-out models, {sum(len(queries) for _, queries in held_out):,} queries, "
+        f"{sum(len(exemplars) for exemplars, _ in held_out):,} exemplars: an own exemplar comes first for "
         f"{100 * before:.1f} % with the features alone, {100 * after:.1f} % with the mapper in {arguments.out}"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One customised model: (n, d) exemplars and the (m, d) queries that it made, of all prompt types."""
-
-    exemplars: np.ndarray
-    queries: np.ndarray
 
 
 def read_models(paths: Sequence[Path]) -> list[Model]:
@@ -83,15 +76,15 @@ def read_models(paths: Sequence[Path]) -> list[Model]:
     for path in tqdm(paths, desc="features", unit="file", disable=None):
         case = read_test_case(path)
         d = case.exemplars.shape[1]
-        if models and d != models[0].exemplars.shape[1]:
+        if models and d != models[0][0].shape[1]:
             raise BenchmarkError(
-                f"all files must have features of one backbone, {paths[0]} has {models[0].exemplars.shape[1]} dimensions, "
+                f"all files must have features of one backbone, {paths[0]} has {models[0][0].shape[1]} dimensions, "
                 f"{path} has {d}; give files of one backbone"
             )
         for model, (start, end) in enumerate(case.chunks):
             made = np.concatenate([queries.features[queries.ids == model] for queries in case.queries.values()])
             if len(made):
-                models.append(Model(case.exemplars[start:end], made))
+                models.append((case.exemplars[start:end], made))
     return models
 
 
@@ -113,14 +106,15 @@ def split(models: Sequence[Model], share: float, seed: int) -> tuple[list[Model]
 
 def pairs(model: Model) -> tuple[np.ndarray, np.ndarray]:
     """(m, d) exemplars and (m, d) queries, matched: each query with one exemplar, the exemplars in turn."""
-    return model.exemplars[np.arange(len(model.queries)) % len(model.exemplars)], model.queries
+    exemplars, queries = model
+    return exemplars[np.arange(len(queries)) % len(exemplars)], queries
 
 
 def found_first(head: Head, models: Sequence[Model]) -> float:
     """Share of the queries whose most similar exemplar, of all these models', is one of their own model's."""
-    owner = np.repeat(np.arange(len(models)), [len(model.exemplars) for model in models])
-    gallery = head.embed(np.concatenate([model.exemplars for model in models]), Domain.REAL)
-    first = [(head.embed(model.queries, Domain.SYNTHETIC) @ gallery.T).argmax(1) for model in models]
+    owner = np.repeat(np.arange(len(models)), [len(exemplars) for exemplars, _ in models])
+    gallery = head.embed(np.concatenate([exemplars for exemplars, _ in models]), Domain.REAL)
+    first = [(head.embed(queries, Domain.SYNTHETIC) @ gallery.T).argmax(1) for _, queries in models]
     return float(np.concatenate([owner[found] == maker for maker, found in enumerate(first)]).mean())
 
 

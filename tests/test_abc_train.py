@@ -47,7 +47,7 @@ def mapped(path: Path, rows: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def test_the_mapper_finds_sources_of_models_it_never_saw(tmp_path, capsys):
-    file = feature_file(tmp_path / "train.pth", 80, 0)
+    file = feature_file(tmp_path / "train.pth", 80, 1)
     out = train(tmp_path, file, options=("--steps", 400, "--held-out", 0.2))
     told = capsys.readouterr().out
     assert "512 pairs of 64 models, 400 steps" in told

@@ -151,7 +151,7 @@ def test_only_the_last_blocks_and_what_follows_them_change(kind):
     other.load_state_dict(tuned)
     by_tail = tuning.cut.tail(tuning.cut.front(pictures)).detach()
     assert torch.allclose(F.normalize(other(pictures)), by_tail, atol=1e-5)
-    assert not torch.allclose(F.normalize(network(pictures)), by_tail, atol=1e-2)
+    assert not torch.allclose(F.normalize(network(pictures)), by_tail, atol=1e-2 if kind is Tiny else 1e-4)
 
 
 def test_alignment_falls_and_the_first_anchor_is_zero():

@@ -17,6 +17,7 @@ output for each picture is computed once: that is nine tenths of the work in Eff
 
 import copy
 import io
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -303,4 +304,4 @@ class FineTuning:
 def _schedule(step: int, n_steps: int) -> float:
     """Share of the learning rate at a step: a rise over the first tenth, then half a cosine down to zero."""
     rise = max(1, n_steps // 10)
-    return min((step + 1) / rise, (1 + np.cos(np.pi * step / n_steps)) / 2)
+    return min((step + 1) / rise, (1 + math.cos(math.pi * step / n_steps)) / 2)
