@@ -18,6 +18,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _run_one(task: tuple[str, str, str, str, str]) -> tuple[str, str, str, dict[
     made = VARIATIONS[group][name](Seen(bundle, family))
     seconds = time.perf_counter() - started
     queries = read_queries(bundle, family, split, with_crops=group == "crops")
-    ranking = cosine(made) if isinstance(made, Head) else made
+    ranking = partial(cosine, made) if isinstance(made, Head) else made
     alike = ~np.isin(queries.types, figures.OTHER_TASK)
     scores = {measure: values[alike] for measure, values in score(ranking(queries, references), queries).items()}
     told: dict[str, Any] = figures.intervals(scores, list(np.array(queries.concepts)[alike]))

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
                 heads[space], _ = fit_head(views, config, lambda step, loss: bar.update())
             for split in arguments.splits:
                 queries = read_queries(bundle, family, split)
-                scores = {space: score(cosine(heads[space])(queries, references), queries) for space in SPACES}
+                scores = {space: score(cosine(heads[space], queries, references), queries) for space in SPACES}
                 rows, pooled = by_type(family, queries.types, (scores, np.array(queries.concepts)))
                 result[split] |= rows
                 pool[split].append(pooled)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         }
         result[split]["all families"] = _row("each in turn", (everything, np.concatenate([c for _, c in parts])))
     made_with = {"versions": versions("torch", "numpy")}
-    figures.write_figures(arguments, argv, "leave_out", "generalisation.json", result, **made_with)
+    figures.write_figures(arguments, argv, "leave_out", "generalisation.json", result, made_with)
     for split in arguments.splits:
         print(f"{split} concepts\n{table(result, split)}")
 

@@ -145,7 +145,7 @@ def test_an_ignored_reference_is_neither_right_nor_wrong():
     queries = asked([0.6, 0.8, 0.0])  # nearest to reference 1, made of reference 0
     for ignored, rank in ((-1, 2), (1, 1)):
         told = replace(queries, ignored_ids=np.array([ignored]))
-        assert score(cosine(IDENTITY)(told, np.eye(3, dtype=np.float32)), told)["mrr"].tolist() == [1 / rank]
+        assert score(cosine(IDENTITY, told, np.eye(3, dtype=np.float32)), told)["mrr"].tolist() == [1 / rank]
 
 
 def test_leave_out_writes_every_family_its_types_and_the_pool(bundle, capsys):
@@ -234,28 +234,28 @@ def test_the_cosine_of_a_head_embeds_queries_as_synthetic_and_references_as_real
     moved = Head(
         {Domain.REAL: np.zeros(3, np.float32), Domain.SYNTHETIC: np.array([1, 0, 0], np.float32)}, IDENTITY.weight
     )
-    found = cosine(moved)(replace(asked([1, 0, 0]), features=np.array([[2, 0, 0]], np.float32)), np.eye(3))
+    found = cosine(moved, replace(asked([1, 0, 0]), features=np.array([[2, 0, 0]], np.float32)), np.eye(3))
     assert found.tolist() == [[1, 0, 0]]
 
 
 def test_a_mixture_is_the_mean_of_the_cosines():
     twisted = Head(IDENTITY.centre, dict.fromkeys(Domain, np.diag([1, 4, 1]).astype(np.float32)))
     queries, references = asked([1, 2, 2], [0, 1, 1]), l2_normalise(np.array([[1, 1, 0], [0, 1, 2]]))
-    each = [cosine(head)(queries, references) for head in (IDENTITY, twisted)]
-    assert np.allclose(mixture(IDENTITY, twisted)(queries, references), (each[0] + each[1]) / 2)
+    each = [cosine(head, queries, references) for head in (IDENTITY, twisted)]
+    assert np.allclose(mixture([IDENTITY, twisted], queries, references), (each[0] + each[1]) / 2)
     assert not np.allclose(each[0], each[1])
 
 
 def test_crops_of_a_query_are_averaged_with_the_whole_picture():
     queries = asked([1, 0, 0], crops=[[[0, 1, 0], [0, 1, 0]]])
-    found = several_crops(IDENTITY)(queries, np.eye(3, dtype=np.float32))
+    found = several_crops(IDENTITY, queries, np.eye(3, dtype=np.float32))
     assert np.allclose(found, [[1, 2, 0]])  # two of three show the second axis
 
 
 def test_expansion_pulls_a_query_towards_what_its_neighbours_share():
     references = l2_normalise(np.array([[1, 0.3, 0], [1, 0, 0.3], [1, 0.31, 0.05]]))
     queries = asked([1, 0.1, 0.12])
-    plain, again = (rank(queries, references)[0] for rank in (cosine(IDENTITY), expanded(IDENTITY, k=3, power=3)))
+    plain, again = (rank(IDENTITY, queries, references)[0] for rank in (cosine, expanded))
     assert plain.argmax() == 1 and again.argmax() != 1  # the other two agree with each other
 
 
@@ -263,8 +263,8 @@ def test_a_reference_near_to_everything_synthetic_is_held_back():
     references = l2_normalise(np.array([[1, 1, 1], [1, 0.1, 0]]))
     synthetic = l2_normalise(np.random.default_rng(0).normal([1, 1, 1], 0.3, (50, 3)))
     queries = asked([1, 0.52, 0.42])
-    assert cosine(IDENTITY)(queries, references).argmax() == 0
-    assert hub_corrected(IDENTITY, synthetic)(queries, references).argmax() == 1
+    assert cosine(IDENTITY, queries, references).argmax() == 0
+    assert hub_corrected(IDENTITY, synthetic, queries, references).argmax() == 1
 
 
 def test_a_head_that_reads_some_columns_ignores_the_others(untouched):

@@ -90,8 +90,8 @@ def write_figures(
     step: str,
     name: str,
     figures: Any,
+    settings: Mapping[str, Any] | None = None,
     indent: int | None = 1,
-    **settings: Any,
 ) -> None:
     """Into ``--out``, or as a file of the bundle."""
     if arguments.out:

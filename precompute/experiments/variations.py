@@ -5,7 +5,7 @@ references give (n, m) similarities, larger for likelier sources. A head ranks b
 marked "pairs" look at the pairs. What each gains is in docs/ablation.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -46,62 +46,49 @@ class Seen:
 Fit = Callable[[Seen], Head]
 
 
-def cosine(head: Head) -> Ranking:
+def cosine(head: Head, queries: Queries, references: np.ndarray) -> np.ndarray:
     """What ships: the cosine of the embeddings."""
-    return lambda queries, references: _synthetic(head, queries.features) @ _real(head, references).T
+    return _synthetic(head, queries.features) @ _real(head, references).T
 
 
-def mixture(*heads: Head) -> Ranking:
+def mixture(heads: Sequence[Head], queries: Queries, references: np.ndarray) -> np.ndarray:
     """The mean of the cosines in several spaces."""
-    return lambda queries, references: np.mean([cosine(head)(queries, references) for head in heads], axis=0)
+    return np.mean([cosine(head, queries, references) for head in heads], axis=0)
 
 
-def several_crops(head: Head) -> Ranking:
+def several_crops(head: Head, queries: Queries, references: np.ndarray) -> np.ndarray:
     """The query is the mean embedding of the whole picture and its crops."""
-
-    def rank(queries: Queries, references: np.ndarray) -> np.ndarray:
-        shown = [queries.features, *np.moveaxis(queries.crops, 1, 0)]
-        return np.sum([_synthetic(head, features) for features in shown], axis=0) @ _real(head, references).T
-
-    return rank
+    shown = [queries.features, *np.moveaxis(queries.crops, 1, 0)]
+    return np.sum([_synthetic(head, features) for features in shown], axis=0) @ _real(head, references).T
 
 
-def expanded(head: Head, k: int = 3, power: float = 3.0) -> Ranking:
+def expanded(head: Head, queries: Queries, references: np.ndarray, k: int = 3, power: float = 3.0) -> np.ndarray:
     """Query expansion: search again with the query plus its first k references, each weighted by its cosine to a power.
 
     References:
         Radenovic, Tolias and Chum, TPAMI 41(7), 2019 (alpha query expansion).
     """
-
-    def rank(queries: Queries, references: np.ndarray) -> np.ndarray:
-        embedded, gallery = _synthetic(head, queries.features), _real(head, references)
-        similarities = embedded @ gallery.T
-        nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-        pull = np.clip(np.take_along_axis(similarities, nearest, 1), 0, None) ** power
-        return l2_normalise(embedded + np.einsum("nk,nkd->nd", pull, gallery[nearest])) @ gallery.T
-
-    return rank
+    embedded, gallery = _synthetic(head, queries.features), _real(head, references)
+    similarities = embedded @ gallery.T
+    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    pull = np.clip(np.take_along_axis(similarities, nearest, 1), 0, None) ** power
+    return l2_normalise(embedded + np.einsum("nk,nkd->nd", pull, gallery[nearest])) @ gallery.T
 
 
-def hub_corrected(head: Head, synthetic: np.ndarray, k: int = 10) -> Ranking:
+def hub_corrected(
+    head: Head, synthetic: np.ndarray, queries: Queries, references: np.ndarray, k: int = 10
+) -> np.ndarray:
     """Twice the cosine less how near a reference is to synthetic images at large, the mean cosine of its k nearest.
 
-    Args:
-        head: the space.
-        synthetic: (s, d) features of unlabelled synthetic images.
-        k: neighbours.
+    ``synthetic`` are (s, d) features of unlabelled synthetic images.
 
     References:
         Conneau et al., ICLR 2018 (cross-domain similarity local scaling). Their term of the query is left out: it is the same for
         every reference.
     """
-
-    def rank(queries: Queries, references: np.ndarray) -> np.ndarray:
-        gallery = _real(head, references)
-        crowd = np.sort(gallery @ _synthetic(head, synthetic).T, axis=1)[:, -k:].mean(axis=1)
-        return 2 * _synthetic(head, queries.features) @ gallery.T - crowd
-
-    return rank
+    gallery = _real(head, references)
+    crowd = np.sort(gallery @ _synthetic(head, synthetic).T, axis=1)[:, -k:].mean(axis=1)
+    return 2 * _synthetic(head, queries.features) @ gallery.T - crowd
 
 
 def _synthetic(head: Head, features: np.ndarray) -> np.ndarray:
@@ -220,14 +207,16 @@ DEPTHS: dict[str, Fit] = {
 
 _aligned, _disentangled = BASELINES["aligned (shipped)"], BASELINES["disentangled (shipped)"]
 RANKINGS: dict[str, Callable[[Seen], Ranking]] = {
-    "mean cosine of all three spaces": lambda seen: mixture(_identity(seen), _aligned(seen), _disentangled(seen)),
-    "mean cosine of backbone and disentangled": lambda seen: mixture(_identity(seen), _disentangled(seen)),
-    "disentangled, query expansion": lambda seen: expanded(_disentangled(seen)),
-    "disentangled, hubs corrected": lambda seen: hub_corrected(_disentangled(seen), seen.views().synthetic[:, 0]),
+    "mean cosine of all three spaces": lambda seen: partial(
+        mixture, [f(seen) for f in (_identity, _aligned, _disentangled)]
+    ),
+    "mean cosine of backbone and disentangled": lambda seen: partial(mixture, [_identity(seen), _disentangled(seen)]),
+    "disentangled, query expansion": lambda seen: partial(expanded, _disentangled(seen)),
+    "disentangled, hubs corrected": lambda s: partial(hub_corrected, _disentangled(s), s.views().synthetic[:, 0]),
 }
 CROPS: dict[str, Callable[[Seen], Ranking]] = {
-    "backbone, query and three copies": lambda seen: several_crops(_identity(seen)),
-    "disentangled, query and three copies": lambda seen: several_crops(_disentangled(seen)),
+    "backbone, query and three copies": lambda seen: partial(several_crops, _identity(seen)),
+    "disentangled, query and three copies": lambda seen: partial(several_crops, _disentangled(seen)),
 }
 
 VARIATIONS: dict[str, Mapping[str, Callable[[Seen], Head | Ranking]]] = {
