@@ -1,5 +1,6 @@
-"""Bundles on disk, made through the real writer; a tiny one of ten plain pictures, random features, identity-like heads."""
+"""Bundles on disk, made through the real writer: embeddings in, a complete bundle out; and a tiny one with its pictures."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,37 +15,43 @@ from aad.vectors import l2_normalise
 from precompute.common.steps import write_step
 
 N_REFERENCES, N_QUERIES = 10, 6
-Entries = list[dict[str, Any]]
 
 
-def complete_bundle(
-    folder: Path,
-    references: tuple[Entries, np.ndarray],
-    queries: tuple[Entries, np.ndarray],
-    head: Head,
-    calibration: tuple[float, float],
-    coordinates: np.ndarray,
+def written(
+    bundle: Path,
+    tables: Mapping[str, list[dict[str, Any]]],
+    embeddings: Mapping[Domain, np.ndarray],
+    centre: Mapping[Domain, np.ndarray],
+    null_logit: float,
+    places: np.random.Generator,
     **sections: Any,
 ) -> Path:
-    """Write entries and unit rows of references and queries, one head and one calibration for all spaces, (3, n, 2) places."""
-    (told, rows), (asked, query_rows) = references, queries
-    backbone = {"name": "efficientnet_lite0", "dim": rows.shape[1]}
-    files = {
-        "references.json": told,
-        "queries.json": asked,
-        "references_backbone.npy": rows.astype(np.float16),
-        "queries_backbone.npy": query_rows.astype(np.float16),
-    }
-    about = {"name": "tiny", "images": "../pictures", "backbone": backbone, "examples": []} | sections
-    write_step(folder, "extract_features", files, command="factory", sections=about)
-    embedded = {f"references_{space}.npy": head.embed(rows, "real").astype(np.float16) for space in SPACES[1:]}
+    """Write a bundle whose heads only centre, and whose maps are drawn from ``places``.
+
+    Args:
+        bundle: the folder.
+        tables: ``references.json`` and ``queries.json``.
+        embeddings: (n, d) unit rows of the references, REAL, and (m, d) of the queries, SYNTHETIC.
+        centre: (d,) of each domain.
+        null_logit: of all spaces.
+        places: draws the maps.
+        sections: of the manifest.
+    """
+    references, queries = embeddings[Domain.REAL], embeddings[Domain.SYNTHETIC]
+    (n, d), features = references.shape, {"references": references, "queries": queries}
+    rows = {f"{name}_backbone.npy": one.astype(np.float16).reshape(-1, d) for name, one in features.items()}
+    about = {"images": "../pictures", "backbone": {"name": "efficientnet_lite0", "dim": d}, **sections}
+    write_step(bundle, "extract_features", {**tables, **rows}, command="factory", sections=about)
+    head = replace(Head.identity(d), centre=dict(centre))
+    spaces = {f"references_{space}.npy": head.embed(references, "real").astype(np.float16) for space in SPACES[1:]}
     heads = {"heads.safetensors": head.to_tensors("aligned") | head.to_tensors("disentangled")}
-    write_step(folder, "train_heads", heads | embedded, command="factory")
-    weights = dict(zip(("inverse_temperature", "null_logit"), calibration, strict=True))
-    write_step(folder, "calibrate", {}, command="factory", sections={"calibration": dict.fromkeys(SPACES, weights)})
+    write_step(bundle, "train_heads", heads | spaces, command="factory")
+    calibration = {space: {"inverse_temperature": 20.0, "null_logit": null_logit} for space in SPACES}
+    write_step(bundle, "calibrate", {}, command="factory", sections={"calibration": calibration})
+    maps = {"coordinates.npy": places.random((len(SPACES), n, 2)).astype(np.float32)}
     preserved = {"neighbour_preservation": dict.fromkeys(SPACES, 0.5)}
-    write_step(folder, "project", {"coordinates.npy": coordinates}, command="factory", sections=preserved)
-    return folder
+    write_step(bundle, "project", maps, command="factory", sections=preserved)
+    return bundle
 
 
 def tiny_bundle(folder: Path, seed: int = 0) -> Path:
@@ -58,15 +65,18 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
     references = l2_normalise(generator.normal(size=(N_REFERENCES, dim)))
     queries = l2_normalise(references[:N_QUERIES] + 0.5 * l2_normalise(generator.normal(size=(N_QUERIES, dim))))
     about = {"source": "factory", "licence": "CC0", "group": "plain", "split": "test"}
-    told = [
-        {"path": f"r{i}.png", "title": f"Picture {i}", "concept": f"concept {i}"} | about for i in range(N_REFERENCES)
-    ]
-    asked = [
-        {"path": f"q{i}.png", "type": "media", "generator": "noise", "split": split}
-        | {"concept": f"concept {i}", "exemplar_ids": [i]}
-        for i, split in enumerate(["train", "validation", "validation", "test", "test", "test"])
-    ]
-    head = replace(Head.identity(dim), centre={Domain.REAL: references.mean(0), Domain.SYNTHETIC: queries.mean(0)})
-    coordinates = generator.random((len(SPACES), N_REFERENCES, 2)).astype(np.float32)
-    complete = (folder / "bundle", (told, references), (asked, queries), head, (20.0, 8.0), coordinates)
-    return complete_bundle(*complete, examples=[0, 1])
+    splits = ["train", "validation", "validation", "test", "test", "test"]
+    tables = {
+        "references.json": [
+            {"path": f"r{i}.png", "title": f"Picture {i}", "concept": f"concept {i}", **about}
+            for i in range(N_REFERENCES)
+        ],
+        "queries.json": [
+            {"path": f"q{i}.png", "split": split, "concept": f"concept {i}", "exemplar_ids": [i]}
+            | {"type": "media", "generator": "noise"}
+            for i, split in enumerate(splits)
+        ],
+    }
+    embeddings = {Domain.REAL: references, Domain.SYNTHETIC: queries}
+    centre = {domain: rows.mean(0) for domain, rows in embeddings.items()}
+    return written(folder / "bundle", tables, embeddings, centre, 8.0, generator, name="tiny", examples=[0, 1])

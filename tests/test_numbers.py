@@ -12,8 +12,8 @@ import pytest
 from aad import Attributor
 from aad.answers import SpaceAttribution
 from aad.bundle import DEFAULT_BUNDLE
-from aad.method import Head
-from tests.factory import complete_bundle
+from aad.spaces import Domain
+from tests.factory import written
 
 ROOT = Path(__file__).resolve().parents[1]
 # What one process answers about one bundle, to the last bit of every number, and the raw bytes of what lies below.
@@ -66,13 +66,13 @@ def test_every_run_answers_the_same_bits_and_threads_move_no_rank_and_no_similar
 def small(folder: Path, references: np.ndarray, queries: np.ndarray, paths: list[str] | None = None) -> Attributor:
     """A bundle of these very features, untrained heads and centres at zero: its similarities can be said in advance."""
     names = paths or [f"r{i}.png" for i in range(len(references))]
-    told = [{"path": name, "title": "T", "source": "s", "licence": "CC0"} for name in names]
-    asked = [{"path": f"q{i}.png", "type": "t", "exemplar_ids": []} for i in range(len(queries))]
-    places = np.arange(6 * len(names), dtype=np.float32).reshape(3, len(names), 2)
-    head = Head.identity(references.shape[1])
-    return Attributor.load(
-        complete_bundle(folder, (told, references), (asked, queries), head, (10.0, 5.0), places, images="pictures")
-    )
+    tables = {
+        "references.json": [{"path": name, "title": "T", "source": "s", "licence": "CC0"} for name in names],
+        "queries.json": [{"path": f"q{i}.png", "type": "t", "exemplar_ids": []} for i in range(len(queries))],
+    }
+    rows, centre = dict(zip(Domain, (references, queries), strict=True)), dict.fromkeys(Domain, 0 * AXES[0])
+    about = {"name": "small", "images": "pictures", "examples": []}
+    return Attributor.load(written(folder, tables, rows, centre, 10.0, np.random.default_rng(0), **about))
 
 
 AXES = np.eye(8, dtype=np.float32)
@@ -88,7 +88,7 @@ def test_a_gallery_of_one_gives_it_and_the_remainder(tmp_path: Path) -> None:
         for answer in attributor.attribute_query(query, 10).spaces.values():
             (match,) = answer.matches
             assert (match.reference_id, match.rank, match.similarity) == (0, 1, similarity)
-            weight = np.exp(10 * similarity) / (np.exp(10 * similarity) + np.exp(5))
+            weight = np.exp(20 * similarity) / (np.exp(20 * similarity) + np.exp(10))
             assert (
                 match.weight == pytest.approx(weight) and answer.elsewhere < 1e-12 and total(answer) == pytest.approx(1)
             )

@@ -17,6 +17,7 @@ import yaml
 
 from aad.spaces import SPACES
 from tests.fakes import free_port
+from tests.served import alive
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -111,7 +112,7 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tm
     try:
         url = f"http://127.0.0.1:{port}/"
         deadline = time.monotonic() + 120
-        while not _answers(url):
+        while not alive(port):
             assert server.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         assert "Where did this image come from?" in httpx.get(url).text
@@ -128,10 +129,3 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tm
     finally:
         server.terminate()
         server.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).is_success
-    except httpx.TransportError:
-        return False

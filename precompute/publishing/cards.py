@@ -13,7 +13,7 @@ from typing import Any
 from aad.bundle import Bundle, BundleError
 from aad.hub import PICTURES, SCHEME
 from aad.spaces import SPACES
-from precompute.publishing.release import TABLES, Contents, for_card, splits
+from precompute.publishing.release import TABLES, Contents, for_card, splits, table
 
 HERE = Path(__file__).resolve().parent
 ARXIV = "2601.22663"
@@ -63,8 +63,8 @@ def model_card(contents: Contents, repository: str, licence: str, code: str, sta
         n=f"{len(contents.references):,}",
         address=SCHEME + repository,
         code=f" of [the code]({code})" if code else "",
-        holds=_table(holds),
-        training=_table(_training(steps.get("train_heads", {}))),
+        holds=_told(holds),
+        training=_told(_training(steps.get("train_heads", {}))),
         measured=_measured(contents.bundle),
         calibrated=steps.get("calibrate", {}).get("origin", "not stated"),
         licence=licence,
@@ -96,7 +96,7 @@ def dataset_card(contents: Contents, repository: str) -> bytes:
         about,
         contents,
         repository=repository,
-        contents=_rows(
+        contents=table(
             ["", *order, "all"],
             ([name, *(counts[one] for one in order), counts.total()] for name, counts in tables.items()),
         ),
@@ -164,20 +164,12 @@ def _training(step: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rows(heading: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """A table in Markdown."""
-    first, *others = (
-        "|".join(["", *(f" {cell} " if cell != "" else " " for cell in row), ""]) for row in (heading, *rows)
-    )
-    return "\n".join([first, "|" + "---|" * (first.count("|") - 1), *others])
-
-
-def _table(told: Mapping[str, Any]) -> str:
+def _told(told: Mapping[str, Any]) -> str:
     """Names and values; empty values are left out."""
-    return _rows(["", ""], (row for row in told.items() if row[1] != ""))
+    return table(["", ""], (row for row in told.items() if row[1] != ""))
 
 
 def _counted(values: Iterable[str]) -> str:
     """How often each value comes, the most frequent first."""
     counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
-    return _table(dict(counts)) if counts else "None."
+    return _told(dict(counts)) if counts else "None."

@@ -171,7 +171,7 @@ def test_searching_again_from_a_row_and_the_way_back(visit: Visit, attributor: F
     expect(page.locator(".query-caption")).to_contain_text("searched again", timeout=PATIENCE)
     expect(page.locator(".query-caption")).to_contain_text(attributor.references[reference].title)
     assert page.locator(f".match[data-ref='{reference}']").count() == 0
-    expected = handlers.answer_reference(attributor, reference, 8)["spaces"]
+    expected = handlers.answer(attributor, "reference", reference, 8)["spaces"]
     assert orders(page) == {space: [match["id"] for match in expected[space]["matches"]] for space in SPACES}
     assert f"reference={reference}" in page.url and "query=" not in page.url
     assert attributor.references[reference].path.name in (

@@ -25,8 +25,7 @@ import httpx
 from benchmarks.serving import ServerError, Visitor, address_of, free_port
 from benchmarks.visitors import Question, fault_of, questions
 from tests import served
-from tests.greedy_files import GREEDY
-from tests.hostile_files import NAMES, corpus
+from tests.hostile_files import GREEDY, NAMES, corpus, made
 from tests.image_bytes import encode, picture
 
 DESCRIPTION = "visitors, good and hostile, at a server of its own"
@@ -71,8 +70,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     asked = questions(Attributor.load(), n_good, 10, seed=arguments.seed)
     hostile = [
         (name, content)
-        for name, (make, _, _) in corpus().items()
-        if name not in GREEDY and not name.startswith("largest") and len(content := make()) <= LARGEST_FILE
+        for name, (data, _) in corpus().items()
+        if name not in GREEDY and not name.startswith("largest") and len(content := made(data)) <= LARGEST_FILE
     ]
     record, port = Record(), free_port()
     with tempfile.TemporaryDirectory() as place:
