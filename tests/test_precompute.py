@@ -143,7 +143,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: backbone)
 
 
-@pytest.mark.parametrize("step", [*STEPS, "build_index"])
+@pytest.mark.parametrize("step", [*STEPS, "build_index", "compare", "finetune", "abc_evaluate", "abc_train"])
 def test_every_step_explains_itself(step, capsys):
     with pytest.raises(SystemExit) as stop:
         run(step, "--help")
