@@ -54,12 +54,15 @@ class SearcherError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A gallery of one space, its queries and their exact answers; gallery and queries are files in the scratch folder.
+    """A gallery of one space, its queries and their exact answers.
 
     Attributes:
         space: Whose measurements it was invented from.
-        path: File of the n rows of dim dimensions.
+        path: File of the n rows of dim dimensions, in the scratch folder.
         calibration: The shipped bundle's, of this space.
+        tuning: (`N_TUNING`, dim) queries that a build measures itself on.
+        queries: (m, dim) queries that are timed, of other real pairs.
+        among: (n,) bool, the filter.
         truth: Exact answers to the queries that are timed.
         filtered: The same under the filter.
     """
@@ -69,12 +72,11 @@ class Case:
     n: int
     dim: int
     calibration: Calibration
+    tuning: np.ndarray
+    queries: np.ndarray
+    among: np.ndarray
     truth: SearchResult
     filtered: SearchResult
-
-    def beside(self, part: str) -> Path:
-        """The file of its `tuning` queries, of the `queries` that are timed (of other real pairs), or of the filter `among`."""
-        return self.path.with_name(f"{part}_{self.path.name}")
 
 
 class Searcher:
@@ -136,9 +138,9 @@ def build(case: Case, method: str, out: Path) -> dict[str, Any]:
     """Build the index of a gallery, its arrays to a .safetensors file."""
     from safetensors.numpy import save_file
 
-    rows, queries = StoredRows(case.path), np.load(case.beside("tuning"), allow_pickle=False)
+    rows = StoredRows(case.path)
     began = time.perf_counter()
-    arrays, settings = build_index(rows, queries, method=method, seed=SEED)
+    arrays, settings = build_index(rows, case.tuning, method=method, seed=SEED)
     taken = round(time.perf_counter() - began, 3)
     save_file(arrays, partial := beside(out))
     partial.replace(out)
@@ -150,9 +152,9 @@ _OPENED: list[tuple[Search, np.ndarray]] = []
 
 def open_gallery(case: Case, method: str, index: dict[str, Any] | None = None) -> int:
     """Open an index, or a baseline, for a gallery's queries; the number by which `search` knows it."""
-    rows, queries = StoredRows(case.path), np.load(case.beside("queries"), allow_pickle=False)
+    rows = StoredRows(case.path)
     search = _baseline(rows, method) if index is None else _indexed(case, rows, method, index)
-    _OPENED.append((search, queries))
+    _OPENED.append((search, case.queries))
     return len(_OPENED) - 1
 
 
@@ -160,7 +162,7 @@ def _indexed(case: Case, rows: StoredRows, method: str, built: dict[str, Any]) -
     from safetensors.numpy import load_file
 
     index = open_index(rows, load_file(built["path"]), built["settings"])
-    among = np.load(case.beside("among"), allow_pickle=False) if method == "filtered" else None
+    among = case.among if method == "filtered" else None
 
     def search(query: np.ndarray, beta: float | None) -> tuple[Any, ...]:
         found = index.search(query, K, among=among, inverse_temperature=beta)
@@ -220,14 +222,11 @@ def prepare_case(scratch: Path, space: Space | str, n: int, dim: int) -> Case:
     tuning, queries = (
         make_queries(domain, path, m, seed=SEED, half=half)[0] for m, half in ((N_TUNING, 0), (N_QUERIES, 1))
     )
-    allowed = np.random.default_rng([SEED, 2]).random(n) < SHARE_ALLOWED
+    among = np.random.default_rng([SEED, 2]).random(n) < SHARE_ALLOWED
     say(f"{space}: {n:,} rows; answering {len(queries)} queries exactly")
     index, beta = ExactIndex(StoredRows(path)), calibration.inverse_temperature
-    truth, filtered = (index.search(queries, K, among=one, inverse_temperature=beta) for one in (None, allowed))
-    case = Case(space, path, n, dim, calibration, truth, filtered)
-    for part, array in (("tuning", tuning), ("queries", queries), ("among", allowed)):
-        np.save(case.beside(part), array)
-    return case
+    truth, filtered = (index.search(queries, K, among=one, inverse_temperature=beta) for one in (None, among))
+    return Case(space, path, n, dim, calibration, tuning, queries, among, truth, filtered)
 
 
 def recall_of(found: Sequence[Sequence[int] | np.ndarray], truth: np.ndarray, k: int = 10) -> float:

@@ -54,19 +54,18 @@ class Question:
     best: dict[str, int]
 
 
-def questions(attributor: Attributor, n_visitors: int, n_each: int, *, seed: int = 0) -> list[list[Question]]:
+def questions(attributor: Attributor, n_visitors: int, n_each: int) -> list[list[Question]]:
     """What each visitor asks, with the right answers: the same mix for all, so that equal service gives equal counts.
 
     Args:
         attributor: An `aad.Attributor` of the bundle that the server has.
         n_visitors: How many people.
         n_each: Questions of each; of ten three are bundled examples, the others pictures that nobody else brings.
-        seed: Everything follows from it.
 
     Returns:
         (n_visitors, n_each) questions.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     examples = list(attributor.examples) or list(range(len(attributor.queries)))
 
     def example() -> Question:

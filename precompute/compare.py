@@ -33,7 +33,7 @@ from precompute.common.cli import limit_threads, run_step, step_parser
 from precompute.common.left_out import read_queries, score, scratch_file
 from precompute.common.store import write_table
 from precompute.experiments.variations import VARIATIONS, Seen, cosine
-from precompute.pictures import FAMILIES
+from precompute.pictures.families import FAMILIES
 
 HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others
 OWN = ("multistyle26", "arbitrary_style")  # every query is the bundle's own, so that extract_crops has seen it

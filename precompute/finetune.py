@@ -26,12 +26,10 @@ from aad.bundle import Bundle, BundleError, write_atomically
 from precompute.common import figures
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
-from precompute.demo.recipes import style_networks
 from precompute.experiments.tail import TERMS, FineTuneConfig, FineTuning, cut_network
-from precompute.pictures import FAMILIES
-from precompute.pictures.activations import KINDS, Activations, generator_of
-from precompute.pictures.drawing import Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES
+from precompute.pictures.activations import Activations, generator_of
+from precompute.pictures.drawing import Pictures, add_drawing_options, open_backbone, training_pictures
+from precompute.pictures.families import FAMILIES, see_that_networks_are_there
 
 SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()
@@ -48,11 +46,7 @@ def main(argv: Sequence[str]) -> None:
     add("--learning-rate", type=float, default=DEFAULTS.learning_rate, help="Adam's, at its highest")
     pull = "pull of features towards the untouched ones"
     add("--anchor-weight", type=float, default=DEFAULTS.anchor_weight, help=pull)
-    add("--n-views", type=int, default=4, help="views of each kind per real image")
-    add("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
-    add("--n-made", type=int, default=1, help="synthetic images of each family per real image")
-    families = ["arbitrary_style", "filters", "composite", "photometric"]
-    add("--made", nargs="*", choices=FAMILIES, default=families, help="families of synthetic images to make")
+    add_drawing_options(parser, n_views=4, n_made=1)
     without = "train without this family's images and views"
     add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
     add("--seed", type=int, default=0, help="of everything drawn, and of the training")
@@ -72,8 +66,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--leave-out {' '.join(sorted(unknown))}: no such family or generator; there are {known}")
     kinds, made, generators = ([x for x in dict.fromkeys(names) if x not in left_out]
                                for names in (arguments.kinds, arguments.made, generators))  # fmt: skip
-    if {*kinds, *made} & STYLE_FAMILIES:
-        style_networks()
+    see_that_networks_are_there(*kinds, *made)
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine).in_torch()
     config = FineTuneConfig(
@@ -127,17 +120,6 @@ def main(argv: Sequence[str]) -> None:
     write_atomically(arguments.out, save(tuned, {"fine_tuning": json.dumps(notes)}))
     of = f"{len(pools[0])} real and {len(pools[1])} synthetic images"
     print(f"{len(tuning.trained)} of {len(tuned)} tensors trained on {of}")
-
-
-def training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
-    """Real and synthetic images of the train split, or of no split."""
-    real, queries = (
-        Pictures(bundle, [(i, e) for i, e in enumerate(bundle.read_json(name)) if e.get("split", "") in ("train", "")])
-        for name in ("references.json", "queries.json")
-    )
-    if not len(real):
-        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
-    return real, queries
 
 
 def _run(tuning: FineTuning, path: Path) -> None:

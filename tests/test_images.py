@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, ImageLimits, load_image
 from interface.pictures import is_picture
-from precompute.common.sources import images_below
+from precompute.common.gallery import images_below
 from tests import hostile_files as hostile
 from tests.image_bytes import BLUE, RED, WHITE, encode, picture
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from precompute.abc.files import float_tensor, load_entries
 from precompute.abc.splits import BenchmarkError, require
 from precompute.common.lock import hold
-from precompute.common.rows import RowWriter
+from precompute.common.rows import write_rows
 
 WHAT = "LAION features"
 FORMAT = 1
@@ -152,20 +152,20 @@ def _write(source: Path, folder: Path) -> None:
     texts = isinstance(paths, list) and all(isinstance(path, str) for path in paths) and len(paths) == n
     got = f"a list of {len(paths)}" if isinstance(paths, list) else type(paths).__name__
     require(texts, "paths", f"a list of {n} texts, one per row of `feats`", got, source, remedy)
-    step, kind = max(1, COPY_BYTES // (d * feats.element_size())), np.dtype(dtype).type
+    step = max(1, COPY_BYTES // (d * feats.element_size()))
     del feats
-    with (
-        RowWriter(folder / "features.npy", (n, d), kind) as file,
-        tqdm(total=n, desc="convert", unit="row", disable=None) as bar,
-    ):
+
+    def blocks() -> Iterator[np.ndarray]:
         for start in range(0, n, step):
             block = load_entries(source, WHAT, "feats")[0][start : start + step].detach().numpy()
             finite = np.isfinite(block).all(1)
             row = start + int(finite.argmin())
-            got = f"a row that is not, row {row} ({paths[row]})"
-            require(bool(finite.all()), "feats", "finite", got, source, "extract or download the features again")
-            file.append(block)
-            bar.update(len(block))
+            told = f"a row that is not, row {row} ({paths[row]})"
+            require(bool(finite.all()), "feats", "finite", told, source, "extract or download the features again")
+            yield block
+
+    with tqdm(total=n, desc="convert", unit="row", disable=None) as bar:
+        write_rows(folder / "features.npy", (n, d), blocks(), bar.update, dtype)
     with (folder / "paths.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(path) + "\n" for path in paths)
     facts = {"format": FORMAT, "n": n, "d": d, "dtype": dtype, "source": fingerprint(source)}
