@@ -57,7 +57,9 @@ def test_alignment_helps_and_infomax_helps_more_on_unseen_images(fitted):
     assert scores[2] > scores[1] + 0.02, scores
 
 
-@pytest.mark.parametrize("form", [lambda: MoCo(0.1), lambda: Dino(0.1, 5e-3)], ids=["moco", "dino"])
+@pytest.mark.parametrize(
+    "form", [lambda: MoCo(0.1), pytest.param(lambda: Dino(0.1, 5e-3), marks=pytest.mark.slow)], ids=["moco", "dino"]
+)
 def test_the_other_forms_of_alignment_help_as_well(form):
     unseen = two_domains(seed=7)
     head, _ = fit_head(two_domains(), SMALL_ALIGNED, alignment={domain: form() for domain in Domain})

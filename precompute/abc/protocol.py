@@ -166,14 +166,7 @@ def sweep(
 ) -> Iterator[int]:
     """One sweep over the LAION rows that it has not seen; yields after each block, when ``tally`` may be kept, its number of rows.
 
-    Args:
-        laion: the gallery.
-        maps: of rows and queries, where there are any.
-        work: the queries.
-        tally: is added to.
-        n_rows: of a block.
-        device: of torch.
-        calibrator: weights are summed, after a sweep that counted, where there is one; else rows are counted.
+    Rows are counted, ``n_rows`` at a time; with a calibrator, after a sweep that counted, weights are summed.
     """
     torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
     best = best_similarities(work, tally)
