@@ -279,7 +279,8 @@ def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, n_queries: int 
         told = {"split": split} if split else {}
         picture(i).save(folder / "pictures" / f"r{i}.png")
         picture(50 + i).save(folder / "pictures" / f"q{i}.png")
-        references.append({"path": f"r{i}.png", "concept": f"c{i}", "kind": "photo", **told})
+        about = {"title": "T", "source": "drawn", "licence": "CC0", "concept": f"c{i}", "kind": "photo"}
+        references.append({"path": f"r{i}.png", **about, **told})
         queries.append({"path": f"q{i}.png", "type": "media" if i % 2 else "photo", "exemplar_ids": [i], **told})
         if split:
             queries[-1]["generator"] = "photometric" if i % 2 else "multistyle26"

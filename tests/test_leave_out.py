@@ -36,6 +36,7 @@ from precompute.experiments.variations import (
 from tests.factory import N_QUERIES, tiny_bundle
 
 D, N = 24, 30
+ABOUT = {"source": "drawn", "licence": "CC0"}
 IDENTITY = Head.identity(3)
 GENERATORS = ("multistyle26", "filters", "photometric")
 
@@ -62,7 +63,7 @@ def small_bundle(folder: Path) -> Path:
         folder,
         "extract_features",
         {
-            "references.json": [{"path": f"{i}.png", "title": str(i)} | common[i] for i in range(N)],
+            "references.json": [{"path": f"{i}.png", "title": str(i), **ABOUT} | common[i] for i in range(N)],
             "queries.json": [
                 {"path": f"q{k}.png", "type": ("media", "scene")[k % 2], "generator": "multistyle26"}
                 | {"exemplar_ids": [int(i)]}
