@@ -101,15 +101,7 @@ def embed_in_shards(
     settings: object,
     label: str,
 ) -> np.ndarray:
-    """Features of every view of every image, resumable; the next images are loaded and preprocessed while the network runs.
-
-    Args:
-        backbone: the frozen encoder.
-        keys: one text per image that changes when its pixels change (path and file hash).
-        load: gives the v pictures of image i, v the same for all; called from several threads.
-        scratch: folder for what is kept; safe to delete.
-        settings: anything JSON that changes the pictures.
-        label: shown beside the progress bar.
+    """Features of every view of every image, ``kept`` in scratch; ``load`` gives the v pictures of image i, v the same for all.
 
     Returns:
         (n, v, d_feature) float32, in the order of ``keys``.
@@ -301,20 +293,15 @@ def embed_sources(
     Raises:
         ShardError: see ``fill``.
     """
-    out = out.resolve()
-    about = {"kind": "folder" if sources[0].is_dir() else "files"}
-    work = Work(out, EMBEDDED, {"size": size, "column": column}, encoder)
-    told = about | {"sources": [os.path.relpath(path, out) for path in sources]}
-    return fill(work, spec, cut(sources, size, column), told, sources, total=count(sources), **running)
+    work = Work(out.resolve(), EMBEDDED, {"size": size, "column": column}, encoder)
+    return fill(work, spec, cut(sources, size, column), sources, **running)
 
 
 def fill(
     work: Work,
     spec: BackboneSpec,
     pieces: Iterable[Piece],
-    told: dict[str, Any],
     sources: Sequence[Path],
-    total: int | None = None,
     runner: str = "local",
     workers: int | None = None,
     **running: Any,
@@ -325,9 +312,7 @@ def fill(
         work: its settings without format and backbone.
         spec: of the backbone that the encoder gives.
         pieces: the images of each shard, in order.
-        told: what the index says besides.
-        sources: of the images, for people.
-        total: number of images, where it is known.
+        sources: of the images.
         runner: as the rest, see ``run_shards``.
         workers: jobs at a time.
         running: the rest.
@@ -347,7 +332,7 @@ def fill(
     _refuse_other_settings(work.out, settings)
     done: list[dict[str, Any]] = []
     n = n_refused = 0
-    with tqdm(total=total, desc=work.kind.step, unit="image", disable=None) as bar:
+    with tqdm(total=count(sources), desc=work.kind.step, unit="image", disable=None) as bar:
         progress = bar.update if workers == 1 and runner == "local" else None
         jobs = (Job(work, number, piece, progress) for number, piece in enumerate(pieces))
         for entry in run_shards(embed_shard, jobs, runner, workers, **running):
@@ -363,7 +348,10 @@ def fill(
         raise ShardError(f"{', '.join(map(str, sources))}: no readable image; name others")
     left_out = {"number", "refused", *([] if work.kind.tells else ["n_refused"])}
     shards = [{key: value for key, value in entry.items() if key not in left_out} for entry in done]
-    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))} | told
+    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))}
+    if work.kind.tells:
+        about |= {"kind": "folder" if sources[0].is_dir() else "files"}
+        about |= {"sources": [os.path.relpath(path, work.out) for path in sources]}
     about |= {"n": n, "n_refused": n_refused, "shards": shards}
     write_table(work.out / work.kind.index, about)
     for (
