@@ -102,15 +102,6 @@ def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys,
     assert "and 1 more: the tables in" in capsys.readouterr().err
 
 
-def test_a_run_that_is_stopped_on_the_way_back_does_not_pass_for_finished(tmp_path):
-    folder, out = folder_of(tmp_path / "photos", 6), tmp_path / "out"
-    embed(out, folder)
-    picture(99).save(folder / "000.png")
-    with pytest.raises(ShardError, match=r"shard 00000 .* cannot be made"):
-        embed(out, folder, encoder=FakeEncoder(tmp_path / "nowhere" / "log"))
-    assert not (out / "embedded.json").exists()
-
-
 def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_refused(tmp_path):
     folder = folder_of(tmp_path / "photos", 1)
     for i in range(3):
@@ -129,8 +120,11 @@ def test_a_worker_with_other_weights_is_refused(tmp_path):
         embed(tmp_path / "out", folder_of(tmp_path / "photos", 2), encoder=other)
 
 
-def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
+def test_a_full_disk_says_so_keeps_what_is_finished_and_the_folder_does_not_pass_for_finished(tmp_path, monkeypatch):
     folder, out = folder_of(tmp_path / "photos", 7), tmp_path / "out"
+    assert embed(out, folder) == [3, 3, 1]
+    for name in ("000.png", "006.png"):  # of the first two shards
+        picture(99).save(folder / name)
     write = store.write_atomically
 
     def full(path, data):
@@ -142,7 +136,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
         patch.setattr(store, "write_atomically", full)
         with pytest.raises(ShardError, match=r"00001 .* cannot be made: .*No space left.*what is finished is kept"):
             embed(out, folder)
-    assert embed(out, folder) == [3, 1]
+    assert not (out / "embedded.json").exists() and embed(out, folder) == [3]
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ShardError, match="choose another --out"):
         embed(tmp_path / "file" / "out", folder)
