@@ -8,7 +8,7 @@ import { makeBatch } from "./takeaway-batch.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
-export let openTakeaway;
+let openTakeaway;
 
 // What can be taken as a picture, where it is on the page now, and what it is called there.
 const PANELS = [
