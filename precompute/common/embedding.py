@@ -34,9 +34,8 @@ SIZE = 1024  # images of a shard: half a minute of one core with the smallest ba
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
 
 Draw = Callable[[Member], Sequence[Image.Image]]
-Prepared = tuple[
-    Member, list[Any], list[np.ndarray] | ImageError
-]  # an image, its fingerprint, its pictures or why there are none
+# an image, its fingerprint, and its pictures or why there are none
+Prepared = tuple[Member, list[Any], list[np.ndarray] | ImageError]
 
 
 def file_key(path: Path, name: str) -> str:
@@ -48,19 +47,21 @@ def kept(
     scratch: Path,
     settings: Sequence[object],
     keys: Sequence[str],
-    prepare: Callable[[int], Iterable[np.ndarray]],
+    load: Callable[[int], Iterable[Image.Image]],
+    preprocess: Callable[[Image.Image], np.ndarray],
     embed: Callable[[Iterator[np.ndarray]], np.ndarray],
     label: str,
     prefix: str = "",
 ) -> list[np.memmap]:
-    """Arrays of some images each, made where they are missing or cut short while the next images are prepared.
+    """Arrays of some images each, made where they are missing or cut short while the next images are loaded and preprocessed.
 
     Args:
         scratch: folder of the files; safe to delete.
         settings: anything JSON that decides the rows besides the images; part of a file's name.
         keys: one text per image that changes when its pixels change.
-        prepare: gives the v arrays of image i, v the same for all; called from several threads.
-        embed: rows of the arrays of one piece.
+        load: gives the v pictures of image i, v the same for all; called from several threads.
+        preprocess: a picture as the network takes it.
+        embed: rows of the preprocessed pictures of one piece.
         label: shown beside the progress bar.
         prefix: begins every file's name.
 
@@ -75,6 +76,10 @@ def kept(
         pieces.append((scratch / f"{prefix}{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
     missing = {path: members for path, members in pieces if not _holds(path, len(members))}
     n, to_do = len(keys), sum(map(len, missing.values()))
+
+    def prepare(i: int) -> list[np.ndarray]:
+        return [preprocess(picture) for picture in load(i)]
+
     with (
         tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
         ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
@@ -108,11 +113,7 @@ def embed_in_shards(
     """
     spec = backbone.spec
     made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
-
-    def prepared(i: int) -> list[np.ndarray]:
-        return [spec.preprocess(picture) for picture in load(i)]
-
-    rows = kept(scratch, [*made_by, settings], keys, prepared, backbone.embed_pixels, label)
+    rows = kept(scratch, [*made_by, settings], keys, load, spec.preprocess, backbone.embed_pixels, label)
     return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
@@ -354,9 +355,8 @@ def fill(
         about |= {"sources": [os.path.relpath(path, work.out) for path in sources]}
     about |= {"n": n, "n_refused": n_refused, "shards": shards}
     write_table(work.out / work.kind.index, about)
-    for (
-        path
-    ) in work.out.iterdir():  # shards beyond the last, of a source that had more, and what a killed run was writing
+    # shards beyond the last, of a source that had more, and what a killed run was writing
+    for path in work.out.iterdir():
         own = re.fullmatch(rf"\.?(\d{{5,}}|{Path(work.kind.index).stem})\.(npy|json)(\.\d+\.partial)?", path.name)
         if own and (path.name.startswith(".") or (own[1].isdigit() and int(own[1]) >= len(shards))):
             path.unlink(missing_ok=True)
