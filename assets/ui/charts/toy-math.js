@@ -96,22 +96,29 @@ const nearest = (real, synthetic) =>
   synthetic.map(([x, y]) => real.reduce((best, [u, v], i) => ((u - x) ** 2 + (v - y) ** 2 < best[1] ? [i, (u - x) ** 2 + (v - y) ** 2] : best), [-1, Infinity])[0]);
 
 const embed = (data, map) => {
-  const side = (images) => apply(map, less(images.map(([picture]) => picture), meanOf(images.flat())));
-  const [real, synthetic] = [side(data.real), side(data.synthetic)];
+  const side = (images) => apply(map, less(pictures(images), meanOf(images.flat())));
+  return matched(side(data.real), side(data.synthetic));
+};
+// Points of both domains, for each synthetic one the real one found, and how many of these are right.
+const matched = (real, synthetic) => {
   const found = nearest(real, synthetic);
   return { real, synthetic, found, share: found.filter((i, j) => i === j).length / found.length };
 };
+const pictures = (images) => images.map(([picture]) => picture);
 
 export const toyMath = {
   SOURCES,
   draw,
   moments,
   solve,
+  // As drawn, before any map.
+  raw: ({ real, synthetic }) => matched(pictures(real), pictures(synthetic)),
   embed,
+  // Points of one domain as the map takes them, whose centre is that of all its views.
+  mapped: (points, images, map) => apply(map, less(points, meanOf(images.flat()))),
   eigen,
   around,
   meanOf,
-  nearest,
   weightAt: (t) => LEAST * Math.expm1(GROWTH * t),
   placeOf: (weight) => Math.log1p(weight / LEAST) / GROWTH,
   // Where m = 0: the harmonic mean of the ratios.

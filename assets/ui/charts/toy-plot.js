@@ -5,7 +5,7 @@ import { toyMath } from "./toy-math.js";
 const DOT = 0.018; // of half a side
 const REACH = 2; // standard deviations that an ellipse encloses
 
-const place = (element, attributes) => Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, String(value)));
+const place = (element, attributes) => Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
 
 // half: what half a side stands for. show({real, synthetic, found}, rings) draws; rings: [{at, matrix, name}], matrix [a, b, c].
 export const makeToyPlot = (half) => {

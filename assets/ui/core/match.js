@@ -21,6 +21,12 @@ export const matchesOf = (space) => {
 
 export const idsOf = (space, answer = state.answer) => answer?.spaces?.[space]?.matches.map(({ id }) => id) ?? [];
 
+// What an answer is about: a bundled query, a picture of the collection, or a visitor's own.
+export const subjectOf = ({ id, reference }) => {
+  if (id !== undefined) return { kind: "query", id };
+  return reference === undefined ? { kind: "upload" } : { kind: "reference", id: reference };
+};
+
 export const truthIds = () => new Set(state.answer?.query?.truth ?? []);
 
 // How a ranking differs from the one before it, and how many pictures the two share.

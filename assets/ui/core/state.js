@@ -2,15 +2,14 @@
 
 export let catalogue;
 
-export const bus = new EventTarget();
+const bus = new EventTarget();
 const mounts = new Map();
 let catalogueArrived;
 export const catalogueReady = new Promise((resolve) => (catalogueArrived = resolve));
 
-// State: answer (last payload), busy (text or null), hover (reference id or null), selected ({id, opener} or null), group (number or
-// null), view ("compare", "inspect" or "why"), selection (Set of reference ids or null),
-// filter ({group, source, licence} -> Set of words or null; null without one), settings ({k}).
-export const state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null, filter: null, settings: {} };
+// answer: last payload; busy: text or null; hover: reference id or null; selected: {id, opener} or null; group: number or null; view:
+// "compare", "inspect" or "why"; selection: Set of reference ids or null; filter: {group, source, licence} -> Set of words or null.
+export const state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null, filter: null };
 
 export const set = (name, value) => {
   if (state[name] === value) return;
@@ -18,8 +17,8 @@ export const set = (name, value) => {
   bus.dispatchEvent(new CustomEvent(name));
 };
 
-// A part that is created again replaces its former self, listeners included: `on` a target, `heard` of a change of the state,
-// `resized` where an element is, `themed` where light and dark change.
+// A part that is created again replaces its former self, listeners included: `on` a target, `heard` of changes of the state,
+// "answer filter", `resized` where an element is, `themed` where light and dark change.
 export const mountPart = (name) => {
   mounts.get(name)?.abort();
   const controller = new AbortController();
@@ -37,7 +36,8 @@ export const mountPart = (name) => {
     theme.observe(document.body, { attributeFilter: ["class"] });
     signal.addEventListener("abort", () => theme.disconnect());
   };
-  return { on, heard: (event, listener) => on(bus, event, listener), resized, themed, signal };
+  const heard = (names, listener) => names.split(" ").forEach((name) => on(bus, name, listener));
+  return { on, heard, resized, themed, signal };
 };
 
 export const setCatalogue = (given) => {
@@ -50,12 +50,6 @@ export const referenceOf = (id) => {
   const reference = { id, title: titles[id], picture: folders.values[folders.index[id]] + files[id] };
   for (const [field, { values, index }] of Object.entries(words)) reference[field] = values[index[id]];
   return reference;
-};
-
-export const decode = (text) => {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true) / 65535);
 };
 
 export const busy = (text) => set("busy", text);

@@ -1,5 +1,5 @@
 // The three views, and a place for what stands beside them.
-import { keepInAddress, remember, restoreAll, showView } from "../core/address.js";
+import { goTo, keepInAddress, restoreAll, showView } from "../core/address.js";
 import { make } from "../core/dom.js";
 import { catalogueReady, mountPart, state } from "../core/state.js";
 
@@ -7,13 +7,9 @@ const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["why", "Why it w
 
 export const mountNav = (element) => {
   const { heard, signal } = mountPart("nav");
-  const open = (event) => {
-    showView(event.currentTarget.dataset.view);
-    remember();
-  };
-  const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: open }, name));
+  const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: () => goTo(id) }, name));
   const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
-  element.querySelector(".slot").replaceChildren(make("nav", { "aria-label": "Views" }, ...buttons, extras));
+  element.querySelector(".slot").replaceChildren(make("nav", { "aria-label": "Views" }, buttons, extras));
   const mark = () => buttons.forEach((button) => {
     if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");

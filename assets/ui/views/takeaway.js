@@ -3,12 +3,15 @@ import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { make } from "../core/dom.js";
 import { download } from "../core/files.js";
+import { subjectOf } from "../core/match.js";
 import { mountPart, set, state } from "../core/state.js";
-import { makeBatch } from "./takeaway-batch.js";
+import { REPORT_SAVED, makeBatch } from "./takeaway-batch.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
 export let openTakeaway;
+
+const REPORT_MEANING = "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints.";
 
 // What can be taken as a picture, where it is on the page now, and what it is called there.
 const PANELS = [
@@ -42,7 +45,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     make("header", make("h2", { id: "takeaway-title" }, "Take away"), close),
     shown,
     panels,
-    batch.element,
+    batch,
     status,
   ]);
   const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
@@ -65,12 +68,11 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   };
 
   const nameOf = (answer) => `${slug(stamp.name ?? "attribution")}-${answerName(answer.query)}`;
-  const caseOf = ({ query }) =>
-    query.id !== undefined
-      ? { kind: "query", id: query.id }
-      : query.reference !== undefined
-        ? { kind: "reference", id: query.reference }
-        : { kind: "upload", path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
+  const caseOf = ({ query }) => {
+    const subject = subjectOf(query);
+    if (subject.kind !== "upload") return subject;
+    return { ...subject, path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
+  };
 
   const askReport = async (request) => {
     const reply = await server.takeaway_report(request);
@@ -81,7 +83,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     say("Making the report\u2026");
     const html = await askReport({ cases: [caseOf(answer)], k: answer.k, filter: answer.gallery?.filter ?? {} });
     download(`${nameOf(answer)}.html`, html, "text/html");
-    return "The report is saved: one file, with its pictures in it.";
+    return REPORT_SAVED;
   };
   const takeJson = (answer) => () => {
     download(`${nameOf(answer)}.json`, JSON.stringify(answerJson(answer, stamp), null, 1), "application/json");
@@ -119,15 +121,13 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   const fillShown = () => {
     const { answer, view } = state;
     const isAnswer = view === "compare" && answer?.status === "answer";
-    const files = isAnswer
-      ? make("div.takes", action("Report (HTML)", takeReport(answer), { class: "take primary" }), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer)))
-      : null;
-    const words = isAnswer
-      ? "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints."
-      : view === "compare"
-        ? "Nothing is shown yet: give a picture first."
-        : "An answer can be taken away from the first view, Compare.";
-    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", words), ...[files, linkLine()].filter(Boolean));
+    const nothing = view === "compare" ? "Nothing is shown yet: give a picture first." : "An answer can be taken away from the first view, Compare.";
+    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", isAnswer ? REPORT_MEANING : nothing));
+    if (isAnswer) {
+      const report = action("Report (HTML)", takeReport(answer), { class: "take primary" });
+      shown.append(make("div.takes", report, action("JSON", takeJson(answer)), action("CSV", takeCsv(answer))));
+    }
+    shown.append(linkLine());
   };
 
   const fillPanels = () => {

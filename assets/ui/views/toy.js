@@ -1,8 +1,9 @@
 // The toy: two dimensions, two domains, one slider. What it computes is in toy-math.js, what it draws in toy-plot.js.
-import { makeExhibit, makeReadout, nextPlace } from "../charts/panels.js";
+import { lineFrame, linePath, makeExhibit, makeReadout } from "../charts/panels.js";
 import { toyMath as maths } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
-import { make, svg } from "../core/dom.js";
+import { make, percent, svg } from "../core/dom.js";
+import { clamp, nextPlace, nextSlide } from "../core/keys.js";
 import { glide } from "../core/motion.js";
 import { state } from "../core/state.js";
 
@@ -19,6 +20,14 @@ const SENTENCES = [
   "Infomax spreads all pictures evenly (orange ring, the covariance C, towards the dashed circle: white); alone it makes rendering as loud as what is shown.",
 ];
 
+const isAt = (t, place) => Math.abs(t - place) < 0.005;
+const whereOf = (t, balance) => {
+  if (t === 0) return "alignment alone";
+  if (t === 1) return "as good as Infomax alone";
+  if (isAt(t, balance)) return "in balance";
+  return t < balance ? "alignment outweighs" : "Infomax outweighs";
+};
+
 export const makeToy = (part) => {
   const { on, heard, signal } = part;
   const before = makeToyPlot(5.6);
@@ -29,10 +38,8 @@ export const makeToy = (part) => {
   let halt = () => {};
 
   const count = (share) => `${Math.round(share * maths.SOURCES)} of ${maths.SOURCES} matched`;
-  const raw = (images) => images.map(([picture]) => picture);
-
   const go = (t) => {
-    toy.t = Math.max(0, Math.min(1, t));
+    toy.t = clamp(t, 1);
     toy.weight = maths.weightAt(toy.t);
     toy.solution = maths.solve(toy.moments, toy.weight);
     toy.embedding = maths.embed(toy.data, toy.solution.map);
@@ -44,14 +51,14 @@ export const makeToy = (part) => {
     ]);
     matched.textContent = count(toy.embedding.share);
     slider.value = String(toy.t);
-    const balance = maths.placeOf(maths.balance(toy.solution.ratios));
-    const where = toy.t === 0 ? "alignment alone" : toy.t === 1 ? "as good as Infomax alone" : Math.abs(toy.t - balance) < 0.005 ? "in balance" : toy.t < balance ? "alignment outweighs" : "Infomax outweighs";
+    const balance = balanceNow();
+    const where = whereOf(toy.t, balance);
     const weight = toy.weight === 0 ? "0" : toy.weight.toPrecision(2);
     weightWords.replaceChildren("Infomax weight ", make("b", weight), make("span.muted", `  ${where}`));
     slider.setAttribute("aria-valuetext", `${weight}, ${where}: ${count(toy.embedding.share)}`);
-    curve.marker.style.left = `${100 * toy.t}%`;
-    curve.balance.style.left = `${100 * balance}%`;
-    stops.forEach((stop, i) => stop.setAttribute("aria-pressed", String(Math.abs([0, balance, 1][i] - toy.t) < 0.005)));
+    curve.marker.style.left = percent(toy.t);
+    curve.balance.style.left = percent(balance);
+    stops.forEach((stop, i) => stop.setAttribute("aria-pressed", String(isAt(toy.t, [0, balance, 1][i]))));
     light(null);
   };
 
@@ -59,9 +66,8 @@ export const makeToy = (part) => {
     toy.seed = seed;
     toy.data = maths.draw(seed);
     toy.moments = maths.moments(toy.data);
-    const [real, synthetic] = [raw(toy.data.real), raw(toy.data.synthetic)];
-    const found = maths.nearest(real, synthetic);
-    toy.rawShare = found.filter((i, j) => i === j).length / found.length;
+    const drawn = maths.raw(toy.data);
+    toy.rawShare = drawn.share;
     const rings = (images) => {
       const centre = maths.meanOf(images.flat());
       return [
@@ -69,7 +75,7 @@ export const makeToy = (part) => {
         { centre, matrix: toy.moments.nuisance, name: "ring-views" },
       ];
     };
-    before.show({ real, synthetic, found }, [...rings(toy.data.real), ...rings(toy.data.synthetic)]);
+    before.show(drawn, [...rings(toy.data.real), ...rings(toy.data.synthetic)]);
     seen.textContent = count(toy.rawShare);
     curve.own.setAttribute("d", pathOf(sharesOf(seed)));
   };
@@ -80,13 +86,12 @@ export const makeToy = (part) => {
     const found = maths.moments(data);
     return Array.from({ length: STEPS + 1 }, (_, i) => maths.embed(data, maths.solve(found, maths.weightAt(i / STEPS)).map).share);
   };
-  const pathOf = (shares) => shares.map((share, i) => `${i ? "L" : "M"}${(100 * i) / STEPS} ${100 - 100 * share}`).join("");
+  const pathOf = (shares) => linePath(shares, (i) => (100 * i) / STEPS, (share) => 100 - 100 * share);
   const curve = (() => {
     const [mean, own] = [svg("path.line-other"), svg("path.line-own")];
-    const lines = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, mean, own);
     const [marker, balance] = [make("span.guide"), make("span.toy-balance")];
-    const ticks = ["0", "50%", "100%"].map((text, i) => make("span.tick", { style: { bottom: `${50 * i}%` } }, text));
-    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, ...ticks, lines, balance, marker) };
+    const frame = lineFrame([[0, "0"], [0.5, "50%"], [1, "100%"]], [mean, own], balance, marker);
+    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, frame) };
   })();
   const drawMean = () => {
     if (state.view !== "why" || curve.mean.hasAttribute("d")) return;
@@ -117,9 +122,8 @@ export const makeToy = (part) => {
     go(Number(slider.value));
   });
   on(slider, "keydown", (event) => {
-    const strides = { ArrowRight: STRIDE, ArrowUp: STRIDE, ArrowLeft: -STRIDE, ArrowDown: -STRIDE, PageUp: 0.1, PageDown: -0.1 };
-    const to = { Home: 0, End: 1 }[event.key] ?? (event.key in strides ? toy.t + strides[event.key] : null);
-    if (to === null) return;
+    const to = nextSlide(toy.t, event.key, { last: 1, stride: STRIDE, page: 0.1 });
+    if (to === undefined) return;
     event.preventDefault();
     halt();
     go(to);
@@ -128,14 +132,9 @@ export const makeToy = (part) => {
   signal.addEventListener("abort", () => halt());
 
   const light = (source) => {
-    const views = source === null ? [] : [toy.data.real, toy.data.synthetic];
-    const centred = (images) => {
-      const centre = maths.meanOf(images.flat());
-      const [a, b, c] = toy.solution.map;
-      return images[source].map(([x, y]) => [x - centre[0], y - centre[1]]).map(([x, y]) => [a * x + b * y, b * x + c * y]);
-    };
-    before.light(source, views.flatMap((images) => images[source]));
-    after.light(source, views.flatMap(centred));
+    const domains = source === null ? [] : [toy.data.real, toy.data.synthetic];
+    before.light(source, domains.flatMap((images) => images[source]));
+    after.light(source, domains.flatMap((images) => maths.mapped(images[source], images, toy.solution.map)));
   };
   const side = (title, result, plot) => make("div.toy-side", make("p.toy-title", make("span", title), result), plot.svg);
   const plots = make(

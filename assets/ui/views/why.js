@@ -1,6 +1,7 @@
 // Why it works: the two steps in words, a toy to try them on, and the theory as it was measured on this collection.
 import { make } from "../core/dom.js";
 import { mountPart } from "../core/state.js";
+import { countText } from "../core/words.js";
 import { makeToy } from "./toy.js";
 import { whyFamilies, whyTheory } from "./why-measured.js";
 
@@ -24,7 +25,7 @@ export const mountWhy = (element, props) => {
     ...(theory
       ? [
           make("p.why-lead", [
-            `On ${theory.n_pairs.test.toLocaleString("en-GB")} synthetic pictures of ${theory.n_sources.test.toLocaleString("en-GB")} sources whose concepts no training saw. `,
+            `On ${countText(theory.n_pairs.test)} synthetic pictures of ${countText(theory.n_sources.test)} sources whose concepts no training saw. `,
             "Pairs are used here for looking, never for learning; the oracle alone, \u201cShown the pairs\u201d, learnt from pairs of training concepts.",
           ]),
           ...whyTheory(part, theory),
