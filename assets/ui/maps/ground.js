@@ -1,12 +1,34 @@
 // The ground of a map: all points, drawn into a canvas of their own whenever the view or the lighting changes. While a large map is
 // being moved, the ground drawn last is moved instead, and drawn anew when the hand rests.
 import { make } from "../core/dom.js";
-import { lighting } from "./lighting.js";
+import { passingNow } from "../core/filter.js";
+import { catalogue, state } from "../core/state.js";
 import { colouringOf, fillShapes, isDark, markAt } from "./marks.js";
 
 const SLOW = 8; // milliseconds a drawing may take before the ground is moved instead
 const REST = 90; // milliseconds without movement after which it is drawn anew
 const STRENGTHS = [0.13, 0.74, 0.97]; // of a mark: dimmed, as ever, lit
+
+let known = { causes: [], levels: null }; // the last lighting, and what it was worked out from
+
+// Which references stand out now, one byte each: 2 lit, by the selection or the legend; 1 as ever; 0 dimmed by them or the filter.
+// Shared by all maps, so it is worked out once per change.
+const lighting = () => {
+  const { filter, selection, group } = state;
+  const { index } = colouringOf();
+  const causes = [catalogue, filter, selection, group, index];
+  if (causes.every((cause, i) => cause === known.causes[i])) return known.levels;
+  const passing = passingNow();
+  const levels = new Uint8Array(catalogue.n);
+  const base = selection || group !== null ? 2 : 1;
+  if (selection) for (const id of selection) levels[id] = base;
+  else levels.fill(base);
+  for (let id = 0; id < levels.length; id++) {
+    if ((passing && !passing[id]) || (group !== null && index[id] !== group)) levels[id] = 0;
+  }
+  known = { causes, levels };
+  return levels;
+};
 
 // Ids in a fixed shuffled order: where marks cover each other, no group of a sorted collection lies on top throughout.
 const drawingOrder = (n) => {

@@ -1,8 +1,9 @@
 // One map that moves: a slider carries every picture from its place in one space to its place in the next, and with it the query, its
 // matches and the true source, so that a room sees what alignment and disentanglement do.
 import { make } from "../core/dom.js";
-import { clamp, nextSlide } from "../core/keys.js";
+import { clamp } from "../core/keys.js";
 import { glide, isCalm } from "../core/motion.js";
+import { makeSlider } from "../core/slider.js";
 import { catalogue, state } from "../core/state.js";
 import { countText, percentText } from "../core/words.js";
 import { makeGeometry } from "./geometry.js";
@@ -23,7 +24,7 @@ export const blendPlaces = (places, t, out) => {
 };
 
 export const makeMorph = (places, part) => {
-  const { on, heard, signal } = part;
+  const { heard, signal } = part;
   const { spaces } = catalogue;
   const last = spaces.length - 1;
   const geometry = makeGeometry(Float32Array.from(places[0]));
@@ -42,7 +43,10 @@ export const makeMorph = (places, part) => {
   };
   const map = makeMap({ id: "morph", geometry, layers, label: () => `Map of ${geometry.n} pictures, ${place()}.` }, part);
 
-  const slider = make("input", { type: "range", min: "0", max: String(last), step: "any", value: "0", "aria-label": "From one space to the next" });
+  const slider = makeSlider("From one space to the next", { last, stride: STRIDE, page: 0.5 }, (to, isKey) => {
+    halt();
+    go(isKey ? Math.round(to / STRIDE) * STRIDE : to);
+  });
   const play = make("button.tool.primary", { onclick: () => (stop === null ? start() : halt()) });
   const where = make("p.where");
   const stops = spaces.map((space, i) => {
@@ -87,17 +91,6 @@ export const makeMorph = (places, part) => {
     travel(spaces.map((_, i) => i).filter((i) => i > t));
   };
 
-  on(slider, "input", () => {
-    halt();
-    go(Number(slider.value));
-  });
-  on(slider, "keydown", (event) => {
-    const to = nextSlide(t, event.key, { last, stride: STRIDE, page: 0.5 });
-    if (to === undefined) return;
-    event.preventDefault();
-    halt();
-    go(Math.round(to / STRIDE) * STRIDE);
-  });
   // Below each stop, where the space it stands for ranks the true source.
   const tellRanks = () => spaces.forEach((space, i) => {
     const best = state.answer?.query?.ranks?.[space.id]?.[0];
@@ -113,7 +106,6 @@ export const makeMorph = (places, part) => {
 
   const words = make("div.morph-words", where, make("div.travel", slider, make("div.stops", ...stops)), play);
   const element = make("div.morph", map.plot, words);
-  // For talk mode: go(t) at once, glide([1, 2]) in time, play(), halt().
-  movingMap = { element, words, map, go, glide: travel, play: start, halt, at: () => t };
+  movingMap = { element, words, map, go, halt, at: () => t };
   return movingMap;
 };

@@ -1,7 +1,7 @@
 // The answer: what the query looks like, the three columns on one scale, and how their ranks differ.
 import { makeSlopes } from "../charts/slopes.js";
 import { askReference, isStale } from "../core/asking.js";
-import { hint, make } from "../core/dom.js";
+import { hint, make, makeChoice } from "../core/dom.js";
 import { passingNow } from "../core/filter.js";
 import { followHover, referenceAt } from "../core/hover.js";
 import { idsOf, matchesOf, movesBetween } from "../core/match.js";
@@ -20,7 +20,7 @@ export const mountAnswer = (element, props, { watch }) => {
   const { on, heard, signal } = part;
   const root = element.querySelector(".slot");
   const status = make("p.status", { role: "status" });
-  const tabs = make("div.tabs", { role: "group", "aria-label": "Choose a space" });
+  let tabs = null; // of a narrow window, where one column is seen at a time
   const columns = make("div.lanes");
   const notice = make("div.notice", { hidden: true });
   const slopes = makeSlopes(part);
@@ -137,16 +137,15 @@ export const mountAnswer = (element, props, { watch }) => {
   const markTab = () => {
     const middle = columns.scrollLeft + columns.clientWidth / 2;
     const nearest = [...columns.children].findIndex((one) => one.offsetLeft - columns.offsetLeft + one.offsetWidth > middle);
-    [...tabs.children].forEach((tab, i) => tab.setAttribute("aria-pressed", String(i === Math.max(0, nearest))));
+    tabs.mark(Math.max(0, nearest));
   };
 
   catalogueReady.then(() => {
     if (signal.aborted) return;
-    tabs.replaceChildren(...catalogue.spaces.map((space, i) => {
-      const go = () => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
-      return make("button", { "data-space": space.id, "aria-pressed": String(i === 0), onclick: go }, space.name);
-    }));
-    root.replaceChildren(status, notice, tabs, columns, legend, slopes.root);
+    const go = (i) => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
+    tabs = makeChoice("div.tabs", "Choose a space", catalogue.spaces.map(({ id, name }, i) => [i, name, { "data-space": id }]), go);
+    tabs.mark(0);
+    root.replaceChildren(status, notice, tabs.element, columns, legend, slopes.root);
     on(columns, "click", (event) => {
       const again = event.target.closest?.("[data-again]");
       if (again) askReference(Number(again.dataset.again));

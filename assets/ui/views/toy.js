@@ -3,8 +3,9 @@ import { lineFrame, linePath, makeExhibit, makeReadout } from "../charts/panels.
 import { toyMath as maths } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
 import { make, percent, svg } from "../core/dom.js";
-import { clamp, nextPlace, nextSlide } from "../core/keys.js";
+import { clamp, nextPlace } from "../core/keys.js";
 import { glide } from "../core/motion.js";
+import { makeSlider } from "../core/slider.js";
 import { state } from "../core/state.js";
 
 export let toyNow;
@@ -29,10 +30,13 @@ const whereOf = (t, balance) => {
 };
 
 export const makeToy = (part) => {
-  const { on, heard, signal } = part;
+  const { heard, signal } = part;
   const before = makeToyPlot(5.6);
   const after = makeToyPlot(3.4);
-  const slider = make("input", { type: "range", min: "0", max: "1", step: "any", "aria-label": "Infomax weight, beside an alignment weight of 1" });
+  const slider = makeSlider("Infomax weight, beside an alignment weight of 1", { last: 1, stride: STRIDE, page: 0.1 }, (to) => {
+    halt();
+    go(to);
+  });
   const [seen, matched, weightWords] = [make("b.number"), make("b.number"), make("p.toy-weight.number", { "aria-live": "polite" })];
   const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
   let halt = () => {};
@@ -117,17 +121,6 @@ export const makeToy = (part) => {
     deal(toy.seed + 1);
     go(toy.t);
   });
-  on(slider, "input", () => {
-    halt();
-    go(Number(slider.value));
-  });
-  on(slider, "keydown", (event) => {
-    const to = nextSlide(toy.t, event.key, { last: 1, stride: STRIDE, page: 0.1 });
-    if (to === undefined) return;
-    event.preventDefault();
-    halt();
-    go(to);
-  });
   heard("view", () => (halt(), drawMean()));
   signal.addEventListener("abort", () => halt());
 
@@ -180,6 +173,6 @@ export const makeToy = (part) => {
   deal(SEED);
   go(0);
   drawMean();
-  Object.assign(toy, { go, glide: travel, reset, element });
+  toy.go = go;
   return element;
 };
