@@ -2,7 +2,7 @@
 import { make, makeHead, svg } from "../core/dom.js";
 import { followHover, referenceAt } from "../core/hover.js";
 import { nextPlace } from "../core/keys.js";
-import { idsOf, movesBetween, truthIds } from "../core/match.js";
+import { flagOf, idsOf, movesBetween, truthIds } from "../core/match.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
 
 const PITCH = 24;
@@ -40,8 +40,8 @@ export const makeSlopes = (part) => {
     const names = catalogue.spaces.map((space) => make("th", { scope: "col", "data-space": space.id }, space.name));
     table.replaceChildren(make("table.slopes-table", [
       makeHead("Picture", names),
-      make("tbody", lines.map(({ id, ranks, reference, isTruth }) => make("tr", { "data-ref": id }, [
-        make("th", { scope: "row" }, reference.title, isTruth ? make("span.flag", "True source") : null),
+      make("tbody", lines.map(({ id, ranks, reference }) => make("tr", { "data-ref": id }, [
+        make("th", { scope: "row" }, reference.title, flagOf(id)),
         ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
       ]))),
     ]));

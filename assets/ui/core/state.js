@@ -18,26 +18,29 @@ export const set = (name, value) => {
 };
 
 // A part that is created again replaces its former self, listeners included: `on` a target, `heard` of changes of the state,
-// "answer filter", `resized` where an element is, `themed` where light and dark change.
-export const mountPart = (name) => {
+// "answer filter", `resized` where an element is, `themed` where light and dark change, `ready` when the catalogue is there,
+// `ended` when the part is replaced.
+export const mountPart = (name, element) => {
   mounts.get(name)?.abort();
   const controller = new AbortController();
   mounts.set(name, controller);
   const on = (target, type, listener, options = {}) =>
     target.addEventListener(type, listener, { ...options, signal: controller.signal });
   const { signal } = controller;
-  const resized = (element, listener) => {
+  const ended = (listener) => signal.addEventListener("abort", listener);
+  const resized = (target, listener) => {
     const sizes = new ResizeObserver(() => !signal.aborted && listener());
-    sizes.observe(element);
-    signal.addEventListener("abort", () => sizes.disconnect());
+    sizes.observe(target);
+    ended(() => sizes.disconnect());
   };
   const themed = (listener) => {
     const theme = new MutationObserver(listener);
     theme.observe(document.body, { attributeFilter: ["class"] });
-    signal.addEventListener("abort", () => theme.disconnect());
+    ended(() => theme.disconnect());
   };
   const heard = (names, listener) => names.split(" ").forEach((name) => on(bus, name, listener));
-  return { on, heard, resized, themed, signal };
+  const ready = (listener) => catalogueReady.then(() => signal.aborted || listener());
+  return { slot: element.querySelector(".slot"), on, heard, resized, themed, ready, ended, signal };
 };
 
 export const setCatalogue = (given) => {

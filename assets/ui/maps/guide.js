@@ -12,7 +12,7 @@ const TWICE = 230; // milliseconds within which a second click makes a double cl
 const STREAM = 300; // milliseconds without a wheel event that end one turn of the wheel
 let lastWheel = { time: -Infinity, map: null };
 
-export const guideMap = (map, { on, heard, announce, signal }) => {
+export const guideMap = (map, { on, heard, announce, ended }) => {
   const { canvas, plot, view } = map;
   const { geometry } = view;
   const tip = makeTip(map);
@@ -155,5 +155,5 @@ export const guideMap = (map, { on, heard, announce, signal }) => {
   });
 
   heard("answer", () => show(null));
-  signal.addEventListener("abort", () => clearTimeout(opening));
+  ended(() => clearTimeout(opening));
 };

@@ -15,7 +15,7 @@ const PAD = 22; // pixels around the frame, as many as the largest mark and ring
 // view: {id, geometry, layers: () => [{space, strength}], label: () => text}. A layer is a space whose query, lines and matches
 // show with a strength from 0 to 1; a map of one space has one, a map on the way from one to the next has two.
 export const makeMap = (view, part) => {
-  const { heard, resized, themed, signal } = part;
+  const { heard, resized, themed, ended, signal } = part;
   const canvas = make("canvas", { role: "img", tabindex: "0" });
   const plot = make("div.plot", { "data-map": view.id }, canvas);
   const { points } = view.geometry;
@@ -171,7 +171,7 @@ export const makeMap = (view, part) => {
     colours = {};
     map.repaint();
   });
-  signal.addEventListener("abort", () => {
+  ended(() => {
     map.camera.leave(moved);
     ground.leave();
   });

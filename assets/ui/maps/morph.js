@@ -24,7 +24,7 @@ export const blendPlaces = (places, t, out) => {
 };
 
 export const makeMorph = (places, part) => {
-  const { heard, signal } = part;
+  const { heard, ended, signal } = part;
   const { spaces } = catalogue;
   const last = spaces.length - 1;
   const geometry = makeGeometry(Float32Array.from(places[0]));
@@ -100,7 +100,7 @@ export const makeMorph = (places, part) => {
   heard("answer", tellRanks);
   tellRanks();
   heard("view", halt);
-  signal.addEventListener("abort", halt);
+  ended(halt);
   halt();
   go(0);
 

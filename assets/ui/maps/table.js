@@ -2,7 +2,7 @@
 import { make, makePicture } from "../core/dom.js";
 import { download } from "../core/files.js";
 import { followHover, referenceAt } from "../core/hover.js";
-import { matchesOf, truthIds } from "../core/match.js";
+import { flagOf, matchesOf } from "../core/match.js";
 import { makePager } from "../core/pager.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
 import { cosineText, countText } from "../core/words.js";
@@ -72,8 +72,7 @@ export const makeMapTable = (places, part) => {
   const row = (id, matches) => {
     const reference = referenceOf(id);
     const box = make("input", { type: "checkbox", "aria-label": `Select ${reference.title}`, checked: Boolean(state.selection?.has(id)) });
-    const truth = truthIds().has(id) ? make("span.flag", "True source") : null;
-    const words = make("span.words", make("span.title", reference.title), truth);
+    const words = make("span.words", make("span.title", reference.title), flagOf(id));
     const open = make("button.open", makePicture(reference.picture, { loading: "lazy" }), words);
     const cells = matches.flatMap((found, i) => {
       const match = found.get(id);

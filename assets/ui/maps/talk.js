@@ -12,7 +12,7 @@ import { drawSquare } from "./pin.js";
 
 const TRAVEL = 2200; // milliseconds from one space to the next
 
-export const makeTalkMap = ({ resized, signal }) => {
+export const makeTalkMap = ({ resized, ended, signal }) => {
   const canvas = make("canvas.talk-map", { role: "img" });
   let places = null; // per space; then of all references now
   let now = null;
@@ -118,7 +118,7 @@ export const makeTalkMap = ({ resized, signal }) => {
   const load = (url) => (url ? make("img", { onload: draw, src: url }) : null);
 
   resized(canvas, () => canvas.isConnected && draw());
-  signal.addEventListener("abort", rest);
+  ended(rest);
 
   return {
     canvas,

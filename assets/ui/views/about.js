@@ -9,7 +9,7 @@ const MEANINGS = {
 };
 
 export const mountAbout = (element, props) => {
-  mountPart("about");
+  const { slot } = mountPart("about", element);
   const { how, metrics } = props.value;
 
   const cell = (figure, space) =>
@@ -46,5 +46,5 @@ export const mountAbout = (element, props) => {
     make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
     table(),
   ]);
-  element.querySelector(".slot").replaceChildren(metrics.length ? results() : "");
+  slot.replaceChildren(metrics.length ? results() : "");
 };

@@ -5,7 +5,7 @@ import { hint, make, makeChoice } from "../core/dom.js";
 import { passingNow } from "../core/filter.js";
 import { followHover, referenceAt } from "../core/hover.js";
 import { idsOf, matchesOf, movesBetween } from "../core/match.js";
-import { busy, catalogue, catalogueReady, mountPart, set, state } from "../core/state.js";
+import { busy, catalogue, mountPart, set, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
 import { ESTIMATE_MEANING, departed, matchList, weightBar } from "./columns.js";
 
@@ -16,9 +16,8 @@ const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
 
 export const mountAnswer = (element, props, { watch }) => {
-  const part = mountPart("answer");
-  const { on, heard, signal } = part;
-  const root = element.querySelector(".slot");
+  const part = mountPart("answer", element);
+  const { slot: root, on, heard, ready } = part;
   const status = make("p.status", { role: "status" });
   let tabs = null; // of a narrow window, where one column is seen at a time
   const columns = make("div.lanes");
@@ -140,8 +139,7 @@ export const mountAnswer = (element, props, { watch }) => {
     tabs.mark(Math.max(0, nearest));
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
+  ready(() => {
     const go = (i) => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
     tabs = makeChoice("div.tabs", "Choose a space", catalogue.spaces.map(({ id, name }, i) => [i, name, { "data-space": id }]), go);
     tabs.mark(0);

@@ -1,13 +1,12 @@
 // The panel that opens for a chosen reference: its picture beside the query, its words, and where each space ranks it.
 import { askReference } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
-import { FIGURES, matchesOf, truthIds } from "../core/match.js";
+import { FIGURES, flagOf, matchesOf } from "../core/match.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { explainMatch } from "./explain.js";
 
 export const mountDetails = (element) => {
-  const { heard } = mountPart("details");
-  const slot = element.querySelector(".slot");
+  const { slot, heard } = mountPart("details", element);
   const panel = make("aside.details", { role: "dialog", "aria-label": "Details of the chosen picture", tabindex: "-1", hidden: true });
   slot.replaceChildren(panel);
   let opener = null;
@@ -37,15 +36,15 @@ export const mountDetails = (element) => {
   const open = ({ id }) => {
     const reference = referenceOf(id);
     const query = state.answer?.query;
-    const isTruth = truthIds().has(id);
+    const flag = flagOf(id);
     const close = make("button.close", { "aria-label": "Close details", onclick: () => set("selected", null) }, "Close");
     const pictures = [
       query?.url
         ? make("figure", make("span.frame", makePicture(query.url)), make("figcaption", query.reference === undefined ? "The synthetic picture" : "The picture searched with"))
         : null,
-      make("figure", { class: isTruth ? "is-truth" : null }, [
+      make("figure", { class: flag ? "is-truth" : null }, [
         make("span.frame", makePicture(reference.picture, { alt: reference.title })),
-        make("figcaption", isTruth ? make("span.flag", "True source") : "In the collection"),
+        make("figcaption", flag ?? "In the collection"),
       ]),
     ];
     panel.replaceChildren(

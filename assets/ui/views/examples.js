@@ -8,7 +8,7 @@ const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
 
 export const mountExamples = (element, props, { trigger }) => {
-  const { on, heard } = mountPart("examples");
+  const { slot, on, heard } = mountPart("examples", element);
   const picker = () => document.querySelector("#query-picture input[type=file]");
   const shelf = JSON.parse(props.value);
   setCatalogue(shelf);
@@ -24,7 +24,7 @@ export const mountExamples = (element, props, { trigger }) => {
   const heading = options.length ? make("h2.label", "Or try one of these") : null;
   const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
   const offerLine = make("p.offer", choose, "or drop or paste one");
-  element.querySelector(".slot").replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
+  slot.replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
 
   heard("answer", () => {
     const query = state.answer?.query;

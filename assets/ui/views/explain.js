@@ -3,7 +3,7 @@ import { keepInAddress, remember, showView } from "../core/address.js";
 import { make, makeChoice, makePicture } from "../core/dom.js";
 import { matchesOf, truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
-import { catalogue, catalogueReady, mountPart, referenceOf, set, state } from "../core/state.js";
+import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { cosineText } from "../core/words.js";
 import { makeBoth } from "./explain-both.js";
 import { makeHeatPane, plainHeat } from "./explain-heat.js";
@@ -20,8 +20,8 @@ const SIDES = ["query", "reference"];
 const bySide = (make) => Object.fromEntries(SIDES.map((side) => [side, make(side)]));
 
 export const mountExplain = (element, props, { server }) => {
-  const part = mountPart("explain");
-  const { on, heard, signal } = part;
+  const part = mountPart("explain", element);
+  const { slot, on, heard, ready, signal } = part;
   const reason = props.value?.reason ?? null;
   let subject = null; // the reference of the match shown
   let reply = null; // the server's answer about it,
@@ -59,7 +59,7 @@ export const mountExplain = (element, props, { server }) => {
     make("div.explain-foot", limits, numbers),
   ]);
   const lead = make("p.lead", LEAD);
-  element.querySelector(".slot").replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
+  slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
 
   const setFade = () => body.style.setProperty("--fade", fade.value / 100);
   on(fade, "input", setFade);
@@ -201,8 +201,7 @@ export const mountExplain = (element, props, { server }) => {
     if (id < catalogue.n) explainMatch(id);
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
+  ready(() => {
     asked = JSON.stringify(question());
     draw();
     keepInAddress(

@@ -3,7 +3,7 @@ import { refresh } from "../core/asking.js";
 import { hint, make } from "../core/dom.js";
 import { passingNow, passingOf, setFilter } from "../core/filter.js";
 import { ARROWS, clamp } from "../core/keys.js";
-import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
+import { catalogue, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 
 const FIELDS = [["group", "Group"], ["source", "Source"], ["licence", "Licence"]];
@@ -23,8 +23,7 @@ const countsOf = (field) => {
 };
 
 export const mountFilters = (element) => {
-  const { on, heard, signal } = mountPart("filters");
-  const slot = element.querySelector(".slot");
+  const { slot, on, heard, ready, ended } = mountPart("filters", element);
   let waiting = null;
 
   const apply = (filter) => {
@@ -32,7 +31,7 @@ export const mountFilters = (element) => {
     clearTimeout(waiting);
     waiting = setTimeout(() => refresh(), WAIT);
   };
-  signal.addEventListener("abort", () => clearTimeout(waiting));
+  ended(() => clearTimeout(waiting));
 
   const toggle = (field, value) => {
     const values = new Set(state.filter?.[field]);
@@ -137,8 +136,7 @@ export const mountFilters = (element) => {
     total.replaceChildren(...(passing ? [`${left()} of ${all}; `, hint("weights as in the whole collection", MEANING)] : [`all ${all}`]));
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
+  ready(() => {
     pickers = FIELDS.filter(([field]) => catalogue.words[field].values.length > 1).map(([field, name]) => picker(field, name));
     slot.replaceChildren();
     if (!pickers.length) return;

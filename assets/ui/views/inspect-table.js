@@ -106,7 +106,7 @@ export const inspectWalk = (context) => {
   const where = make("span.number.muted");
   const bar = make("div.walk", { role: "group", "aria-label": "Queries chosen in Inspect", hidden: true }, back, where, before, after);
   document.querySelector("#nav .slot")?.append(bar);
-  part.signal.addEventListener("abort", () => bar.remove());
+  part.ended(() => bar.remove());
 
   const draw = () => {
     const isHere = position !== null && state.view === "compare";

@@ -16,9 +16,8 @@ const FACTORS = ["type", "generator", "group", "split"];
 const isShown = () => state.view === "inspect";
 
 export const mountInspect = (element, props, { server }) => {
-  const part = mountPart("inspect");
+  const part = mountPart("inspect", element);
   const { n, n_queries: nQueries } = props.value;
-  const slot = element.querySelector(".slot");
   const body = make("div.inspect");
   let table = null;
   let views = [];
@@ -205,7 +204,7 @@ export const mountInspect = (element, props, { server }) => {
     update();
   };
 
-  slot.replaceChildren(
+  part.slot.replaceChildren(
     make("header.inspect-head", [
       make("h2", "Where does each space fail?"),
       n ? make("p", "Every query whose true source is known, with the first answer of each space. Choose some, see what they share, open one in Compare.") : null,

@@ -3,7 +3,7 @@ import { keepInAddress, remember } from "../core/address.js";
 import { hint, make, makeChoice } from "../core/dom.js";
 import { idsOf } from "../core/match.js";
 import { readPlaces } from "../core/packed.js";
-import { catalogue, catalogueReady, mountPart, referenceOf, set, state } from "../core/state.js";
+import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { countText, percentText } from "../core/words.js";
 import { makeCamera } from "../maps/camera.js";
 import { makeGeometry } from "../maps/geometry.js";
@@ -19,9 +19,8 @@ const FIDELITY_MEANING =
   "A flat map cannot keep every neighbourhood. This is the share of each picture's 10 most similar pictures that are also among its 10 nearest on this map, averaged over the collection. The columns above use the full space, not the map.";
 
 export const mountMaps = (element) => {
-  const part = mountPart("maps");
-  const { on, heard, signal } = part;
-  const slot = element.querySelector(".slot");
+  const part = mountPart("maps", element);
+  const { slot, on, heard, ready } = part;
   const spoken = make("p.sr", { "aria-live": "polite" });
   part.announce = (text) => (spoken.textContent = text);
 
@@ -149,5 +148,5 @@ export const mountMaps = (element) => {
   };
   on(document, "keydown", escape, { capture: true });
 
-  catalogueReady.then(() => signal.aborted || build());
+  ready(build);
 };

@@ -25,16 +25,17 @@ const PANELS = [
   ["#why .slot > section, #why .slot > * > section", (section) => section.querySelector("h2, h3")?.textContent.trim()],
 ];
 
-// A small button beside the views, once those are there.
-export const addExtra = (button, signal) => {
+// A small button beside the views, once those are there, for as long as its part is.
+export const addExtra = (part, button) => {
   const place = document.querySelector("#nav .nav-extras");
-  if (place) place.append(button);
-  else if (!signal.aborted) requestAnimationFrame(() => addExtra(button, signal));
+  if (!place) return part.signal.aborted || requestAnimationFrame(() => addExtra(part, button));
+  place.append(button);
+  part.ended(() => button.remove());
 };
 
 export const mountTakeaway = (element, props, { server, upload }) => {
-  const part = mountPart("takeaway");
-  const { on, signal } = part;
+  const part = mountPart("takeaway", element);
+  const { slot, on } = part;
   const { stamp, max_files: most, accept } = props.value;
   const status = make("p.takeaway-status", { role: "status" });
   const shown = make("div.takeaway-shown");
@@ -49,9 +50,8 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     status,
   ]);
   const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
-  element.querySelector(".slot").replaceChildren(dialog);
-  addExtra(opener, signal);
-  signal.addEventListener("abort", () => opener.remove());
+  slot.replaceChildren(dialog);
+  addExtra(part, opener);
 
   const say = (text) => (status.textContent = text);
   const action = (words, work, attributes = {}) => {

@@ -29,8 +29,8 @@ const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
 const showOrHide = (element) => (element.hidden = !element.hidden);
 
 export const mountTalk = (element, props, { server }) => {
-  const part = mountPart("talk");
-  const { on, heard, signal } = part;
+  const part = mountPart("talk", element);
+  const { slot, on, heard } = part;
   let story = null;
   let at = 0;
   let only = null; // the space shown alone
@@ -70,8 +70,8 @@ export const mountTalk = (element, props, { server }) => {
     keys,
   ]);
   const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
-  element.querySelector(".slot").replaceChildren(dialog);
-  addExtra(opener, signal);
+  slot.replaceChildren(dialog);
+  addExtra(part, opener);
   const drawing = makeTalkStage(part, stage);
 
   const step = () => story?.steps[at];
@@ -196,7 +196,6 @@ export const mountTalk = (element, props, { server }) => {
     enter();
   });
   on(opener, "click", enter);
-  signal.addEventListener("abort", () => opener.remove());
 
   // A picture dropped or pasted while talking is answered by the page, and shown here.
   heard("busy", () => {

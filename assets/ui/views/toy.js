@@ -30,7 +30,7 @@ const whereOf = (t, balance) => {
 };
 
 export const makeToy = (part) => {
-  const { heard, signal } = part;
+  const { heard, ended, signal } = part;
   const before = makeToyPlot(5.6);
   const after = makeToyPlot(3.4);
   const slider = makeSlider("Infomax weight, beside an alignment weight of 1", { last: 1, stride: STRIDE, page: 0.1 }, (to) => {
@@ -122,7 +122,7 @@ export const makeToy = (part) => {
     go(toy.t);
   });
   heard("view", () => (halt(), drawMean()));
-  signal.addEventListener("abort", () => halt());
+  ended(() => halt());
 
   const light = (source) => {
     const domains = source === null ? [] : [toy.data.real, toy.data.synthetic];

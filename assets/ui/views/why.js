@@ -6,13 +6,13 @@ import { makeToy } from "./toy.js";
 import { whyFamilies, whyTheory } from "./why-measured.js";
 
 export const mountWhy = (element, props) => {
-  const part = mountPart("why");
+  const part = mountPart("why", element);
   const { how, theory, families, commands } = props.value;
 
   const missing = (title, words, command) =>
     make("div.unmeasured", make("h3", title), make("p", words), make("code", { tabindex: "0" }, command));
 
-  element.querySelector(".slot").replaceChildren(
+  part.slot.replaceChildren(
     make("header.why-head", [
       make("h2", "Why it works"),
       make("p", "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots first, then see what they did to this collection."),
