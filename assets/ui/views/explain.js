@@ -37,7 +37,7 @@ export const mountExplain = (element, props, { server }) => {
   const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
   const title = make("h3");
   const another = make("button.tool", "Another match");
-  let switcher = make("div.explain-spaces");
+  let { element: switcher } = makeChoice("div.explain-spaces", "Choose a space", [], null);
   const both = makeBoth(part);
   const status = make("p.explain-status", { role: "status" });
   const invite = make("div.explain-invite");

@@ -123,7 +123,10 @@ export const mountInspect = (element, props, { server }) => {
       const summary = inspectSummary(context);
       const recall = inspectRecall(context);
       const below = tabs({ queries: inspectList(context), recall, confusions: inspectPairs(context), hubs: inspectHubs(context) });
-      const arrived = () => [summary, recall].forEach(({ fill }) => fill());
+      const arrived = () => {
+        summary.fill();
+        if (context.state.tab === "recall") recall.fill();
+      };
       ({ figures: context.figures, follow } = followFigures(context, arrived));
       inspectWalk(context);
       views = [facets, summary, below];
