@@ -1,6 +1,6 @@
 // Ranks in the three columns as a slope chart: one line per picture that is among the first k somewhere; and the same as a table.
 import { make, makeHead, svg } from "../core/dom.js";
-import { followHover, referenceAt } from "../core/hover.js";
+import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { nextPlace } from "../core/keys.js";
 import { flagOf, idsOf, movesBetween, truthIds } from "../core/match.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
@@ -112,7 +112,7 @@ export const makeSlopes = (part) => {
   const mark = () => {
     const line = lines.find(({ id }) => id === state.hover);
     chart.classList.toggle("has-linked", Boolean(line));
-    root.querySelectorAll("[data-ref]").forEach((element) => element.classList.toggle("is-linked", Number(element.dataset.ref) === line?.id));
+    markHovered(root);
     caption.textContent = line ? story(line) : "Point at a line, or walk the lines with the arrow keys.";
   };
 

@@ -1,5 +1,5 @@
 // Rows, lines and pictures that stand for a reference carry its id as data-ref: which one an event is about, and which one is hovered.
-import { set } from "./state.js";
+import { set, state } from "./state.js";
 
 // {id, opener} of the reference that something happened to; null beside all of them.
 export const referenceAt = (event) => {
@@ -12,6 +12,9 @@ const resting = () => {
   const focused = document.activeElement?.closest?.("[data-ref]");
   return focused?.matches(":focus-visible") ? Number(focused.dataset.ref) : null;
 };
+
+export const markHovered = (element) =>
+  element.querySelectorAll("[data-ref]").forEach((one) => one.classList.toggle("is-linked", one.dataset.ref === String(state.hover)));
 
 export const followHover = ({ on }, element) => {
   for (const type of ["pointerover", "focusin"]) on(element, type, (event) => set("hover", referenceAt(event)?.id ?? resting()));

@@ -1,7 +1,7 @@
 // The table twin of the maps: the same references as rows that can be sorted, selected and read out, a page of them at a time.
 import { make, makePicture } from "../core/dom.js";
 import { download } from "../core/files.js";
-import { followHover, referenceAt } from "../core/hover.js";
+import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { flagOf, matchesOf } from "../core/match.js";
 import { makePager } from "../core/pager.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
@@ -96,7 +96,7 @@ export const makeMapTable = (places, part) => {
     const nColumns = 1 + fieldHeads.length + figureHeads.length;
     if (!ids.length) body.append(make("tr", make("td.muted", { colspan: nColumns }, "No picture passes the filter and the selection.")));
     pager.show(first, ids.length);
-    markHover();
+    markHovered(body);
   };
 
   const label = () => {
@@ -123,8 +123,6 @@ export const makeMapTable = (places, part) => {
     refresh();
   };
 
-  const lines = () => body.querySelectorAll("[data-ref]");
-  const markHover = () => lines().forEach((line) => line.classList.toggle("is-linked", line.dataset.ref === String(state.hover)));
 
   followHover(part, body);
   on(body, "click", (event) => {
@@ -146,13 +144,13 @@ export const makeMapTable = (places, part) => {
     if (own && selection) {
       label();
       // the row at hand must not go away under the pointer
-      lines().forEach((line) => (line.querySelector("input").checked = selection.has(Number(line.dataset.ref))));
+      body.querySelectorAll("[data-ref]").forEach((line) => (line.querySelector("input").checked = selection.has(Number(line.dataset.ref))));
     } else {
       only.checked = Boolean(selection);
       refreshFromStart();
     }
   });
-  heard("hover", markHover);
+  heard("hover", () => markHovered(body));
   heard("answer filter", refresh);
   refresh();
   return make("div.twin-part", bar, frame);

@@ -3,7 +3,7 @@ import { makeSlopes } from "../charts/slopes.js";
 import { askReference, isStale } from "../core/asking.js";
 import { hint, make, makeChoice } from "../core/dom.js";
 import { passingNow } from "../core/filter.js";
-import { followHover, referenceAt } from "../core/hover.js";
+import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { idsOf, matchesOf, movesBetween } from "../core/match.js";
 import { busy, catalogue, mountPart, set, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
@@ -126,10 +126,7 @@ export const mountAnswer = (element, props, { watch }) => {
   };
 
   const markHover = () => {
-    const id = state.hover;
-    columns.querySelectorAll("[data-ref]").forEach((button) => {
-      button.classList.toggle("is-linked", id !== null && Number(button.dataset.ref) === id);
-    });
+    markHovered(columns);
     slopes.mark();
   };
 

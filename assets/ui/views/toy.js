@@ -1,6 +1,6 @@
 // The toy: two dimensions, two domains, one slider. What it computes is in toy-math.js, what it draws in toy-plot.js.
 import { lineFrame, linePath, makeExhibit, makeReadout } from "../charts/panels.js";
-import { toyMath as maths } from "../charts/toy-math.js";
+import { SOURCES, balanceOf, drawPictures, embedPictures, mapMatrix, mapPoints, meanOf, momentsOf, placeOf, rawPictures, solveMap, weightAt } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
 import { make, percent, svg } from "../core/dom.js";
 import { clamp, nextPlace } from "../core/keys.js";
@@ -41,17 +41,17 @@ export const makeToy = (part) => {
   const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
   let halt = () => {};
 
-  const count = (share) => `${Math.round(share * maths.SOURCES)} of ${maths.SOURCES} matched`;
+  const count = (share) => `${Math.round(share * SOURCES)} of ${SOURCES} matched`;
   const go = (t) => {
     toy.t = clamp(t, 1);
-    toy.weight = maths.weightAt(toy.t);
-    toy.solution = maths.solve(toy.moments, toy.weight);
-    toy.embedding = maths.embed(toy.data, toy.solution.map);
+    toy.weight = weightAt(toy.t);
+    toy.solution = solveMap(toy.moments, toy.weight);
+    toy.embedding = embedPictures(toy.data, toy.solution.map);
     const { nuisance, covariance } = toy.moments;
     after.show(toy.embedding, [
       { matrix: [1, 0, 1], name: "ring-white" },
-      { matrix: maths.around(toy.solution.map, covariance), name: "ring-all" },
-      { matrix: maths.around(toy.solution.map, nuisance), name: "ring-views" },
+      { matrix: mapMatrix(toy.solution.map, covariance), name: "ring-all" },
+      { matrix: mapMatrix(toy.solution.map, nuisance), name: "ring-views" },
     ]);
     matched.textContent = count(toy.embedding.share);
     slider.value = String(toy.t);
@@ -68,12 +68,12 @@ export const makeToy = (part) => {
 
   const deal = (seed) => {
     toy.seed = seed;
-    toy.data = maths.draw(seed);
-    toy.moments = maths.moments(toy.data);
-    const drawn = maths.raw(toy.data);
+    toy.data = drawPictures(seed);
+    toy.moments = momentsOf(toy.data);
+    const drawn = rawPictures(toy.data);
     toy.rawShare = drawn.share;
     const rings = (images) => {
-      const centre = maths.meanOf(images.flat());
+      const centre = meanOf(images.flat());
       return [
         { centre, matrix: toy.moments.covariance, name: "ring-all" },
         { centre, matrix: toy.moments.nuisance, name: "ring-views" },
@@ -86,9 +86,9 @@ export const makeToy = (part) => {
 
   // Share matched along the slider, for one draw.
   const sharesOf = (seed) => {
-    const data = maths.draw(seed);
-    const found = maths.moments(data);
-    return Array.from({ length: STEPS + 1 }, (_, i) => maths.embed(data, maths.solve(found, maths.weightAt(i / STEPS)).map).share);
+    const data = drawPictures(seed);
+    const found = momentsOf(data);
+    return Array.from({ length: STEPS + 1 }, (_, i) => embedPictures(data, solveMap(found, weightAt(i / STEPS)).map).share);
   };
   const pathOf = (shares) => linePath(shares, (i) => (100 * i) / STEPS, (share) => 100 - 100 * share);
   const curve = (() => {
@@ -108,7 +108,7 @@ export const makeToy = (part) => {
     halt();
     halt = glide(toy.t, to, TRAVEL * Math.max(0.2, Math.abs(to - toy.t)), (place) => signal.aborted || go(place));
   };
-  const balanceNow = () => maths.placeOf(maths.balance(toy.solution.ratios));
+  const balanceNow = () => placeOf(balanceOf(toy.solution.ratios));
   const button = (words, onclick) => make("button", { onclick }, words);
   const stops = [button("Alignment alone", () => travel(0)), button("In balance", () => travel(balanceNow())), button("Infomax alone", () => travel(1))];
   const reset = () => {
@@ -127,12 +127,12 @@ export const makeToy = (part) => {
   const light = (source) => {
     const domains = source === null ? [] : [toy.data.real, toy.data.synthetic];
     before.light(source, domains.flatMap((images) => images[source]));
-    after.light(source, domains.flatMap((images) => maths.mapped(images[source], images, toy.solution.map)));
+    after.light(source, domains.flatMap((images) => mapPoints(images[source], images, toy.solution.map)));
   };
   const side = (title, result, plot) => make("div.toy-side", make("p.toy-title", make("span", title), result), plot.svg);
   const plots = make(
     "div.toy-plots",
-    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${maths.SOURCES} sources in two dimensions: what the network sees, and after the map.` },
+    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${SOURCES} sources in two dimensions: what the network sees, and after the map.` },
     side("First glance", seen, before),
     side("After the map", matched, after),
   );
@@ -143,7 +143,7 @@ export const makeToy = (part) => {
       const plot = [before, after].find(({ svg }) => svg.contains(event.target));
       return plot ? plot.sourceAt(event) : null;
     },
-    move: (place, key) => nextPlace(place, key, maths.SOURCES),
+    move: (place, key) => nextPlace(place, key, SOURCES),
     tell: (source) => {
       const found = toy.embedding.found[source];
       return `Source ${source + 1}: after the map its synthetic picture lies nearest to ${found === source ? "its own real one" : `the real one of source ${found + 1}, a wrong match`}.`;
