@@ -23,12 +23,12 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.projection import N_PLACING, place_query
 from aad.references import read_examples, read_queries, read_references
 from aad.search import ExactIndex, Index, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
+N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 
 
@@ -186,7 +186,8 @@ class Attributor:
         known, index = self.queries[query_id].exemplar_ids, self._index[space]
         if not known:
             return []
-        if not isinstance(index, ExactIndex):  # a rank that a search can show needs no look at all references
+        # Of rows that are not in memory, a rank that a search can show needs no look at all of them.
+        if not isinstance(getattr(index, "embeddings", None), np.ndarray):
             query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
             places = {int(i): rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0], start=1)}
             if all(i in places for i in known):
@@ -218,6 +219,24 @@ class Attributor:
         elif near.ids.size:
             position = place_query(coordinates, near.ids[0], np.exp(beta * (near.similarities[0] - 1)))
         return SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
+
+
+def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Where a query goes on a map, which AlignedUMAP cannot say: the weighted mean of its nearest references' places.
+
+    Args:
+        coordinates: (n, 2) places of the references.
+        ids: reference ids, nearest first; the first ``N_PLACING`` are used.
+        weights: their attribution weights, not all zero.
+
+    >>> place_query(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), np.array([0.25, 0.25]))
+    (0.5, 0.0)
+    """
+    ids, weights = ids[:N_PLACING], np.asarray(weights[:N_PLACING], dtype=np.float64)
+    total = weights.sum()
+    shares = weights / total if total > 0 else np.full(len(ids), 1 / len(ids))
+    x, y = shares @ coordinates[ids]
+    return float(x), float(y)
 
 
 def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Space, Index]:

@@ -15,7 +15,7 @@ import time
 from PIL import Image, ImageFile
 
 MAX_PLANES = 6  # samples of a pixel, each of which may have strips or tiles of its own; Pillow takes no more
-_EXIF_ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # tag of EXIF
 #: Pillow would parse these two by itself, on opening and without a limit: EXIF and the index of a stereo camera's file
 _SELF_PARSED = re.compile(rb"(\xff[\xe1\xe2]..)(Exif\0\0|MPF\0)", re.DOTALL)
 _AVIF_EXIF = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
@@ -25,14 +25,8 @@ class GreedyFileError(ValueError):
     """A file asks for more time or memory than a picture of its size has use for."""
 
 
-class MeteredFile(io.BytesIO):
-    """A file in memory that decoders may read for so long, and not over and over.
-
-    Attributes:
-        deadline: Moment of `time.monotonic` after which nothing more is read.
-        n_left: Bytes that may still be read.
-        block: Most bytes handed out at once, or 0.
-    """
+class _MeteredFile(io.BytesIO):
+    """A file in memory, read until a moment of `time.monotonic`, not over and over, and ``block`` bytes at once (0: any)."""
 
     def __init__(self, data: bytes, deadline: float, block: int = 0) -> None:
         super().__init__(data)
@@ -40,7 +34,6 @@ class MeteredFile(io.BytesIO):
         self.n_left = 4 * len(data) + 1_000_000  # a decoder reads a file once or twice; TIFF its directory four times
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read on, unless time is up or the file has been read too often."""
         if self.block and (size is None or not 0 <= size <= self.block):
             size = self.block
         data = super().read(size)
@@ -62,7 +55,7 @@ def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.Imag
         data = _AVIF_EXIF.sub(rb"\1exif", data)  # how an AVIF is turned stands in boxes of its own
     factory, _ = Image.OPEN[format_name]
     block = 65_536 if format_name == "PPM" else 0  # its remarks are cut out one by one, by a copy of the block each
-    image = factory(MeteredFile(data, time.monotonic() + seconds, block), "")
+    image = factory(_MeteredFile(data, time.monotonic() + seconds, block), "")
     if format_name == "JPEG":
         image.decodermaxblock = 4096  # the clock is read between blocks, and one scan may take 70 bytes
     return image
@@ -81,7 +74,7 @@ def orientation(image: Image.Image) -> int:
         exif = bytes.fromhex("".join(text.split("\n")[3:]))
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
-    if exif and (field := fields(exif).get(_EXIF_ORIENTATION)):
+    if exif and (field := fields(exif).get(ORIENTATION)):
         return field[2]
     xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
     found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp.encode() if isinstance(xmp, str) else xmp)

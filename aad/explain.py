@@ -18,6 +18,7 @@ a region in the picture gives ranks that agree only partly. It explains the simi
 have been copied. A backbone that reads a class token pools no grid; ``why_not`` says so.
 """
 
+import contextlib
 import functools
 import math
 import threading
@@ -25,7 +26,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -177,34 +178,27 @@ class _Reader:
         return self._of_file(str(picture), status.st_mtime_ns, status.st_size)
 
     def _features(self, picture: Image.Image | str | Path) -> np.ndarray:
-        image = load_image(picture)
-        with self._running:
-            grids, own = self._run(image)
-        features, name = pool_without_regions(grids), self._backbone.spec.name
-        if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
-            raise ExplanationError(
-                f"the backbone {name} must pool mean and standard deviation of its blocks {RELEASES[name].pools}, but its own "
-                "feature differs: correct `pools` in its record"
-            )
-        return features
-
-    def _run(self, image: Image.Image) -> tuple[list[np.ndarray], np.ndarray]:
-        """The grids that the backbone pools for an image, and the feature it makes of them."""
-        network: Any = self._backbone.network
+        """Pool the grids of one run, and compare the whole with the backbone's own feature."""
+        image, name, network = load_image(picture), self._backbone.spec.name, cast(Any, self._backbone.network)
         thread, found = threading.get_ident(), {}
 
         def keep(number: int, _: Any, __: Any, output: Any) -> None:
             if threading.get_ident() == thread:  # another thread may be embedding an upload with the same network
                 found[number] = output[0].float().cpu().numpy()
 
-        numbers = RELEASES[self._backbone.spec.name].pools
-        hooks = [network.blocks[number].register_forward_hook(functools.partial(keep, number)) for number in numbers]
-        try:
+        pools = RELEASES[name].pools
+        with self._running, contextlib.ExitStack() as hooks:
+            for number in pools:
+                hook = network.blocks[number].register_forward_hook(functools.partial(keep, number))
+                hooks.callback(hook.remove)
             own = self._backbone.embed([image])[0]
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return [found[number] for number in numbers], own
+        features = pool_without_regions([found[number] for number in pools])
+        if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
+            raise ExplanationError(
+                f"the backbone {name} must pool mean and standard deviation of its blocks {pools}, but its own feature differs: "
+                "correct `pools` in its record"
+            )
+        return features
 
 
 _READERS: weakref.WeakKeyDictionary["Attributor", _Reader] = weakref.WeakKeyDictionary()

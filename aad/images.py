@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from aad.decoding import GreedyFileError, open_format, orientation
+from aad.decoding import ORIENTATION, GreedyFileError, open_format, orientation
 
 Image.init()  # registers the decoders that `_open` looks up
 
@@ -42,11 +43,9 @@ KINDS = (
     ImageKind("AVIF", "AVIF", "image/avif", (".avif",)),
 )
 SUFFIXES = tuple(sorted(suffix for kind in KINDS for suffix in kind.suffixes))  # lower case
-ACCEPT = ",".join(
-    [*(kind.media_type for kind in KINDS), *SUFFIXES]
-)  # of a file picker; systems know the one or the other
+# Of a file picker; systems know the one or the other.
+ACCEPT = ",".join([*(kind.media_type for kind in KINDS), *SUFFIXES])
 _SUPPORTED = f"{', '.join(kind.name for kind in KINDS[:-1])} or {KINDS[-1].name}"
-_EXIF_ORIENTATION = 0x0112
 _TURNS = {  # EXIF orientation -> what brings the picture upright; 1 is upright, anything else is not defined
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -100,19 +99,10 @@ def load_image(
         >>> load_image(Image.new("LA", (32, 20), (0, 0))).getpixel((0, 0))
         (255, 255, 255)
     """
-    data = b""
     if isinstance(source, Image.Image):
         name, form = "the given picture", source.format
-    elif isinstance(source, bytes):
-        name, data = "the uploaded picture", source
-        _check_weight(len(data), name, limits)
-    elif isinstance(source, (str, os.PathLike)):
-        name, data = _printable(Path(source).name), _read(source, limits)
     else:
-        raise ImageError(
-            f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
-        )
-    if not isinstance(source, Image.Image):
+        name, data = _content(source, limits)
         form = _recognised(data, name)
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
@@ -120,7 +110,7 @@ def load_image(
         image = source if isinstance(source, Image.Image) else open_format(str(form), data, limits.max_seconds)
         _check_size(image.size, name, limits)
         image.load()
-        result = _to_rgb(_upright(image, opened_here=image is not source))
+        result = _to_rgb(_upright(image, given=image is source))
     except ImageError:
         raise
     except GreedyFileError as error:
@@ -142,32 +132,35 @@ def load_image(
     return result
 
 
-def _read(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
-    try:
-        status = Path(path).stat()
-        is_file = stat.S_ISREG(status.st_mode)
-        data = b""
-        if is_file and status.st_size <= limits.max_bytes:
-            with Path(path).open("rb") as file:
-                data = file.read(limits.max_bytes + 1)  # what grows, or never ends, is no longer read than needed
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        reason = getattr(error, "strerror", None) or error
+def _content(source: object, limits: ImageLimits) -> tuple[str, bytes]:
+    """What messages call a path or an upload, and its bytes."""
+    if isinstance(source, bytes):
+        name, data, n_bytes = "the uploaded picture", source, len(source)
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        name, whole, data = _printable(path.name), _printable(str(path)), b""
+        try:
+            status = path.stat()
+            if (is_file := stat.S_ISREG(status.st_mode)) and status.st_size <= limits.max_bytes:
+                with path.open("rb") as file:
+                    data = file.read(limits.max_bytes + 1)  # what grows, or never ends, is no longer read than needed
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"an image must be a readable file, got {whole} ({reason}); check the path") from error
+        if not is_file:
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+            raise ImageError(f"an image must be a file, got {kind}: {whole}; name one picture file")
+        n_bytes = max(status.st_size, len(data))
+    else:
         raise ImageError(
-            f"an image must be a readable file, got {_printable(str(path))} ({reason}); check the path"
-        ) from error
-    if not is_file:
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-        raise ImageError(f"an image must be a file, got {kind}: {_printable(str(path))}; name one picture file")
-    _check_weight(max(status.st_size, len(data)), _printable(Path(path).name), limits)
-    return data
-
-
-def _check_weight(n_bytes: int, name: str, limits: ImageLimits) -> None:
+            f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
+        )
     if n_bytes > limits.max_bytes:
         raise ImageError(
             f"an image file must be at most {limits.max_bytes / 1e6:g} MB, got {n_bytes / 1e6:.1f} MB ({name}); "
             "scale it down or save it as JPEG"
         )
+    return name, data
 
 
 def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
@@ -218,9 +211,9 @@ def _printable(text: str) -> str:
     return text if len(text) <= 120 else text[:60] + "…" + text[-59:]
 
 
-def _upright(image: Image.Image, *, opened_here: bool) -> Image.Image:
+def _upright(image: Image.Image, *, given: bool) -> Image.Image:
     try:
-        turn = _TURNS.get(orientation(image) if opened_here else image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _TURNS.get(image.getexif().get(ORIENTATION, 1) if given else orientation(image))
     except Exception:  # damaged metadata, of whatever exception type, is no reason to refuse sound pixels
         turn = None
     return image if turn is None else image.transpose(turn)
@@ -258,10 +251,9 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
             "pixel values must be finite, got infinity or not-a-number; save the picture with 8 or 16 bits"
         )
     low, high = float(values.min()), float(values.max())
+    usual: tuple[float, ...] = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        usual: tuple[float, ...] = (65535.0,)  # Pillow scales every deep PGM to 16 bits
-    else:
-        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        usual = (65535.0,)  # Pillow scales every deep PGM to 16 bits
     white = next((white for white in usual if low >= 0 and high <= white), None)
     black, white = (low, high) if white is None else (0.0, white)
     scale = 255.0 / (white - black) if white > black else 0.0  # a flat picture has no range: all black
@@ -271,7 +263,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """Convert L, RGB or CMYK to sRGB through the embedded profile, or plainly where none fits."""
     if isinstance(profile, bytes):
-        try:
+        with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             converted = ImageCms.profileToProfile(
                 image,
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -280,8 +272,6 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
                 outputMode="RGB",
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            return image.convert("RGB")
-        assert converted is not None  # only in-place conversion returns None
-        return converted
+            assert converted is not None  # only in-place conversion returns None
+            return converted
     return image.convert("RGB")

@@ -9,13 +9,15 @@ are searched behind the same three methods by ``aad.scale``, which is imported b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 MARGIN = 1e-5  # of cosine, far beyond what float32 loses in a product of unit rows (about 1e-6)
 CHUNK_BYTES = 64 << 20  # of float32 rows compared at a time; larger is no faster
+WORTH_A_SCAN = 8  # picking one row in so many here and there takes as long as reading them all in order
 WIDEN = 1024  # rows read, and held in float64, at a time
 N_EXACT = 200_000  # up to here rows fit in memory; beyond, memory and time favour the codes of ``aad.scale``
 NEAR_COPY = 0.96  # cosine of backbone features from which two references count as one picture, as looked up in AbC-mini: the three
@@ -105,21 +107,27 @@ class Index(ABC):
 
 
 class ExactIndex(Index):
-    """Rows in memory; all is exact.
+    """All rows are looked at for each search; all is exact.
 
     Args:
-        embeddings: (n, d) float32 with rows of unit length, one per reference, in reference order.
+        embeddings: (n, d) float32 with rows of unit length, one per reference, in reference order; or an
+            ``aad.scale.stored.StoredRows``, which reads them from disk each time: slow, and of no memory.
     """
 
-    def __init__(self, embeddings: np.ndarray) -> None:
-        self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
-        if self.embeddings.ndim != 2:
+    def __init__(self, embeddings: Any) -> None:
+        in_memory = isinstance(embeddings, np.ndarray)
+        self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32) if in_memory else embeddings
+        if len(self.embeddings.shape) != 2:
             raise ValueError(f"embeddings must be (n, d), got {self.embeddings.shape}")
         super().__init__(*self.embeddings.shape)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:
         """Cosine of (m, d) queries to every reference, (m, n) float32."""
-        return check_queries(queries, self.dim) @ self.embeddings.T
+        queries = check_queries(queries, self.dim)
+        found = np.empty((len(queries), len(self)), np.float32)
+        for ids, rows in self._parts(np.arange(len(self))):
+            found[:, ids[0] : ids[-1] + 1] = queries @ rows.T
+        return found
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """(r, d) float32 rows of these ids."""
@@ -128,9 +136,17 @@ class ExactIndex(Index):
     def _find(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
     ) -> SearchResult:
-        step, ids = rows_in(CHUNK_BYTES, self.dim), np.arange(len(self))
-        parts = ((ids[a : a + step], self.embeddings[a : a + step]) for a in range(0, len(self), step))
-        return scan(parts, self.rows, queries, k, allowed, without, beta)
+        ids = np.arange(len(self))
+        if allowed is not None and beta is None and WORTH_A_SCAN * allowed.sum() < len(self):
+            ids = np.flatnonzero(allowed)
+        return scan(self._parts(ids), self.rows, queries, k, allowed, without, beta)
+
+    def _parts(self, ids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ascending ids and their rows, a chunk at a time."""
+        step = rows_in(CHUNK_BYTES, self.dim)
+        for start in range(0, len(ids), step):
+            part = slice(start, start + step)
+            yield ids[part], self.embeddings[part if len(ids) == len(self) else ids[part]]
 
 
 def scan(

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine in words, percentiles, a Markdown table, and the report as a file."""
+"""What all benchmarks share: taking turns, percentiles, the machine in words, a Markdown table, and the report as a file."""
 
 from __future__ import annotations
 
@@ -6,47 +6,40 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from aad.bundle import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 
 
 def machine() -> dict[str, Any]:
     """The processor, its usable cores, the memory and the versions in use; no host names and no paths."""
+    info = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"^model name\s*: (.+)$", info, re.MULTILINE)
     installed = {}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             installed[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "cpu": _processor(),
+        "cpu": (name[1] if name else platform.machine()) + (" with AVX-512" if " avx512f " in info else ""),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(memory, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": installed,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = {}
-    if info.exists():
-        names = dict(line.split(":", 1) for line in info.read_text("utf-8").splitlines() if ":" in line)
-        names = {key.strip(): value.strip() for key, value in names.items()}
-    wide = " with AVX-512" if "avx512f" in names.get("flags", "").split() else ""
-    return f"{names.get('model name') or platform.processor() or platform.machine()}{wide}"
 
 
 def machine_line(found: Mapping[str, Any]) -> str:
@@ -68,12 +61,28 @@ def percentiles(times: Sequence[float] | np.ndarray) -> tuple[float, float]:
     return float(median), float(high)
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | Sequence[str]) -> str:
+def in_turns(works: Mapping[str, Callable[[], T]], n_rounds: int) -> dict[str, list[T]]:
+    """What each piece of work returns, all of them in turn and round after round, so that other work disturbs all alike."""
+    found: dict[str, list[T]] = {name: [] for name in works}
+    for _ in range(n_rounds):
+        for name, work in works.items():
+            found[name].append(work())
+    return found
+
+
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    """How long one call takes."""
+    began = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - began
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """Rows as a Markdown table.
 
     Args:
         rows: one mapping per line; a missing value or None is an empty cell.
-        columns: keys in order, or key -> heading.
+        columns: key -> heading, in order.
 
     >>> print(table([{"n": 1000, "ms": 1.234}, {"n": 2}], {"n": "references", "ms": "ms"}))
     | references | ms |
@@ -81,9 +90,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | Sequen
     | 1,000 | 1.23 |
     | 2 |  |
     """
-    headings = columns if isinstance(columns, Mapping) else {column: column for column in columns}
-    lines = ["| " + " | ".join(headings.values()) + " |", "|" + "---|" * len(headings)]
-    lines += ["| " + " | ".join(_cell(row.get(key)) for key in headings) + " |" for row in rows]
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -113,43 +121,53 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
-    """Print the report as one line of JSON and, where a path is given, keep it there too."""
-    report = rounded(report)
-    print(json.dumps(report))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
-
-
 def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[str, Any]], str]) -> None:
-    """Print a report as tables, and then as `write_report` does; it says what machine it is from."""
-    report = {"machine": machine(), **report}
-    print(tables(report))
-    write_report(path, report)
+    """Print a report as tables and as one line of JSON, and keep it where a path is given; it says what machine it is from."""
+    told = rounded({"machine": machine(), **report})
+    print(tables(told))
+    print(json.dumps(told))
+    if path is not None:
+        keep(path, told)
+
+
+def keep(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report to its file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def memory_of(pid: int | str) -> dict[str, float]:
     """`VmRSS`, `RssAnon` and `VmHWM` of a process as resident, own and peak megabytes (10^6 bytes); Linux only."""
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
+    status = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8")))
     names = {"resident_mb": "VmRSS", "own_mb": "RssAnon", "peak_mb": "VmHWM"}
-    return {name: int(status[key].split()[0]) * 1024 / 1e6 for name, key in names.items()}
+    return {name: int(status[key]) * 1024 / 1e6 for name, key in names.items()}
 
 
-def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the benchmark's own words, and the one option that all have."""
+def arguments(doc: str | None, **numbers: int) -> argparse.ArgumentParser:
+    """A parser with the benchmark's own words, the option that all have, and whole numbers with their defaults."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the report here")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"({default:,})")
     return parser
 
 
-def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Run a benchmark; trouble that a user can mend is one line on stderr and exit code 1, Ctrl-C is 130."""
+def positive(text: str) -> int:
+    """A whole number from 1, as an option gives it."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a benchmark; trouble that a user can mend is one line on stderr and exit code 2, Ctrl-C is 130."""
+    from httpx import HTTPError
+
     try:
-        sys.exit(main(sys.argv[1:]))
-    except OSError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(main())
+    except (OSError, HTTPError) as error:
+        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
         sys.exit(130)

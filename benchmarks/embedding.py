@@ -1,30 +1,26 @@
 """How fast pictures become features: every engine, and whole files with and without work ahead.
 
-    python -m benchmarks.embedding
     python -m benchmarks.embedding --n 128 --backbone dino_vits16 --json embedding.json
 
-The first table is the network alone on preprocessed pictures, on one thread and on all. Its baseline is plain torch: float32,
-inference mode, memory as it comes (NCHW). Everything runs in turn, round after round, so that other work disturbs all alike; a
-ratio is the median over the rounds, each against the baseline of its own round. The cosine is the least over the pictures to that
-baseline; an engine below 0.9999 changes the features, and --engine auto does not take it.
-
-The second is from files to features. Its baseline reads, preprocesses and embeds one batch after the other with plain torch;
-"ahead" prepares the next batch in threads meanwhile, as precompute does.
+First the network alone on preprocessed pictures, on one thread and on all, against plain torch: float32, inference mode, memory as
+it comes (NCHW). A ratio is the median over the rounds, each against the baseline of its own round; the cosine is the least over
+the pictures to that baseline: below 0.9999 an engine changes the features, and --engine auto does not take it. Then from files to
+features, one batch after the other or with the next prepared in threads meanwhile, as precompute does.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from aad.backbones import (
     BACKBONES,
@@ -38,12 +34,11 @@ from aad.backbones import (
     load_backbone,
 )
 from aad.bundle import DEFAULT_BUNDLE
-from aad.images import SUFFIXES, load_image
-from benchmarks.common import arguments, finish, machine_line, table
+from aad.images import load_image
+from benchmarks.common import arguments, finish, in_turns, machine_line, run, seconds, table
 
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
 BASELINE = "plain torch"
-ROUNDS = 5
 COLUMNS = {
     "engine": "engine",
     "threads": "threads",
@@ -58,16 +53,11 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print two tables and the report."""
-    parser = arguments(__doc__)
-    parser.add_argument("--n", type=int, default=512, help="files to embed (512)")
+    parser = arguments(__doc__, n=512, rounds=5)
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
-    parser.add_argument("--images", type=Path, default=PICTURES, metavar="FOLDER", help="of pictures (AbC-mini)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of every engine ({ROUNDS})")
     options = parser.parse_args(argv)
-    files = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if min(options.n, options.rounds) < 1 or not files:
-        parser.error("--n and --rounds must be 1 or more, and --images must hold pictures")
+    files = sorted(PICTURES.rglob("*.webp"))
     files = (files * (1 + options.n // len(files)))[: options.n]
     backbone = load_backbone(options.backbone, options.weights)
     cores = os.cpu_count() or 1
@@ -92,73 +82,56 @@ def tables(report: dict[str, Any]) -> str:
 
 def measure_engines(backbone: Backbone, files: Sequence[Path], n_threads: int, n_rounds: int) -> list[dict[str, Any]]:
     """A row for the baseline and for every engine of this machine, on one batch."""
-    pixels = [
-        backbone.spec.preprocess(load_image(path)) for path in files[:: max(1, len(files) // BATCH_SIZE)][:BATCH_SIZE]
-    ]
-    batch = np.ascontiguousarray(np.stack(pixels))
+    chosen = files[:: max(1, len(files) // BATCH_SIZE)][:BATCH_SIZE]
+    batch = np.stack([backbone.spec.preprocess(load_image(path)) for path in chosen])
     with torch_threads(n_threads):
         runs = {BASELINE: plain_torch(backbone)} | engines(backbone)
         expected = runs[BASELINE](batch)
         cosines = {name: least_cosine(run(batch), expected) for name, run in runs.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in tqdm(range(n_rounds), f"{n_threads} threads", unit="round", disable=None):
-            for name, run in runs.items():
-                started = time.perf_counter()
-                run(batch)
-                seconds[name].append(time.perf_counter() - started)
-    base = np.array(seconds[BASELINE])
+        times = in_turns({name: partial(seconds, run, batch) for name, run in runs.items()}, n_rounds)
+    base = np.array(times[BASELINE])
     return [
         {
             "engine": name,
             "threads": n_threads,
-            "images_per_s": len(batch) / float(np.median(times)),
-            "ratio": float(np.median(base / np.array(times))),
+            "images_per_s": len(batch) / float(np.median(taken)),
+            "ratio": float(np.median(base / np.array(taken))),
             "cosine": cosines[name],
             "kept": cosines[name] >= LEAST_COSINE,
         }
-        for name, times in seconds.items()
+        for name, taken in times.items()
     ]
 
 
 def measure_files(backbone: Backbone, files: Sequence[Path], engine: str, n_threads: int) -> list[dict[str, Any]]:
     """Files to features: plain torch and the engine, one batch after the other and with pictures prepared ahead."""
+    spec = backbone.spec
+
+    def prepare(path: Path) -> np.ndarray:
+        return spec.preprocess(load_image(path))
+
+    def in_turn(runner: Backbone) -> None:
+        runner.embed_pixels(map(prepare, files))
+
+    def in_threads(runner: Backbone) -> None:
+        with ahead(prepare, files, BATCH_SIZE) as pixels:  # as much ahead as precompute is: one batch
+            runner.embed_pixels(pixels)
+
     with torch_threads(n_threads):
-        spec, plain = backbone.spec, replace(backbone, compiled=plain_torch(backbone))
-        network = backbone.network
-        fast = replace(backbone, compiled=build_engine(engine, network, spec.image_size))
-        fast.embed_pixels([spec.preprocess(load_image(files[0]))])  # warm
+        plain = replace(backbone, compiled=plain_torch(backbone))
+        fast = replace(backbone, compiled=build_engine(engine, backbone.network, spec.image_size))
+        fast.embed_pixels([prepare(files[0])])  # warm
         rows: list[dict[str, Any]] = []
         for name, runner in ((BASELINE, plain), (engine, fast)):
-            for prepare, how in ((in_turn, "one batch after the other"), (in_threads, "ahead, in threads")):
-                started = time.perf_counter()
-                with (
-                    prepare(lambda path: spec.preprocess(load_image(path)), files) as pixels,
-                    tqdm(total=len(files), desc=f"{name}, {how}", unit="image", disable=None) as bar,
-                ):
-                    runner.embed_pixels(pixels, bar.update)
-                speed = len(files) / (time.perf_counter() - started)
+            for work, how in ((in_turn, "one batch after the other"), (in_threads, "ahead, in threads")):
+                speed = len(files) / seconds(work, runner)
                 ratio = speed / (rows[0]["images_per_s"] if rows else speed)
                 rows.append({"engine": name, "pictures": how, "images_per_s": speed, "ratio": ratio})
     return rows
 
 
-@contextmanager
-def in_turn(function: Callable[[Path], np.ndarray], files: Sequence[Path]) -> Iterator[Iterator[np.ndarray]]:
-    """``ahead`` without the threads."""
-    yield map(function, files)
-
-
-@contextmanager
-def in_threads(function: Callable[[Path], np.ndarray], files: Sequence[Path]) -> Iterator[Iterator[np.ndarray]]:
-    """As much ahead as precompute is: one batch."""
-    with ahead(function, files, BATCH_SIZE) as results:
-        yield results
-
-
 def plain_torch(backbone: Backbone) -> Run:
     """The network in float32 and inference mode, in torch's own order of memory."""
-    import copy
-
     import torch
 
     network: Any = copy.deepcopy(backbone.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -203,4 +176,4 @@ def torch_threads(n: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -2,23 +2,19 @@
 
     python -m benchmarks.invented --dim 768          # real beside invented, for the three spaces
 
-It is made from the shipped bundle's own embeddings in one space. A *concept* is an interpolation of three real references (weights
-of unit length, so that the covariance stays); its rows lie around it with the spectrum within the bundle's concepts, as many and
-as widely as in one of them. Nothing is rounded to clusters: the rows are no easier to compress than real ones. A query is a row
-seen from the synthetic domain: a real pair of source and synthetic image is drawn, and the row is moved by that pair's offset, to
-that pair's cosine. Pairs are looked at to *measure*; nothing here is training.
-
+A *concept* is an interpolation of three real references (weights of unit length, so that the covariance stays); its rows lie around
+it with the spectrum within the bundle's concepts, as many and as widely as in one of them. A query is a row moved by the offset of
+a real pair of source and synthetic image, to that pair's cosine; pairs are looked at to *measure*, nothing here is training.
 Chunk i of `CHUNK` rows is a function of seed and i only, so a smaller gallery is the beginning of a larger one.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +71,7 @@ class RealDomain:
         return len(self.mean)
 
 
+@functools.cache
 def measure_domain(space: Space | str, dim: int) -> RealDomain:
     """Measure the references, the concepts and the pairs of the shipped bundle in one space.
 
@@ -201,31 +198,26 @@ def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0) -> 
     Raises:
         ShortOfDisk: it does not fit, with 2 GiB to spare.
     """
-    from tqdm import tqdm
+    from tqdm import trange
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{domain.label}_{seed}_{n}.npy"
     if path.exists():
         return path
-    if (need := n * domain.dim * 2) > (free := _free(folder)):
+    partial = path.with_suffix(".partial")  # of a run that was killed, too
+    partial.unlink(missing_ok=True)
+    need, free = n * domain.dim * 2, max(0, shutil.disk_usage(folder).free - RESERVE)
+    if need > free:
         raise ShortOfDisk(
             f"{n:,} rows of {domain.dim} dimensions need {need / 1e9:.1f} GB in the scratch folder, and {free / 1e9:.1f} GB "
             "may be used; free some space, name another --scratch, or ask for fewer rows"
         )
-    for left_over in folder.glob(f".{path.name}.*.partial"):  # of a run that was killed
-        left_over.unlink()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    bar = tqdm(total=n, unit="row", unit_scale=True, disable=None)
     try:
-        with bar, ThreadPoolExecutor(os.cpu_count()) as pool, partial.open("wb") as file:
+        with partial.open("wb") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": (n, domain.dim)}
             np.lib.format.write_array_header_1_0(file, header)
-            side_by_side = 2 * (os.cpu_count() or 1)
-            for first in range(0, -(-n // CHUNK), side_by_side):
-                batch = range(first, min(first + side_by_side, -(-n // CHUNK)))
-                for i, rows in zip(batch, pool.map(lambda i: make_chunk(domain, seed, i), batch), strict=True):
-                    rows[: n - i * CHUNK].astype(np.float16).tofile(file)
-                    bar.update(min(CHUNK, n - i * CHUNK))
+            for i in trange(-(-n // CHUNK), unit="chunk", disable=None):
+                make_chunk(domain, seed, i)[: n - i * CHUNK].astype(np.float16).tofile(file)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -260,10 +252,6 @@ def _moved(rows: np.ndarray, domain: RealDomain, pairs: np.ndarray) -> np.ndarra
     offsets = l2_normalise(offsets - (offsets * rows).sum(1, keepdims=True) * rows)
     cosines = domain.cosines[pairs, None]
     return cosines * rows + np.sqrt(1 - cosines**2) * offsets
-
-
-def _free(folder: Path) -> int:
-    return max(0, shutil.disk_usage(folder).free - RESERVE)
 
 
 def likeness(domain: RealDomain, *, seed: int = 0) -> list[dict[str, float | str]]:

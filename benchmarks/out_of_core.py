@@ -17,8 +17,7 @@ from typing import Any
 
 from aad.search import method_for
 from benchmarks.common import arguments, finish, machine_line, run, table
-from benchmarks.measuring import LIMIT_GB, K, add_gallery, measure_index, prepare_case
-from benchmarks.searcher import SearcherError
+from benchmarks.search import DIM, LIMIT_GB, N_QUERIES, SEED, SPACE, K, SearcherError, measure_index, prepare_case
 
 COLUMNS = {
     "n": "references",
@@ -47,17 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ShortOfDisk: there is no room for the rows.
     """
-    parser = arguments(__doc__)
-    add_gallery(parser, n=10_000_000)
+    parser = arguments(__doc__, n=10_000_000, dim=DIM)
     parser.add_argument("--scratch", type=Path, required=True, help="folder for rows and index, kept")
     options = parser.parse_args(argv)
     method, failed = method_for(options.n), False
-    case = prepare_case(options.scratch, options.space, options.n, options)
+    case = prepare_case(options.scratch, SPACE, options.n, options.dim)
     try:
-        row = measure_index(case, method, limit_gb=LIMIT_GB, cold=True)
+        row = measure_index(case, method, cold=True)
     except SearcherError as error:
         row, failed = {"n": options.n, "dim": options.dim, "method": method, "note": f"failed: {error}"}, True
-    told = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
+    told = {"dim": options.dim, "space": SPACE, "n_queries": N_QUERIES, "seed": SEED}
     finish(options.json, {"rows": [row], **told, "limit_gb": LIMIT_GB, "within_limit": not failed}, tables)
     return int(failed)
 
@@ -78,18 +76,16 @@ def choices(row: dict[str, Any]) -> str:
     >>> choices({"n": 10, "settings": {"rerank": 300, "recall_at_10": 0.9, "stepped_up": [{"n_probe": 4, "recall_at_10": 0.5}]}})
     ' Tried at 10, with recall@10 on the queries it was built with: 4 cells at most 0.5; taken: 300 candidates 0.9.'
     """
+
+    def said(one: dict[str, Any]) -> str:
+        # an earlier version tried cells too, and its figures are still shown
+        what = f"{one['rerank']:,} candidates" if "rerank" in one else f"{one['n_probe']:,} cells at most"
+        return f"{what} {one['recall_at_10']}"
+
     if not (settings := row.get("settings", {})).get("stepped_up"):
         return ""
-    tried = "; ".join(map(_trial, settings["stepped_up"]))
-    return (
-        f" Tried at {row['n']:,}, with recall@10 on the queries it was built with: {tried}; taken: {_trial(settings)}."
-    )
-
-
-def _trial(one: dict[str, Any]) -> str:
-    # an earlier version tried cells too, and its figures are still shown
-    what = f"{one['rerank']:,} candidates" if "rerank" in one else f"{one['n_probe']:,} cells at most"
-    return f"{what} {one['recall_at_10']}"
+    tried, on = "; ".join(map(said, settings["stepped_up"])), "with recall@10 on the queries it was built with"
+    return f" Tried at {row['n']:,}, {on}: {tried}; taken: {said(settings)}."
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""Put the figures of docs/figures into docs/scaling.md, each between the line that names its command and the end of its table.
+"""Put the figures of docs/figures into docs/scaling.md: `python -m benchmarks.pages`.
 
-A table is of the report that has the benchmark's name, or of the one that its line names with --json.
-
-python -m benchmarks.retrieval --n 1000000 --dim 768 --json docs/figures/retrieval.json
-python -m benchmarks.pages
+Each table stands between the line that names its command and its end, and is of the report that has the benchmark's name, or of the
+one that its line names with --json.
 """
 
 from __future__ import annotations
@@ -11,11 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from pathlib import Path
 
 from aad.bundle import write_atomically
+from benchmarks.common import ROOT
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = ROOT / "docs"
 PAGE = DOCS / "scaling.md"
 SHOWN = re.compile(
     r"(<!-- python -m benchmarks\.(\w+)(?:(?! --json)[^>])*(?: --json docs/figures/(\w+)\.json)? -->\n)"

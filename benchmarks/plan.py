@@ -1,11 +1,10 @@
 """A plan for very many images: machines, hours, money, memory and network, from the measured curves and named assumptions.
 
-    python -m benchmarks.plan                                     # a billion, from docs/figures/scaling.json
-    python -m benchmarks.plan --images 100000000 --core-hour 0.03
+    python -m benchmarks.plan --images 100000000       # from docs/figures/scaling.json; by default a billion
 
-What `benchmarks.scaling` measured is carried on in proportion to the number of images; what nobody measured here (prices, the size
-of a picture, the machines) is an option, and stands in the table as one. Nothing is rounded in its favour: two copies of each
-shard are served, and embedding runs at the rate of one worker times its cores, less a tenth for stragglers and retries.
+What `benchmarks.scaling` measured is carried on in proportion to the number of images; what nobody measured here is in
+`Assumptions`, and stands in the table as one. Embedding runs at the rate of one worker times its cores, less a tenth for
+stragglers and retries.
 """
 
 from __future__ import annotations
@@ -13,16 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aad.spaces import SPACES
-from benchmarks.common import table
+from benchmarks.common import ROOT, positive, run, table
 
-FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures" / "scaling.json"
+FIGURES = ROOT / "docs" / "figures" / "scaling.json"
 BYTES_OF_A_NUMBER = 2  # float16, as a bundle keeps its rows
 STRAGGLERS = 0.1  # of the working time
 ROOM = 0.8  # of a machine's memory that codes may fill
@@ -135,31 +132,18 @@ def plan(measured: Mapping[str, Any], assumed: Assumptions) -> list[dict[str, st
     return [dict(zip(("what", "amount", "from"), row, strict=True)) for row in rows]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the plan as a Markdown table.
-
-    Returns:
-        0, or 1 where there are no measured curves.
-    """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figures", type=Path, default=FIGURES, help="report of benchmarks.scaling")
-    for name in Assumptions.__dataclass_fields__:
-        value = getattr(DEFAULTS, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"({value:,})")
-    options = vars(parser.parse_args(argv))
-    figures = options.pop("figures")
-    try:
-        print(tables(json.loads(figures.read_bytes()), Assumptions(**options)))
-    except (OSError, ValueError, KeyError) as error:
-        print(f"benchmarks.plan: {figures} cannot be used: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def tables(measured: Mapping[str, Any], assumed: Assumptions = DEFAULTS) -> str:
     """The plan as Markdown."""
     return table(plan(measured, assumed), {"what": "what", "amount": "amount", "from": "from"})
 
 
+def main() -> int:
+    """Print the plan as a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=positive, default=DEFAULTS.images, metavar="N", help="references (a billion)")
+    print(tables(json.loads(FIGURES.read_bytes()), Assumptions(**vars(parser.parse_args()))))
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,58 +1,48 @@
 """How long an answer takes from the opened file to the drawn page, and where that time goes.
 
-    python -m benchmarks.query_path                       # the demo bundle; Chromium for the drawing, named in $CHROMIUM or found
-    python -m benchmarks.query_path --n 100 --json query_path.json
-    python -m benchmarks.query_path --no-browser --bundle FOLDER
+    python -m benchmarks.query_path --n 100 --json query_path.json      # needs Chromium, named in $CHROMIUM or found
 
-Three ways to the same answer: in this process, over HTTP as the page's scripts ask (upload, queue, stream), and in Chromium, from
-the file's choice to the last pixel. The parts of one row sum to its total, which is what the target is about:
-
-- decode, preprocess, embed: the file's pixels, the network's input, the network.
-- search: the three galleries; weigh: heads, calibration, the place on the maps.
-- draw: on the server the answer's JSON; in Chromium from the answer's arrival to the last pixel.
-- rest: the file's way to the server, the queue and the stream.
-
-The named baseline is the plain call in this process: what the page adds to it is the ratio.
+In this process (the baseline), over HTTP as the page's scripts ask, and in Chromium. The parts of a row sum to its total: decode,
+preprocess and embed; search the three galleries; weigh (heads, calibration, the place on the maps); draw (on the server the
+answer's JSON, in Chromium from its arrival to the last pixel); rest (the way to the server, the queue and the stream).
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import io
 import json
 import os
 import statistics
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
-import httpx
 from PIL import Image
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from aad import Attributor, attribution
 from aad.backbones import spec
-from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.common import arguments, finish, machine_line, percentiles, run, table
 from benchmarks.door import browser_page, chromium, open_door
 from benchmarks.serving import ServerError, Visitor, free_port
 from interface import present
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
+from interface.handlers import answer
+from interface.page import build_app
+from interface.serving import serve
 
 LOOK_MS = 300  # between an answer and the next file in the browser: a person looks at it first
 TARGET_MS = 250.0
 #: in the order in which a query goes through them; ``rest`` is what none of them holds
 STAGES = ("decode", "preprocess", "embed", "search", "weigh", "draw")
 K = 8  # what the page asks for
+USUAL = "all usual files"
 Kind = tuple[tuple[int, int], str, dict[str, Any]]
 File = tuple[str, str, bytes]  # kind, name, content
 #: name -> size, format and options; the kinds of file that visitors bring
@@ -85,7 +75,7 @@ WATCH = """() => {
 
 
 class Stages:
-    """A stopwatch around the parts of one attributor's answers, running while it is a context manager.
+    """A stopwatch around the parts of one attributor's answers, one after the other, running while it is a context manager.
 
     A part's time is its own: what it calls and is measured by itself is taken off, so that the parts sum to the total.
 
@@ -96,15 +86,14 @@ class Stages:
     def __init__(self, attributor: Attributor) -> None:
         self._attributor = attributor
         self._patches = ExitStack()
-        self._threads = threading.local()
-        self._taken: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._inner = 0.0
+        self._taken = dict.fromkeys(STAGES, 0.0)
 
     def __enter__(self) -> Stages:
         """Wrap the parts."""
         attributor = self._attributor
         found: list[tuple[Any, str, str]] = [
-            (importlib.import_module("aad.attribution"), "load_image", "decode"),
+            (attribution, "load_image", "decode"),
             (spec.BackboneSpec, "preprocess", "preprocess"),
             (type(attributor._backbone), "embed", "embed"),
             (type(attributor), "attribute", "weigh"),
@@ -122,24 +111,22 @@ class Stages:
 
     def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            inner = getattr(self._threads, "inner", 0.0)
-            self._threads.inner = 0.0
+            before, self._inner = self._inner, 0.0
             began = time.perf_counter()
             try:
                 return function(*args, **kwargs)
             finally:
                 whole = time.perf_counter() - began
-                with self._lock:
-                    self._taken[stage] = self._taken.get(stage, 0.0) + whole - self._threads.inner
-                self._threads.inner = inner + whole
+                self._taken[stage] += whole - self._inner
+                self._inner = before + whole
 
         return timed
 
-    def take(self) -> dict[str, float]:
-        """Milliseconds of each stage since the last call, all threads together."""
-        with self._lock:
-            taken, self._taken = self._taken, {}
-        return {stage: 1000 * taken.get(stage, 0.0) for stage in STAGES}
+    def take(self, kind: str = "", total: float = 0.0) -> dict[str, Any]:
+        """A row of one answer: milliseconds of each stage since the last call, the rest, and the total."""
+        taken, self._taken = self._taken, dict.fromkeys(STAGES, 0.0)
+        stages = {stage: 1000 * seconds for stage, seconds in taken.items()}
+        return {"kind": kind, **stages, "rest": total - sum(stages.values()), "total": total}
 
 
 def files(pictures: Sequence[Path], kinds: Mapping[str, Kind], n: int) -> list[File]:
@@ -151,7 +138,7 @@ def files(pictures: Sequence[Path], kinds: Mapping[str, Kind], n: int) -> list[F
         n: Of each kind.
 
     Returns:
-        (kind, file name, content) each; contents are made when a kind's turn comes, so the list is in the order of use.
+        (kind, file name, content) each, in the order of use.
     """
     made = []
     for turn in range(n):
@@ -164,19 +151,16 @@ def files(pictures: Sequence[Path], kinds: Mapping[str, Kind], n: int) -> list[F
     return made
 
 
-def in_process(attributor: Attributor, asked: Sequence[File], folder: Path) -> list[dict[str, Any]]:
-    """The plain call, on files in ``folder``; one row each of its stages, its total and its kind."""
-    from interface.handlers import answer_upload
-
+def in_process(attributor: Attributor, asked: Sequence[File]) -> list[dict[str, Any]]:
+    """The plain call; one row each of its stages, its total and its kind."""
     rows = []
-    with Stages(attributor) as stages:
+    with tempfile.TemporaryDirectory() as folder, Stages(attributor) as stages:
         for kind, name, content in asked:
-            path = folder / name
+            path = Path(folder) / name
             path.write_bytes(content)
-            stages.take()
             began = time.perf_counter()
-            json.dumps(answer_upload(attributor, str(path), K))
-            rows.append(_row(kind, stages.take(), 1000 * (time.perf_counter() - began)))
+            json.dumps(answer(attributor, "upload", str(path), K))
+            rows.append(stages.take(kind, 1000 * (time.perf_counter() - began)))
             path.unlink()
     return rows
 
@@ -187,11 +171,10 @@ async def over_http(attributor: Attributor, asked: Sequence[File], address: str)
     async with Visitor(address) as visitor:
         with Stages(attributor) as stages:
             for kind, name, content in asked:
-                stages.take()
                 reply = await visitor.upload(name, content, K)
                 if reply.answer["status"] != "answer":
                     raise ServerError(f"a picture must be answered, got {reply.answer.get('text')!r}")
-                rows.append(_row(kind, stages.take(), reply.total_ms) | {"upload": reply.upload_ms})
+                rows.append(stages.take(kind, reply.total_ms) | {"upload": reply.upload_ms})
     return rows
 
 
@@ -221,19 +204,13 @@ def in_browser(asked: Sequence[File], address: str, browser_path: str) -> list[d
     return rows
 
 
-def _row(kind: str, stages: dict[str, float], total: float) -> dict[str, Any]:
-    return {"kind": kind, **stages, "rest": total - sum(stages.values()), "total": total}
-
-
 def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line for each kind of file and one for all the usual ones: medians of the parts, and both of the total."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    groups = {USUAL: [row for row in rows if row["kind"] in KINDS]}
     for row in rows:
         groups.setdefault(row["kind"], []).append(row)
-    usual = [row for row in rows if row["kind"] in KINDS]
-    found = [("all usual files", usual)] if usual else []
     lines = []
-    for kind, members in (*found, *groups.items()):
+    for kind, members in groups.items():
         p50, p95 = percentiles([row["total"] for row in members])
         parts = [part for part in (*STAGES, "rest", "upload") if part in members[0]]
         medians = {f"{part}_ms": statistics.median(row[part] for row in members) for part in parts}
@@ -241,24 +218,39 @@ def summary(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return lines
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure, and print a table and one line of JSON.
+def measure(n: int, browser: str) -> list[dict[str, Any]]:
+    """The lines of the report, for n files of each usual kind and a quarter as many large ones."""
+    attributor = Attributor.load()
+    pictures = [query.path for query in attributor.queries]
+    asked = files(pictures, KINDS, n) + files(pictures, LARGE, max(1, n // 4))
+    warm = asked[: len(KINDS)]
+    attributor.warm_up()
+    in_process(attributor, warm)  # what is fitted or compiled at first use is not an answer's time
+    lines = summary("in process", in_process(attributor, asked))
+    # The real page, in threads of this process so that its stages can be timed.
+    address, stop = serve(build_app(attributor), server_port=free_port(), quiet=True)
+    try:
+        asyncio.run(over_http(attributor, warm, address))
+        lines += summary("HTTP", asyncio.run(over_http(attributor, asked, address)))
+        lines += summary("Chromium", in_browser(asked, address, browser))
+    finally:
+        stop()
+    baseline = {line["files"]: line["p50_ms"] for line in lines if line["way"] == "in process"}
+    return [line | {"ratio": line["p50_ms"] / baseline[line["files"]]} for line in lines]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON; ``--n`` is of each usual kind, and of the large one a quarter.
 
     Returns:
-        0 when the usual files are answered within the target in every way, 1 when not, 2 when something is missing.
+        0 when the usual files are answered within the target in every way, 1 when not.
+
+    Raises:
+        OSError, httpx.HTTPError: there is no Chromium, or a server could not be had.
     """
-    parser = arguments(__doc__)
-    parser.add_argument("--n", type=int, default=40, help="files of each usual kind; of the large one a quarter")
-    parser.add_argument("--bundle", help="folder of a bundle (default: the one in assets/)")
-    parser.add_argument("--no-browser", action="store_true", help="leave out the drawing in Chromium")
-    options = parser.parse_args(argv)
-    try:
-        browser = None if options.no_browser else chromium()
-        lines = measure(options.bundle, options.n, browser)
-    except (ServerError, httpx.HTTPError, OSError) as error:
-        print(f"benchmarks.query_path: {error}", file=sys.stderr)
-        return 2
-    worst = max(line["p50_ms"] for line in lines if line["files"] == "all usual files")
+    options = arguments(__doc__, n=40).parse_args(argv)
+    lines = measure(options.n, chromium())
+    worst = max(line["p50_ms"] for line in lines if line["files"] == USUAL)
     report = {"target_ms": TARGET_MS, "worst_p50_ms": worst, "baseline": "in process", "rows": lines}
     finish(options.json, report, tables)
     return int(worst > TARGET_MS)
@@ -274,30 +266,5 @@ def tables(report: dict[str, Any]) -> str:
     return f"{table(report['rows'], columns)}\n\n{verdict}\n\n{machine_line(report['machine'])}"
 
 
-def measure(bundle: str | None, n: int, browser: str | None) -> list[dict[str, Any]]:
-    """The lines of the report, for n files of each usual kind and a quarter as many large ones."""
-    from aad import Attributor
-    from interface.page import build_app
-    from interface.serving import serve
-
-    attributor = Attributor.load(bundle)
-    pictures = [query.path for query in attributor.queries] or [one.path for one in attributor.references]
-    asked = files(pictures, KINDS, n) + files(pictures, LARGE, max(1, n // 4))
-    warm = asked[: len(KINDS)]
-    with tempfile.TemporaryDirectory() as folder:
-        attributor.warm_up()
-        in_process(attributor, warm, Path(folder))  # what is fitted or compiled at first use is not an answer's time
-        lines = summary("in process", in_process(attributor, asked, Path(folder)))
-    with ExitStack() as running:  # the real page, in threads of this process so that its stages can be timed
-        address, stop = serve(build_app(attributor), server_port=free_port(), quiet=True)
-        running.callback(stop)
-        asyncio.run(over_http(attributor, warm, address))
-        lines += summary("HTTP", asyncio.run(over_http(attributor, asked, address)))
-        if browser is not None:
-            lines += summary("Chromium", in_browser(asked, address, browser))
-    baseline = {line["files"]: line["p50_ms"] for line in lines if line["way"] == "in process"}
-    return [line | {"ratio": line["p50_ms"] / baseline[line["files"]]} for line in lines]
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

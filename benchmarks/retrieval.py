@@ -3,31 +3,43 @@
     python -m benchmarks.retrieval --n 1000000 --dim 768 --json retrieval.json
     python -m benchmarks.retrieval --n 200000 --dim 128 --methods argsort compressed --spaces disentangled
 
-The galleries are invented from the three spaces of the shipped bundle, one each (`benchmarks.invented` shows how like they are),
-and so are the queries: synthetic images, by the offsets of real pairs. An index is built on other queries, made from other pairs,
-than those that are timed. Each method runs in a process of its own with all its spaces open; resident_mb is that whole process. A
-second process holds the baseline, and the two take turns of five queries, so that a ratio is from the same seconds. Stored rows
-are read through before each turn, as a searched gallery is in the file cache; some systems take pages back that were idle for
-seconds, and reads of those wait for the disk: `benchmarks.out_of_core` measures such searches. Each figure
-of a row is the worst of the spaces; by_space has them all.
+An index is built on other queries, made from other pairs, than those that are timed. Each method has all its spaces open in a
+process of its own, beside one with the baseline. Stored rows are read through before each turn, as a searched gallery is in the
+file cache; `benchmarks.out_of_core` measures the others. Each figure of a row is the worst of the spaces; by_space has them all.
 
-Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact,
-compressed, and filtered (compressed, with one row in ten allowed; the answer must be exact). Galleries and indices
-stay in the scratch folder and are used again: 1.7 GB per space at 1,000,000 x 768.
+Methods: argsort (torch, matmul and full argsort: the baseline), topk (torch, matmul and topk), exact, compressed, and filtered
+(compressed, with one row in ten allowed; the answer must be exact). With --scratch galleries and indices stay, and are used again.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aad.search import method_for
+from aad.spaces import SPACES
 from benchmarks.common import arguments, finish, machine_line, percentiles, run, table
-from benchmarks.measuring import Case, K, add_gallery, built, prepare_case, read_through, recall_of, say, weight_errors
-from benchmarks.searcher import BASELINES, Searcher, SearcherError
+from benchmarks.search import (
+    BASELINES,
+    DIM,
+    N_QUERIES,
+    SEED,
+    Case,
+    K,
+    Searcher,
+    SearcherError,
+    built,
+    open_gallery,
+    prepare_case,
+    recall_of,
+    say,
+    search,
+    weight_errors,
+)
 
 METHODS = (*BASELINES, "exact", "compressed", "filtered")
 TURN = 5  # queries of one process before the other's turn
@@ -49,13 +61,13 @@ COLUMNS = {
 }
 
 
-def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) -> dict[str, Any]:
+def measure_method(method: str, cases: Sequence[Case], peer: Callable[..., Any] | None) -> dict[str, Any]:
     """One row of the report.
 
     Args:
         method: One of `METHODS`.
         cases: A gallery per space, all of one size.
-        peer: A process with the baseline open, or None where memory does not hold it.
+        peer: Answers turns of queries by the baseline, in another process; None where memory does not hold it.
 
     Raises:
         SearcherError: the method failed.
@@ -64,31 +76,31 @@ def measure_method(method: str, cases: Sequence[Case], peer: Searcher | None) ->
     index = {case.space: built(case, "compressed" if method == "filtered" else method) for case in cases if stored}
     n_queries = len(cases[0].truth.ids)
     times: dict[str, list[float]] = {case.space: [] for case in cases}
-    found: dict[str, list[list[int]]] = {case.space: [] for case in cases}
+    found: dict[str, list[Any]] = {case.space: [] for case in cases}
     baseline: list[float] = []
     by_space: dict[str, dict[str, Any]] = {}
     with Searcher() as searcher:
+        numbers = {case.space: searcher.ask(open_gallery, case, method, index.get(case.space)) for case in cases}
 
-        def search(place: int, turn: Sequence[int], beta: float | None = None) -> dict[str, Any]:
+        def ask(case: Case, turn: tuple[int, int], beta: float | None = None) -> dict[str, Any]:
             if stored:
-                read_through(cases[place].path)  # another method's matrices, or idleness, may have driven the rows out
-            return searcher.ask("search", index=place, range=turn, k=K, beta=beta)
+                read_through(case.path)  # another method's matrices, or idleness, may have driven the rows out
+            return searcher.ask(search, numbers[case.space], turn, beta)
 
-        for place, case in enumerate(cases):
-            searcher.ask("open", **case.opening(method, index[case.space]["path"] if stored else None))
-            search(place, [0, 2])  # the first search of an index is not its usual one
         say(f"{method}: searching")
+        for case in cases:
+            ask(case, (0, 2))  # the first search of an index is not its usual one
         for first in range(0, n_queries, TURN):
-            turn = [first, min(first + TURN, n_queries)]
+            turn = (first, min(first + TURN, n_queries))
             if peer is not None:
-                baseline += peer.ask("search", index=0, range=turn, k=K)["ms"]
-            for place, case in enumerate(cases):
-                answer = search(place, turn)
+                baseline += peer(turn)["ms"]
+            for case in cases:
+                answer = ask(case, turn)
                 times[case.space] += answer["ms"]
                 found[case.space] += answer["ids"]
-        for place, case in enumerate(cases):
+        for case in cases:
             truth = case.filtered if method == "filtered" else case.truth
-            weighed = search(place, [0, n_queries], case.calibration.inverse_temperature)
+            weighed = ask(case, (0, n_queries), case.calibration.inverse_temperature)
             median, high = percentiles(times[case.space])
             figures = {"p50_ms": median, "p95_ms": high, "recall_at_10": recall_of(found[case.space], truth.ids)}
             figures["weights_p50_ms"] = percentiles(weighed["ms"])[0]
@@ -128,9 +140,9 @@ def measure_methods(methods: Sequence[str], cases: Sequence[Case]) -> list[dict[
         peer = None
         if 2 * whole < room:
             say("argsort: opening the baseline")
-            peer = running.enter_context(Searcher())
-            peer.ask("open", **cases[0].opening("argsort", None))
-            peer.ask("search", index=0, range=[0, 2], k=K)
+            searcher = running.enter_context(Searcher())
+            peer = partial(searcher.ask, search, searcher.ask(open_gallery, cases[0], "argsort"))
+            peer((0, 2))
         for method in methods:
             # the baseline, one matrix per space, and two more while the last is read
             need = (len(cases) + 3) * whole if method in (*BASELINES, "exact") else 0.0
@@ -144,6 +156,13 @@ def measure_methods(methods: Sequence[str], cases: Sequence[Case]) -> list[dict[
                     row |= {"note": f"failed: {error}", "failed": True}
             rows.append(row)
     return rows
+
+
+def read_through(path: Path) -> None:
+    """Read a file once, so that it is in the system's file cache as far as memory goes."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
 
 
 def available_gb() -> float:
@@ -179,17 +198,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ShortOfDisk: there is no room for the galleries.
     """
-    parser = arguments(__doc__)
-    add_gallery(parser, n=MILLION, one_space=False)
+    parser, names = arguments(__doc__, n=MILLION, dim=DIM), list(map(str, SPACES))
+    parser.add_argument("--spaces", nargs="+", default=names, choices=names, metavar="SPACE")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="aad-retrieval-") as temporary:
         scratch = options.scratch or Path(temporary)
-        cases = [prepare_case(scratch, space, options.n, options) for space in options.spaces]
+        cases = [prepare_case(scratch, space, options.n, options.dim) for space in options.spaces]
         rows = measure_methods(options.methods, cases)
     report = {"rows": rows, "default": method_for(options.n), "baseline": "argsort", "spaces": options.spaces, "k": K}
-    finish(options.json, report | {"n_queries": options.queries, "seed": options.seed}, tables)
+    finish(options.json, report | {"n_queries": N_QUERIES, "seed": SEED}, tables)
     return int(any(row.get("failed") for row in rows))
 
 

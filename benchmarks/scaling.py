@@ -1,6 +1,5 @@
 """How cost grows: build time, disk, memory, latency and recall over the number of references, and images a second over workers.
 
-    python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER
     python -m benchmarks.scaling --json docs/figures/scaling.json --scratch FOLDER --to 10000000     # adds what is missing
 
 For each size the library's own choice of index is built and searched, each in a process of its own under a limit of 8 GB, over
@@ -10,23 +9,20 @@ Every figure is written as soon as it is there, and a second run measures what i
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.bundle import write_atomically
 from aad.search import method_for
-from benchmarks.common import ROOT, arguments, finish, machine, machine_line, rounded, run, table
+from benchmarks import common
+from benchmarks.common import ROOT, arguments, finish, machine, machine_line, rounded, run, seconds, table
 from benchmarks.invented import ShortOfDisk
-from benchmarks.measuring import LIMIT_GB, add_gallery, measure_index, prepare_case, say
-from benchmarks.searcher import SearcherError
+from benchmarks.search import DIM, LIMIT_GB, N_QUERIES, SEED, SPACE, SearcherError, measure_index, prepare_case, say
 
 PICTURES = ROOT / "assets" / "abc_mini" / "synth"
 N_IMAGES = (64, 1088)  # what starting costs is in the first already, so their difference is the steady rate
@@ -63,12 +59,11 @@ def sizes_to(last: int) -> list[int]:
     return [*(10**power for power in range(3, 10) if 10**power < last), last]
 
 
-def measure_size(scratch: Path, n: int, options: argparse.Namespace) -> dict[str, Any]:
+def measure_size(scratch: Path, n: int, dim: int) -> dict[str, Any]:
     """One row of the curves; what cannot be measured says why in `note`."""
-    row: dict[str, Any] = {"n": n, "dim": options.dim, "space": options.space, "method": method_for(n)}
+    row: dict[str, Any] = {"n": n, "dim": dim, "space": SPACE, "method": method_for(n)}
     try:
-        case = prepare_case(scratch, options.space, n, options)
-        return measure_index(case, method_for(n), limit_gb=LIMIT_GB)
+        return measure_index(prepare_case(scratch, SPACE, n, dim), method_for(n))
     except ShortOfDisk as error:
         return row | {"note": f"left out: {error}"}
     except (SearcherError, OSError) as error:
@@ -78,7 +73,7 @@ def measure_size(scratch: Path, n: int, options: argparse.Namespace) -> dict[str
 def measure_workers(workers: int) -> dict[str, Any]:
     """Images a second of `precompute.embed_shards` with so many local workers."""
     pictures = sorted(PICTURES.rglob("*.webp"))
-    seconds = []
+    taken = []
     with tempfile.TemporaryDirectory(prefix="aad-scaling-") as temporary:
         for n_images in N_IMAGES:
             folder, out = Path(temporary) / f"images_{n_images}", Path(temporary) / f"shards_{n_images}"
@@ -88,20 +83,24 @@ def measure_workers(workers: int) -> dict[str, Any]:
             command = [sys.executable, "-m", "precompute.embed_shards", "--source", str(folder), "--out", str(out)]
             command += ["--runner", "local", "--workers", str(workers), "--size", str(SHARD_IMAGES)]
             say(f"embedding {n_images} images with {workers} workers")
-            began = time.perf_counter()
-            run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            seconds.append(time.perf_counter() - began)
-            if run.returncode:
-                last = (run.stderr.strip() or f"code {run.returncode}").splitlines()[-1]
+            try:
+                taken.append(seconds(embed, command))
+            except subprocess.CalledProcessError as error:
+                last = (error.stderr.strip() or f"code {error.returncode}").splitlines()[-1]
                 return {"workers": workers, "note": f"failed: {last}"}
-    rate = (N_IMAGES[1] - N_IMAGES[0]) / max(seconds[1] - seconds[0], 1e-9)
+    rate = (N_IMAGES[1] - N_IMAGES[0]) / max(taken[1] - taken[0], 1e-9)
     return {
         "workers": workers,
         "images_per_s": rate,
-        "start_s": max(0.0, seconds[0] - N_IMAGES[0] / rate),
+        "start_s": max(0.0, taken[0] - N_IMAGES[0] / rate),
         "images": N_IMAGES[1],
-        "whole_s": seconds[1],
+        "whole_s": taken[1],
     }
+
+
+def embed(command: Sequence[str]) -> None:
+    """Run the step, which must succeed."""
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
 
 def tables(report: dict[str, Any]) -> str:
@@ -118,13 +117,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where a size failed.
     """
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, to=1_000_000, dim=DIM)
     parser.set_defaults(json=ROOT / "docs" / "figures" / "scaling.json")  # read, and completed
-    add_gallery(parser)
-    parser.add_argument("--to", type=int, default=1_000_000, help="largest number of references")
     parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
     options = parser.parse_args(argv)
-    settings = {"dim": options.dim, "space": options.space, "n_queries": options.queries, "seed": options.seed}
+    settings = {"dim": options.dim, "space": SPACE, "n_queries": N_QUERIES, "seed": SEED}
     report: dict[str, Any] = {**settings, "limit_gb": LIMIT_GB, "machine": machine(), "rows": [], "embedding": []}
     if options.json.exists():
         before = json.loads(options.json.read_bytes())
@@ -133,14 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def keep(part: str, key: str, row: dict[str, Any]) -> None:
         report[part] = sorted([*report[part], rounded(row)], key=lambda one: one[key])
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.json, (json.dumps(report, indent=1) + "\n").encode())
+        common.keep(options.json, report)
 
     with tempfile.TemporaryDirectory(prefix="aad-scaling-") as temporary:
         for n in sizes_to(options.to):
             if n not in [row["n"] for row in report["rows"]]:
                 say(f"{n:,} references")
-                keep("rows", "n", measure_size(options.scratch or Path(temporary), n, options))
+                keep("rows", "n", measure_size(options.scratch or Path(temporary), n, options.dim))
     for workers in WORKERS:
         if workers not in [row["workers"] for row in report["embedding"]]:
             keep("embedding", "workers", measure_workers(workers))

@@ -1,12 +1,10 @@
 """How long the page takes to start: until the port is open, the first page is there, an example is answered, an upload is.
 
-    python -m benchmarks.startup                          # five starts each, the named baseline in turn with it
     python -m benchmarks.startup --runs 9 --json startup.json
 
-Each start is `python app.py` in a process of its own, asked from outside as the page asks. The named baseline is *everything
-eager*: the same page by a program that imports gradio, torch, timm, faiss and umap and loads the network before it serves. Both
-are started in turn, so that a busy machine is unkind to both. An example is answered *before the model* when its answer says that
-the network is not loaded yet; the processor seconds are those of the server up to then.
+Each start is a process of its own, asked from outside as the page asks, in turn with the baseline, *everything eager*: the same
+page by a program that imports gradio, torch, timm, faiss and umap and loads the network before it serves. An example is answered
+*before the model* when its answer says that the network is not loaded yet.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import re
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -24,7 +22,7 @@ from urllib.parse import urljoin
 import httpx
 
 from aad import Attributor
-from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.common import arguments, finish, in_turns, machine_line, percentiles, run, table
 from benchmarks.serving import PATIENCE, ServerError, Visitor, address_of, free_port, started
 
 TARGET_S = 5.0
@@ -91,7 +89,7 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
             if answer.get("status") != "answer":
                 raise ServerError(f"a picture must be answered, got {answer.get('text')!r}")
 
-    with started([*command, str(port)]) as server:
+    with started(*command, str(port)) as server:
         server.wait_for_port(port)
         marks["port_s"] = time.perf_counter() - began
         with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
@@ -105,45 +103,30 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
 
 def summary(way: str, starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians of a way's starts, and the slowest first page."""
-    line: dict[str, Any] = {"way": way, "runs": len(starts)}
-    for mark in MARKS:
-        times = [start[mark] for start in starts if start.get(mark) is not None]
-        line[mark] = statistics.median(times) if times else None
-    line["page_p95_s"] = percentiles([start["page_s"] for start in starts])[1]
-    line["before_model"] = all(start["before_model"] for start in starts)
-    return line
+    medians = {mark: statistics.median(start[mark] for start in starts) for mark in MARKS}
+    late, early = percentiles([start["page_s"] for start in starts])[1], all(start["before_model"] for start in starts)
+    return {"way": way, "runs": len(starts), **medians, "page_p95_s": late, "before_model": early}
 
 
-def measure(runs: int) -> list[dict[str, Any]]:
-    """The lines of the report: every way started in turn, ``runs`` times."""
-    attributor = Attributor.load()
-    examples = attributor.examples or range(len(attributor.queries))
-    if not examples:
-        raise ServerError("the bundle must have bundled queries to ask for, it has none")
-    picture, starts = attributor.queries[examples[-1]].path, {way: list[dict[str, Any]]() for way in WAYS}
-    for _ in range(runs):
-        for way, command in WAYS.items():
-            starts[way].append(one_start(command, picture, examples[0]))
-    lines = [summary(way, found) for way, found in starts.items()]
-    eager = lines[-1]["page_s"]
-    return [line | {"page_ratio": eager / line["page_s"]} for line in lines]
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
     Returns:
-        0 when the median first page came within the target, 1 when not, 2 when a server could not be had.
+        0 when the median first page came within the target, 1 when not.
+
+    Raises:
+        ServerError, httpx.HTTPError: a server could not be had.
     """
-    parser = arguments(__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="starts of each way, in turn")
-    options = parser.parse_args(argv)
-    try:
-        lines = measure(options.runs)
-    except (ServerError, httpx.HTTPError) as error:
-        print(f"benchmarks.startup: {error}", file=sys.stderr)
-        return 2
-    finish(options.json, {"target_s": TARGET_S, "baseline": "everything eager", "rows": lines}, tables)
+    options = arguments(__doc__, runs=5).parse_args(argv)
+    attributor = Attributor.load()
+    if not attributor.examples:
+        raise ServerError("the bundle must have bundled queries to ask for, it has none")
+    picture, example = attributor.queries[attributor.examples[-1]].path, attributor.examples[0]
+    works = {way: partial(one_start, command, picture, example) for way, command in WAYS.items()}
+    lines = [summary(way, found) for way, found in in_turns(works, options.runs).items()]
+    eager = lines[-1]["page_s"]
+    rows = [line | {"page_ratio": eager / line["page_s"]} for line in lines]
+    finish(options.json, {"target_s": TARGET_S, "baseline": "everything eager", "rows": rows}, tables)
     return int(lines[0]["page_s"] > TARGET_S)
 
 
@@ -161,4 +144,4 @@ def tables(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,15 +1,11 @@
 """Twenty people at once: is every answer right, does everybody get their share, how long do they wait, what does it hold.
 
-    python -m benchmarks.visitors                                     # 20 visitors for 30 seconds, on the demo bundle
     python -m benchmarks.visitors --visitors 50 --seconds 60 --json visitors.json
 
-The server is `python app.py` in a process of its own, on this machine, as the visitors are; what they take is taken from it. Every
-visitor is a session of its own that asks as the page's scripts do, one question after the other without a pause: bundled examples,
-and uploads of pictures of their own in several formats and with several numbers of matches, the same mix for all. An answer is
-right when it names the visitor's file and its first match in each space, which the same bundle gave beforehand in this process.
-
-The named baseline is one visitor alone, in the same run. Fairness is the smallest share of the largest, and Jain's index of the
-answers per visitor: 1 when all got as many, 1/n when one got all.
+The server is `python app.py` on this machine, as the visitors are; the baseline is one visitor alone. Each is a session of its own
+that asks as the page's scripts do, without a pause: examples and pictures of their own, the same mix for all. An answer is right
+when it names the visitor's file and its first match in each space, as this process found them. Jain's index of the answers per
+visitor is 1 when all got as many, 1/n when one got all.
 """
 
 from __future__ import annotations
@@ -27,10 +23,11 @@ from urllib.parse import quote
 import httpx
 from PIL import Image
 
-from benchmarks.common import arguments, finish, machine_line, percentiles, table
+from benchmarks.common import arguments, finish, machine_line, memory_of, percentiles, run, table
 from benchmarks.serving import ServerError, Visitor, address_of, free_port, started
 
 if TYPE_CHECKING:
+    from aad.answers import Attribution
     from aad.attribution import Attributor
 
 K_CHOICES = (5, 8, 15, 30)  # as on the page
@@ -57,28 +54,24 @@ class Question:
     best: dict[str, int]
 
 
-def questions(attributor: Attributor, n_visitors: int, n_each: int, *, seed: int = 0) -> list[list[Question]]:
+def questions(attributor: Attributor, n_visitors: int, n_each: int) -> list[list[Question]]:
     """What each visitor asks, with the right answers: the same mix for all, so that equal service gives equal counts.
 
     Args:
         attributor: An `aad.Attributor` of the bundle that the server has.
         n_visitors: How many people.
         n_each: Questions of each; of ten three are bundled examples, the others pictures that nobody else brings.
-        seed: Everything follows from it.
 
     Returns:
         (n_visitors, n_each) questions.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     examples = list(attributor.examples) or list(range(len(attributor.queries)))
-
-    def ask(query_id: int | None, name: str, content: bytes, result: Any) -> Question:
-        best = {str(space): result[space].matches[0].reference_id for space in result.spaces}
-        return Question(query_id, name, content, best)
 
     def example() -> Question:
         query_id = rng.choice(examples)
-        return ask(query_id, attributor.queries[query_id].path.name, b"", attributor.attribute_query(query_id, 1))
+        name, found = attributor.queries[query_id].path.name, attributor.attribute_query(query_id, 1)
+        return Question(query_id, name, b"", first_of(found))
 
     def upload(visitor: int, number: int) -> Question:
         form, options = FORMATS[number % len(FORMATS)]
@@ -88,13 +81,18 @@ def questions(attributor: Attributor, n_visitors: int, n_each: int, *, seed: int
         buffer = io.BytesIO()
         picture.save(buffer, form, **options)
         with Image.open(buffer) as written:  # as the server will see it
-            result = attributor.attribute(written, 1)
-        return ask(None, f"picture{visitor}-{number}.{form}", buffer.getvalue(), result)
+            found = attributor.attribute(written, 1)
+        return Question(None, f"picture{visitor}-{number}.{form}", buffer.getvalue(), first_of(found))
 
     return [
         [example() if number % 10 in EXAMPLES_OF_TEN else upload(visitor, number) for number in range(n_each)]
         for visitor in range(n_visitors)
     ]
+
+
+def first_of(found: Attribution) -> dict[str, int]:
+    """The first match in each space."""
+    return {str(space): found[space].matches[0].reference_id for space in found.spaces}
 
 
 def fault_of(question: Question, answer: dict[str, Any]) -> str | None:
@@ -152,16 +150,6 @@ async def crowd(
     return await asyncio.gather(*(visit(address, asked[i], done, seed=i) for i in range(n)))
 
 
-def jain(counts: Sequence[float]) -> float:
-    """Jain's index of fairness, from 1/n to 1; 0 when nobody got anything.
-
-    >>> jain([3, 3, 3]), jain([9, 0, 0])
-    (1.0, 0.3333333333333333)
-    """
-    total, squares = sum(counts), sum(count * count for count in counts)
-    return total * total / (len(counts) * squares) if squares else 0.0
-
-
 def summary(who: str, records: Sequence[Record], seconds: float) -> dict[str, Any]:
     """One line of the report: rates, waits, fairness and faults of some visitors together."""
     counts = [record.n_answers for record in records]
@@ -171,64 +159,54 @@ def summary(who: str, records: Sequence[Record], seconds: float) -> dict[str, An
         waits = [wait for record in records for wait in record.waits[kind]]
         line[f"{kind}_p50_ms"], line[f"{kind}_p95_ms"] = percentiles(waits) if waits else (None, None)
     means = [sum(map(sum, one.waits.values())) / one.n_answers for one in records if one.n_answers]
-    line |= {
-        "least_of_most": min(counts) / max(counts) if max(counts) else 0.0,
-        "jain": jain(counts),
+    squares = len(counts) * sum(count * count for count in counts)
+    return line | {
+        "least_of_most": min(counts) / max(counts) if any(counts) else 0.0,
+        "jain": sum(counts) ** 2 / squares if squares else 0.0,
         "mean_wait_most_of_least": max(means) / min(means) if means else None,
         "faults": sum(len(record.faults) for record in records),
     }
-    return line
 
 
-def until(seconds: float) -> Callable[[Record], bool]:
-    """For `visit`: whether so much time has passed since now."""
-    ends = time.perf_counter() + seconds
-    return lambda record: time.perf_counter() >= ends
+def until(ends: float) -> Callable[[Record], bool]:
+    """For `visit`: whether it is that late."""
+    return lambda _: time.perf_counter() >= ends
 
 
 def measure(n: int, seconds: float) -> dict[str, Any]:
     """The report's figures, from a server that is started for them."""
     from aad import Attributor
 
-    attributor = Attributor.load()
-    asked = questions(attributor, max(2, n), 10)
+    asked = questions(Attributor.load(), max(2, n), 10)
     port = free_port()
     address = address_of(port)
-    with started(["app.py", "--port", str(port)]) as server:
+    with started("app.py", "--port", str(port)) as server:
         server.wait_for_port(port)
         # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
         asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
-        before = server.memory()
-        lines, records = [], []
+        before = memory_of(server.process.pid)
+        lines, faults = [], []
         for who, number in (("one alone", 1), ("all at once", n)):
             began = time.perf_counter()
-            found = asyncio.run(crowd(address, asked, number, until(seconds)))
+            found = asyncio.run(crowd(address, asked, number, until(began + seconds)))
             lines.append(summary(who, found, time.perf_counter() - began))
-            records += found
-        after = server.memory()
-    faults = [fault for record in records for fault in record.faults]
-    told = ("before", before, "resident_mb"), ("after", after, "resident_mb"), ("peak", after, "peak_mb")
-    memory = {when: one[key] for when, one, key in told if one}
+            faults += [fault for record in found for fault in record.faults]
+        after = memory_of(server.process.pid)
+    memory = {"before": before["resident_mb"], "after": after["resident_mb"], "peak": after["peak_mb"]}
     return {"baseline": "one alone", "rows": lines, "memory_mb": memory, "faults": faults[:20]}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and one line of JSON.
 
     Returns:
-        0 when every answer was right, 1 when not, 2 when the server could not be had.
+        0 when every answer was right, 1 when not.
+
+    Raises:
+        ServerError, httpx.HTTPError: the server could not be had.
     """
-    parser = arguments(__doc__)
-    parser.add_argument("--visitors", type=int, default=20, help="people at once")
-    parser.add_argument("--seconds", type=float, default=30, help="of each part")
-    options = parser.parse_args(argv)
-    if options.visitors < 1 or options.seconds <= 0:
-        parser.error("--visitors must be at least 1, --seconds more than 0")
-    try:
-        report = measure(options.visitors, options.seconds)
-    except (ServerError, httpx.HTTPError) as error:
-        print(f"benchmarks.visitors: {error or type(error).__name__}", file=sys.stderr)
-        return 2
+    options = arguments(__doc__, visitors=20, seconds=30).parse_args(argv)
+    report = measure(options.visitors, options.seconds)
     for fault in report["faults"]:
         print(fault, file=sys.stderr)
     finish(options.json, {"seconds": options.seconds, **report}, tables)
@@ -250,11 +228,10 @@ def tables(report: dict[str, Any]) -> str:
         "mean_wait_most_of_least": "longest mean wait / shortest",
         "faults": "faults",
     }
-    parts = [table(report["rows"], columns)]
-    if memory := report["memory_mb"]:
-        parts.append("Memory of the server: " + ", ".join(f"{when} {size:,.0f} MB" for when, size in memory.items()))
-    return "\n\n".join([*parts, machine_line(report["machine"])])
+    memory = ", ".join(f"{when} {size:,.0f} MB" for when, size in report["memory_mb"].items())
+    parts = (table(report["rows"], columns), f"Memory of the server: {memory}", machine_line(report["machine"]))
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aad import Attributor
-from interface.words import SPACE_WORDS, TYPE_WORDS
+from interface.words import SPACE_WORDS, how, type_words
 
 
 def about(attributor: Attributor) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def about(attributor: Attributor) -> dict[str, Any]:
         parts = value.items() if isinstance(value, dict) else [(name, value)]
         stamp.extend([str(key).replace("_", " "), str(entry)] for key, entry in parts)
     return {
-        "how": [{"id": str(space), **SPACE_WORDS[str(space)]} for space in attributor.spaces],
+        "how": how(attributor.spaces),
         "metrics": metrics_rows(attributor.metrics),
         "stamp": stamp,
     }
@@ -45,7 +45,7 @@ def metrics_rows(metrics: dict[str, Any] | None, *, split: str = "test") -> list
                 query_type,
                 {
                     "type": query_type,
-                    "label": TYPE_WORDS.get(query_type, query_type.capitalize()),
+                    "label": type_words(query_type),
                     "n_queries": figures.get("n_queries"),
                     "held_out": bool(generators.get(query_type)) and held_out.issuperset(generators[query_type]),
                     "cells": {"R@1": {}, "R@5": {}, "MRR": {}},

@@ -1,16 +1,91 @@
 """The public API: named endpoints, for gradio_client and curl. docs/api.md has an example of each."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aad import Attributor
+from aad.answers import Attribution
 from interface import present
 from interface.report import Case, report
-from interface.requests import FAULTS, MAX_K, Refused, whole
-from interface.takeaway import MAX_FILES
+from interface.requests import FAULTS, MAX_FILES, MAX_K, Refused, whole
 
 MAX_ROWS = 1000  # of a table in one call
+
+
+def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
+    """The five, in order; their first sentences are the API's own words.
+
+    What is no file, a k that is no whole number from 1 to 100, or a table's page out of range raises `Refused`; a picture that
+    cannot be answered what `Attributor.attribute` raises.
+    """
+
+    def attribute(image: str, k: float = 10) -> dict[str, Any]:
+        """The k closest pictures of the collection to an image file, in each of the three spaces, with weights."""
+        if image is None:
+            raise Refused("attribute needs an image file, got none.")
+        n = whole("k", k, 1, MAX_K)
+        return present.api_answer(attributor, attributor.attribute(image, n), k=n)
+
+    def answers(endpoint: str, images: Sequence[str] | None, n: int) -> Iterator[tuple[str, str, Attribution | str]]:
+        """Path, name, and what was found or why not, of each file."""
+        if not images:
+            raise Refused(f"{endpoint} needs a list of image files, got none.")
+        if len(images) > MAX_FILES:
+            text = f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts."
+            raise Refused(text)
+        for path in images:
+            name = path.replace("\\", "/").rpartition("/")[2]
+            try:
+                yield path, name, attributor.attribute(path, n)
+            except FAULTS as error:
+                yield path, name, str(error)
+
+    def attribute_batch(images: list[str], k: float = 10) -> dict[str, Any]:
+        """As /attribute for up to 100 files, one after the other; a file that is no usable picture has an error in its place."""
+        n, results = whole("k", k, 1, MAX_K), list[dict[str, Any]]()
+        named: dict[str, Any] = {}
+        for _, name, found in answers("attribute_batch", images, n):
+            if isinstance(found, str):
+                results.append({"file": name, "error": found})
+            else:
+                named |= present.named(attributor, found)
+                results.append({"file": name, "spaces": found.to_dict()})
+        return {"k": n, "results": results, "references": named, "stamp": dict(attributor.stamp)}
+
+    def make_report(images: list[str], k: float = 8) -> str:
+        """One HTML file about up to 100 image files: three columns each, maps, sources, licences and what computed it."""
+        from gradio.processing_utils import save_bytes_to_cache
+        from gradio.utils import get_upload_folder
+
+        cases, refused = [], []
+        for path, name, found in answers("report", images, whole("k", k, 1, MAX_K)):
+            if isinstance(found, str):
+                refused.append((name, found))
+            else:
+                cases.append(Case(name, path, found))
+        if not cases:
+            raise Refused(f"report needs at least one usable picture: {refused[0][1]}")
+        # among the files that the server deletes within a day
+        return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
+
+    def rows(name: str, known: Sequence[Any], fields: Sequence[str], start: float, count: float) -> dict[str, Any]:
+        first, most = whole("start", start, 0, len(known)), whole("count", count, 1, MAX_ROWS)
+        shown = [{field: getattr(row, field) for field in fields} for row in known[first : first + most]]
+        return {"total": len(known), "start": first, name: shown}
+
+    def references(start: float = 0, count: float = 100) -> dict[str, Any]:
+        """What is known of the collection's pictures, up to 1000 from the one numbered start."""
+        fields = ("reference_id", *present.REFERENCE_FIELDS, "split")  # no path of the server is told
+        return rows("references", attributor.references, fields, start, count)
+
+    def bundled_queries(start: float = 0, count: float = 100) -> dict[str, Any]:
+        """The bundled synthetic pictures with their true sources, up to 1000 from the one numbered start."""
+        fields = ("query_id", "type", "generator", "split", "concept", "exemplar_ids")
+        shown = rows("queries", attributor.queries, fields, start, count)
+        return shown | {"examples": list(attributor.examples)}  # those of the page's strip
+
+    return attribute, attribute_batch, make_report, references, bundled_queries
 
 
 def add_endpoints(attributor: Attributor) -> None:
@@ -20,26 +95,6 @@ def add_endpoints(attributor: Attributor) -> None:
     """
     import gradio as gr
 
-    def attribute(image: str, k: float = 10) -> dict[str, Any]:
-        """The k closest pictures of the collection to an image file, in each of the three spaces, with weights."""
-        return attribute_file(attributor, image, k)
-
-    def attribute_batch(images: list[str], k: float = 10) -> dict[str, Any]:
-        """As /attribute for up to 100 files, one after the other; a file that is no usable picture has an error in its place."""
-        return attribute_files(attributor, images, k)
-
-    def references(start: float = 0, count: float = 100) -> dict[str, Any]:
-        """What is known of the collection's pictures, up to 1000 from the one numbered start."""
-        return list_references(attributor, start, count)
-
-    def bundled_queries(start: float = 0, count: float = 100) -> dict[str, Any]:
-        """The bundled synthetic pictures with their true sources, up to 1000 from the one numbered start."""
-        return list_queries(attributor, start, count)
-
-    def make_report(images: list[str], k: float = 8) -> str:
-        """One HTML file about up to 100 image files: three columns each, maps, sources, licences and what computed it."""
-        return report_file(attributor, images, k)
-
     def publish(name: str, function: Callable[..., Any], inputs: Sequence[Any], output: Any, queue: str) -> None:
         @functools.wraps(function)
         def in_words(*arguments: Any) -> Any:
@@ -48,14 +103,8 @@ def add_endpoints(attributor: Attributor) -> None:
             except FAULTS as error:  # an upload's name is for its visitor, not the log
                 raise gr.Error(str(error), print_exception=False) from error
 
-        gr.Button(visible=False).click(
-            in_words,
-            list(inputs),
-            output,
-            api_name=name,
-            concurrency_limit=1,
-            concurrency_id=queue,
-        )
+        event = gr.Button(visible=False).click
+        event(in_words, list(inputs), output, api_name=name, concurrency_limit=1, concurrency_id=queue)
 
     def number(default: int, label: str) -> Any:
         return gr.Number(default, label=label, visible=False)
@@ -63,6 +112,7 @@ def add_endpoints(attributor: Attributor) -> None:
     def reply(label: str) -> Any:
         return gr.JSON(label=label, visible=False)
 
+    attribute, attribute_batch, make_report, references, bundled_queries = functions(attributor)
     file = gr.File(type="filepath", label="image", visible=False)
     files = gr.File(type="filepath", file_count="multiple", label="images", visible=False)
     html = gr.File(label="report", visible=False)
@@ -74,95 +124,3 @@ def add_endpoints(attributor: Attributor) -> None:
     page_of = [number(0, "start"), number(100, "count")]
     publish("references", references, page_of, reply("references"), "tables")
     publish("bundled_queries", bundled_queries, page_of, reply("queries"), "tables")
-
-
-def attribute_file(attributor: Attributor, path: str | None, k: float) -> dict[str, Any]:
-    """The `/attribute` endpoint; see `interface.present.api_answer`.
-
-    Raises:
-        Refused: No image, or a k that is no whole number from 1 to 100.
-        ImageError, BackboneError, ConnectionError: As `Attributor.attribute`.
-    """
-    if path is None:
-        raise Refused("attribute needs an image file, got none.")
-    n = whole("k", k, 1, MAX_K)
-    return present.api_answer(attributor, attributor.attribute(path, n), k=n)
-
-
-def attribute_files(attributor: Attributor, images: Sequence[str] | None, k: float) -> dict[str, Any]:
-    """The `/attribute_batch` endpoint.
-
-    Returns:
-        `k`, `results` in the order of the files (`{"file", "spaces"}` or `{"file", "error"}`), and once for all of them the
-        `references` named and the `stamp`, as `/attribute` has them.
-
-    Raises:
-        Refused: no files, too many, or a k out of range.
-    """
-    files, n = _files("attribute_batch", images), whole("k", k, 1, MAX_K)
-    results: list[dict[str, Any]] = []
-    named: dict[str, Any] = {}
-    for path in files:
-        try:
-            found = attributor.attribute(path, n)
-        except FAULTS as error:
-            results.append({"file": _name(path), "error": str(error)})
-            continue
-        named |= present.api_answer(attributor, found, k=n)["references"]
-        results.append({"file": _name(path), "spaces": found.to_dict()})
-    return {"k": n, "results": results, "references": named, "stamp": dict(attributor.stamp)}
-
-
-def report_file(attributor: Attributor, images: Sequence[str] | None, k: float) -> str:
-    """The `/report` endpoint: the path of a new HTML file among those that the server deletes within a day.
-
-    Raises:
-        Refused: no files, too many, a k out of range, or not one usable picture among them.
-    """
-    from gradio.processing_utils import save_bytes_to_cache
-    from gradio.utils import get_upload_folder
-
-    files, n = _files("report", images), whole("k", k, 1, MAX_K)
-    cases, refused = [], []
-    for path in files:
-        try:
-            cases.append(Case(_name(path), path, attributor.attribute(path, n)))
-        except FAULTS as error:
-            refused.append((_name(path), str(error)))
-    if not cases:
-        raise Refused(f"report needs at least one usable picture: {refused[0][1]}")
-    return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
-
-
-def list_references(attributor: Attributor, start: float, count: float) -> dict[str, Any]:
-    """The `/references` endpoint; no path of the server is told."""
-    fields = ("reference_id", "title", "source", "licence", "author", "url", "concept", "group", "split")
-    return _page("references", attributor.references, fields, start, count)
-
-
-def list_queries(attributor: Attributor, start: float, count: float) -> dict[str, Any]:
-    """The `/bundled_queries` endpoint; `examples` are those of the page's strip."""
-    fields = ("query_id", "type", "generator", "split", "concept", "exemplar_ids")
-    return _page("queries", attributor.queries, fields, start, count) | {"examples": list(attributor.examples)}
-
-
-def _page(name: str, rows: Sequence[Any], fields: Sequence[str], start: float, count: float) -> dict[str, Any]:
-    first, most = whole("start", start, 0, len(rows)), whole("count", count, 1, MAX_ROWS)
-    chosen = rows[first : first + most]
-    return {
-        "total": len(rows),
-        "start": first,
-        name: [{field: getattr(row, field) for field in fields} for row in chosen],
-    }
-
-
-def _files(endpoint: str, images: Sequence[str] | None) -> list[str]:
-    if not images:
-        raise Refused(f"{endpoint} needs a list of image files, got none.")
-    if len(images) > MAX_FILES:
-        raise Refused(f"{endpoint} takes at most {MAX_FILES} files in one call, got {len(images)}; send them in parts.")
-    return list(images)
-
-
-def _name(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]

@@ -25,15 +25,11 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     An attributor may explain by a method of its own, as stand-ins do.
     """
     explained: Callable[..., Explanation] = getattr(attributor, "explain", functools.partial(explain, attributor))
-    working = threading.Lock()  # anybody may ask: one run of the network at a time
 
-    @told
     def explain_match(request: dict[str, Any]) -> dict[str, Any]:
-        query, reference_id = asked(attributor, request)
-        with working:
-            return packed(explained(query, reference_id))
+        return packed(explained(*asked(attributor, request)))
 
-    return (explain_match,)
+    return (told(explain_match, threading.Lock()),)  # anybody may ask: one run of the network at a time
 
 
 def asked(attributor: Attributor, request: dict[str, Any]) -> tuple[Any, int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interface.stripping import strip_file
+from interface.metadata import strip_file
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -114,9 +114,8 @@ class Guard:
             if (refusal := self._look(scope)) is not None:
                 await _tell(answer, *refusal)
             else:
-                await self.app(
-                    scope, _patient(scope, receive), _stripping(answer) if scope["path"] == UPLOAD else answer
-                )
+                told = _stripped(answer) if scope["path"] == UPLOAD else answer
+                await self.app(scope, _patient(scope, receive), told)
         except TooMuchError as error:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})
@@ -132,15 +131,13 @@ class Guard:
             live = self.condition.live()
             ready = live and self.condition.ready() and not self.condition.closing
             return 200 if (live if path == "/healthz" else ready) else 503, {"live": live, "ready": ready}
-        if (
-            method == "OPTIONS"
-        ):  # a browser's question whether it may ask; answered before this is reached, where it may
+        if method == "OPTIONS":  # whether a browser may ask: answered before this is reached, where it may
             return None
         if method not in OPEN or re.fullmatch(OPEN[method], path) is None:
             return 404, {"detail": "Not Found"}
         if self.condition.closing and method == "POST" and ASKING.match(path):
             return 503, {"detail": "The server is stopping. Please try again in a minute."}
-        limit, size = _limit(path), _header(scope, b"content-length")
+        limit, size = _limit(path), dict(scope["headers"]).get(b"content-length", b"")
         if size.isdigit() and int(size) > limit:
             return 413, {"detail": f"a request must have at most {limit:,} bytes, got {int(size):,}; send less at once"}
         return None
@@ -148,10 +145,6 @@ class Guard:
 
 def _limit(path: str) -> int:
     return MAX_UPLOAD if path == UPLOAD else MAX_QUESTION
-
-
-def _header(scope: Message, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def _headers(path: str) -> list[tuple[bytes, bytes]]:
@@ -186,13 +179,13 @@ def _patient(scope: Message, receive: Receive) -> Receive:
     return patient
 
 
-def _stripping(send: Send) -> Send:
+def _stripped(send: Send) -> Send:
     """`send` for the answer to an upload: before the visitor hears of the files they hold nothing of who made them."""
     import asyncio
 
     body = b""
 
-    async def stripping(message: Message) -> None:
+    async def telling(message: Message) -> None:
         nonlocal body
         if message["type"] == "http.response.body":
             body += message.get("body", b"")
@@ -202,17 +195,16 @@ def _stripping(send: Send) -> Send:
                         await asyncio.to_thread(strip_file, Path(path))
         await send(message)
 
-    return stripping
+    return telling
 
 
 async def _tell(send: Send, status: int, content: dict[str, Any]) -> None:
     body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = {"content-type": "application/json", "content-length": str(len(body)), "cache-control": "no-store"}
     if status in (408, 413):
-        headers.append((b"connection", b"close"))  # the rest of the request is not wanted
+        headers["connection"] = "close"  # the rest of the request is not wanted
     if status == 503:
-        headers.append((b"retry-after", b"10"))
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [*headers, (b"cache-control", b"no-store")]}
-    )
+        headers["retry-after"] = "10"
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -9,54 +9,29 @@ import numpy as np
 from aad import Attributor
 from aad.answers import Attribution
 from interface import present
+from interface.pictures import file_url
 from interface.requests import FAULTS, MAX_K, Filter, filtered, row, whole
 
 WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
 LOST = "The collection is out of reach"  # heads an error of the server that holds it
 
 
-def answer_example(attributor: Attributor, query_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
-    """Answer to a bundled query: immediate, since its features are stored.
+def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter | None = None) -> dict[str, Any]:
+    """Answer to whatever is asked about.
 
     Args:
         attributor: An `aad.Attributor`.
-        query_id: Which bundled query.
+        kind: A bundled "query", answered at once, since its features are stored; a "reference", searched again and not listed among
+            its own answers; or an "upload".
+        which: Its number, or the path of the file; None is no file yet.
         k: Matches per space.
         wanted: A filter of the gallery; None searches everything.
 
     Returns:
-        What the page draws, see `interface.present.answer`; an error message when there is no such query.
+        What the page draws, see `interface.present.answer`; an error message for what cannot be answered, and the app goes on.
     """
-    return _answer(attributor, "query", query_id, k, wanted)
-
-
-def answer_reference(attributor: Attributor, reference_id: int, k: int, wanted: Filter | None = None) -> dict[str, Any]:
-    """Answer to a picture of the collection, searched again; it is not listed among its own answers."""
-    return _answer(attributor, "reference", reference_id, k, wanted)
-
-
-def answer_upload(attributor: Attributor, path: str | None, k: int, wanted: Filter | None = None) -> dict[str, Any]:
-    """Answer to an uploaded file; a file that is no usable picture gives an error message, and the app goes on."""
-    return present.message("empty") if path is None else _answer(attributor, "upload", path, k, wanted)
-
-
-def stream_upload(
-    attributor: Attributor, path: str | None, k: int, wanted: Filter | None = None
-) -> Iterator[dict[str, Any]]:
-    """`answer_upload`, preceded by a word of patience while the backbone is still loading."""
-    if path is not None and not attributor.ready:
-        yield present.message("warming", WARMING, ready=False)
-    yield answer_upload(attributor, path, k, wanted)
-
-
-def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:
-    """Attribute a bundled "query" or a "reference" by its number, or an "upload" by its path; ``among`` None is everything."""
-    known = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}
-    attribute = known.get(kind, attributor.attribute)
-    return attribute(which, k) if among is None else attribute(which, k, among=among)
-
-
-def _answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Any) -> dict[str, Any]:
+    if kind == "upload" and which is None:
+        return present.message("empty")
     try:
         if kind != "upload":
             which = row(kind, which, attributor.queries if kind == "query" else attributor.references)
@@ -76,7 +51,23 @@ def _answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Any) 
     return present.answer(result, k=k, ready=attributor.ready, query=query, gallery=gallery, copies=copies)
 
 
+def stream_upload(
+    attributor: Attributor, path: str | None, k: int, wanted: Filter | None = None
+) -> Iterator[dict[str, Any]]:
+    """The answer to an upload, preceded by a word of patience while the backbone is still loading."""
+    if path is not None and not attributor.ready:
+        yield present.message("warming", WARMING, ready=False)
+    yield answer(attributor, "upload", path, k, wanted)
+
+
+def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:
+    """Attribute a bundled "query" or a "reference" by its number, or an "upload" by its path; ``among`` None is everything."""
+    known = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}
+    attribute = known.get(kind, attributor.attribute)
+    return attribute(which, k) if among is None else attribute(which, k, among=among)
+
+
 def _described(attributor: Attributor, kind: str, which: int | str | Path) -> dict[str, Any]:
     if isinstance(which, int):
         return (present.example if kind == "query" else present.reference)(attributor, which)
-    return {"url": present.file_url(which)}
+    return {"url": file_url(which)}

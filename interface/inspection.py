@@ -20,7 +20,7 @@ from aad import Attributor
 from aad.metrics import Interval
 from aad.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
 from aad.spaces import SPACES
-from interface import present
+from interface.pictures import file_url
 from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
 
@@ -36,42 +36,29 @@ def value(attributor: Attributor) -> dict[str, int]:
 
 def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     """What the part may ask the server for. Each takes one JSON object and answers a fault of it with ``{"error": text}``."""
-    working = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
-
-    def in_turn(work: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-        @told
-        @functools.wraps(work)
-        def answer(request: dict[str, Any]) -> dict[str, Any]:
-            with working:
-                return work(request)
-
-        return answer
 
     @functools.lru_cache(maxsize=64)
     def recall(rows: bytes, measure: str, factor: str) -> dict[str, Any]:
         return recalls(outcomes_of(attributor), np.frombuffer(rows, bool), measure, factor)
 
-    @in_turn
     def inspect_outcomes(request: dict[str, Any]) -> dict[str, Any]:
         return table(attributor)
 
-    @in_turn
     def inspect_recall(request: dict[str, Any]) -> dict[str, Any]:
         rows = chosen(request, len(outcomes_of(attributor)))
         measure, factor = one_of("measure", request.get("measure"), MEASURES), one_of("by", request.get("by"), FACTORS)
         return recall(rows.tobytes(), measure, factor)
 
-    @in_turn
     def inspect_hubs(request: dict[str, Any]) -> dict[str, Any]:
         return hubs(outcomes_of(attributor), chosen(request, len(outcomes_of(attributor))))
 
-    @in_turn
     def inspect_retrieving(request: dict[str, Any]) -> dict[str, Any]:
         space = one_of("space", request.get("space"), [str(space) for space in SPACES])
         reference = row("reference", request.get("reference"), attributor.references)
         return {"rows": bit_mask(outcomes_of(attributor).retrieving(space, reference))}
 
-    return inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving
+    turn = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
+    return [told(work, turn) for work in (inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving)]
 
 
 def table(attributor: Attributor) -> dict[str, Any]:
@@ -203,14 +190,14 @@ def _figure(recall: Recall) -> dict[str, Any]:
 
 
 def _addresses(paths: Sequence[Path]) -> dict[str, Any]:
-    """Where the pictures are served, in parts: one root, folders below it, names in them; joined, they are `present.file_url`."""
+    """Where the pictures are served, in parts: one root, folders below it, names in them; joined, they are `file_url`."""
     resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
     root = Path(os.path.commonpath(resolved.values())) if resolved else Path("/")
     below = {
         folder: "".join(f"{quote(part)}/" for part in full.relative_to(root).parts) for folder, full in resolved.items()
     }
     return {
-        "root": present.file_url(root).rstrip("/") + "/",
+        "root": file_url(root).rstrip("/") + "/",
         "folder": indexed(below[path.parent] for path in paths),
         "name": indexed(quote(path.name) for path in paths),
     }

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from aad import Attributor
-from interface import explain, inspection, present, scripts, takeaway, talk, why
+from interface import about, explain, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
-from interface.handlers import answer_example, answer_reference, answer_upload, stream_upload
+from interface.handlers import answer, stream_upload
 from interface.pictures import is_picture, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ def build_app(attributor: Attributor) -> Any:
 
     first = attributor.examples[0] if attributor.examples else None
     boxed = None if first is None else attributor.queries[first].path
-    opening = present.message("empty") if first is None else answer_example(attributor, first, DEFAULT_K)
+    opening = present.message("empty") if first is None else answer(attributor, "query", first, DEFAULT_K)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 82800)) as demo:
         gr.HTML(MASTHEAD, elem_id="masthead", apply_default_css=False)
@@ -87,7 +87,7 @@ def build_app(attributor: Attributor) -> Any:
                     )
                 with gr.Column(elem_id="reply", min_width=0):
                     part("filters")
-                    answer = part("answer", opening)
+                    shown = part("answer", opening)
             part("explain", explain.value(attributor), explain.functions(attributor))
             part("maps")
             part("details")
@@ -95,8 +95,8 @@ def build_app(attributor: Attributor) -> Any:
             part("inspect", inspection.value(attributor), inspection.functions(attributor))
         with gr.Column(elem_id="view-why", min_width=0):
             part("why", why.value(attributor))
-            part("about", present.about(attributor))
-        part("imprint", present.about(attributor)["stamp"])
+            part("about", told := about.about(attributor))
+        part("imprint", told["stamp"])
         part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
         part("talk", functions=talk.functions(attributor))
 
@@ -107,16 +107,17 @@ def build_app(attributor: Attributor) -> Any:
 
         def on_select(event: gr.SelectData) -> Any:
             asked = event.value if isinstance(event.value, dict) else {}
-            reply = answer_reference if asked.get("kind") == "reference" else answer_example
+            kind = "reference" if asked.get("kind") == "reference" else "query"
             k = asked["k"] if asked.get("k") in K_CHOICES else DEFAULT_K
             # The choice of k follows a link; later it is the visitor's, who may have changed it meanwhile.
-            return reply(attributor, event.index, k, asked.get("filter")), k if asked.get("opening") else gr.skip()
+            reply = answer(attributor, kind, event.index, k, asked.get("filter"))
+            return reply, k if asked.get("opening") else gr.skip()
 
         def on_upload(path: str | None, k: int, wanted: str) -> Any:
             yield from stream_upload(attributor, path, k, json.loads(wanted))
 
         def on_settings(path: str | None, k: int, wanted: str) -> Any:
-            return answer_upload(attributor, path, k, json.loads(wanted))
+            return answer(attributor, "upload", path, k, json.loads(wanted))
 
         def calls(function: str) -> str:
             return f"async (...given) => (await {scripts.load()}).{function}(...given)"
@@ -132,9 +133,9 @@ def build_app(attributor: Attributor) -> Any:
         image.clear(js=calls("cleared"), **here)
         strip.example_select(outputs=image, js=calls("boxedPicture"), **here, **each)
         events = [
-            strip.select(on_select, None, [answer, k], queue=False, **quiet, **each),
-            image.upload(on_upload, picture, answer, js=calls("sending"), **slow, **each),
-            strip.apply(on_settings, picture, answer, js=calls("sendAgain"), trigger_mode="always_last", **slow),
+            strip.select(on_select, None, [shown, k], queue=False, **quiet, **each),
+            image.upload(on_upload, picture, shown, js=calls("sending"), **slow, **each),
+            strip.apply(on_settings, picture, shown, js=calls("sendAgain"), trigger_mode="always_last", **slow),
         ]
         for event in events:
             event.failure(None, js=calls("fail"), api_visibility="private")

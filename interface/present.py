@@ -10,43 +10,21 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from aad import Attributor
+from aad.answers import Attribution, SpaceAttribution
 from aad.references import References, words_of
-from interface.about import about, metrics_rows
-from interface.filters import chosen
 from interface.pictures import file_url
-from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+from interface.words import SPACE_WORDS, made_by, type_words
 
-__all__ = [
-    "about",
-    "answer",
-    "api_answer",
-    "catalogue",
-    "example",
-    "file_url",
-    "gallery",
-    "message",
-    "metrics_rows",
-    "reference",
-]
-
+#: What is told of a reference, in the API.
+REFERENCE_FIELDS = ("title", "source", "licence", "author", "url", "concept", "group")
 _SERIAL = itertools.count(1)
-
-
-class SpaceAnswer(Protocol):
-    """One space's part of an attribution, as `aad.attribution.SpaceAttribution` has it."""
-
-    matches: Sequence[Any]
-    remainder: float
-    elsewhere: float
-    position: tuple[float, float]
-    estimated: bool
 
 
 def catalogue(attributor: Attributor) -> dict[str, Any]:
@@ -75,7 +53,7 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
             {
                 "id": str(space),
                 **{key: SPACE_WORDS[str(space)][key] for key in ("name", "line")},
-                "preservation": _optional(attributor.neighbour_preservation.get(space)),
+                "preservation": attributor.neighbour_preservation.get(space),
                 "coordinates": _quantised(attributor.coordinates[space]),
             }
             for space in attributor.spaces
@@ -91,7 +69,7 @@ def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
         **_offered(query, query_id),
         "type": query.type,
         "concept": query.concept,
-        "generator": GENERATOR_WORDS.get(query.generator, query.generator),
+        "generator": made_by(query.generator),
         "truth": [int(reference_id) for reference_id in query.exemplar_ids],
         "ranks": {str(space): list(ranks) for space, ranks in attributor.true_ranks(query_id).items()},
     }
@@ -99,8 +77,7 @@ def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
 
 def _offered(query: Any, query_id: int) -> dict[str, Any]:
     """A bundled query as the strip of examples shows it."""
-    label = TYPE_WORDS.get(query.type, query.type.capitalize())
-    return {"id": int(query_id), "url": file_url(query.path), "label": label}
+    return {"id": int(query_id), "url": file_url(query.path), "label": type_words(query.type)}
 
 
 def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
@@ -108,21 +85,8 @@ def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
     return {"reference": int(reference_id), "url": file_url(attributor.references[reference_id].path)}
 
 
-def gallery(
-    attributor: Attributor, wanted: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """What a filter leaves: what the page is told of it, and the (n,) bool mask; both None where it leaves everything.
-
-    Raises:
-        ValueError: a field that cannot be filtered, or values that are no texts.
-    """
-    passes = chosen(attributor.references, wanted)
-    asked = {field: sorted(values) for field, values in wanted.items() if values}
-    return ({"filter": asked, "n": int(passes.sum())}, passes) if asked else (None, None)
-
-
 def answer(
-    result: Any,
+    result: Attribution,
     *,
     k: int,
     ready: bool,
@@ -137,7 +101,7 @@ def answer(
         k: Matches asked for in each space.
         ready: Whether the backbone is loaded, so that the next upload is fast.
         query: `example(...)` for a bundled query, `reference(...)`, or `{"url": ...}` for an upload.
-        gallery: What a filter left, see `gallery(...)`; None for everything.
+        gallery: What a filter left, see `interface.requests.filtered`; None for everything.
         copies: Per space and match, the place of the match that it is a near-copy of, see `Attributor.near_copies`.
 
     Returns:
@@ -152,7 +116,7 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
-        "spaces": {str(space): _space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
+        "spaces": {str(space): space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
 
@@ -164,7 +128,7 @@ def message(status: str, text: str = "", *, title: str | None = None, ready: boo
     )
 
 
-def api_answer(attributor: Attributor, result: Any, *, k: int) -> dict[str, Any]:
+def api_answer(attributor: Attributor, result: Attribution, *, k: int) -> dict[str, Any]:
     """What the `/attribute` endpoint returns: the attribution, and what is known of the references it names.
 
     Args:
@@ -173,20 +137,21 @@ def api_answer(attributor: Attributor, result: Any, *, k: int) -> dict[str, Any]
         k: Matches asked for in each space.
 
     Returns:
-        `result.to_dict()` with `k`, `references` (reference id as text -> title, source, licence, author, url, concept,
-        group; no path of the server) and `stamp` (what computed this) added.
+        `result.to_dict()` with `k`, `references` (see `named`) and `stamp` (what computed this) added.
     """
-    named = sorted({match.reference_id for space in result.spaces for match in result[space].matches})
-    fields = ("title", "source", "licence", "author", "url", "concept", "group")
     return {
         **result.to_dict(),
         "k": k,
-        "references": {
-            str(reference_id): {field: getattr(attributor.references[reference_id], field) for field in fields}
-            for reference_id in named
-        },
+        "references": named(attributor, result),
         "stamp": dict(attributor.stamp),
     }
+
+
+def named(attributor: Attributor, result: Attribution) -> dict[str, dict[str, Any]]:
+    """What is known of the references that an attribution names: reference id as text -> `REFERENCE_FIELDS`, no path."""
+    ids = sorted({match.reference_id for part in result.spaces.values() for match in part.matches})
+    known = attributor.references
+    return {str(one): {field: getattr(known[one], field) for field in REFERENCE_FIELDS} for one in ids}
 
 
 def match(one: Any) -> dict[str, Any]:
@@ -199,15 +164,21 @@ def match(one: Any) -> dict[str, Any]:
     }
 
 
-def _space_answer(space: SpaceAnswer, copies: Sequence[int | None] | None) -> dict[str, Any]:
+def is_convincing(part: SpaceAttribution) -> bool:
+    """Whether the matches shown outweigh the remainder, "none of these"."""
+    return bool(part.remainder <= sum(match.weight for match in part.matches))
+
+
+def space_answer(part: SpaceAttribution, copies: Sequence[int | None] | None = None) -> dict[str, Any]:
+    """One space's part of `answer`."""
     return {
-        "matches": [match(one) for one in space.matches],
-        "copies": list(copies) if copies is not None else [None] * len(space.matches),
-        "convincing": bool(space.remainder <= sum(m.weight for m in space.matches)),
-        "remainder": float(space.remainder),
-        "elsewhere": float(space.elsewhere),
-        "position": [float(space.position[0]), float(space.position[1])],
-        "estimated": bool(space.estimated),
+        "matches": [match(one) for one in part.matches],
+        "copies": list(copies) if copies is not None else [None] * len(part.matches),
+        "convincing": is_convincing(part),
+        "remainder": float(part.remainder),
+        "elsewhere": float(part.elsewhere),
+        "position": [float(part.position[0]), float(part.position[1])],
+        "estimated": bool(part.estimated),
     }
 
 
@@ -229,7 +200,3 @@ def _factor(words: Iterable[str]) -> dict[str, list[Any]]:
 def _quantised(coordinates: Any) -> str:
     levels = np.rint(np.clip(np.asarray(coordinates, dtype=np.float64), 0.0, 1.0) * 65535).astype("<u2")
     return base64.b64encode(levels.tobytes()).decode("ascii")
-
-
-def _optional(value: Any, convert: Callable[[Any], float] = float) -> float | None:
-    return None if value is None else convert(value)

@@ -18,10 +18,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from aad import Attributor
-from aad.answers import Attribution, SpaceAttribution
+from aad.answers import Attribution
 from interface.about import about
+from interface.present import is_convincing
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
-from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
+from interface.words import SPACE_WORDS, made_by, type_words
 
 HERE = Path(__file__).resolve().parent
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
@@ -97,11 +98,6 @@ def report(
     )
 
 
-def is_convincing(part: SpaceAttribution) -> bool:
-    """Whether the matches shown outweigh the remainder, "none of these"."""
-    return part.remainder <= sum(match.weight for match in part.matches)
-
-
 def percent(share: float) -> str:
     """A share as the page writes it.
 
@@ -121,8 +117,7 @@ def _told(attributor: Attributor, case: Case) -> dict[str, Any]:
     ranks = attributor.true_ranks(query.query_id) if query is not None and truth and not case.filter else {}
     words, found = case.note, case.attribution
     if query is not None:
-        maker = GENERATOR_WORDS.get(query.generator, query.generator)
-        words = TYPE_WORDS.get(query.type, query.type.capitalize()) + (f", by {maker}" if maker else "")
+        words = type_words(query.type) + (f", by {made_by(query.generator)}" if query.generator else "")
     cautions = {
         f"Searched only in {'; '.join(searched)}": searched,
         ESTIMATED: any(part.estimated for part in found.spaces.values()),

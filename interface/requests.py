@@ -1,5 +1,6 @@
 """What anybody may ask of the server, checked in one place: a number, a word, a filter, an upload; and what is said of a fault."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +13,18 @@ from aad import Attributor
 from aad.backbones import BackboneError
 from aad.explain import ExplanationError
 from aad.images import ImageError
-from interface import present
+from aad.references import words_of
 
 MAX_K = 100
+MAX_FILES = 100  # in one go
 SERVED = "gradio_api/file="
 LONGEST = 4096  # characters of a file's address
 MISFIT = "This cannot be asked here"  # heads an error about a question, not about a picture
 
-#: field -> values allowed there, as `interface.filters.chosen` takes it
+FILTER_FIELDS = ("group", "source", "licence")
+#: field -> values of which a reference must have one; a field that is not named, or names none, allows all
 Filter = Mapping[str, Sequence[str]]
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Refused(ValueError):
@@ -35,13 +39,19 @@ class Refused(ValueError):
 FAULTS = (Refused, ExplanationError, ImageError, BackboneError, ConnectionError)
 
 
-def told(work: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """``work`` as the page may call it: with one JSON object, whatever came, and a fault of it answered ``{"error": text}``."""
+def told(work: Answer, turn: contextlib.AbstractContextManager[Any] | None = None) -> Callable[[Any], dict[str, Any]]:
+    """``work`` as the page may call it: with one JSON object, whatever came, and a fault of it answered ``{"error": text}``.
+
+    Args:
+        work: What answers.
+        turn: A lock, where only one may be answered at a time.
+    """
 
     @functools.wraps(work)
     def answer(request: Any = None) -> dict[str, Any]:
         try:
-            return work(request if isinstance(request, dict) else {})
+            with turn or contextlib.nullcontext():
+                return work(request if isinstance(request, dict) else {})
         except FAULTS as error:
             text = str(error)
             return {"error": text[:1].upper() + text[1:]}
@@ -78,22 +88,31 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
-def filtered(attributor: Attributor, wanted: Any) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """What a filter leaves, as `interface.present.gallery` says it: at least one reference.
+def filtered(attributor: Attributor, wanted: Filter | None) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+    """What a filter leaves, at least one reference.
+
+    Returns:
+        What the page is told of it, `{"filter": {field: values}, "n": references}`, and the (n,) bool of the references that pass;
+        both None where it leaves everything.
 
     Raises:
-        Refused: No filter, one by other fields, or one that lets nothing through.
+        Refused: No filter, one by other fields or by values that are no texts, or one that lets nothing through.
     """
     if not isinstance(wanted, Mapping | None):
         raise Refused(f"a filter names fields and values, got {wanted!r:.80}.")
-    try:
-        gallery, among = present.gallery(attributor, wanted or {})
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    if gallery is not None and not gallery["n"]:
+    passes, asked = np.ones(len(attributor.references), bool), {}
+    for field, values in (wanted or {}).items():
+        if field not in FILTER_FIELDS:
+            raise Refused(f"a filter is by {', '.join(FILTER_FIELDS)}, got {field!r:.80}")
+        if not isinstance(values, list | tuple | set) or not all(isinstance(value, str) for value in values):
+            raise Refused(f"the filter's {field} must be a list of texts, got {values!r:.80}")
+        if values:
+            asked[field], known = sorted(values), words_of(attributor.references, field)
+            passes &= np.isin(known.codes, [code for code, word in enumerate(known.values) if word in set(values)])
+    if not passes.any() and asked:
         text = "No picture of the collection passes this filter. Take something out of it, or clear it."
         raise Refused(text, "Nothing to search in")
-    return gallery, among
+    return ({"filter": asked, "n": int(passes.sum())}, passes) if asked else (None, None)
 
 
 def uploaded(address: Any) -> Path:
@@ -106,11 +125,9 @@ def uploaded(address: Any) -> Path:
     from gradio.utils import get_upload_folder
 
     if isinstance(address, str) and len(address) <= LONGEST:
-        try:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # not there, a NUL in it, links in a circle
             text = unquote(address.rpartition(SERVED)[2]) if SERVED in address else address
             path = Path(text).resolve(strict=True)
             if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file():
                 return path
-        except (OSError, ValueError, RuntimeError):  # not there, a NUL in it, links in a circle
-            pass
     raise Refused("This file is not, or no longer, on the server: upload it again, or choose it once more.")

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aad import Attributor
-from aad.answers import Attribution
+from aad.answers import Attribution, SpaceAttribution
 from aad.images import ACCEPT, ImageError
 from interface import present
 from interface.handlers import search
-from interface.report import Case, is_convincing, report
-from interface.requests import MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
+from interface.report import Case, report
+from interface.requests import MAX_FILES, MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
 
-MAX_FILES = 100  # in one go
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again
 PATIENCE = 120  # seconds that a file waits for its turn
+AGAIN = "A picture of the collection, searched again; it is not listed among its own answers."
 
 
 def value(attributor: Attributor) -> dict[str, Any]:
@@ -44,29 +44,26 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
         finally:
             turn.release()
 
-    @told
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
         """The closest picture of each space to one uploaded file: `{"spaces": {space: {"best", "remainder", "convincing"}}}`."""
         found = answer("upload", str(uploaded(request.get("path"))), *settings(attributor, request))
-        return {"spaces": {str(space): _best(found[space]) for space in found.spaces}}
+        return {"spaces": {str(space): best_of(part) for space, part in found.spaces.items()}}
 
-    @told
     def takeaway_report(request: dict[str, Any]) -> dict[str, Any]:
         """The report of the cases that a request names, as `{"html": text}`."""
         k, wanted = settings(attributor, request)
         cases, refused = [], []
-        for kind, which, name in named(attributor, request.get("cases")):
+        for kind, which, fields in named(attributor, request.get("cases")):
             try:
-                found = answer(kind, which, k, wanted)
-                cases.append(_case(attributor, kind, which, name, found, wanted))
+                cases.append(Case(attribution=answer(kind, which, k, wanted), filter=wanted, **fields))
             except ImageError as error:
-                refused.append((name, str(error)))
+                refused.append((fields["name"], str(error)))
         refused += failures(request.get("refused", []))
         if not cases and not refused:
             raise Refused("A report needs at least one picture, got none.")
         return {"html": report(attributor, cases, refused)}
 
-    return takeaway_answer, takeaway_report
+    return told(takeaway_answer), told(takeaway_report)
 
 
 def settings(attributor: Attributor, request: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
@@ -75,33 +72,35 @@ def settings(attributor: Attributor, request: Mapping[str, Any]) -> tuple[int, d
     Raises:
         Refused: k is no whole number from 1 to 100, or the filter is none, or lets nothing through.
     """
-    k, wanted = whole("k", request.get("k"), 1, MAX_K), request.get("filter") or {}
-    filtered(attributor, wanted)
-    return k, {field: sorted(values) for field, values in wanted.items() if values}
+    k, (gallery, _) = whole("k", request.get("k"), 1, MAX_K), filtered(attributor, request.get("filter") or {})
+    return k, gallery["filter"] if gallery else {}
 
 
-def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, str]]:
-    """Kind, number or path, and name of each case that a request for a report lists.
+def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, dict[str, Any]]]:
+    """Kind, number or path, and fields of the `Case` of each that a request for a report lists.
 
     Raises:
         Refused: no list, too long a list, or an entry that names nothing.
     """
     if not isinstance(cases, list) or len(cases) > MAX_FILES:
-        raise Refused(f"cases must be a list of at most {MAX_FILES}, got {_size(cases)}.")
-    found: list[tuple[str, int | str, str]] = []
+        size = len(cases) if isinstance(cases, list) else type(cases).__name__
+        raise Refused(f"cases must be a list of at most {MAX_FILES}, got {size}.")
+    found: list[tuple[str, int | str, dict[str, Any]]] = []
+    which: int | str
     for entry in cases:
         kind, number = (entry.get("kind"), entry.get("id")) if isinstance(entry, dict) else (None, None)
         if kind == "query":
-            query_id = row("a case is a query whose id", number, attributor.queries)
-            found.append((kind, query_id, attributor.queries[query_id].path.name))
+            query = attributor.queries[row("a case is a query whose id", number, attributor.queries)]
+            which, fields = query.query_id, {"name": query.path.name, "picture": query.path, "query_id": query.query_id}
         elif kind == "reference":
-            reference_id = row("a case is a reference whose id", number, attributor.references)
-            found.append((kind, reference_id, attributor.references[reference_id].title))
+            reference = attributor.references[row("a case is a reference whose id", number, attributor.references)]
+            which, fields = reference.reference_id, {"name": reference.title, "picture": reference.path, "note": AGAIN}
         elif kind == "upload":
             path = uploaded(entry.get("path"))
-            found.append((kind, str(path), str(entry.get("name") or path.name)[:200]))
+            which, fields = str(path), {"name": str(entry.get("name") or path.name)[:200], "picture": str(path)}
         else:
             raise Refused(f"a case is a query, a reference or an upload of this page, got {entry!r:.80}.")
+        found.append((kind, which, fields))
     return found
 
 
@@ -113,24 +112,9 @@ def failures(refused: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _case(attributor: Attributor, kind: str, which: Any, name: str, found: Attribution, wanted: Filter) -> Case:
-    if kind == "query":
-        return Case(name, attributor.queries[which].path, found, which, wanted)
-    if kind == "reference":
-        note = "A picture of the collection, searched again; it is not listed among its own answers."
-        return Case(name, attributor.references[which].path, found, None, wanted, note)
-    return Case(name, which, found, None, wanted)
-
-
-def _best(part: Any) -> dict[str, Any]:
-    best = part.matches[0] if part.matches else None
-    return {
-        "best": None if best is None else present.match(best),
-        "remainder": part.remainder,
-        "convincing": is_convincing(part),
-        "estimated": part.estimated,
+def best_of(part: SpaceAttribution) -> dict[str, Any]:
+    """The first match of a space, or None, and what outweighs it."""
+    told = present.space_answer(part)
+    return {"best": next(iter(told["matches"]), None)} | {
+        key: told[key] for key in ("remainder", "convincing", "estimated")
     }
-
-
-def _size(cases: Any) -> str:
-    return f"{len(cases)}" if isinstance(cases, list) else type(cases).__name__

@@ -30,8 +30,9 @@ def own_folder() -> Iterator[Path]:
     parent = Path(wish or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f"{PREFIX}*"):
-        if time.time() - _time(left) > ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
@@ -60,8 +61,9 @@ def sweep(folder: Path, *, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES)
         except FileNotFoundError:
             continue
         if path.is_dir() and not path.is_symlink():
-            if now - about.st_mtime > UNFINISHED:  # a young one may be about to get its file
-                _remove_empty(path)
+            with suppress(OSError):  # there is something in it
+                if now - about.st_mtime > UNFINISHED:  # a young one may be about to get its file
+                    path.rmdir()
             continue
         files.append((about.st_ctime, about.st_size, path))
     total = sum(size for _, size, _ in files)
@@ -86,15 +88,3 @@ def keep_swept(demo: Any, folder: Path, stopped: threading.Event) -> None:
                 print(f"uploads could not be deleted: {error}")
 
     threading.Thread(target=work, name="uploads", daemon=True).start()
-
-
-def _time(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return time.time()
-
-
-def _remove_empty(path: Path) -> None:
-    with suppress(OSError):  # there is something in it
-        path.rmdir()

@@ -1,5 +1,9 @@
 """A visitor's words for the field's terms, in one place: spaces, query types and generators."""
 
+from collections.abc import Iterable
+
+from aad.spaces import Space
+
 #: Visitor's words for each space: heading, one line under it, and three sentences for "How it works".
 SPACE_WORDS: dict[str, dict[str, str]] = {
     "backbone": {
@@ -32,7 +36,6 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
     },
 }
 
-#: Visitor's words for each query type; a type without an entry is shown as it is.
 TYPE_WORDS = {
     "media": "Restyled",
     "scene": "New scene",
@@ -42,9 +45,23 @@ TYPE_WORDS = {
     "upload": "From your folder",
 }
 
-#: Visitor's words for what made a query; a generator without an entry is shown by its name.
 GENERATOR_WORDS = {
     "multistyle26": "the 26-style network",
     "photometric": "photometric changes",
     "arbitrary_style": "the arbitrary-style network",
 }
+
+
+def how(spaces: Iterable[Space]) -> list[dict[str, str]]:
+    """`SPACE_WORDS` in the order of the spaces, each with its `id`."""
+    return [{"id": str(space), **SPACE_WORDS[str(space)]} for space in spaces]
+
+
+def type_words(query_type: str) -> str:
+    """A query type as a visitor reads it."""
+    return TYPE_WORDS.get(query_type, query_type.capitalize())
+
+
+def made_by(generator: str) -> str:
+    """A generator as a visitor reads it."""
+    return GENERATOR_WORDS.get(generator, generator)

@@ -33,12 +33,11 @@ from precompute.common.cli import add_network_options, command_line, run_step, v
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
 from precompute.common.lock import hold, lets_go
-from precompute.common.rows import RowWriter, passing
+from precompute.common.rows import passing, write_rows
 from precompute.common.runners import add_runner_options, run_shards
-from precompute.common.shards import Shards
 from precompute.common.sources import checked_sources, cut
 from precompute.common.steps import write_step
-from precompute.common.store import EMBEDDED, ShardError
+from precompute.common.store import EMBEDDED, ShardError, Shards
 from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 
 Entry = dict[str, Any]
@@ -69,25 +68,29 @@ def main(argv: Sequence[str]) -> None:
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
     queries = _queries(arguments, shards, running) if arguments.queries else None
     pictures = _pictures(shards, bundle, arguments.pictures, running)
-    root = Path(os.path.commonpath([pictures, *(_sources(queries) if queries else [])]))
+    root = Path(os.path.commonpath([pictures, *([_origin(queries)] if queries else [])]))
     scratch = bundle / ".work"
     scratch.mkdir(parents=True, exist_ok=True)
-    below = pictures.relative_to(root)
-    asked = [] if queries is None else list(_query_entries(queries, root))
+    asked, features = [], [np.zeros((0, shards.shape[1]), np.float16)]
+    if queries:
+        below = _origin(queries).relative_to(root)
+        names = [name for table in queries.tables() for name in table["names"]]
+        asked = [{"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []} for name in names]
+        features += queries.rows()
     entries, rows = scratch / "references.json", scratch / "references_backbone.npy"
-    with passing(entries, rows):
+    with passing(entries, rows), tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar:
         write_step(
             bundle,
             "extract_features",
             {
-                "references.json": _write_entries(entries, _reference_entries(shards, below)),
+                "references.json": _write_entries(entries, _reference_entries(shards, pictures.relative_to(root))),
                 "queries.json": asked,
-                "references_backbone.npy": _write_rows(rows, shards),
-                "queries_backbone.npy": _all_rows(shards, queries),
+                "references_backbone.npy": write_rows(rows, shards.shape, shards.rows(), bar.update),
+                "queries_backbone.npy": np.concatenate(features),
             },
             command=command_line("precompute.assemble", argv),
             sections={
-                "name": _sources(shards)[0].stem if _is_folder(shards) else _sources(shards)[0].parent.name,
+                "name": _origin(shards).stem if _is_folder(shards) else _origin(shards).name,
                 "images": os.path.relpath(root, bundle.resolve()),
                 "backbone": shards.about["backbone"],
                 "examples": spread(asked),
@@ -105,6 +108,11 @@ def _sources(shards: Shards) -> list[Path]:
 def _is_folder(shards: Shards) -> bool:
     """Whether the source is a folder of images rather than tar or Parquet files."""
     return bool(shards.about["kind"] == "folder")
+
+
+def _origin(shards: Shards) -> Path:
+    """The folder of the images, or of the files that they are in."""
+    return _sources(shards)[0] if _is_folder(shards) else _sources(shards)[0].parent
 
 
 def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, Any]) -> Shards:
@@ -128,7 +136,7 @@ def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, A
 def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
     """The folder that references.json's paths are relative to, with every picture in it."""
     if _is_folder(shards):
-        folder = (given or _sources(shards)[0]).resolve()
+        folder = (given or _origin(shards)).resolve()
         if not folder.is_dir():
             raise ShardError(f"the references must be in a folder, {folder} is none; say where it is with --pictures")
         return folder
@@ -148,21 +156,13 @@ def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[st
 
 def _reference_entries(shards: Shards, below: Path) -> Iterator[Entry]:
     """As ``common/gallery.py`` makes them; titles are file names where the source tells none."""
-    row = 0
+    row, source, is_folder = 0, _origin(shards).name, _is_folder(shards)
     for table in shards.tables():
         for name, told in zip(table["names"], table["told"], strict=True):
-            file = name if _is_folder(shards) else shown_name(row, table["images"])
-            source = _sources(shards)[0] if _is_folder(shards) else _sources(shards)[0].parent
-            known = {"title": Path(name).stem.replace("_", " "), "source": source.name, "licence": "not stated"}
+            file = name if is_folder else shown_name(row, table["images"])
+            known = {"title": Path(name).stem.replace("_", " "), "source": source, "licence": "not stated"}
             yield {"path": (below / file).as_posix()} | known | told
             row += 1
-
-
-def _query_entries(queries: Shards, root: Path) -> Iterator[Entry]:
-    below = _sources(queries)[0].relative_to(root)
-    for table in queries.tables():
-        for name in table["names"]:
-            yield {"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []}
 
 
 def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
@@ -173,22 +173,6 @@ def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
             file.write(indent(json.dumps(entry, indent=1, ensure_ascii=False), " "))
         file.write("\n]\n")
     return path
-
-
-def _write_rows(path: Path, shards: Shards) -> Path:
-    with (
-        tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar,
-        RowWriter(path, (shards.shape[0], shards.shape[1])) as file,
-    ):
-        for rows in shards.rows():
-            file.append(rows)
-            bar.update(len(rows))
-    return path
-
-
-def _all_rows(shards: Shards, queries: Shards | None) -> np.ndarray:
-    none = np.zeros((0, shards.shape[1]), np.float16)
-    return none if queries is None else np.concatenate([none, *queries.rows()])
 
 
 if __name__ == "__main__":

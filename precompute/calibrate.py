@@ -22,10 +22,10 @@ from aad.bundle import DEFAULT_BUNDLE, Bundle, read_heads
 from aad.calibration import fit_calibration
 from aad.hub import open_bundle
 from aad.spaces import Domain
+from precompute.common.calibration import condense
 from precompute.common.cli import command_line, run_step, step_parser
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
-from precompute.scale.calibration import condense
 
 N_CELLS = 2_000_000  # similarities that are kept as they are: a minute of fitting
 

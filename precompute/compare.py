@@ -31,7 +31,7 @@ from precompute.common.cli import limit_threads, run_step, step_parser
 from precompute.common.trials import interval, read_queries, score_similarities, scratch_file
 from precompute.experiments.rankings import cosine
 from precompute.experiments.variations import VARIATIONS, Trial
-from precompute.pictures import FAMILIES
+from precompute.pictures.families import FAMILIES
 
 HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others
 OTHER_TASK = ("style",)  # as in leave_out

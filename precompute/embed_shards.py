@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aad.backbones import BACKBONES
-from precompute.common.cli import add_network_options, chosen_engine, run_step
+from precompute.common.cli import add_backbone_option, add_network_options, chosen_engine, run_step
 from precompute.common.embedding import SIZE, Encoder, embed_sources, loaded
 from precompute.common.lock import hold, lets_go
 from precompute.common.runners import add_runner_options
@@ -34,10 +33,7 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, nargs="+", required=True, help="a folder, or .tar and .parquet files")
     parser.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder to write")
-    known = sorted(BACKBONES)
-    parser.add_argument(
-        "--backbone", default="efficientnet_lite0", choices=known, metavar="NAME", help="frozen encoder"
-    )
+    add_backbone_option(parser)
     add_network_options(parser)
     parser.add_argument("--size", type=int, default=SIZE, help=f"images of a shard ({SIZE})")
     parser.add_argument("--column", metavar="NAME", help="of the images in Parquet files that have several of bytes")

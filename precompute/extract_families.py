@@ -25,11 +25,9 @@ from precompute.common.cli import add_network_options, limit_threads, run_step, 
 from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_arrays
-from precompute.demo.recipes import style_networks
-from precompute.pictures import FAMILIES, RENDER
 from precompute.pictures.drawing import Pictures, open_backbone
+from precompute.pictures.families import FAMILIES, RENDER, see_that_networks_are_there
 from precompute.pictures.plain import view_rng
-from precompute.pictures.restyle import STYLE_FAMILIES
 
 N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels
 
@@ -49,8 +47,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.n_made < 1:
         parser.error("--n-made must be 1 or more")
     families = list(dict.fromkeys(arguments.families))
-    if arguments.contact_sheet or STYLE_FAMILIES.intersection(families):
-        style_networks()
+    see_that_networks_are_there(*families, *(FAMILIES if arguments.contact_sheet else ()))
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     maker = QueryMaker(bundle, arguments.seed)
@@ -60,34 +57,24 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     n_made, pictures = arguments.n_made, maker.pictures
-    rows: dict[str, list[object]] = {"family": [], "exemplar_id": [], "ignored_id": [], "split": []}
-    features = [np.zeros((0, backbone.spec.dim), np.float32)]
+    keys, scratch = [pictures.keys[place] for place in maker.exemplars], bundle.folder / ".work"
+    features = []
     for family in families:
-        embedded = embed_in_shards(
-            backbone,
-            [pictures.keys[place] for place in maker.exemplars],
-            partial(maker.made_from, family, n_made),
-            bundle.folder / ".work",
-            ["made queries", family, n_made, arguments.seed, pictures.keys],
-            family,
-        )
-        features.append(embedded.reshape(-1, backbone.spec.dim))
-        for place in maker.exemplars:
-            for number in range(n_made):
-                other = maker.other(family, place, number)
-                rows["family"].append(family)
-                rows["exemplar_id"].append(pictures.ids[place])
-                rows["ignored_id"].append(pictures.ids[other] if family == "composite" and other != place else -1)
-                rows["split"].append(pictures.entries[place].get("split", ""))
+        settings = ["made queries", family, n_made, arguments.seed, pictures.keys]
+        rows = embed_in_shards(backbone, keys, partial(maker.made_from, family, n_made), scratch, settings, family)
+        features.append(rows.reshape(-1, backbone.spec.dim))
+    made = [(family, place, number) for family in families for place in maker.exemplars for number in range(n_made)]
+    shown = [maker.other(*one) if one[0] == "composite" else one[1] for one in made]
+    ignored = [pictures.ids[other] if other != one[1] else -1 for one, other in zip(made, shown, strict=True)]
     write_arrays(
-        bundle.folder / ".work" / "made_queries.npz",
+        scratch / "made_queries.npz",
         features=np.concatenate(features).astype(np.float16),
-        family=np.array(rows["family"], dtype=str),
-        exemplar_id=np.array(rows["exemplar_id"], dtype=np.int64),
-        ignored_id=np.array(rows["ignored_id"], dtype=np.int64),
-        split=np.array(rows["split"], dtype=str),
+        family=np.array([family for family, _, _ in made], dtype=str),
+        exemplar_id=np.array([pictures.ids[place] for _, place, _ in made], dtype=np.int64),
+        ignored_id=np.array(ignored, dtype=np.int64),
+        split=np.array([maker.splits[place] for _, place, _ in made], dtype=str),
     )
-    print(f"{len(rows['family'])} images of {len(families)} families, made from {len(maker.exemplars)} exemplars")
+    print(f"{len(made)} images of {len(families)} families, made from {len(maker.exemplars)} exemplars")
 
 
 class QueryMaker:

@@ -28,7 +28,6 @@ from aad.backbones import (
     BACKBONES,
     ENGINES,
     RELEASES,
-    BackboneSpec,
     available,
     engines_for,
     load_backbone,
@@ -44,11 +43,10 @@ from precompute.common.cli import (
     step_parser,
     versions,
 )
-from precompute.common.embedding import embed_in_shards
+from precompute.common.embedding import embed_in_shards, file_key
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
-from precompute.common.store import file_key
 
 
 @lets_go
@@ -123,39 +121,24 @@ def backbone_table() -> str:
     Raises:
         BackboneError: $AAD_WEIGHTS is not a folder.
     """
-    head = ("name", "features", "input", "licence", "here")
-    rows = [
-        (name, str(spec.dim), _input(spec), spec.licence, available(name) or "no") for name, spec in BACKBONES.items()
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [_line(head, widths)]
+    rows = [("name", "features", "input", "licence", "here")]
+    for name, spec in BACKBONES.items():
+        how = "whole picture" if spec.resize is None else f"short side {spec.resize}, centre"
+        shape = f"{spec.image_size} px, {how}, {spec.interpolation}"
+        rows.append((name, str(spec.dim), shape, spec.licence, available(name) or "no"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
     for row in rows:
-        lines += [_line(row, widths), f"    {_source(row[0])}"]
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if release := RELEASES.get(row[0]):
+            hub = f"hub {release.hub}, or " if release.hub else ""
+            address = f": {hub}{release.url}" if release.url.startswith("https://") else ""
+            lines.append(f"    {BACKBONES[row[0]].weights}{address}")
     here = engines_for("cpu")
     lines += [f"engines here: {', '.join(here)}"]
     if missing := [engine for engine in ENGINES if engine not in here]:
         lines += [f"after pip install -r requirements-fast.txt: {', '.join(missing)}"]
     return "\n".join(lines)
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _input(spec: BackboneSpec) -> str:
-    if spec.resize is None:
-        how = "whole picture"
-    else:
-        how = f"short side {spec.resize}, centre"
-    return f"{spec.image_size} px, {how}, {spec.interpolation}"
-
-
-def _source(name: str) -> str:
-    release = RELEASES[name]
-    if not release.url.startswith("https://"):
-        return BACKBONES[name].weights
-    hub = f"hub {release.hub}, or " if release.hub else ""
-    return f"{BACKBONES[name].weights}: {hub}{release.url}"
 
 
 if __name__ == "__main__":

@@ -22,23 +22,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aad.backbones import BACKBONES, load_backbone
+from aad.backbones import load_backbone
 from aad.spaces import Domain
-from precompute.common.cli import add_network_options, chosen_engine, limit_threads, run_step
+from precompute.common.cli import add_backbone_option, add_network_options, chosen_engine, limit_threads, run_step
 from precompute.common.embedding import Work, fill
+from precompute.common.gallery import images_below
 from precompute.common.lock import hold, lets_go
-from precompute.common.members import Member
-from precompute.common.sources import images_below, listed_pieces
+from precompute.common.sources import Member, listed_pieces
 from precompute.common.store import VIEWS
-from precompute.demo.recipes import style_networks
-from precompute.pictures import RESTYLE
 from precompute.pictures.drawing import DRAWING_SIZE
+from precompute.pictures.families import KINDS, RESTYLE, see_that_networks_are_there
 from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
-from precompute.pictures.restyle import STYLE_FAMILIES
 
 SHARD = 256  # images: minutes on a CPU, seconds on a GPU
 GROUP = 16  # images whose pictures go through the backbone together
-KINDS = ("plain", *RESTYLE)
 
 
 @lets_go
@@ -47,10 +44,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--images", type=Path, nargs="+", required=True, metavar="FOLDER", help="folders of images")
     parser.add_argument("--domain", choices=[str(domain) for domain in Domain], required=True, help="what they show")
     parser.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder to write")
-    known = sorted(BACKBONES)
-    parser.add_argument(
-        "--backbone", default="efficientnet_lite0", choices=known, metavar="NAME", help="frozen encoder"
-    )
+    add_backbone_option(parser)
     add_network_options(parser)
     parser.add_argument("--n-views", type=int, default=4, help="views of each image besides itself (4)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["plain", "filters"], help="(plain filters)")
@@ -60,8 +54,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.n_views < 1:
         parser.error("--n-views must be 1 or more: training compares views of one image")
     kinds = list(dict.fromkeys(arguments.kinds))
-    if STYLE_FAMILIES.intersection(kinds):
-        style_networks()
+    see_that_networks_are_there(*kinds)
     folders = _folders(arguments.images)
     hold(arguments.out, new=True)
     limit_threads(arguments.threads)

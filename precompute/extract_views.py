@@ -24,32 +24,26 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import Backbone
-from aad.bundle import Bundle, BundleError
+from aad.bundle import Bundle
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_arrays
-from precompute.demo.recipes import style_networks
-from precompute.pictures import FAMILIES, RESTYLE
-from precompute.pictures.drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES
-
-KINDS = ("plain", *RESTYLE)
+from precompute.pictures.drawing import (
+    N_SYNTHETIC_VIEWS,
+    Drawing,
+    Pictures,
+    add_drawing_options,
+    open_backbone,
+    training_pictures,
+)
+from precompute.pictures.families import see_that_networks_are_there
 
 
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--n-views", type=int, default=12, help="views of each kind per real image")
-    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
-    parser.add_argument("--n-made", type=int, default=2, help="synthetic images of each family per real image")
-    parser.add_argument(
-        "--made",
-        nargs="*",
-        choices=FAMILIES,
-        default=["arbitrary_style", "filters", "composite", "photometric"],
-        help="families of synthetic images to make; multistyle26 is among AbC-mini's own",
-    )
+    add_drawing_options(parser, n_views=12, n_made=2)
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     add_network_options(parser)
@@ -57,16 +51,10 @@ def main(argv: Sequence[str]) -> None:
     if min(arguments.n_views, arguments.n_made) < 0:
         parser.error("--n-views and --n-made must be 0 or more")
     kinds, made = list(dict.fromkeys(arguments.kinds)), list(dict.fromkeys(arguments.made))
-    if {*kinds, *made} & STYLE_FAMILIES:
-        style_networks()
+    see_that_networks_are_there(*kinds, *made)
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
-    real, queries = (
-        Pictures(bundle, [(i, entry) for i, entry in enumerate(bundle.read_json(name)) if _to_train_on(entry)])
-        for name in ("references.json", "queries.json")
-    )
-    if not len(real):
-        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
+    real, queries = training_pictures(bundle)
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     drawing = Embedding(real, queries, backbone, bundle.folder / ".work", arguments.seed)
@@ -75,10 +63,6 @@ def main(argv: Sequence[str]) -> None:
     write_arrays(bundle.folder / ".work" / "views.npz", **stored)
     for domain in ("real", "synthetic"):
         print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
-
-
-def _to_train_on(entry: dict[str, object]) -> bool:
-    return entry.get("split", "") in ("train", "")
 
 
 class Embedding(Drawing):

@@ -27,13 +27,11 @@ from aad.bundle import Bundle, BundleError, write_atomically
 from aad.metrics import exemplar_ranks, recall_at_k
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
-from precompute.demo.recipes import style_networks
 from precompute.experiments.cutting import cut_network
 from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning
-from precompute.pictures import FAMILIES
-from precompute.pictures.activations import KINDS, Activations, generator_of
-from precompute.pictures.drawing import Pictures, open_backbone
-from precompute.pictures.restyle import STYLE_FAMILIES
+from precompute.pictures.activations import Activations, generator_of
+from precompute.pictures.drawing import Pictures, add_drawing_options, open_backbone, training_pictures
+from precompute.pictures.families import FAMILIES, see_that_networks_are_there
 
 SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()
@@ -53,16 +51,7 @@ def main(argv: Sequence[str]) -> None:
         default=DEFAULTS.anchor_weight,
         help="pull of features towards the untouched ones",
     )
-    parser.add_argument("--n-views", type=int, default=4, help="views of each kind per real image")
-    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
-    parser.add_argument("--n-made", type=int, default=1, help="synthetic images of each family per real image")
-    parser.add_argument(
-        "--made",
-        nargs="*",
-        choices=FAMILIES,
-        default=["arbitrary_style", "filters", "composite", "photometric"],
-        help="families of synthetic images to make",
-    )
+    add_drawing_options(parser, n_views=4, n_made=1)
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
     )
@@ -76,15 +65,14 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--n-views and --n-made must be 0 or more, --steps 1 or more, --batch-size 2 or more")
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
-    left_out, real, queries = set(arguments.leave_out), *_training_pictures(bundle)
+    left_out, real, queries = set(arguments.leave_out), *training_pictures(bundle)
     generators = sorted({generator_of(entry) for entry in queries.entries})
     if unknown := left_out - {*FAMILIES, *generators}:
         known = ", ".join(sorted({*FAMILIES, *generators}))
         parser.error(f"--leave-out {' '.join(sorted(unknown))}: no such family or generator; there are {known}")
     kinds, made, generators = ([x for x in dict.fromkeys(names) if x not in left_out]
                                for names in (arguments.kinds, arguments.made, generators))  # fmt: skip
-    if {*kinds, *made} & STYLE_FAMILIES:
-        style_networks()
+    see_that_networks_are_there(*kinds, *made)
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine).in_torch()
     config = FineTuneConfig(
@@ -133,17 +121,6 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"{len(tuning.trained)} of {len(tuned)} tensors trained on {len(pools[0])} real and {len(pools[1])} synthetic images"
     )
-
-
-def _training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
-    """Real and synthetic images of the train split, or of no split."""
-    real, queries = (
-        Pictures(bundle, [(i, e) for i, e in enumerate(bundle.read_json(name)) if e.get("split", "") in ("train", "")])
-        for name in ("references.json", "queries.json")
-    )
-    if not len(real):
-        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
-    return real, queries
 
 
 def _run(tuning: FineTuning, path: Path) -> None:

@@ -27,7 +27,7 @@ from precompute.common.cli import command_line, limit_threads, run_step, step_pa
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.trials import interval, read_queries, read_views, score
-from precompute.pictures import FAMILIES
+from precompute.pictures.families import FAMILIES
 
 SPLITS = ("validation", "test")
 STEPS_BETWEEN = (

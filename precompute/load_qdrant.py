@@ -12,16 +12,17 @@ served; the alias moves when they are complete. The API key of the server is rea
 Needs requirements-qdrant.txt. More in docs/serving.md.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
+from aad.references import Words
 from aad.scale.qdrant import FIELDS, QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
 from aad.scale.stored import StoredRows
@@ -29,26 +30,10 @@ from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import run_step, step_parser
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
+    from qdrant_client import QdrantClient, models
 
 KEPT = ("title", "concept", *FIELDS)  # of each reference, in the payload beside its reference_id
 TIMEOUT = 600  # seconds: a server that is building its index may keep a batch waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the server keeps a collection; chosen when it is made.
-
-    Attributes:
-        codes: ``int8`` (a quarter of the memory), ``binary`` (a 32nd, for 1,000 dimensions and more) or ``none``. Codes are in
-            memory, the vectors on disk.
-        n_shards: parts, spread over the machines of a cluster; None for the server's default.
-        n_replicas: copies of each part; with two or more a machine may fail.
-    """
-
-    codes: str = "int8"
-    n_shards: int | None = None
-    n_replicas: int | None = None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -66,22 +51,42 @@ def main(argv: Sequence[str]) -> None:
     bundle = open_bundle(arguments.bundle)
     client = connect(arguments.url, TIMEOUT, create=True)
     try:
-        layout = Layout(arguments.codes, arguments.shards, arguments.replicas)
+        layout = {
+            "quantization_config": quantisation(arguments.codes),
+            "shard_number": arguments.shards,
+            "replication_factor": arguments.replicas,
+        }
         names = load_collections(bundle, client, layout, arguments.recreate, arguments.batch)
         for space, name in names.items():
             print(f"{space}: {name}")
         if arguments.queries and not is_local(client):  # local mode is exact anyway
-            print(_said(measure(bundle, client, names, arguments.queries)))
-        if older := _older(bundle, client, names):
+            recall = measure(bundle, client, names, arguments.queries)
+            shares = ", ".join(f"{space} {share:.4f}" for space, share in recall.items())
+            print(f"recall@10 against exact search: {shares or 'not measured, the bundle has no queries'}")
+        ours = "|".join(re.escape(alias_name(bundle, space)) for space in SPACES)
+        with speaking(client):
+            there = [one.name for one in client.get_collections().collections]
+        older = sorted(set(there) - set(names.values()))
+        if older := [name for name in older if re.fullmatch(rf"({ours})-[0-9a-f]{{16}}", name)]:
             print(f"older collections of this bundle, to be deleted once nothing serves them: {', '.join(older)}")
     finally:
         client.close()
 
 
+def quantisation(codes: str) -> "models.QuantizationConfig | None":
+    """Compression in memory: ``int8`` to a quarter, ``binary`` to a 32nd (for 1,000 dimensions and more), or ``none``."""
+    from qdrant_client import models
+
+    if codes == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+    kind = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    return models.ScalarQuantization(scalar=kind) if codes == "int8" else None
+
+
 def load_collections(
     bundle: Bundle,
     client: "QdrantClient",
-    layout: Layout = Layout(),
+    layout: Mapping[str, Any] | None = None,
     recreate: bool = False,
     batch: int = 256,
 ) -> dict[Space, str]:
@@ -90,7 +95,7 @@ def load_collections(
     Args:
         bundle: whose references to load.
         client: an open client.
-        layout: of collections that are made; one that is there keeps its own.
+        layout: further arguments of ``create_collection`` for those that are made; one that is there keeps its own.
         recreate: drop collections of these references first.
         batch: references in one request.
 
@@ -101,6 +106,8 @@ def load_collections(
         BundleError: a file is missing or damaged.
         QdrantError: the server does not answer, or holds another number of references than it was given.
     """
+    from qdrant_client import models
+
     entries = bundle.read_json("references.json")
     dim = bundle.section("backbone")["dim"]
     names = {space: collection_name(bundle, space) for space in SPACES}
@@ -110,9 +117,15 @@ def load_collections(
             with speaking(client):
                 client.delete_collection(name)
         about = {"bundle": bundle.manifest.get("name", ""), "space": str(space)}
-        load_collection(client, name, rows, entries, layout, about, batch)
-    for space, name in names.items():
-        _point(client, alias_name(bundle, space), name)
+        load_collection(client, name, rows, entries, {"metadata": about, **(layout or {})}, batch)
+    for space, name in names.items():  # in one step for whoever searches by an alias
+        alias = alias_name(bundle, space)
+        made = models.CreateAlias(collection_name=name, alias_name=alias)
+        steps: list[Any] = [models.CreateAliasOperation(create_alias=made)]
+        with speaking(client):
+            if alias in (one.alias_name for one in client.get_aliases().aliases):
+                steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+            client.update_collection_aliases(steps)
     return names
 
 
@@ -121,8 +134,7 @@ def load_collection(
     name: str,
     rows: StoredRows | np.ndarray,
     entries: Sequence[Mapping[str, Any]],
-    layout: Layout = Layout(),
-    about: Mapping[str, Any] | None = None,
+    layout: Mapping[str, Any] | None = None,
     batch: int = 256,
 ) -> None:
     """Load rows into one collection, point i for row i; points that are there stay.
@@ -132,8 +144,7 @@ def load_collection(
         name: of the collection; made where it is not yet.
         rows: (n, d) of unit length.
         entries: n entries as in references.json, for the payload.
-        layout: of a collection that is made.
-        about: metadata of a collection that is made.
+        layout: further arguments of ``create_collection``.
         batch: rows in one request.
 
     Raises:
@@ -142,10 +153,15 @@ def load_collection(
     from qdrant_client import models
     from tqdm import tqdm
 
-    n = len(entries)
+    n, words = len(entries), {key: Words([entry.get(key) for entry in entries]) for key in KEPT}
     with speaking(client):
         if not client.collection_exists(name):
-            _create(client, name, rows.shape[1], layout, about)
+            # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
+            dot, floats = models.Distance.DOT, models.Datatype.FLOAT32
+            kind = models.VectorParams(size=rows.shape[1], distance=dot, datatype=floats, on_disk=True)
+            client.create_collection(name, kind, **(layout or {}))
+            for field in (*FIELDS, "concept") if not is_local(client) else ():  # local mode has no indexes, and warns
+                client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD, wait=True)
         held = client.count(name, exact=True).count
     with tqdm(total=n, desc=name, unit="reference", disable=None) as bar:
         for start in range(0, n, batch):
@@ -156,7 +172,7 @@ def load_collection(
                     ids = [i for i in ids if i not in there]
                 if ids:
                     vectors = rows[np.array(ids)].tolist()
-                    payloads = [{"reference_id": i} | {key: _text(entries[i].get(key)) for key in KEPT} for i in ids]
+                    payloads = [{"reference_id": i} | {key: column[i] for key, column in words.items()} for i in ids]
                     client.upsert(name, models.Batch(ids=list(ids), vectors=vectors, payloads=payloads), wait=True)
             bar.update(min(batch, n - start))
     _settle(client, name)
@@ -166,62 +182,20 @@ def load_collection(
         raise QdrantError(f"collection {name} must hold {n} references, got {held}; load it again with --recreate")
 
 
-def _create(client: "QdrantClient", name: str, dim: int, layout: Layout, about: Mapping[str, Any] | None) -> None:
-    from qdrant_client import models
-
-    codes: models.QuantizationConfig | None = None
-    if layout.codes == "int8":
-        kind = models.ScalarType.INT8
-        codes = models.ScalarQuantization(
-            scalar=models.ScalarQuantizationConfig(type=kind, quantile=0.99, always_ram=True)
-        )
-    elif layout.codes == "binary":
-        codes = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    client.create_collection(
-        name,
-        # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
-        models.VectorParams(size=dim, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT32, on_disk=True),
-        quantization_config=codes,
-        shard_number=layout.n_shards,
-        replication_factor=layout.n_replicas,
-        metadata=dict(about or {}),
-    )
-    for field in (*FIELDS, "concept") if not is_local(client) else ():  # local mode has no indexes, and warns
-        client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD, wait=True)
-
-
 def _settle(client: "QdrantClient", name: str) -> None:
     """Wait until the server has built its index, so that what follows is searched as it will be served."""
     from qdrant_client import models
 
-    told = False
-    while True:
+    for n_seconds in itertools.count():
         with speaking(client):
             info = client.get_collection(name)
         if info.status == models.CollectionStatus.RED:
             raise QdrantError(f"the server failed to build the index of {name} ({info.optimizer_status}); see its log")
         if info.status != models.CollectionStatus.YELLOW:
             return
-        if not told:
+        if n_seconds == 0:
             print(f"{name}: loaded; the server is building its index")
-            told = True
         time.sleep(1)
-
-
-def _point(client: "QdrantClient", alias: str, name: str) -> None:
-    """Let an alias mean a collection, in one step for whoever searches by it."""
-    from qdrant_client import models
-
-    with speaking(client):
-        meant = {one.alias_name: one.collection_name for one in client.get_aliases().aliases}
-        if meant.get(alias) == name:
-            return
-        steps: list[Any] = [
-            models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
-        ]
-        if alias in meant:
-            steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
-        client.update_collection_aliases(steps)
 
 
 def measure(
@@ -243,24 +217,6 @@ def measure(
         hits = [len(np.intersect1d(*pair)) for pair in zip(served, exact, strict=True)]
         found[space] = float(np.sum(hits) / exact.size)
     return found
-
-
-def _said(recall: Mapping[Space, float]) -> str:
-    if not recall:
-        return "the bundle has no queries to measure recall with"
-    return "recall@10 against exact search: " + ", ".join(f"{space} {share:.4f}" for space, share in recall.items())
-
-
-def _older(bundle: Bundle, client: "QdrantClient", names: Mapping[Space, str]) -> list[str]:
-    with speaking(client):
-        there = [one.name for one in client.get_collections().collections]
-    ours = [re.compile(re.escape(alias_name(bundle, space)) + "-[0-9a-f]{16}") for space in SPACES]
-    return sorted(name for name in there if any(one.fullmatch(name) for one in ours) and name not in names.values())
-
-
-def _text(value: Any) -> str:
-    """As ``aad.references.Words`` reads it, by which filters are put into words."""
-    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 if __name__ == "__main__":

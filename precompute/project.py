@@ -17,13 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.projection import fit_maps
-from aad.scale.compressed import ScanIndex
+from aad.search import ExactIndex
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
+from precompute.common.maps import N_MEASURED, fit_maps, fitted_sample, place_rest, sampled_preservation
 from precompute.common.steps import write_step
-from precompute.scale.maps import N_MEASURED, fitted_sample, place_rest, sampled_preservation
 
 N_NEAR = 10  # neighbours by which a map's faithfulness is told
 
@@ -77,7 +76,7 @@ def _from_a_sample(
     for space in SPACES:
         with tqdm(total=n, desc=f"place {space}", unit="reference", disable=None) as bar:
             maps[space] = place_rest(maps[space], fitted, rows[space], stored[space].chunks(), bar.update)
-        found = ScanIndex(stored[space]).search(stored[space][measured], N_NEAR + 1).ids
+        found = ExactIndex(stored[space]).search(stored[space][measured], N_NEAR + 1).ids
         others = np.stack([ids[ids != own][:N_NEAR] for ids, own in zip(found, measured, strict=True)])
         preserved[str(space)] = round(sampled_preservation(others, measured, maps[space]), 4)
     return maps, preserved

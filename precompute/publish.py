@@ -23,7 +23,7 @@ from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import SCHEME, is_repository, open_bundle
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing.cards import dataset_card, model_card
-from precompute.publishing.release import File, dataset_files, model_files, read_contents, size
+from precompute.publishing.release import TABLES, File, dataset_files, model_files, read_contents, size
 
 CARD = "README.md"
 KEPT = {".gitattributes"}  # the hub's own
@@ -86,22 +86,21 @@ def _files_table(files: Mapping[str, File]) -> str:
     sums: dict[str, list[int]] = {}
     for name, file in files.items():
         parts = name.split("/")
-        depth = 2 if parts[0] in ("references", "queries") else 1
+        depth = 2 if parts[0] in TABLES else 1
         key = "/".join(parts[:depth]) + "/" if len(parts) > depth else name
-        sums.setdefault(key, []).append(size(file))
-    rows = [(key, len(sizes), sum(sizes)) for key, sizes in sums.items()]
-    rows.append(("in all", len(files), sum(total for _, _, total in rows)))
-    return "\n".join(f"  {key:<28}{n:>8,} files{total:>17,} bytes" for key, n, total in rows)
+        for one in (key, "in all"):
+            sums.setdefault(one, []).append(size(file))
+    sums["in all"] = sums.pop("in all")  # at last
+    return "\n".join(f"  {key:<28}{len(n):>8,} files{sum(n):>17,} bytes" for key, n in sums.items())
 
 
 def _write_made(files: Mapping[str, File], folder: Path) -> None:
     """Write what was made for the release, and a list of all files; the rest of them lies in the bundle already."""
-    for name, file in files.items():
-        if isinstance(file, bytes):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / name, file)
-    listed = "".join(f"{size(file):>13,}  {name}\n" for name, file in files.items())
-    write_atomically(folder.with_name(f"{folder.name}_files.txt"), listed.encode())
+    listed = "".join(f"{size(file):>13,}  {name}\n" for name, file in files.items()).encode()
+    made = {name: file for name, file in files.items() if isinstance(file, bytes)}
+    for name, data in (made | {f"../{folder.name}_files.txt": listed}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, data)
 
 
 def _warnings(release: Mapping[str, Mapping[str, File]], unstated: list[str], bundle: Bundle) -> list[str]:
@@ -131,9 +130,7 @@ def _upload(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
     from huggingface_hub.errors import LocalTokenNotFoundError
 
-    api = HfApi(library_name="aad")
-    done: dict[str, str] = {}
-    user = "nobody"
+    api, done, user = HfApi(library_name="aad"), dict[str, str](), ""
     try:
         user = api.whoami()["name"]
         for kind, files in release.items():
@@ -143,32 +140,30 @@ def _upload(
                 api.create_branch(**place, branch=branch, exist_ok=True)
             old = set(api.list_repo_files(**place, revision=branch)) - set(files) - KEPT
             operations: list[CommitOperationAdd | CommitOperationDelete] = [
-                CommitOperationDelete(name) for name in sorted(old)
+                *(CommitOperationDelete(name) for name in sorted(old)),
+                *(CommitOperationAdd(name, str(f) if isinstance(f, Path) else f) for name, f in files.items()),
             ]
-            operations += [CommitOperationAdd(name, str(f) if isinstance(f, Path) else f) for name, f in files.items()]
             message = f"Publish {len(files)} files"
-            commit = api.create_commit(
+            done[kind] = api.create_commit(
                 **place, operations=operations, commit_message=message, revision=branch, num_threads=8
-            )
-            done[kind] = commit.oid
+            ).oid
     except LocalTokenNotFoundError as error:
         raise BundleError(
             "not logged in: run  hf auth login  with a token that may write, or set HF_TOKEN to one"
         ) from error
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        causes = [str(cause).strip().splitlines()[0] for cause in (error, error.__cause__) if cause and str(cause)]
-        why = f"the hub at {constants.ENDPOINT} did not take it ({': '.join(causes)})"
+        refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404)
         if constants.HF_HUB_OFFLINE:
             why = "HF_HUB_OFFLINE is set: unset it to publish"
-        elif status in (401, 403, 404):
+        elif refused and user:
             why = f"{user} may not write to {repository}: take a token with the right to write, and a name of yours"
-            if user == "nobody":
-                why = (
-                    "the hub does not know this token: log in again with  hf auth login, or set HF_TOKEN to a valid one"
-                )
+        elif refused:
+            why = "the hub does not know this token: log in again with  hf auth login, or set HF_TOKEN to a valid one"
+        else:
+            causes = [str(cause).strip().splitlines()[0] for cause in (error, error.__cause__) if cause and str(cause)]
+            why = f"the hub at {constants.ENDPOINT} did not take it ({': '.join(causes)})"
         held = "".join(f"; the {kind} repository is done, at commit {commit}" for kind, commit in done.items())
-        again = f"{held}; nothing is half: run the same command again to go on" if user != "nobody" else ""
+        again = f"{held}; nothing is half: run the same command again to go on" if user else ""
         raise BundleError(f"{repository} was not published: {why}{again}") from error
     return done
 

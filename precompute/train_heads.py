@@ -28,10 +28,9 @@ from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
-from precompute.common.rows import RowWriter, passing, stored_chunks
-from precompute.common.shards import Shards, StoredRows
+from precompute.common.rows import passing, stored_chunks, write_rows
 from precompute.common.steps import write_step
-from precompute.common.store import VIEWS, ShardError
+from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
 from precompute.common.stored_views import StoredViews
 from precompute.common.trials import read_views
 
@@ -99,11 +98,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
-    with RowWriter(path, (len(stored), len(head.weight[Domain.REAL]))) as file:
-        for rows in stored_chunks(stored.path, CHUNK):
-            file.append(head.embed(rows, Domain.REAL).astype(np.float16))
-            bar.update(len(rows))
-    return path
+    parts = (head.embed(rows, Domain.REAL).astype(np.float16) for rows in stored_chunks(stored.path, CHUNK))
+    return write_rows(path, (len(stored), len(head.weight[Domain.REAL])), parts, bar.update)
 
 
 def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> tuple[StoredViews, dict]:

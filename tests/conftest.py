@@ -29,12 +29,17 @@ from tests.pages import broken, page, picture, uploads  # noqa: F401 - fixtures
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORKERS = 2  # each comes to hold torch, servers and what every test imports: 2.4 GB, and a browser besides
+ROOMS = {
+    "browser": ("tests/browser/",),
+    "pages": ("tests/test_endpoints.py", "tests/test_privacy.py", "tests/test_serving.py", "tests/test_sessions.py"),
+}
+LONGEST = ("browser", "tests/test_training.py", "tests/test_engines.py", "tests/test_precompute.py", "pages")
 LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """All tests go to two processes, each file to one of them; tests that are named run here, where they start at once.
+    """All tests go to two processes, each room to one of them; tests that are named run here, where they start at once.
 
     What the command line says about it (``-n``, ``--pdb``) holds.
     """
@@ -42,12 +47,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     free = getattr(options, "numprocesses", 0) is None and not options.usepdb and not hasattr(config, "workerinput")
     if everything and free and (os.cpu_count() or 1) >= WORKERS:
-        options.numprocesses, options.dist = WORKERS, "loadfile"
+        options.numprocesses, options.dist, options.loadscopereorder = WORKERS, "loadfile", False
+
+
+def room(nodeid: str) -> str:
+    """Tests of one room run in one process, one after another, since they share a server; every other file is its own."""
+    path = nodeid.partition("::")[0]
+    return next((name for name, files in ROOMS.items() if path.startswith(files)), path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that both processes end together."""
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(room(item.nodeid), len(first)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The browser tests are one group, which shares a server and a browser; every other file is a group of its own.
+    """Hand out the rooms in the order of the tests.
 
     ``--dist loadgroup`` with marks would say the same, but xdist 3.8 sets a name that pytest 9 no longer reads.
     """
@@ -55,8 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByRoom(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "tests/browser" if path.startswith("tests/browser/") else path
+            return room(nodeid)
 
     return ByRoom(config, log)
 

@@ -1,16 +1,14 @@
 """Invented galleries: rows around concepts, queries from outside, pure noise; a bundle of thousands of references."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aad.method import Head
 from aad.scale.stored import StoredRows
-from aad.spaces import SPACES, Domain
+from aad.spaces import Domain
 from aad.vectors import l2_normalise
-from precompute.common.steps import write_step
+from tests.factory import written
 
 N, M, D = 4000, 30, 64
 Built = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -55,39 +53,14 @@ def wide_bundle(folder: Path, n: int = N, m: int = M, noise: float = 0.08) -> Pa
     references = l2_normalise(centres[np.arange(n) % 40] + 0.7 * generator.normal(size=(n, D)))
     queries = l2_normalise(references[:m] + noise * generator.normal(size=(m, D)) + 0.05)
     about = {"source": "factory", "licence": "CC0"}
-    write_step(
-        folder,
-        "extract_features",
-        {
-            "references.json": [
-                {"path": f"r{i}.png", "title": f"T{i}", "concept": f"c{i}", "group": "ab"[i % 2], **about}
-                for i in range(n)
-            ],
-            "queries.json": [
-                {"path": f"q{i}.png", "type": "media", "split": "validation", "exemplar_ids": [i]} for i in range(m)
-            ],
-            "references_backbone.npy": references.astype(np.float16),
-            "queries_backbone.npy": queries.astype(np.float16).reshape(m, D),
-        },
-        command="factory",
-        sections={"name": "wide", "images": "pictures", "backbone": {"name": "efficientnet_lite0", "dim": D}},
-    )
+    tables = {
+        "references.json": [
+            {"path": f"r{i}.png", "title": f"T{i}", "concept": f"c{i}", "group": "ab"[i % 2], **about} for i in range(n)
+        ],
+        "queries.json": [
+            {"path": f"q{i}.png", "type": "media", "split": "validation", "exemplar_ids": [i]} for i in range(m)
+        ],
+    }
     shift = {Domain.REAL: np.zeros(D, np.float32), Domain.SYNTHETIC: np.full(D, 0.05, np.float32)}
-    head = replace(Head.identity(D), centre=shift)
-    write_step(
-        folder,
-        "train_heads",
-        {"heads.safetensors": head.to_tensors("aligned") | head.to_tensors("disentangled")}
-        | {f"references_{space}.npy": head.embed(references, "real").astype(np.float16) for space in SPACES[1:]},
-        command="factory",
-    )
-    calibration = {space: {"inverse_temperature": 20.0, "null_logit": 14.0} for space in SPACES}
-    write_step(folder, "calibrate", {}, command="factory", sections={"calibration": calibration})
-    write_step(
-        folder,
-        "project",
-        {"coordinates.npy": generator.random((len(SPACES), n, 2)).astype(np.float32)},
-        command="factory",
-        sections={"neighbour_preservation": dict.fromkeys(SPACES, 0.5)},
-    )
-    return folder
+    embeddings = {Domain.REAL: references, Domain.SYNTHETIC: queries}
+    return written(folder, tables, embeddings, shift, 14.0, generator, name="wide", images="pictures")

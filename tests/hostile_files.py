@@ -1,9 +1,9 @@
-"""The corpus of hostile and odd files: what a public page is given sooner or later, each with what must come of it.
+"""The corpus of odd and hostile pictures: what a public page is given sooner or later, each with what must come of it.
 
     python -m tests.hostile_files FOLDER
 
-writes all of it, and a table ``files.tsv``: name, what it is, what is expected. The corpus itself stands in
-`tests.odd_files` (answered), `tests.bad_files` (refused) and `tests.greedy_files` (either, but soon).
+writes all of it, and ``files.tsv``: name and what is expected. A file is a row of a table below; those that are large are made
+when they are asked for.
 """
 
 from __future__ import annotations
@@ -12,13 +12,486 @@ import argparse
 import os
 import socket
 import stat
+import struct
+import zlib
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.bad_files import BAD
-from tests.greedy_files import GREEDY, LARGEST
-from tests.image_bytes import encode, picture
-from tests.odd_files import ODD
+import numpy as np
+from PIL import Image, ImageCms
+
+from aad.images import KINDS
+from tests import image_bytes as raw
+from tests.image_bytes import BLUE, GREEN, RED, WHITE, encode, picture, with_chunks, with_segments
+
+Make = Callable[[], bytes]
+Pixels = dict[tuple[int, int], tuple[int, int, int]]
+BLACK, GREY = (0, 0, 0), (128, 128, 128)
+#: what `picture` looks like near its corners
+PICTURE: Pixels = {(2, 2): GREEN, (2, 27): RED, (37, 2): BLUE, (37, 27): BLUE}
+UNIFORM: Pixels = {(0, 0): GREY, (8, 8): GREY, (15, 15): GREY}
+LEFT_HALF: Pixels = {(2, 27): RED, (37, 2): WHITE, (37, 27): WHITE}
+SWAPPED: Pixels = {(2, 27): BLUE, (37, 27): RED}
+
+
+def made(data: bytes | Make) -> bytes:
+    return data if isinstance(data, bytes) else data()
+
+
+# --- sound pictures: each has one right answer, and the pixels that prove it ------------------------------------------
+
+
+class Odd(NamedTuple):
+    """A file that must be answered: colours of the upright picture by place, within a tolerance, and its size."""
+
+    data: bytes
+    pixels: Pixels = PICTURE
+    tolerance: int = 2
+    size: tuple[int, int] = raw.SIZE
+
+
+def small(data: bytes, pixels: Pixels = UNIFORM, tolerance: int = 2, side: int = 16) -> Odd:
+    return Odd(data, pixels, tolerance, (side, side))
+
+
+def turned(orientation: int, format_name: str = "JPEG") -> bytes:
+    """The picture as a camera would store it that was held in this way: EXIF says how to bring it upright."""
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that makes the stored picture
+    stored = picture().transpose(Image.Transpose(undo[orientation])) if orientation in undo else picture()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(stored, format_name, exif=exif)
+
+
+def exchanged_profile() -> bytes:
+    """A sound profile in which red stands for blue."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return data.replace(b"rXYZ", b"----", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"----", b"bXYZ", 1)
+
+
+def cmyk_profile(lab: tuple[int, int, int]) -> bytes:
+    """The smallest CMYK profile: a 2 x 2 x 2 x 2 table in which bare paper is white and every ink gives one Lab."""
+    straight, table = bytes(range(256)), b"\xff\x80\x80" + bytes(lab) * 15
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + straight * 4 + table + straight * 3
+    white_point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    places = struct.pack(">II4sII", 156, len(lut), b"wtpt", 156 + len(lut), len(white_point))
+    body = struct.pack(">I", 2) + b"A2B0" + places + lut + white_point
+    header = struct.pack(">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + body
+
+
+def interlaced() -> bytes:
+    """16 x 16 in the seven passes of Adam7; all of one grey, since only the order of rows is in question."""
+    passes = [(2, 2), (2, 2), (4, 2), (4, 4), (8, 4), (8, 8), (16, 8)]
+    rows = b"".join((b"\0" + b"\x80" * width) * height for width, height in passes)
+    return raw.PNG_START + raw.png_header(16, 16, 8, 0, 1) + raw.png_chunk(b"IDAT", zlib.compress(rows)) + raw.PNG_END
+
+
+def deep_png(depth: int, colour: int, row: bytes) -> bytes:
+    return raw.png(16, 16, depth, colour, [row] * 16)
+
+
+def animation(format_name: str) -> bytes:
+    frames = [Image.new("RGB", raw.SIZE, colour) for colour in ("black", "white")]
+    return encode(None, format_name, save_all=True, append_images=frames, duration=40)
+
+
+def cut_out() -> Image.Image:
+    """The picture with its right half invisible, and green under it: who forgets the alpha sees green."""
+    image = picture().convert("RGBA")
+    image.paste((*GREEN, 0), (20, 0, 40, 30))
+    return image
+
+
+def transparent_palette(transparency: int | bytes) -> bytes:
+    image = Image.new("P", raw.SIZE, 0)
+    image.putpalette([*RED, *GREEN])
+    image.paste(1, (20, 0, 40, 30))
+    return encode(image, transparency=transparency)
+
+
+def grey_tiff(value: object, kind: str, sample_format: int = 1, order: str = "<", **more: int) -> bytes:
+    """A page of 16 x 16 equal values; ``more`` is the next page, private tags, or values elsewhere than in its strip."""
+    pixels = np.full((16, 16), value, kind).tobytes()
+    fields = raw.tiff_fields(16, 16, len(pixels), [len(pixels) // 32])
+    private = {40_000 + i: ("I", [i]) for i in range(more.get("n_private", 0))}
+    return raw.tiff(pixels, fields | private | {339: ("H", [sample_format])}, more.get("next_start", 0), order)
+
+
+GREY_SQUARE = Image.new("L", (16, 16), 128)
+JPEG, PROFILE = encode(None, "JPEG"), exchanged_profile()
+INK = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+RLE_PALETTE = b"".join(bytes([i, i, i, 0]) for i in range(255)) + b"\x80\x80\x80\0"  # not plain grey: stays a palette
+#: 48 x 32 in six tiles, the second white
+TILES = raw.tiff(
+    b"\x80" * 256 + b"\xff" * 256 + b"\x80" * 1024,
+    raw.tiff_tiles(48, 32, 16, [8 + 256 * i for i in range(6)], [256] * 6),
+)
+
+ODD: dict[str, Odd] = {
+    "plain.png": Odd(encode(), PICTURE, 0),
+    "really_a_png.jpg": Odd(encode(), PICTURE, 0),
+    "really_a_jpeg.svg": Odd(JPEG, PICTURE, 4),
+    "no_extension": Odd(encode(), PICTURE, 0),
+    "shell.php.png": Odd(with_chunks(raw.png_chunk(b"tEXt", b"a\0<?php system($_GET['c']); ?>"))),
+    "page.html.jpg": Odd(with_segments(raw.jpeg_segment(0xFE, b"<html><script>alert(1)</script>")), PICTURE, 4),
+    "archive.zip.png": Odd(encode() + b"PK\3\4" + bytes(300) + b"PK\5\6" + bytes(18)),
+    "script.gif": small(raw.gif(16, 16, raw.gif_frame(16, 16) + b"!\xfe\x0a*/=alert(1\0") + b"//", {(8, 8): RED}),
+    "smallest.png": small(encode(GREY_SQUARE)),
+    "scroll.png": Odd(encode(Image.new("L", (400, 16), 128)), {(399, 15): GREY}, 2, (400, 16)),  # as long as allowed
+    "bits1.png": small(deep_png(1, 0, b"\xff\0"), {(3, 3): WHITE, (12, 3): BLACK}),
+    "bits2.png": small(deep_png(2, 0, b"\xff\0\0\0"), {(3, 3): WHITE, (12, 3): BLACK}),
+    "deep_grey.png": small(deep_png(16, 0, b"\x80\x80" * 16)),
+    "deep.png": small(deep_png(16, 2, b"\x80\x80\xff\xff\0\0" * 16), {(8, 8): (128, 255, 0)}),
+    "deep_invisible.png": small(deep_png(16, 6, bytes(128)), {(8, 8): WHITE}),
+    "interlaced.png": small(interlaced(), UNIFORM, 0),
+    "colour_key.png": Odd(encode(transparency=BLUE), LEFT_HALF),
+    "palette_key.png": Odd(transparent_palette(1), LEFT_HALF),
+    "palette_alpha.png": Odd(transparent_palette(b"\xff\0"), LEFT_HALF),
+    "alpha.png": Odd(encode(cut_out()), LEFT_HALF),
+    "alpha.webp": Odd(encode(cut_out(), "WEBP"), LEFT_HALF),
+    "alpha.tif": Odd(encode(cut_out(), "TIFF"), LEFT_HALF),
+    "alpha.avif": Odd(encode(cut_out(), "AVIF"), LEFT_HALF, 6),
+    "moving.gif": Odd(animation("GIF")),
+    "moving.webp": Odd(animation("WEBP")),
+    "moving.png": Odd(animation("PNG")),
+    "moving.avif": Odd(animation("AVIF"), PICTURE, 8),
+    "of_3000_frames.gif": small(raw.gif(16, 16, raw.gif_frame(16, 16) * 3000), {(8, 8): RED}),
+    "wider_than_its_screen.gif": Odd(raw.gif(10, 10, raw.gif_frame(40, 30)), {(35, 25): RED}),
+    "cmyk.jpg": small(encode(INK, "JPEG"), {(9, 9): RED}, 3, 32),  # inverted, as Adobe does
+    "progressive.jpg": Odd(encode(None, "JPEG", progressive=True), PICTURE, 4),
+    "grey.jpg": small(encode(GREY_SQUARE, "JPEG")),
+    "profile.png": Odd(encode(icc_profile=PROFILE), SWAPPED),
+    "profile.jpg": Odd(encode(None, "JPEG", icc_profile=PROFILE), SWAPPED, 5),
+    "broken_profile.png": Odd(encode(icc_profile=b"\xde\xad" * 999)),
+    "half_a_profile.png": Odd(encode(icc_profile=PROFILE[:300])),
+    "huge_profile.tif": Odd(encode(None, "TIFF", icc_profile=PROFILE + bytes(3_000_000)), SWAPPED),
+    "unzippable_profile.png": Odd(with_chunks(raw.png_chunk(b"iCCP", b"a\0\0nonsense"))),
+    "profile_of_cmyk.png": Odd(encode(icc_profile=cmyk_profile((135, 128, 128))), PICTURE, 0),
+    **{f"turned_{i}.jpg": Odd(turned(i), PICTURE, 5) for i in (*range(1, 9), 99)},
+    **{f"turned_6.{form.lower()}": Odd(turned(6, form), PICTURE, 6) for form in ("PNG", "WEBP", "TIFF", "AVIF")},
+    "damaged_exif.jpg": Odd(encode(None, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff\x01"), PICTURE, 4),
+    "damaged_exif.png": Odd(encode(exif=b"Exif\0\0\xff\xfe\xfd" * 9)),
+    "huge_exif.jpg": Odd(encode(None, "JPEG", exif=b"Exif\0\0" + raw.shared_tags(1, 60_000)), PICTURE, 4),
+    "huge_exif.webp": Odd(encode(None, "WEBP", exif=raw.shared_tags(1, 2_000_000))),
+    "looping_exif.jpg": Odd(  # its second directory is its first
+        encode(None, "JPEG", exif=b"Exif\0\0" + raw.tiff(b"", {34665: ("I", [8])}, 8)), PICTURE, 4
+    ),
+    "cmyk.tif": small(encode(INK, "TIFF"), {(9, 9): RED}, 3, 32),
+    "deep.tif": small(grey_tiff(32896, "<u2")),
+    "float.tif": small(grey_tiff(128 / 255, "<f4", 3)),
+    "integer.tif": small(grey_tiff(32896, "<i4", 2)),
+    "big_endian.tif": small(grey_tiff(128, "u1", order=">")),
+    "big.tif": Odd(encode(None, "TIFF", big_tiff=True)),
+    "tiled.tif": Odd(TILES, {(8, 8): GREY, (24, 8): WHITE, (40, 24): GREY}, 2, (48, 32)),
+    "page_after_itself.tif": small(grey_tiff(128, "u1", next_start=8 + 256)),
+    "page_beyond.tif": small(grey_tiff(128, "u1", next_start=2**31)),
+    "tags.tif": small(grey_tiff(128, "u1", n_private=500)),
+    "strips.tif": Odd(encode(None, "TIFF", tiffinfo={278: 1})),
+    **{
+        f"{name}.tif": Odd(encode(None, "TIFF", compression=name))
+        for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "lzma", "zstd")
+    },
+    "fax.tif": small(encode(Image.new("1", (32, 32), 1), "TIFF", compression="group4"), {(9, 9): WHITE}, 2, 32),
+    "jpeg_in.tif": Odd(encode(None, "TIFF", compression="jpeg", quality=100), PICTURE, 8),
+    "run_lengths.bmp": small(raw.bmp(16, 16, 8, 1, b"\x10\xff\0\0" * 16 + b"\0\1", RLE_PALETTE)),
+    "upside_down.bmp": small(
+        raw.bmp(16, -16, 24, 0, b"\0\0\xff" * 16 * 8 + b"\xff\0\0" * 16 * 8), {(3, 3): RED, (3, 12): BLUE}
+    ),
+    "plain.pbm": small(b"P1 # nothing to see\n16 16\n" + b"0 1 " * 128, {(0, 3): WHITE, (1, 3): BLACK}),
+    "white_is_100.ppm": small(b"P6 16 16 100\n" + bytes([100, 0, 50]) * 256, {(8, 8): (255, 0, 128)}),
+    "deep.pgm": small(b"P5 16 16 65535\n" + b"\x80\x80" * 256),
+    "float.pfm": small(b"Pf\n16 16\n-1.0\n" + struct.pack("<f", 128 / 255) * 256),
+}
+
+
+# --- no usable pictures: each is refused, in words that say what came and what to do ----------------------------------
+
+NONE = r"got none of these .*convert it to PNG or JPEG"
+DECODES_NOT = r"complete and undamaged, got a {} that does not decode .*get the file again or save it anew"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><image href="file:///etc/passwd"/></svg>'
+ENTITIES = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>' + SVG
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n(%pipe%touch started-by-ghostscript) (w) file\n%%EOF\n"
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+FORMAT_OF = {suffix: kind.format for kind in KINDS for suffix in kind.suffixes}
+
+
+def heic(brand: bytes) -> bytes:
+    return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + b"\0\0\0\x6cmeta" + bytes(100)
+
+
+def broken_png(**changes: bytes) -> bytes:
+    """A PNG file of whole chunks, some of them replaced."""
+    chunks = {"IHDR": raw.png_header(), "IDAT": raw.png_chunk(b"IDAT", zlib.compress(bytes(30 * 121)))}
+    return raw.PNG_START + b"".join((chunks | changes).values()) + raw.PNG_END
+
+
+def broken_tiff(more: raw.Fields, **usual: object) -> bytes:
+    fields = raw.tiff_fields(40, 30, 1200, **usual) | more
+    return raw.tiff(bytes(1200), {tag: field for tag, field in fields.items() if field})
+
+
+def patched(data: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
+    """A sound file with other bytes some way behind a mark."""
+    place = data.index(mark) + offset
+    return data[:place] + new + data[place + len(new) :]
+
+
+@cache
+def black_png() -> bytes:
+    """30,000 x 30,000 pixels that are all there: 112 MB of zeros become 110 kB."""
+    return raw.png(30_000, 30_000, 1, 0, (bytes(3750) for _ in range(30_000)))
+
+
+def unpacks_to_100_mb(kind: bytes) -> bytes:
+    return with_chunks(raw.png_chunk(kind, b"a\0\0" + raw.packed(bytes(10**6) for _ in range(100))))
+
+
+FOREIGN: dict[str, bytes] = {
+    "one_byte.png": b"\x89",
+    "letter.png": b"Dear museum, this is a letter.\n" * 40,
+    "random.jpg": np.random.default_rng(0).bytes(5000),
+    "page.html": b"<!doctype html><script>alert(1)</script>",
+    "film.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isomavc1" + b"\0\0\0\x6bmdat" + bytes(99),
+    "site.ico": encode(None, "ICO"),
+    "scan.jp2": encode(None, "JPEG2000"),
+    "layers.psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 30, 40, 8, 3) + bytes(3614),
+    "figure.eps": EPS,
+    "figure.png": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, len(EPS), 0, 0, 0, 0, 0) + EPS,  # with a DOS header
+    "old.tga": encode(None, "TGA"),
+    "old.pcx": encode(None, "PCX"),
+    "new.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99),
+    "weights.pkl": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+    "archive.zip": b"PK\3\4" + bytes(99),
+}
+TOO_LARGE: dict[str, bytes | Make] = {
+    "bomb.png": black_png,
+    "largest.png": broken_png(IHDR=raw.png_header(2**31 - 1, 2**31 - 1, 1, 0)),
+    "bomb.gif": raw.gif(65_535, 65_535, raw.gif_frame(1, 1)),
+    "bomb_frame.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\0"),
+    "bomb.webp": raw.webp_canvas(40_000, 40_000),
+    "largest.webp": raw.webp_canvas(65_535, 65_535),
+    "bomb.tif": raw.tiff(bytes(1200), raw.tiff_fields(60_000, 60_000, 1200)),
+    "largest.tif": raw.tiff(bytes(1200), raw.tiff_fields(2**32 - 1, 2**32 - 1, 1200)),
+    "bomb.bmp": raw.bmp(60_000, 60_000, 24, 0, bytes(99)),
+    "bomb.jpg": patched(JPEG, b"\xff\xc0", 5, b"\xff\xff\xff\xff"),
+    "bomb.ppm": b"P6 99999 99999 255\n" + bytes(99),
+}
+DAMAGED: dict[str, bytes | Make] = {
+    **{
+        f"cut_{share}.{kind.format.lower()}": data[: len(data) * share // 100]
+        for kind in KINDS
+        for data in [encode(NOISE, kind.format)]
+        for share in (3, 50)
+    },
+    "declared.avif": patched(encode(None, "AVIF"), b"ispe", 8, struct.pack(">II", 60_000, 60_000)),
+    "text_bomb.png": partial(unpacks_to_100_mb, b"zTXt"),
+    "profile_bomb.png": partial(unpacks_to_100_mb, b"iCCP"),
+    "bad_sum.png": broken_png(IHDR=raw.png_header()[:-1] + b"?"),
+    "no_header.png": broken_png(IHDR=b""),
+    "no_pixels.png": broken_png(IDAT=b""),
+    "zero_wide.png": broken_png(IHDR=raw.png_header(0, 30)),
+    "no_such_depth.png": broken_png(IHDR=raw.png_header(40, 30, 3)),
+    "endless_chunk.png": broken_png(IDAT=b"\x7f\xff\xff\xffIDAT" + zlib.compress(bytes(999))),
+    "unzippable.png": broken_png(IDAT=raw.png_chunk(b"IDAT", b"nonsense" * 9)),
+    "few_pixels.png": broken_png(IDAT=raw.png_chunk(b"IDAT", zlib.compress(bytes(999)))),
+    "no_scan.jpg": b"\xff\xd8" + raw.jpeg_segment(0xFE, b"that is all") + b"\xff\xd9",
+    "no_tables.jpg": JPEG.replace(b"\xff\xdb", b"\xff\xec"),
+    "of_12_bits.jpg": patched(JPEG, b"\xff\xc0", 4, b"\x0c"),
+    "no_frame.gif": raw.gif(40, 30, b""),
+    "no_pixels.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 40, 30, 0) + b"\x08\0"),
+    "wrong_length.webp": raw.riff((b"VP8L", bytes(9)))[:-4],
+    "no_frame.webp": raw.webp_canvas(40, 30, n_frames=0),
+    "no_size.tif": broken_tiff({256: (), 257: ()}),
+    "no_such_mode.tif": broken_tiff({}, bits=[7]),
+    "no_such_packing.tif": broken_tiff({}, compression=60_000),
+    "strip_beyond.tif": broken_tiff({273: ("I", [2**31])}),
+    "no_such_depth.bmp": raw.bmp(40, 30, 13, 0, bytes(3600)),
+    "few_pixels.bmp": raw.bmp(40, 30, 8, 1, b"\x05\1\0\1", bytes(1024)),
+    "no_white.ppm": b"P6 40 30 0\n" + bytes(3600),
+    "negative.ppm": b"P3 40 30 255\n" + b"-1 " * 3600,
+}
+#: name -> its bytes, or what makes them, and the words of the refusal
+BAD: dict[str, tuple[bytes | Make, str]] = {
+    "empty.png": (b"", r"must have content, got 0 bytes .*get the file again"),
+    "drawing.svg": (SVG, r"got SVG .*convert it to PNG or JPEG"),
+    "drawing.png": (b"\xef\xbb\xbf\n" + ENTITIES, r"got SVG"),
+    "paper.pdf": (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", r"got PDF .*convert it to PNG or JPEG"),
+    "paper.png": (with_chunks(raw.png_chunk(b"tEXt", b"a\0%PDF-1.7 1 0 obj")), r"got PDF"),
+    "phone.heic": (heic(b"mif1"), r"got HEIC .*convert it to PNG or JPEG"),
+    "phone.jpg": (heic(b"heic"), r"got HEIC"),
+    "heavy.png": (
+        lambda: encode().ljust(50_000_001, b"\0"),
+        r"at most 50 MB, got 50.0 MB .*scale it down or save it as JPEG",
+    ),
+    "one_pixel.png": (
+        encode(Image.new("L", (1, 1))),
+        r"at least 16 pixels wide and high, got 1 x 1 .*use a larger picture",
+    ),
+    "thread.png": (encode(Image.new("L", (1, 100_000))), r"at least 16 pixels .*got 1 x 100,000"),
+    "thread.bmp": (encode(Image.new("L", (100_000, 1)), "BMP"), r"at least 16 pixels .*got 100,000 x 1"),
+    "thread.gif": (raw.gif(1, 60_000, raw.gif_frame(1, 1)), r"at least 16 pixels"),
+    "strip.png": (encode(Image.new("L", (401, 16))), r"at most 25 times as long as wide, got 401 x 16 .*crop it first"),
+    "not_a_number.tif": (grey_tiff(np.nan, "<f4", 3), r"must be finite, got infinity or not-a-number; save"),
+    "infinite.tif": (grey_tiff(np.inf, "<f4", 3), r"pixel values must be finite"),
+    **{name: (data, NONE) for name, data in FOREIGN.items()},
+    **{name: (data, r"at most 60 million pixels, got .*scale it down first") for name, data in TOO_LARGE.items()},
+    **{name: (data, DECODES_NOT.format(FORMAT_OF[Path(name).suffix])) for name, data in DAMAGED.items()},
+}
+
+
+# --- small files on which a plain decoder spends minutes or gigabytes: answered or refused, it must be soon -----------
+
+SIDE = 7740  # squared just below 60 million pixels
+PPM_WHITE = b"1 " * 3600
+
+
+def exif_of_shared_tags(form: str, n: int) -> bytes:
+    """5,000 tags that all point at the same bytes."""
+    exif = raw.shared_tags(5000, n)
+    if form == "PNG":
+        return with_chunks(raw.png_chunk(b"eXIf", exif))
+    if form == "JPEG":
+        pieces = [exif[i : i + 65_000] for i in range(0, len(exif), 65_000)]
+        return with_segments(*[raw.jpeg_segment(0xE1, b"Exif\0\0" + piece) for piece in pieces])
+    plain = raw.shared_tags(1, n)  # of the same length: the writer of AVIF follows every tag too
+    return encode(None, form, exif=plain).replace(plain, exif)
+
+
+def shared_tags(n: int) -> bytes:
+    """The same in the directory of the picture itself."""
+    data = raw.tiff(b"\x80" * n, raw.tiff_fields(40, 30, 1200))[:-4]
+    place = struct.unpack_from("<I", data, 4)[0]
+    tags = b"".join(struct.pack("<HHII", 40_000 + i, 7, n, 8) for i in range(5000))
+    n_tags = struct.pack("<H", struct.unpack_from("<H", data, place)[0] + 5000)
+    return data[:place] + n_tags + data[place + 2 :] + tags + bytes(4)
+
+
+def tile(n: int) -> bytes:
+    """40 x 30 in one tile of gigabytes, all zeros."""
+    side = int((n * 220) ** 0.5)
+    pixels = raw.packed(bytes(side) for _ in range(side))
+    return raw.tiff(pixels, {**raw.tiff_tiles(40, 30, side, [8], [len(pixels)]), 259: ("H", [8])})
+
+
+def pixels_one_by_one(n: int) -> bytes:
+    """Packed pixels in chunks of one byte."""
+    side = int((n / 39) ** 0.5)
+    rows = np.random.default_rng(0).integers(0, 256, (side, side * 3), np.uint8)
+    data = raw.packed(b"\0" + row.tobytes() for row in rows)
+    pieces = b"".join(raw.png_chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
+    return raw.PNG_START + raw.png_header(side, side) + pieces + raw.PNG_END
+
+
+def scans(n: int) -> bytes:
+    """60 million grey pixels, refined again and again by scans of 70 bytes that change nothing."""
+
+    def bits(text: str) -> bytes:
+        text += "1" * (-len(text) % 8)
+        return int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    n_blocks = (-(-SIDE // 8)) ** 2
+    frame = raw.jpeg_segment(0xDB, b"\0" + b"\1" * 64)
+    frame += raw.jpeg_segment(0xC2, struct.pack(">BHHB", 8, SIDE, SIDE, 1) + bytes([1, 0x11, 0]))
+    code = bytes([1] + [0] * 15)  # one code, of one bit
+    frame += raw.jpeg_segment(0xC4, b"\0" + code + b"\0" + b"\x10" + code + b"\xe0")  # no change; 32,767 blocks skipped
+    grey = raw.jpeg_segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bits("0" * n_blocks)
+    again = raw.jpeg_segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + bits(("0" + "1" * 14) * (n_blocks // 32_767 + 1))
+    return b"\xff\xd8" + frame + grey + again * (n // len(again)) + b"\xff\xd9"
+
+
+def run_lengths(width: int, n_rows: int, row: bytes) -> bytes:
+    return raw.bmp(width, n_rows, 8, 1, row * n_rows + b"\0\1", b"\0\1\2\0" * 256)
+
+
+def square_ppm(kind: str, white: int, sample: bytes, side: int) -> bytes:
+    return f"{kind} {side} {side} {white}\n".encode() + sample * (3 * side * side)
+
+
+def side_of(n: float) -> int:
+    return int(n**0.5)
+
+
+def repeated(n: int, piece: bytes) -> list[bytes]:
+    return [piece] * (n // len(piece))
+
+
+FRAME, MEGABYTE = raw.gif_frame(40, 30), zlib.compress(bytes(10**6))
+#: name -> how it is made of about n bytes, and the n with which an unguarded decoder takes seconds or hundreds of megabytes
+GREEDY: dict[str, tuple[Callable[[int], bytes], int]] = {
+    # a comment in pieces, each joined to all before it by a copy
+    "one_comment.gif": (
+        lambda n: raw.gif(40, 30, b"!\xfe" + (b"\xff" + b"x" * 255) * (n // 256) + b"\0" + FRAME),
+        6_000_000,
+    ),
+    "many_comments.gif": (lambda n: raw.gif(40, 30, b"!\xfe\x01x\0" * (n // 5) + FRAME), 1_000_000),
+    # every remark is cut out of its block by a copy
+    "remarks.ppm": (lambda n: b"P3 40 30 255\n" + b"#\n" * (n // 2) + PPM_WHITE, 600_000),
+    "digits.ppm": (lambda n: square_ppm("P3", 255, b"1 ", side_of(n / 6)), 10_000_000),
+    # every sample is scaled by itself
+    "odd_white.ppm": (lambda n: square_ppm("P6", 254, b"1", side_of(n / 3)), 3_000_000),
+    "blanks.ppm": (lambda n: b"P6" + b" " * n + b"40 30 255\n" + PPM_WHITE, 8_000_000),
+    # one pixel a row, the rest filled up one by one: 6 kB can ask for 59 million steps
+    "ends_of_line.bmp": (lambda n: run_lengths(25 * (n // 4), n // 4, b"\1\1\0\0"), 2600),
+    "runs_of_one.bmp": (lambda n: run_lengths(side_of(n / 2), side_of(n / 2), b"\1\1" * side_of(n / 2)), 6_000_000),
+    "exif_pieces.jpg": (lambda n: with_segments(*repeated(n, raw.jpeg_segment(0xE1, b"Exif\0\0x"))), 3_000_000),
+    "markers.jpg": (lambda n: with_segments(*repeated(n, raw.jpeg_segment(0xFE))), 8_000_000),
+    "shared_exif.jpg": (partial(exif_of_shared_tags, "JPEG"), 300_000),
+    "shared_exif.png": (partial(exif_of_shared_tags, "PNG"), 300_000),
+    "shared_exif.webp": (partial(exif_of_shared_tags, "WEBP"), 300_000),
+    "shared_exif.avif": (partial(exif_of_shared_tags, "AVIF"), 300_000),
+    # the same in the index of pictures that stereo cameras write
+    "shared_index.jpg": (lambda n: with_segments(raw.jpeg_segment(0xE2, b"MPF\0" + raw.shared_tags(2700, n))), 64_900),
+    "shared_tags.tif": (shared_tags, 200_000),
+    # the same two strips over and over, far more than the picture has rows
+    "shared_strips.tif": (lambda n: broken_tiff({273: ("I", [8] * (n // 4)), 278: ("I", [15])}), 1_000_000),
+    "tile.tif": (tile, 1_000_000),
+    "profiles.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"iCCP", b"x\0\0" + MEGABYTE))), 800_000),
+    "chunks.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"aaAa"))), 8_000_000),
+    "pixels_one_by_one.png": (pixels_one_by_one, 11_000_000),
+    "scans.jpg": (scans, 20_000),
+}
+
+
+# --- pictures within every limit that are the most work, and take the most memory -------------------------------------
+
+ROW = np.random.default_rng(0).integers(0, 256, 4 * SIDE, np.uint8).tobytes()  # no pixel is like the one before
+
+
+def large_tiff(n_samples: int, bits: int, photometric: int, sample_format: int, row: bytes, profile: bytes) -> bytes:
+    data = raw.packed(row for _ in range(SIDE))
+    fields = raw.tiff_fields(SIDE, SIDE, len(data), [bits] * n_samples, photometric, compression=8)
+    return raw.tiff(data, fields | {339: ("H", [sample_format] * n_samples), 34675: ("U", profile)})
+
+
+def large_jpeg(**options: object) -> bytes:
+    values = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    return encode(Image.fromarray(values), "JPEG", quality=40, **options)
+
+
+def large_png(depth: int, row: bytes, profile: bytes) -> bytes:
+    before = raw.png_chunk(b"iCCP", b"x\0\0" + zlib.compress(profile)) if profile else b""
+    return raw.png(SIDE, SIDE, depth, 6, (row for _ in range(SIDE)), before)
+
+
+LARGEST: dict[str, Make] = {
+    "alpha_with_profile.png": lambda: large_png(8, ROW, PROFILE),
+    "deep_alpha.png": lambda: large_png(16, b"\1\2\3\4\5\6\7\x08" * SIDE, b""),
+    "float.tif": lambda: large_tiff(1, 32, 1, 3, struct.pack("<f", 0.3) * SIDE, b""),
+    "integer.tif": lambda: large_tiff(1, 32, 1, 2, ROW, b""),
+    "cmyk.tif": lambda: large_tiff(4, 8, 5, 1, ROW, cmyk_profile((135, 128, 128))),
+    "canvas.webp": lambda: raw.webp_canvas(SIDE, SIDE),
+    "canvas.gif": lambda: raw.gif(SIDE, SIDE, raw.gif_frame(40, 30)),
+    "noise.jpg": large_jpeg,
+    "noise_progressive.jpg": lambda: large_jpeg(progressive=True),
+}
+
+
+# --- names and places that are none -----------------------------------------------------------------------------------
 
 #: names under which a sound picture may come, as the bytes a file system keeps
 NAMES: dict[str, bytes] = {
@@ -36,20 +509,8 @@ NAMES: dict[str, bytes] = {
     "a dot file": b".png",
 }
 
-#: what stands where a file should -> the words of the refusal
-PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder.png": (lambda path: path.mkdir(), r"must be a file, got a folder: .*name one picture file"),
-    "pipe.png": (os.mkfifo, r"must be a file, got a device or pipe"),  # opening it would wait for ever
-    "zero.png": (lambda path: path.symlink_to("/dev/zero"), r"must be a file, got a device or pipe"),  # never ends
-    "socket.png": (lambda path: _listen(path), r"must be a file, got a device or pipe"),
-    "itself.png": (lambda path: path.symlink_to(path), r"must be a readable file, .*check the path"),
-    "nothing.png": (lambda path: path.symlink_to("no such file"), r"must be a readable file, .*check the path"),
-    "secret.png": (lambda path: path.symlink_to("/etc/passwd"), r"got none of these \(secret.png\)"),
-    "endless.png": (lambda path: path.symlink_to("/proc/self/pagemap"), r"an image (file )?must "),
-}
 
-
-def _listen(path: Path) -> None:
+def listen(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         here = Path.cwd()
         try:
@@ -60,43 +521,41 @@ def _listen(path: Path) -> None:
     assert stat.S_ISSOCK(path.stat().st_mode)
 
 
-def named(folder: Path, name: bytes) -> Path:
-    """A sound picture under a name of any bytes."""
-    path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))  # noqa: PTH118 - pathlib joins no bytes
-    path.write_bytes(encode(picture()))
-    return path
+#: what stands where a file should -> the words of the refusal
+PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder.png": (lambda path: path.mkdir(), r"must be a file, got a folder: .*name one picture file"),
+    "pipe.png": (os.mkfifo, r"must be a file, got a device or pipe"),  # opening it would wait for ever
+    "zero.png": (lambda path: path.symlink_to("/dev/zero"), r"must be a file, got a device or pipe"),  # never ends
+    "socket.png": (listen, r"must be a file, got a device or pipe"),
+    "itself.png": (lambda path: path.symlink_to(path), r"must be a readable file, .*check the path"),
+    "nothing.png": (lambda path: path.symlink_to("no such file"), r"must be a readable file, .*check the path"),
+    "secret.png": (lambda path: path.symlink_to("/etc/passwd"), r"got none of these \(secret.png\)"),
+    "endless.png": (lambda path: path.symlink_to("/proc/self/pagemap"), r"an image (file )?must "),
+}
 
 
-def corpus() -> dict[str, tuple[Callable[[], bytes], str, str]]:
-    """Name -> how it is made, what it is, what is expected."""
-    files: dict[str, tuple[Callable[[], bytes], str, str]] = {}
+def corpus() -> dict[str, tuple[bytes | Make, str]]:
+    """Name -> its bytes or what makes them, and what is expected."""
+    files: dict[str, tuple[bytes | Make, str]] = {}
     for name, odd in ODD.items():
-        files[name] = odd.make, odd.what, f"answered: {odd.size[0]} x {odd.size[1]}, pixels known"
-    for name, (what, make, words) in BAD.items():
-        files[name] = make, what, f"refused: {words}"
-    for name, (work, n) in GREEDY.items():
-        files[name] = lambda work=work, n=n: work(n), (work.__doc__ or "greedy").splitlines()[0], "either, soon"
-    for name, make in LARGEST.items():
-        files[f"largest_{name}"] = make, "as large as the limits allow", "answered, within the memory ceiling"
-    return files
-
-
-def write_corpus(folder: Path) -> int:
-    """Write every file and the table; returns how many."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = corpus()
-    for name, (make, _, _) in files.items():
-        (folder / name).write_bytes(make())
-    rows = ["\t".join((name, what, expected)) for name, (_, what, expected) in files.items()]
-    (folder / "files.tsv").write_text("\n".join(["name\twhat it is\texpected", *rows]) + "\n", encoding="utf-8")
-    return len(files)
+        files[name] = odd.data, f"answered: {odd.size[0]} x {odd.size[1]}, pixels known"
+    files |= {name: (data, f"refused: {words}") for name, (data, words) in BAD.items()}
+    files |= {name: (partial(work, n), "either, soon") for name, (work, n) in GREEDY.items()}
+    within = "answered, within the memory ceiling"
+    return files | {f"largest_{name}": (make, within) for name, make in LARGEST.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the files go; 300 MB in all")
     folder = parser.parse_args().folder
-    print(f"{write_corpus(folder)} files and files.tsv in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    files = corpus()
+    for name, (data, _) in files.items():
+        (folder / name).write_bytes(made(data))
+    rows = ["name\texpected", *(f"{name}\t{expected}" for name, (_, expected) in files.items())]
+    (folder / "files.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    print(f"{len(files)} files and files.tsv in {folder}")
 
 
 if __name__ == "__main__":

@@ -11,26 +11,8 @@ from typing import Any
 
 #: numbers at which readers trip: ends of ranges, powers of two, sizes just in and just out of the limits
 TELLING = (
-    0,
-    1,
-    2,
-    7,
-    8,
-    15,
-    16,
-    127,
-    128,
-    255,
-    256,
-    7740,
-    32_767,
-    32_768,
-    65_535,
-    65_536,
-    2**24,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
+    *(0, 1, 2, 7, 8, 15, 16, 127, 128, 255, 256, 7740, 32_767, 32_768, 65_535, 65_536),
+    *(2**24, 2**31 - 1, 2**31, 2**32 - 1),
 )
 KINDS = ("cut", "flip", "byte", "number", "remove", "repeat", "move", "splice", "put")
 MAX_BYTES = 300_000  # a mutated file grows no further

@@ -3,6 +3,7 @@
 `variants(name, network)` gives, for one backbone, every kind of file that its weights come in: a label and what to write.
 """
 
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -130,8 +131,18 @@ def variants(name: str, network: torch.nn.Module) -> dict[str, Write]:
     return files
 
 
+def renamed(tensors: Tensors, *pairs: tuple[str, str]) -> Tensors:
+    """Under the names that these patterns and replacements make, one after the other."""
+    found = {}
+    for key, tensor in tensors.items():
+        for pattern, new in pairs:
+            key = re.sub(pattern, new, key)
+        found[key] = tensor
+    return found
+
+
 def _dino(own: Tensors) -> dict[str, Write]:
-    teacher = {f"backbone.{key}": tensor for key, tensor in own.items()} | {"head.mlp.0.weight": torch.ones(2, 2)}
+    teacher = renamed(own, ("^", "backbone.")) | {"head.mlp.0.weight": torch.ones(2, 2)}
     student = {f"module.backbone.{key}": tensor + 1 for key, tensor in own.items()}
     full = {"student": student, "teacher": teacher, "epoch": 100, "args": Namespace(arch="vit"), "dino_loss": {}}
     return {"release": saved(own, "dino_pretrain.pth"), "full": saved(full, "full_checkpoint.pth")}
@@ -139,64 +150,44 @@ def _dino(own: Tensors) -> dict[str, Write]:
 
 def _chunked(own: Tensors) -> Tensors:
     """Blocks in chunks of three, each numbered through, as DINOv2 trains them; and the heads of training."""
-    tensors = {"dino_head.mlp.0.weight": torch.ones(2, 2), "ibot_head.last_layer.weight": torch.ones(2)}
-    for key, tensor in own.items():
-        kind, _, rest = key.partition(".")
-        if kind == "blocks":
-            number = int(rest.split(".")[0])
-            key = f"blocks.{number // 3}.{rest}"
-        tensors[f"backbone.{key}"] = tensor
-    return tensors
+    heads = {"dino_head.mlp.0.weight": torch.ones(2, 2), "ibot_head.last_layer.weight": torch.ones(2)}
+    chunks = [(rf"^blocks\.{n}\.(?!\d+\.)", f"blocks.{n // 3}.{n}.") for n in range(12)]
+    return heads | renamed(own, *chunks, ("^", "backbone."))
 
 
 def _dinov3(own: Tensors) -> Tensors:
     tensors = {"mask_token": torch.ones(1, 4), "rope_embed.periods": torch.ones(16, dtype=torch.bfloat16)}
-    for key, tensor in own.items():
-        if key.endswith("attn.q_bias"):
-            value = own[key.replace("q_bias", "v_bias")]
-            stem = key[: -len("q_bias")]
+    others = {key: tensor for key, tensor in own.items() if not key.endswith(("attn.q_bias", "attn.v_bias"))}
+    names = (("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma"), ("reg_token", "storage_tokens"))
+    for key in own.keys() - others.keys():
+        if key.endswith("q_bias"):
+            stem, query, value = key.removesuffix("q_bias"), own[key], own[key.replace("q_bias", "v_bias")]
             width = len(value)
-            mask = torch.cat([torch.ones(width), torch.zeros(width), torch.ones(width)])
-            tensors[f"{stem}qkv.bias"] = torch.cat(
-                [tensor, torch.full((width,), 7.0), value]
-            )  # the mask hides the sevens
-            tensors[f"{stem}qkv.bias_mask"] = mask
-        elif not key.endswith("attn.v_bias"):
-            key = key.replace("gamma_1", "ls1.gamma").replace("gamma_2", "ls2.gamma")
-            tensors[key.replace("reg_token", "storage_tokens")] = tensor
-    return tensors
+            # the mask hides the sevens
+            tensors[f"{stem}qkv.bias"] = torch.cat([query, torch.full((width,), 7.0), value])
+            tensors[f"{stem}qkv.bias_mask"] = torch.cat([torch.ones(width), torch.zeros(width), torch.ones(width)])
+    return tensors | renamed(others, *names)
 
 
 def _clip(own: Tensors) -> Tensors:
-    tensors = {}
-    for key, tensor in own.items():
-        if key == "head.bias":
-            continue
-        if key == "head.weight":
-            key, tensor = "proj", tensor.T
-        elif key == "cls_token":
-            key, tensor = "class_embedding", tensor[0, 0]
-        elif key == "pos_embed":
-            key, tensor = "positional_embedding", tensor[0]
-        elif key == "patch_embed.proj.weight":
-            key = "conv1.weight"
-        elif key.startswith(("norm_pre.", "norm.")):
-            key = key.replace("norm_pre.", "ln_pre.").replace("norm.", "ln_post.")
-        else:
-            _, number, *rest = key.split(".")
-            part = ".".join(rest)
-            for ours, theirs in {
-                "norm1.": "ln_1.",
-                "norm2.": "ln_2.",
-                "attn.qkv.": "attn.in_proj_",
-                "attn.proj.": "attn.out_proj.",
-                "mlp.fc1.": "mlp.c_fc.",
-                "mlp.fc2.": "mlp.c_proj.",
-            }.items():
-                part = part.replace(ours, theirs)
-            key = f"transformer.resblocks.{number}.{part}"
-        tensors[f"visual.{key}"] = tensor
-    return tensors
+    own = {key: tensor for key, tensor in own.items() if key != "head.bias"}
+    own |= {"head.weight": own["head.weight"].T, "cls_token": own["cls_token"][0, 0], "pos_embed": own["pos_embed"][0]}
+    return renamed(
+        own,
+        ("^head.weight$", "proj"),
+        ("^cls_token$", "class_embedding"),
+        ("^pos_embed$", "positional_embedding"),
+        ("^patch_embed.proj", "conv1"),
+        ("^norm_pre", "ln_pre"),
+        ("^norm", "ln_post"),
+        ("^blocks", "transformer.resblocks"),
+        (r"\.norm(\d)", r".ln_\1"),
+        ("attn.qkv.", "attn.in_proj_"),
+        ("attn.proj", "attn.out_proj"),
+        ("mlp.fc1", "mlp.c_fc"),
+        ("mlp.fc2", "mlp.c_proj"),
+        ("^", "visual."),
+    )
 
 
 def _augreg(own: Tensors) -> Tensors:
@@ -225,30 +216,25 @@ def _augreg(own: Tensors) -> Tensors:
     return tensors
 
 
-def _stages(own: Tensors) -> list[tuple[str, int, int, str]]:
-    """Our key, stage, number in the stage, and the rest, of every tensor of a block of SSCD."""
+def _staged(own: Tensors, place: str) -> Tensors:
+    """SSCD's blocks numbered by stage: ``place`` says how a stage s and a number n within it are written."""
     places = [(stage, number) for stage, n in enumerate((3, 4, 6, 3)) for number in range(n)]
-    split = [(key, *key.split(".", 2)[1:]) for key in own if key.startswith("blocks.")]
-    return [(key, *places[int(number)], rest) for key, number, rest in split]
+    found = {}
+    for key, tensor in own.items():
+        if match := re.match(r"blocks\.(\d+)", key):
+            stage, number = places[int(match[1])]
+            key = place.format(s=stage, t=stage + 1, n=number) + key[match.end() :]
+        found[key] = tensor
+    return found
 
 
 def _torchvision(own: Tensors) -> Tensors:
-    tensors = {f"backbone.layer{stage + 1}.{number}.{rest}": own[key] for key, stage, number, rest in _stages(own)}
-    for ours, theirs in (("stem.0.", "conv1."), ("stem.1.", "bn1."), ("descriptor.", "fc.")):
-        tensors |= {f"backbone.{theirs}{key[len(ours) :]}": own[key] for key in own if key.startswith(ours)}
-    return tensors
+    names = ((r"^stem\.0", "conv1"), (r"^stem\.1", "bn1"), ("^descriptor", "fc"), ("^", "backbone."))
+    return renamed(_staged(own, "layer{t}.{n}"), *names)
 
 
 def _classy(own: Tensors) -> Tensors:
-    places = {"conv1": "0", "bn1": "1", "conv2": "3", "bn2": "4", "conv3": "6"}
-    tensors = {}
-    for key, stage, number, rest in _stages(own):
-        layer, _, end = rest.partition(".")
-        inner = f"convolutional_block.{places[layer]}.{end}" if layer in places else rest.replace("bn3.", "bn.")
-        tensors[f"backbone.blocks.{stage}.block{stage}-{number}.{inner}"] = own[key]
-    for ours, theirs in (
-        ("stem.", "backbone.initial_block._module."),
-        ("descriptor.", "embeddings.1."),
-    ):
-        tensors |= {f"{theirs}{key[len(ours) :]}": own[key] for key in own if key.startswith(ours)}
-    return tensors
+    layers = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4, "conv3": 6}
+    inner = [(rf"^(blocks.*-\d+)\.{name}\.", rf"\1.convolutional_block.{place}.") for name, place in layers.items()]
+    outer = (("bn3", "bn"), (r"^stem\.", "initial_block._module."), ("^(?!descriptor)", "backbone."))
+    return renamed(_staged(own, "blocks.{s}.block{s}-{n}"), *inner, *outer, ("^descriptor", "embeddings.1"))

@@ -48,25 +48,26 @@ def reached(log: Path) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def process(
-    port: int, log: Path, *arguments: str, environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, once it answers; what it says is in ``log`` with the suffix ``.txt``."""
-    command = [sys.executable, "-m", "tests.served", "--port", str(port), "--log", str(log), *arguments]
-    with log.with_suffix(".txt").open("wb") as told:
-        started = subprocess.Popen(
-            command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
-        )
+def started(command: Sequence[str], port: int, log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, once it answers; what it says is in ``log``."""
+    with log.open("wb") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, **options)
         try:
-            ends = time.monotonic() + 60
+            ends = time.monotonic() + 120
             while not alive(port):
-                assert started.poll() is None and time.monotonic() < ends, log.with_suffix(".txt").read_text()
+                assert process.poll() is None and time.monotonic() < ends, log.read_text()
                 time.sleep(0.05)
-            yield started
+            yield process
         finally:
-            if started.poll() is None:
-                started.kill()
-            started.wait()
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def process(port: int, log: Path, *arguments: str, environment: dict[str, str] | None = None) -> Any:
+    """This module's process, started; what it says is in ``log`` with the suffix ``.txt``."""
+    command = [sys.executable, "-m", "tests.served", "--port", str(port), "--log", str(log), *arguments]
+    return started(command, port, log.with_suffix(".txt"), cwd=ROOT, env={**os.environ, **(environment or {})})
 
 
 def alive(port: int) -> bool:

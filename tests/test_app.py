@@ -58,8 +58,8 @@ def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_d
     code = BLOCK.format(blocked=blocked) + (
         "import json\nfrom PIL import Image\nfrom aad import Attributor\nfrom interface import handlers\n"
         "attributor = Attributor.load()\n"
-        "answers = [handlers.answer_example(attributor, i, 5) for i in attributor.examples[:3]]\n"
-        "answers += [handlers.answer_reference(attributor, 0, 5)]\n"
+        "answers = [handlers.answer(attributor, 'query', i, 5) for i in attributor.examples[:3]]\n"
+        "answers += [handlers.answer(attributor, 'reference', 0, 5)]\n"
         "print(json.dumps([[a['status'], a['ready'], len(a['spaces'])] for a in answers]))\n"
         "try:\n    attributor.attribute(Image.new('RGB', (32, 32)))\n"
         "except ModuleNotFoundError as error:\n    print(error)\n"
@@ -86,28 +86,19 @@ def test_threads_are_settled_before_numpy_is_imported_and_a_wish_is_kept() -> No
     assert run(WATCH_NUMPY, OPENBLAS_NUM_THREADS="3", OMP_WAIT_POLICY="ACTIVE").split() == ["3", "ACTIVE"]
 
 
-def test_warming_up_answers_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attributor = FakeAttributor(tmp_path, n_per_group=2)
-    monkeypatch.setattr(app, "outcomes_of", lambda _: None)
-    asked: list[object] = []
-    attribute = attributor.attribute
-    monkeypatch.setattr(attributor, "attribute", lambda image: asked.append(image) or attribute(image))
-    app.warm_up(attributor)
-    assert attributor.ready and len(asked) == 1
-
-
-def test_warming_up_without_weights_is_told_and_the_rest_is_made_ready(
+def test_warming_up_answers_a_picture_and_tells_of_missing_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing() -> None:
         raise BackboneError("weights.pth is missing: give --weights FILE")
 
-    attributor = FakeAttributor(tmp_path, n_per_group=1)
-    made: list[object] = []
-    monkeypatch.setattr(attributor, "warm_up", missing)
+    attributor, made = FakeAttributor(tmp_path, n_per_group=1), list[object]()
     monkeypatch.setattr(app, "outcomes_of", made.append)
     app.warm_up(attributor)
-    assert "weights.pth is missing" in capsys.readouterr().err and made == [attributor]
+    assert attributor.ready and attributor.n_backbone_calls == 1 and made == [attributor]
+    monkeypatch.setattr(attributor, "warm_up", missing)
+    app.warm_up(attributor)
+    assert "weights.pth is missing" in capsys.readouterr().err and made == 2 * [attributor]
 
 
 COMPONENT = "import gradio as gr\n\n\nclass Shown(gr.Image):\n    pass\n"
@@ -118,8 +109,7 @@ def component(folder: Path) -> ModuleType:
     (folder / "shown.py").write_text(COMPONENT)
     spec = importlib.util.spec_from_file_location("shown", folder / "shown.py")
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["shown"] = module
+    module = sys.modules["shown"] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     finally:

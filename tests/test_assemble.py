@@ -1,6 +1,5 @@
 """From shards to a bundle: the files of extract_features, streamed, with pictures to show, and an app that answers from them."""
 
-import io
 import json
 from pathlib import Path
 
@@ -16,15 +15,13 @@ from precompute.common import embedding, thumbnails
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.sources import checked_sources
 from precompute.common.store import ShardError
-from tests.shard_runs import encoded, tar_of
-from tests.shard_work import SPEC, FakeEncoder, folder_of, picture
+from tests.small import SPEC, FakeEncoder, embed, encoded, folder_of, picture, tar_of
 
 NAME = "efficientnet_lite0"
 
 
-def embed(out: Path, *sources: Path, real: bool = False, size: int = 3) -> Path:
-    encoder = Encoder(NAME) if real else FakeEncoder(out.with_suffix(".log"))
-    embed_sources(checked_sources(sources), encoder, loaded(encoder).spec if real else SPEC, out, size=size, workers=1)
+def shards_of(out: Path, *sources: Path, size: int = 3) -> Path:
+    embed(out, *sources, size=size)
     return out
 
 
@@ -36,23 +33,16 @@ def make(shards: Path, bundle: Path, *options: object) -> Bundle:
 
 def some_tars(folder: Path) -> list[Path]:
     folder.mkdir()
-    large = io.BytesIO()
-    picture(9).resize((1200, 600)).save(large, "png")
     told = json.dumps({"title": "Ein <b>Boot</b> 🖼", "license": "CC0-1.0", "author": "A. Painter"}).encode()
-    first = {
-        "0.png": encoded(0),
-        "0.json": told,
-        "1.png": b"broken",
-        "my_dog.png": large.getvalue(),
-        "3.png": encoded(3),
-    }
+    first = {"0.png": encoded(0), "0.json": told, "1.png": b"broken"}
+    first |= {"my_dog.png": encoded(9, size=(1200, 600)), "3.png": encoded(3)}
     return [tar_of(folder / "a.tar", first), tar_of(folder / "b.tar", {f"{i}.png": encoded(i) for i in range(4, 6)})]
 
 
 def test_a_folder_of_references_makes_the_bundle_that_extract_features_makes(tmp_path):
     folder = folder_of(tmp_path / "photos", 5)
     (folder / "metadata.csv").write_text("file_name,title,licence\ndeep/001.png,A boat,CC0-1.0\n")
-    bundle = make(embed(tmp_path / "shards", folder), tmp_path / "bundle")
+    bundle = make(shards_of(tmp_path / "shards", folder), tmp_path / "bundle")
     references = bundle.read_json("references.json")
     assert [entry["path"] for entry in references] == ["000.png", "002.png", "004.png", "deep/001.png", "deep/003.png"]
     assert references[0] == {"path": "000.png", "title": "000", "source": "photos", "licence": "not stated"}
@@ -70,17 +60,13 @@ def test_a_folder_of_references_makes_the_bundle_that_extract_features_makes(tmp
     assert not list((tmp_path / "bundle" / ".work").iterdir())
 
 
-def test_tables_that_are_streamed_have_the_bytes_of_those_that_are_not(tmp_path):
-    entries = [{"path": "ü.png", "title": 'a "b"\n', "n": i} for i in range(3)]
-    streamed = assemble._write_entries(tmp_path / "streamed.json", iter(entries)).read_bytes()
-    assert streamed == (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def test_references_in_tar_files_get_small_pictures_below_the_bundle(tmp_path, monkeypatch):
     monkeypatch.setattr(thumbnails, "FOLDER", 2)
     tars = some_tars(tmp_path / "laion")
-    bundle = make(embed(tmp_path / "shards", *tars, size=2), tmp_path / "bundle")
+    bundle = make(shards_of(tmp_path / "shards", *tars, size=2), tmp_path / "bundle")
     references = bundle.read_json("references.json")
+    streamed = (bundle.folder / "references.json").read_bytes()  # as a table that is not
+    assert streamed == (json.dumps(references, indent=1, ensure_ascii=False) + "\n").encode()
     assert [entry["title"] for entry in references] == ["Ein <b>Boot</b> 🖼", "my dog", "3", "4", "5"]
     known = {key: references[0][key] for key in ("source", "licence", "author")}
     assert known == {"source": "laion", "licence": "CC0-1.0", "author": "A. Painter"}
@@ -96,7 +82,7 @@ def test_references_in_tar_files_get_small_pictures_below_the_bundle(tmp_path, m
 
 def test_pictures_are_written_once_and_again_only_where_a_shard_changed(tmp_path):
     tars = some_tars(tmp_path / "laion")
-    shards, bundle = embed(tmp_path / "shards", *tars), tmp_path / "bundle"
+    shards, bundle = shards_of(tmp_path / "shards", *tars), tmp_path / "bundle"
     make(shards, bundle)
     before = {path: path.stat().st_mtime_ns for path in (bundle / "pictures").rglob("*.webp")}
     lost = sorted(before)[1]
@@ -105,17 +91,14 @@ def test_pictures_are_written_once_and_again_only_where_a_shard_changed(tmp_path
     (lost.parent / "mine.webp").write_bytes(b"not ours")
     make(shards, bundle)
     after = {path: path.stat().st_mtime_ns for path in (bundle / "pictures").rglob("*.webp")}
-    assert [path for path, time in after.items() if before.get(path) != time] in (
-        [lost, lost.parent / "mine.webp"],
-        [lost.parent / "mine.webp", lost],
-    )
+    assert {path for path, time in after.items() if before.get(path) != time} == {lost, lost.parent / "mine.webp"}
     assert not list(lost.parent.glob(".*"))
     tar_of(tars[1], {f"{i}.png": encoded(i + 1) for i in range(4, 6)})
     for path in sorted(before)[3:]:
         path.unlink()
     with pytest.raises(ShardError, match=r"b\.tar, 4\.png to 5\.png has changed since .*embed_shards --out"):
         make(shards, bundle)
-    make(embed(shards, *tars), bundle)
+    make(shards_of(shards, *tars), bundle)
     names = sorted(path.name for path in (bundle / "pictures").rglob("*.webp"))
     assert len(names) == 6 and names[:3] == sorted(path.name for path in before)[:3]
     assert not set(names[3:5]) & {path.name for path in before}
@@ -123,7 +106,8 @@ def test_pictures_are_written_once_and_again_only_where_a_shard_changed(tmp_path
 
 def test_queries_are_embedded_as_the_references_were_and_the_bundle_answers(tmp_path):
     folder, queries = folder_of(tmp_path / "photos", 6), folder_of(tmp_path / "generated", 2)
-    shards, out = embed(tmp_path / "shards", folder, real=True), tmp_path / "bundle"
+    shards, out, encoder = tmp_path / "shards", tmp_path / "bundle", Encoder(NAME)
+    embed_sources(checked_sources([folder]), encoder, loaded(encoder).spec, shards, size=3, workers=1)
     bundle = make(shards, out, "--queries", queries)
     assert [entry["path"] for entry in bundle.read_json("references.json")][:2] == ["photos/000.png", "photos/002.png"]
     asked = bundle.read_json("queries.json")
@@ -141,7 +125,7 @@ def test_queries_are_embedded_as_the_references_were_and_the_bundle_answers(tmp_
 
 def test_other_weights_and_engines_are_refused_for_queries(tmp_path, monkeypatch):
     folder, queries = folder_of(tmp_path / "photos", 2), folder_of(tmp_path / "generated", 1)
-    shards = embed(tmp_path / "shards", folder)
+    shards = shards_of(tmp_path / "shards", folder)
     monkeypatch.setattr(embedding, "load_backbone", lambda *given: FakeEncoder(tmp_path / "log"))
     loaded.cache_clear()
     try:
@@ -158,7 +142,7 @@ def test_other_weights_and_engines_are_refused_for_queries(tmp_path, monkeypatch
 
 
 def test_a_folder_that_has_moved_is_found_with_pictures(tmp_path):
-    shards = embed(tmp_path / "shards", folder_of(tmp_path / "photos", 2))
+    shards = shards_of(tmp_path / "shards", folder_of(tmp_path / "photos", 2))
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     with pytest.raises(ShardError, match="say where it is with --pictures"):
         make(shards, tmp_path / "bundle")
@@ -167,9 +151,12 @@ def test_a_folder_that_has_moved_is_found_with_pictures(tmp_path):
 
 
 def test_damaged_shards_and_bundles_on_the_hub_are_refused(tmp_path):
-    shards = embed(tmp_path / "shards", folder_of(tmp_path / "photos", 4))
+    shards = shards_of(tmp_path / "shards", folder_of(tmp_path / "photos", 4))
     (shards / "00001.npy").write_bytes(b"damaged")
     with pytest.raises(BundleError, match=r"00001\.npy is damaged"):
+        make(shards, tmp_path / "bundle")
+    (shards / "00001.json").write_text("{}")
+    with pytest.raises(ShardError, match=r"00001\.json is missing, damaged"):
         make(shards, tmp_path / "bundle")
     assert not (tmp_path / "bundle" / "manifest.json").exists()
     with pytest.raises(SystemExit):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor, Domain, Space
-from interface.filters import chosen
+from interface.requests import filtered
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 
 
@@ -53,6 +53,18 @@ def test_an_image_and_its_embedding_agree(attributor):
     assert answer.matches[0].similarity == pytest.approx(float((embedded @ stored.T).max()), abs=1e-5)
 
 
+def test_an_uploaded_example_finds_what_the_stored_one_finds_and_a_copy_of_a_source_finds_it_first(shipped):
+    for query_id in shipped.examples[:4]:
+        uploaded, stored = shipped.attribute(shipped.queries[query_id].path, 5), shipped.attribute_query(query_id, 5)
+        for space in SPACES:
+            found, known = uploaded[space].matches[0], stored[space].matches[0]
+            assert found.reference_id == known.reference_id
+            assert found.similarity == pytest.approx(known.similarity, abs=2e-3)
+    (otter,) = (reference for reference in shipped.references if reference.title == "Otter")
+    first = shipped.attribute(otter.path, 1)["backbone"].matches[0]
+    assert first.reference_id == otter.reference_id and first.similarity > 0.999
+
+
 def test_the_answer_is_plain_json(attributor):
     answer = attributor.attribute_query(1, 3).to_dict()
     assert json.loads(json.dumps(answer)) == answer
@@ -83,7 +95,8 @@ def test_bad_k_domain_and_space_are_refused(attributor):
 
 def test_a_filter_is_any_value_of_a_field_and_every_field(shipped):
     wanted = {"group": ["coins", "birds"], "licence": ["public domain"], "source": []}
-    passes = chosen(shipped.references, wanted)
+    told, passes = filtered(shipped, wanted)
+    assert told["filter"] == {"group": ["birds", "coins"], "licence": ["public domain"]} and told["n"] == passes.sum()
     for reference, passed in zip(shipped.references, passes, strict=True):
         assert passed == (reference.group in ("coins", "birds") and reference.licence == "public domain")
     assert 0 < passes.sum() < len(passes)
@@ -94,7 +107,7 @@ def test_a_filter_is_any_value_of_a_field_and_every_field(shipped):
 )
 def test_a_filter_that_is_none_is_refused(shipped, wanted):
     with pytest.raises(ValueError, match="filter"):
-        chosen(shipped.references, wanted)
+        filtered(shipped, wanted)
 
 
 def test_the_demos_near_copies_show_one_view_each_and_are_few(shipped):

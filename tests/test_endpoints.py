@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,9 @@ from PIL import Image
 from aad.images import ImageError, load_image
 from aad.spaces import SPACES
 from interface import endpoints
-from interface.requests import Refused
-from interface.takeaway import MAX_FILES
-from tests.bad_files import BAD
-from tests.hostile_files import NAMES
+from interface.requests import MAX_FILES, Refused
+from tests.hostile_files import BAD, NAMES, ODD, made
 from tests.image_bytes import encode, picture
-from tests.odd_files import ODD
 from tests.pages import MARKS, Page
 
 pytestmark = MARKS
@@ -32,7 +27,7 @@ GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text("
 PYTHON = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 ANSWERED = (
     "really_a_png.jpg", "shell.php.png", "no_extension", "deep.png", "palette_key.png", "moving.gif", "cmyk.jpg", "turned_6.jpg",
-    "tiled.tif", "odd_white.ppm",
+    "tiled.tif", "white_is_100.ppm",
 )  # fmt: skip
 REFUSED = (
     "empty.png", "letter.png", "drawing.svg", "paper.pdf", "phone.heic", "cut_50.png", "cut_50.jpeg", "one_pixel.png", "bomb.png",
@@ -51,9 +46,6 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (64, 48), (30, 120, 200)).save(tmp_path / "picture.png")
     Image.new("RGB", (48, 48), (200, 120, 90)).save(tmp_path / "second.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    (tmp_path / "letter.png").write_bytes(b"Dear museum, this is a letter.\n" * 40)
-    (tmp_path / "drawing.png").write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="40"/></svg>')
-    (tmp_path / "empty.png").touch()
     return tmp_path
 
 
@@ -64,17 +56,12 @@ def test_these_endpoints_are_public_and_no_other(client: Client) -> None:
     assert sorted(re.findall(r"^\| `(/\w+)`", GUIDE, re.MULTILINE)) == PUBLIC, "the guide names each once"
 
 
-def test_every_python_example_of_the_guide_runs(page: Page, folder: Path) -> None:
-    """Each by itself, in one interpreter: starting one takes longer than any of them."""
+def test_every_python_example_of_the_guide_runs(page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = [code.replace("http://127.0.0.1:7860", page.url.rstrip("/")) for code in PYTHON]
     assert len(examples) == GUIDE.count("```python") == sum(page.url.rstrip("/") in code for code in examples)
-    (folder / "examples.json").write_text(json.dumps(examples))
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)}
-    every = "import json\nfor i, code in enumerate(json.load(open('examples.json'))):\n    exec(compile(code, str(i), 'exec'), {})"
-    done = subprocess.run(
-        [sys.executable, "-c", every], cwd=folder, capture_output=True, text=True, timeout=90, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(folder)
+    for code in examples:
+        exec(compile(code, "docs/api.md", "exec"), {})
     assert "</html>" in (folder / "report.html").read_text("utf-8")
 
 
@@ -92,20 +79,6 @@ def test_every_shell_example_of_the_guide_runs(code: str, folder: Path, page: Pa
         assert len(answer["references"]) == len(page.attributor.references)
 
 
-def test_api_returns_the_attribution_and_its_references(client: Client, page: Page, folder: Path) -> None:
-    reply = client.predict(handle_file(str(folder / "picture.png")), 5, api_name="/attribute")
-    expected = page.attributor.attribute(folder / "picture.png", 5).to_dict()
-    for space in SPACES:
-        assert [m["reference_id"] for m in reply[space]["matches"]] == [
-            m["reference_id"] for m in expected[space]["matches"]
-        ]
-        for match in reply[space]["matches"]:
-            reference = page.attributor.references[match["reference_id"]]
-            assert reply["references"][str(match["reference_id"])]["title"] == reference.title
-    assert reply["stamp"]["bundle"] == page.attributor.stamp["bundle"]
-    assert str(page.attributor.references[0].path.parent) not in json.dumps(reply), "no path of the server"
-
-
 def test_batch_answers_each_file_in_order_and_tells_why_one_is_refused(
     client: Client, folder: Path, page: Page
 ) -> None:
@@ -121,7 +94,8 @@ def test_batch_answers_each_file_in_order_and_tells_why_one_is_refused(
                 title = page.attributor.references[match["reference_id"]].title
                 assert reply["references"][str(match["reference_id"])]["title"] == title
     assert reply["stamp"]["bundle"] == page.attributor.stamp["bundle"]
-    assert str(folder) not in json.dumps(reply), "no path of a machine"
+    paths = (str(folder), str(page.attributor.references[0].path.parent))
+    assert not any(path in json.dumps(reply) for path in paths), "no path of a machine"
 
 
 def test_tables_come_in_pages_that_join_without_gap_or_path(client: Client, page: Page) -> None:
@@ -148,10 +122,6 @@ def test_tables_come_in_pages_that_join_without_gap_or_path(client: Client, page
         ("/attribute", ("picture.png", 2.5), "k must be a whole number from 1 to 100, got 2.5"),
         ("/attribute_batch", (["picture.png"], 0), "k must be a whole number from 1 to 100"),
         ("/report", (["picture.png"], 101), "k must be a whole number from 1 to 100"),
-        ("/attribute", ("broken.png", 5), r"image .*broken\.png"),
-        ("/attribute", ("letter.png", 5), r"must be PNG, .* got none of these \(letter\.png\)"),
-        ("/attribute", ("drawing.png", 5), r"got SVG \(drawing\.png\)"),
-        ("/attribute", ("empty.png", 5), r"must have content, got 0 bytes"),
         ("/report", (["broken.png"], 5), r"at least one usable picture: .*broken\.png"),
     ],
 )
@@ -170,15 +140,18 @@ def test_a_fault_reaches_the_client_in_words_and_the_server_goes_on(
 
 
 def test_too_many_files_are_refused_before_any_is_opened(page: Page) -> None:
+    batch = endpoints.functions(page.attributor)[1]
     with pytest.raises(Refused, match=f"at most {MAX_FILES} files in one call, got {MAX_FILES + 1}"):
-        endpoints.attribute_files(page.attributor, ["nowhere.png"] * (MAX_FILES + 1), 5)
+        batch(["nowhere.png"] * (MAX_FILES + 1), 5)
 
 
 def assert_answered(client: Client, page: Page, path: Path, shown: Image.Image) -> None:
     reply = client.predict(handle_file(str(path)), 5, api_name="/attribute")
     for space, expected in page.attributor.attribute(shown, 5).to_dict().items():
         matches = reply[space]["matches"]
-        assert [match["rank"] for match in matches] == [1, 2, 3, 4, 5]
+        for match in matches:
+            title = page.attributor.references[match["reference_id"]].title
+            assert reply["references"][str(match["reference_id"])]["title"] == title
         assert [match["reference_id"] for match in matches] == [match["reference_id"] for match in expected["matches"]]
         known = [match["similarity"] for match in expected["matches"]]
         assert [match["similarity"] for match in matches] == pytest.approx(known, abs=1e-5)
@@ -188,14 +161,14 @@ def assert_answered(client: Client, page: Page, path: Path, shown: Image.Image) 
 def test_an_odd_picture_is_answered_as_the_picture_that_it_shows(
     client: Client, page: Page, tmp_path: Path, name: str
 ) -> None:
-    data = ODD[name].make()
+    data = ODD[name].data
     (tmp_path / name).write_bytes(data)
     assert_answered(client, page, tmp_path / name, load_image(data))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_file_is_refused_in_the_words_of_the_door(client: Client, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(BAD[name][1]())
+    (tmp_path / name).write_bytes(made(BAD[name][0]))
     with pytest.raises(ImageError) as known:
         load_image(tmp_path / name)
     with pytest.raises(AppError) as refusal:
@@ -209,10 +182,3 @@ def test_a_files_name_decides_nothing(client: Client, page: Page, tmp_path: Path
     path = tmp_path / NAMES[kind].decode()
     path.write_bytes(encode(picture()))
     assert_answered(client, page, path, picture())
-
-
-@pytest.mark.parametrize("k", [None, True, False, 0, 101, -5, 2.5, float("nan"), float("inf"), 10**400, "5", [1]])
-def test_a_k_that_is_none_is_refused_in_words(page: Page, folder: Path, k: Any) -> None:
-    with pytest.raises(Refused, match=r"k must be a whole number from 1 to 100, got") as refusal:
-        endpoints.attribute_file(page.attributor, str(folder / "picture.png"), k)
-    assert str(refusal.value).isprintable() and len(str(refusal.value)) < 900

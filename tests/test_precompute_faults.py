@@ -5,10 +5,12 @@ import fcntl
 import importlib
 import os
 import resource
-import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -17,14 +19,21 @@ from aad.bundle import BundleError
 from aad.files import write_atomically
 from aad.spaces import Space
 from precompute import run as run_steps
-from precompute.common import lock
+from precompute.common import rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold, lets_go
-from precompute.common.rows import RowWriter
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
+
+HOLDER = """
+import fcntl, os, signal, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+print(flush=True)
+signal.pause()
+"""
+ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
 
 
 def step(name: str, *options: object) -> None:
@@ -42,61 +51,34 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Do something in another process, which then lives until the end of the test; its number."""
+def other_run(bundle: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """A process that holds the bundle until the end of the test."""
     started = []
 
-    def start(work: Callable[[], object]) -> int:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                lock._HELD.clear()  # of this process
-                work()
-                os.write(writer, b"1")
-                signal.pause()
-            finally:
-                os._exit(1)
-        os.close(writer)
-        started.append(pid)
-        assert os.read(reader, 1) == b"1"
-        os.close(reader)
-        return pid
+    def start() -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", HOLDER, bundle], stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"\n"
+        return started[-1]
 
     yield start
-    for pid in started:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def limited(n_bytes: int, work: Callable[[], None]) -> tuple[int, str]:
-    """Exit code and words of work in a process whose files may not become larger than n bytes."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            for number in (1, 2):
-                os.dup2(writer, number)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-            work()
-            code = 0
-        except SystemExit as end:
-            print(end.code)
-            code = 1
-        except BaseException as error:
-            print(f"{type(error).__name__} came through: {error}")
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        said = pipe.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+@contextmanager
+def limited(n_bytes: int) -> Iterator[None]:
+    """No file may become larger than n bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, capsys):
-    first = elsewhere(lambda: hold(bundle))
+def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, other_run):
+    first = other_run().pid
     before = files(bundle)
     with pytest.raises(HeldError, match=rf"another run \(process {first}\) is at work in .*bundle: wait .*again$"):
         hold(bundle)
@@ -111,10 +93,10 @@ def test_a_second_run_is_refused_and_told_which_is_the_first(bundle, elsewhere, 
     assert files(bundle) == before
 
 
-def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, elsewhere):
-    first = elsewhere(lambda: hold(bundle))
-    os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, other_run):
+    first = other_run()
+    first.kill()
+    first.wait()
     before = files(bundle)
     (bundle / ".work").mkdir()
     for name in (".manifest.json.123.partial", ".work/.0a1b.npy.4567.partial", ".work/.tmpd1s55P"):
@@ -125,9 +107,9 @@ def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle
     assert files(bundle) == before | {".somebody's.partial": b"not ours"}
 
 
-def test_a_step_lets_go_when_it_ends(bundle, elsewhere):
+def test_a_step_lets_go_when_it_ends(bundle, other_run):
     step("train_heads", "--bundle", bundle, "--heads-from", bundle)
-    elsewhere(lambda: hold(bundle))
+    other_run()
 
 
 def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bundle, monkeypatch, capsys):
@@ -159,10 +141,10 @@ def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bund
 
 
 @pytest.mark.parametrize("n_bytes", [20_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100, 1_000_000))])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, n_bytes):
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, capsys, n_bytes):
     before = files(bundle)
-    code, said = limited(n_bytes, lambda: step("train_heads", "--bundle", bundle, "--heads-from", bundle))
-    assert code == 1 and said.count("\n") == 1 and "File too large" in said and "free some space" in said, said
+    with pytest.raises(SystemExit, match=ONE_LINE), limited(n_bytes):
+        step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert files(bundle) == before
 
 
@@ -186,12 +168,12 @@ def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, 
 
 
 def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):
-    def write() -> None:
-        with RowWriter(tmp_path / "rows.npy", (2, 8)) as writer:
-            writer.append(np.zeros((2, 8), np.float16))  # held back until the file is closed
+    def write(_: Sequence[str]) -> None:
+        rows.write_rows(tmp_path / "rows.npy", (2, 8), [np.zeros((2, 8))], int)  # held back until it is closed
 
-    code, said = limited(100, lambda: run_step(lambda _: write(), []))
-    assert code == 1 and "rows.npy" in said and "free some space" in said and not files(tmp_path)
+    with pytest.raises(SystemExit, match=ONE_LINE) as ended, limited(100):
+        run_step(write, [])
+    assert "rows.npy" in str(ended.value) and not files(tmp_path)
 
 
 def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
@@ -199,9 +181,9 @@ def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "build_index", lambda *_, **__: ({"codes": np.zeros(10_000)}, {}))
     wanted = {"method": "compressed", "target": 0.9, "seed": 0}
     asked = (tmp_path, Space.ALIGNED, None, np.zeros((1, 2)), wanted)
-    code, said = limited(1000, lambda: run_step(lambda _: module._built(*asked), []))
-    assert code == 1 and "index_aligned.safetensors cannot be written" in said and "free some space" in said
-    assert not files(tmp_path)
+    with pytest.raises(SystemExit, match="free some space") as ended, limited(1000):
+        run_step(lambda _: module._built(*asked), [])
+    assert "index_aligned.safetensors cannot be written" in str(ended.value) and not files(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
@@ -220,14 +202,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, numb
 
 def test_ctrl_c_while_rows_are_written_leaves_the_bundle_as_it_was(bundle, monkeypatch, capsys):
     before = files(bundle)
-    append = RowWriter.append
+    append = rows.append
 
-    def interrupted(writer: RowWriter, rows: np.ndarray) -> None:
-        append(writer, rows)
-        if "disentangled" in writer.path.name:
+    def interrupted(file: BinaryIO, part: np.ndarray) -> None:
+        append(file, part)
+        if "disentangled" in file.name:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(RowWriter, "append", interrupted)
+    monkeypatch.setattr(rows, "append", interrupted)
     with pytest.raises(SystemExit) as stop:
         step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert stop.value.code == 130 and "run the same command again" in capsys.readouterr().err

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad.projection import fit_maps, place_query
+from aad.attribution import place_query
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
+from precompute.common.maps import fit_maps, fitted_sample, place_rest, sampled_preservation
 from precompute.project import neighbour_preservation
-from precompute.scale.maps import fitted_sample, place_rest, sampled_preservation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,7 +45,7 @@ def test_maps_share_one_frame_repeat_and_keep_neighbours(monkeypatch):
     assert all(np.array_equal(first[space], again[space]) for space in SPACES)
 
 
-FITTED = """import sys, numpy; from aad.projection import fit_maps; from tests.test_projection import spaces
+FITTED = """import sys, numpy; from precompute.common.maps import fit_maps; from tests.test_projection import spaces
 first, again = (list(fit_maps(spaces(60), n_neighbors=8).values()) for _ in range(2))
 assert numpy.array_equal(first, again); numpy.save(sys.argv[1], first)"""
 

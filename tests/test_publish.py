@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -43,6 +47,32 @@ def run(bundle: Path, *options: str, repo: str = NAME) -> None:
     publish.main(["--bundle", str(bundle), "--repo", repo, "--out", str(bundle.parent / "out"), *options])
 
 
+@dataclass
+class Published:
+    """One bundle, looked at and then sent: what was printed each time, and the two repositories."""
+
+    bundle: Path
+    dry: str
+    sent: str
+    model: dict[str, bytes]
+    dataset: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    bundle = tiny_bundle(tmp_path_factory.mktemp("published"))
+    evaluate.main(["--bundle", str(bundle)])
+    with HubServer() as hub, pytest.MonkeyPatch.context() as patch:
+        point_to(hub.url, bundle.parent / "cache", patch)
+        told = []
+        for options in ((), ("--upload", "--code", "https://example.com/code")):
+            with redirect_stdout(io.StringIO()) as said:
+                run(bundle, *options)
+            told.append(said.getvalue())
+            assert options or hub.asked == [], "a dry run sends nothing"
+        yield Published(bundle, *told, hub.tree("model", NAME), hub.tree("dataset", NAME))
+
+
 def changed(i: int, **entries: Any) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     """A table with other entries in row i."""
     return lambda rows: [row | (entries if place == i else {}) for place, row in enumerate(rows)]
@@ -52,47 +82,37 @@ def front(text: bytes) -> dict[str, Any]:
     return yaml.safe_load(text.decode().split("---\n")[1])
 
 
-def test_a_dry_run_sends_nothing_and_leaves_both_cards_to_read(
-    bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(bundle)
-    told = capsys.readouterr().out
-    out = bundle.parent / "out"
-    assert hub.asked == [] and "nothing was sent" in told
+def test_a_dry_run_leaves_both_cards_to_read_and_tells_every_file(published: Published) -> None:
+    out = published.bundle.parent / "out"
+    assert "nothing was sent" in published.dry and "nothing was sent" not in published.sent
     assert (out / "model" / "README.md").exists() and (out / "dataset" / "README.md").exists()
     listed = (out / "model_files.txt").read_text()
     assert all(name in listed for name in ("pictures/r0.png", "heads.safetensors", "checksums.json"))
     size = sum(int(line.split()[0].replace(",", "")) for line in listed.splitlines())
-    assert f"{size:,} bytes" in told and "| CC0 | 10 | 6 |" in told
+    assert f"{size:,} bytes" in published.sent and "| CC0 | 10 | 6 |" in published.dry
 
 
-def test_the_model_repository_is_the_whole_bundle_with_a_checksum_for_every_file(bundle: Path, hub: HubServer) -> None:
-    run(bundle, "--upload")
-    files = hub.tree("model", NAME)
+def test_the_model_repository_is_the_whole_bundle_with_a_checksum_for_every_file(published: Published) -> None:
+    files = published.model
     told = json.loads(files["checksums.json"])["files"]
     assert set(files) == {*told, "checksums.json", "README.md", ".gitattributes"}
     for name, entry in told.items():
         assert entry == {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
-    ours, theirs = Bundle.open(bundle).manifest, json.loads(files["manifest.json"])
+    ours, theirs = Bundle.open(published.bundle).manifest, json.loads(files["manifest.json"])
     assert theirs == {**ours, "images": "pictures"}
     assert {name.removeprefix("pictures/") for name in told if name.startswith("pictures/")} == {
-        path.name for path in (bundle.parent / "pictures").iterdir()
+        path.name for path in (published.bundle.parent / "pictures").iterdir()
     }
 
 
-def test_the_printed_line_names_the_commit_that_loads_with_the_stamp_on_the_card(
-    bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(bundle, "--upload")
-    address = capsys.readouterr().out.strip().splitlines()[-1].rpartition(" ")[2]
-    assert address == f"hf://{NAME}@{hub.repositories['model', NAME].branches['main']}"
-    stamp = Attributor.load(address).stamp["bundle"]
-    assert f"`{stamp}`" in hub.tree("model", NAME)["README.md"].decode()
+def test_the_printed_line_names_the_commit_that_loads_with_the_stamp_on_the_card(published: Published) -> None:
+    address = published.sent.strip().splitlines()[-1].rpartition(" ")[2]
+    assert re.fullmatch(rf"hf://{NAME}@[0-9a-f]{{40}}", address)
+    assert f"`{Attributor.load(address).stamp['bundle']}`" in published.model["README.md"].decode()
 
 
-def test_the_viewer_finds_every_picture_of_every_table_and_split(bundle: Path, hub: HubServer) -> None:
-    run(bundle, "--upload")
-    files = hub.tree("dataset", NAME)
+def test_the_viewer_finds_every_picture_of_every_table_and_split(published: Published) -> None:
+    files = published.dataset
     shown: dict[str, int] = {}
     for config in front(files["README.md"])["configs"]:
         for part in config["data_files"]:
@@ -108,31 +128,21 @@ def test_the_viewer_finds_every_picture_of_every_table_and_split(bundle: Path, h
     assert shown == {"references": N_REFERENCES, "queries": N_QUERIES}
 
 
-def test_the_cards_are_valid_for_the_hub_and_say_what_must_be_said(bundle: Path, hub: HubServer) -> None:
-    run(bundle, "--code", "https://example.com/code")
-    model = (bundle.parent / "out" / "model" / "README.md").read_text()
-    dataset = (bundle.parent / "out" / "dataset" / "README.md").read_text()
+def test_the_cards_are_valid_for_the_hub_and_every_figure_is_the_steps_own(published: Published) -> None:
+    model, dataset = (files["README.md"].decode() for files in (published.model, published.dataset))
     ModelCard(model), DatasetCard(dataset)  # raise where the front matter is none
     meta = front(model.encode())
     assert meta["license"] == "other" and meta["license_link"] == "LICENSE.md" and meta["datasets"] == [NAME]
     assert front(dataset.encode())["license"] == "cc0-1.0"
+    metrics = Bundle.open(published.bundle).read_json("metrics.json")
     for words in (
         "Closeness is evidence, not proof", f'Attributor.load("hf://{NAME}")', f"python app.py --bundle hf://{NAME}",
-        "arXiv:2601.22663", "https://example.com/code", "efficientnet_lite0", "Nothing was measured", "| CC0 | 10 | 6 |",
+        "arXiv:2601.22663", "https://example.com/code", "efficientnet_lite0", "| CC0 | 10 | 6 |", evaluate.table(metrics),
+        "maps keep: backbone 50%, aligned 50%, disentangled 50%",
+        *(f"{space} {error:.2f}" for space, error in metrics["calibration_error"].items()),
     ):  # fmt: skip
         assert words in model, words
     assert "{" not in model.replace("{n}", "{") and "| references | 0 |" not in dataset
-
-
-def test_every_figure_on_the_card_is_the_steps_own(bundle: Path, hub: HubServer) -> None:
-    evaluate.main(["--bundle", str(bundle)])
-    run(bundle)
-    card = (bundle.parent / "out" / "model" / "README.md").read_text()
-    metrics = Bundle.open(bundle).read_json("metrics.json")
-    assert evaluate.table(metrics) in card
-    for space, error in metrics["calibration_error"].items():
-        assert f"{space} {error:.2f}" in card
-    assert "maps keep: backbone 50%, aligned 50%, disentangled 50%" in card
 
 
 def test_pictures_without_a_licence_are_uploaded_only_on_ones_word(
@@ -140,6 +150,7 @@ def test_pictures_without_a_licence_are_uploaded_only_on_ones_word(
 ) -> None:
     rewritten(bundle, "references.json", changed(2, licence="not stated"))
     run(bundle)
+    assert "Nothing was measured" in (bundle.parent / "out" / "model" / "README.md").read_text()
     assert "warning: 2 pictures have no stated licence" in capsys.readouterr().out  # r2, and q2 that is made from it
     with pytest.raises(BundleError, match=r"2 pictures have no licence.*--i-have-the-rights"):
         run(bundle, "--upload")

@@ -17,8 +17,7 @@ import pytest
 
 from precompute import embed_shards
 from precompute.common.runners import RunnerError, run_shards
-from tests.shard_runs import embed, killed_midway
-from tests.shard_work import FakeEncoder, Job, contents, folder_of, square
+from tests.small import FakeEncoder, Job, contents, embed, folder_of, killed_midway, square
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,23 +56,15 @@ def test_the_real_backbone_on_two_nodes_gives_the_bytes_of_one_process(cluster, 
     assert contents(tmp_path / "here") == contents(tmp_path / "ray") and len(contents(tmp_path / "ray")) == 5
 
 
-def test_both_nodes_work_and_a_second_run_has_nothing_to_do(cluster, tmp_path):
+def test_both_nodes_work_a_killed_worker_is_replaced_and_a_second_run_has_nothing_to_do(cluster, tmp_path):
     folder, out = folder_of(tmp_path / "photos", 24), tmp_path / "out"
     embed(tmp_path / "whole", folder)
-    encoder = FakeEncoder(tmp_path / "log", seconds=0.2)
-    assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == [3] * 8
-    assert len(encoder.processes()) == 2 and os.getpid() not in encoder.processes()
+    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed", seconds=0.2)
+    assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == [3] * 9  # one shard twice
+    assert encoder.deadly.exists() and os.getpid() not in encoder.embedded(0)
+    assert len(set(encoder.embedded(0))) == 3  # of two nodes, and the one that came after
     assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == []
     assert contents(out) == contents(tmp_path / "whole")
-
-
-def test_a_killed_worker_leaves_the_same_bytes(cluster, tmp_path):
-    folder = folder_of(tmp_path / "photos", 14)
-    embed(tmp_path / "whole", folder)
-    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed")
-    done = embed(tmp_path / "out", folder, encoder=encoder, runner="ray", workers=2, address=cluster)
-    assert encoder.deadly.exists() and len(done) == 6 and sum(done) in (14 + 2, 14 + 3)  # one shard twice
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_job_that_ends_every_worker_is_named_once_all_others_are_finished(cluster, tmp_path):

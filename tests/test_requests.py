@@ -1,18 +1,25 @@
-"""The one checker of requests: what anybody may ask, and the words for everything else, at every door of the page."""
+"""What the page's parts may ask: the one checker at every door, explanations of a match, answers to many files, and reports."""
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from interface import explain, inspection, present, requests, takeaway
+from aad.backbones import BackboneError
+from aad.spaces import SPACES
+from interface import explain, handlers, inspection, pictures, requests, takeaway
 from interface.requests import MISFIT, SERVED, Refused, filtered, one_of, told, uploaded, whole
 from tests.fakes import FakeAttributor
+
+Doors = dict[str, Callable[..., Any]]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,7 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
 
 
 @pytest.fixture(scope="module")
-def doors(attributor: FakeAttributor) -> dict[str, Callable[..., Any]]:
+def doors(attributor: FakeAttributor) -> Doors:
     """Every function that a page's parts may call, by its name."""
     parts = (inspection, takeaway, explain)
     return {function.__name__: function for part in parts for function in part.functions(attributor)}
@@ -68,7 +75,7 @@ def test_a_filter_leaves_something_or_is_refused(attributor: FakeAttributor) -> 
 def test_an_upload_is_found_by_its_path_and_by_every_address_the_page_has(uploads: Path) -> None:
     path = uploads / "my cat & more, 50 %.png"
     (uploads / "mine.png").rename(path)
-    for address in (str(path), present.file_url(path), "http://127.0.0.1:7860/" + present.file_url(path)):
+    for address in (str(path), pictures.file_url(path), "http://127.0.0.1:7860/" + pictures.file_url(path)):
         assert uploaded(address) == path.resolve()
 
 
@@ -78,7 +85,7 @@ def test_an_upload_is_found_by_its_path_and_by_every_address_the_page_has(upload
 )
 def test_no_other_file_is_opened_and_none_is_told_apart(
     attributor: FakeAttributor,
-    doors: dict[str, Callable[..., Any]],
+    doors: Doors,
     uploads: Path,
     tmp_path: Path,
     attack: str,
@@ -88,7 +95,7 @@ def test_no_other_file_is_opened_and_none_is_told_apart(
     Image.new("RGB", (40, 30)).save(secret)
     (uploads / "link.png").symlink_to(secret)
     address: Any = {
-        "outside": present.file_url(secret),
+        "outside": pictures.file_url(secret),
         "dots": f"{SERVED}{uploads}/../../secret.png",
         "link": f"{SERVED}{uploads}/link.png",
         "folder": f"{SERVED}{uploads}",
@@ -112,9 +119,7 @@ def test_no_other_file_is_opened_and_none_is_told_apart(
 
 
 @pytest.mark.parametrize("request_", [None, [], "text", 7, {}])
-def test_what_is_no_request_is_answered_in_words_at_every_door(
-    doors: dict[str, Callable[..., Any]], request_: Any
-) -> None:
+def test_what_is_no_request_is_answered_in_words_at_every_door(doors: Doors, request_: Any) -> None:
     for name, ask in doors.items():
         if name != "inspect_outcomes":  # takes nothing
             assert list(ask(request_)) == ["error"], name
@@ -142,9 +147,7 @@ def test_what_is_no_request_is_answered_in_words_at_every_door(
         ("takeaway_report", {"cases": ["query"]}, "A case is a query, a reference or an upload"),
     ],
 )
-def test_each_door_checks_what_it_takes(
-    doors: dict[str, Callable[..., Any]], door: str, change: dict[str, Any], words: str
-) -> None:
+def test_each_door_checks_what_it_takes(doors: Doors, door: str, change: dict[str, Any], words: str) -> None:
     sound = {
         "rows": inspection.bit_mask(np.ones(12, bool)),
         "measure": "R@1",
@@ -161,14 +164,110 @@ def test_each_door_checks_what_it_takes(
 
 
 def test_what_is_a_fault_of_ours_is_not_told_as_the_visitors() -> None:
-    def broken(request: dict[str, Any]) -> dict[str, Any]:
-        raise KeyError("ours")
-
-    with pytest.raises(KeyError):
-        told(broken)({})
-    for fault in requests.FAULTS:
+    for fault in (KeyError, *requests.FAULTS):
 
         def failing(request: dict[str, Any], fault: type[Exception] = fault) -> dict[str, Any]:
             raise fault("the words")
 
-        assert told(failing)({}) == {"error": "The words"}
+        if fault is KeyError:
+            with pytest.raises(KeyError):
+                told(failing)({})
+        else:
+            assert told(failing)({}) == {"error": "The words"}
+
+
+def test_heat_travels_as_whole_numbers_and_arrives_as_it_was(attributor: FakeAttributor, doors: Doors) -> None:
+    answer = json.loads(json.dumps(doors["explain_match"]({"query": 1, "reference": 4})))
+    expected = attributor.explain(1, 4)
+    assert answer["side"] == 7 and list(answer["spaces"]) == [str(space) for space in SPACES]
+    for space in SPACES:
+        part = answer["spaces"][space]
+        assert part["similarity"] == pytest.approx(expected[space].similarity, abs=1e-5)
+        for key, heat in (("query", expected[space].heat_query), ("reference", expected[space].heat_reference)):
+            assert all(isinstance(number, int) for number in part[key])
+            arrived = np.reshape(part[key], (7, 7)) * answer["unit"]
+            assert np.allclose(arrived, heat, atol=answer["unit"] / 2 + 1e-12)
+
+
+def test_a_picture_searched_again_and_an_upload_by_its_address_are_explained(
+    attributor: FakeAttributor, doors: Doors, uploads: Path
+) -> None:
+    query, reference_id = explain.asked(attributor, {"searched": 3, "reference": 4})
+    assert query is attributor.references[3] and reference_id == 4
+    address = pictures.file_url(uploads / "mine.png")
+    assert set(doors["explain_match"]({"picture": address, "reference": 0})) == {"side", "unit", "spaces"}
+
+
+def test_what_cannot_be_explained_gives_its_reason(attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(one: Any) -> dict[str, Any]:
+        (explain_match,) = explain.functions(one)
+        return explain_match({"query": 0, "reference": 0})
+
+    def without_weights(*_: Any) -> None:
+        raise BackboneError("the weights are not installed: run pip install")
+
+    known = {"references": attributor.references, "queries": attributor.queries}
+    plain: Any = SimpleNamespace(stamp={"backbone": "dino_vits16"}, **known)  # a backbone without regions
+    assert explain.value(attributor) == {"reason": None}
+    assert "dino_vits16" in (reason := explain.value(plain)["reason"]) and ask(plain) == {"error": reason}
+    monkeypatch.setattr(attributor, "explain", without_weights)
+    assert ask(attributor) == {"error": "The weights are not installed: run pip install"}
+
+
+def test_one_of_many_files_is_answered_as_a_single_one_is(
+    doors: Doors, attributor: FakeAttributor, uploads: Path
+) -> None:
+    path = str(uploads / "mine.png")
+    reply = json.loads(json.dumps(doors["takeaway_answer"]({"path": path, "k": 6})))
+    expected = handlers.answer(attributor, "upload", path, 6)
+    for space in SPACES:
+        part = expected["spaces"][space]
+        assert reply["spaces"][space]["best"] == part["matches"][0]
+        for key in ("remainder", "convincing", "estimated"):
+            assert reply["spaces"][space][key] == part[key]
+    reply = doors["takeaway_answer"]({"path": path, "k": 3, "filter": {"group": ["birds"]}})
+    for space in SPACES:
+        assert attributor.references[reply["spaces"][space]["best"]["id"]].group == "birds"
+    assert "broken.png" in doors["takeaway_answer"]({"path": str(uploads / "broken.png"), "k": 3})["error"]
+    assert json.loads(json.dumps(takeaway.value(attributor)))["stamp"]["bundle"] == attributor.stamp["bundle"]
+
+
+def test_a_report_is_of_what_is_shown_and_computes_no_answer_again(
+    doors: Doors, attributor: FakeAttributor, uploads: Path
+) -> None:
+    path = str(uploads / "mine.png")
+    doors["takeaway_answer"]({"path": path, "k": 3})
+    cases = [
+        {"kind": "query", "id": 2},
+        {"kind": "reference", "id": 5},
+        {"kind": "upload", "path": path, "name": "holiday.png"},
+        {"kind": "upload", "path": str(uploads / "broken.png"), "name": "bad.png"},
+    ]
+    before = attributor.n_backbone_calls
+    html = doors["takeaway_report"]({"cases": cases, "refused": [["notes.txt", "no picture"], "odd"], "k": 3})["html"]
+    assert attributor.n_backbone_calls == before
+    assert html.count('class="case"') == 3
+    name = attributor.queries[2].path.name
+    for words in (name, "searched again", "holiday.png", "bad.png", "notes.txt", "no picture"):
+        assert words in html
+
+
+def test_one_file_at_a_time_is_answered(
+    doors: Doors, attributor: FakeAttributor, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working, original, overlaps = threading.Lock(), attributor.attribute, []
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        overlaps.append(not working.acquire(blocking=False))
+        threading.Event().wait(0.02)
+        working.release()
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(attributor, "attribute", slow)
+    asked = [{"path": str(uploads / "mine.png"), "k": k} for k in range(11, 17)]
+    threads = [threading.Thread(target=doors["takeaway_answer"], args=(one,)) for one in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == [False] * 6

@@ -11,38 +11,24 @@ import numpy as np
 import pytest
 
 from aad import search as search_module
-from aad.scale import compressed as compressed_module
-from aad.scale import stored as stored_module
-from aad.scale.compressed import ScanIndex
 from aad.scale.stored import StoredRows
-from aad.search import (
-    NEAR_COPY,
-    ExactIndex,
-    Index,
-    fold_near_copies,
-    nearest_exactly,
-)
+from aad.search import NEAR_COPY, ExactIndex, fold_near_copies, nearest_exactly
 from tests.factory import tiny_bundle
 from tests.galleries import on_disk, rows
 
-Maker = Callable[[np.ndarray], Index]
+Maker = Callable[[np.ndarray], ExactIndex]
 
 
-def small_chunks(monkeypatch: pytest.MonkeyPatch, n_bytes: int = 4096) -> None:
-    for module in (search_module, stored_module):
-        monkeypatch.setattr(module, "CHUNK_BYTES", n_bytes)
-
-
-@pytest.fixture(params=["memory", "memory in chunks", "disk", "disk in chunks"])
+@pytest.fixture(params=["memory", "memory in chunks", "disk in chunks"])
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
     if "chunks" in request.param:
-        small_chunks(monkeypatch)
+        monkeypatch.setattr(search_module, "CHUNK_BYTES", 4096)
     if "memory" in request.param:
         return ExactIndex
 
-    def from_disk(unit_rows: np.ndarray) -> Index:
+    def from_disk(unit_rows: np.ndarray) -> ExactIndex:
         np.save(tmp_path / "rows.npy", unit_rows.astype(np.float32))
-        return ScanIndex(StoredRows(tmp_path / "rows.npy"))
+        return ExactIndex(StoredRows(tmp_path / "rows.npy"))
 
     return from_disk
 
@@ -124,8 +110,8 @@ def test_the_mass_is_that_of_the_whole_gallery(make: Maker) -> None:
 
 def test_memory_and_disk_and_single_questions_give_the_same_bits(tmp_path: Path) -> None:
     stored, queries = on_disk(tmp_path, rows(500, 23)), rows(9, 23, 1)
-    memory, disk = ExactIndex(stored[:]).search(queries, 40), ScanIndex(stored).search(queries, 40)
-    one_by_one = [ScanIndex(stored).search(query[None], 40) for query in queries]
+    memory, disk = ExactIndex(stored[:]).search(queries, 40), ExactIndex(stored).search(queries, 40)
+    one_by_one = [ExactIndex(stored).search(query[None], 40) for query in queries]
     assert np.array_equal(memory.ids, disk.ids)
     assert memory.similarities.tobytes() == disk.similarities.tobytes()
     assert memory.similarities.tobytes() == b"".join(one.similarities.tobytes() for one in one_by_one)
@@ -184,35 +170,27 @@ def test_lists_and_other_numbers_are_taken_as_arrays(make: Maker) -> None:
     assert np.array_equal(index.rows([5, 2]), index.rows(np.array([5, 2])))  # type: ignore[arg-type]
 
 
-def test_few_rows_of_the_disk_are_read_alone_and_many_in_one_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index, query = ScanIndex(on_disk(tmp_path, rows(800, 8))), rows(1, 8, 1)
-
-    def read_alone(n: int, beta: float | None = None) -> bool:
-        used: list[bool] = []
-        with monkeypatch.context() as patch:
-            way = compressed_module.some_rows
-            patch.setattr(compressed_module, "some_rows", lambda *args: used.append(True) or way(*args))
-            index.search(query, 3, among=np.arange(800) < n, inverse_temperature=beta)
-        return bool(used)
-
-    assert read_alone(99) and not read_alone(100)  # one in eight
-    assert not read_alone(5, beta=9.0)  # whose mass is that of all rows
+def test_few_rows_are_read_alone_and_many_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, query, read = ExactIndex(rows(800, 8)), rows(1, 8, 1), list[int]()
+    way = search_module.scan
+    monkeypatch.setattr(
+        search_module, "scan", lambda parts, *more: way((read.append(len(part[0])) or part for part in parts), *more)
+    )
+    for n, beta in ((99, None), (100, None), (5, 9.0)):  # one in eight; and a mass is that of all rows
+        index.search(query, 3, among=np.arange(800) < n, inverse_temperature=beta)
+    assert read == [99, 800, 800]
 
 
 def test_a_search_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_chunks(monkeypatch, 1 << 18)
+    monkeypatch.setattr(search_module, "CHUNK_BYTES", 1 << 18)
     stored = on_disk(tmp_path, rows(20_000, 64))  # 5 MB in float32
-    queries, all_rows = rows(40, 64, 1), ExactIndex(stored[:])
-    for index, asked, most in ((ScanIndex(stored), queries[:2], 2 << 20), (all_rows, queries, 2 << 20)):
+    queries, every_ninth = rows(40, 64, 1), np.arange(20_000) % 9 == 0
+    for index, asked in ((ExactIndex(stored), queries[:2]), (ExactIndex(stored[:]), queries)):
         tracemalloc.start()
         try:
-            index.search(asked, 10, inverse_temperature=5.0)
-            assert tracemalloc.get_traced_memory()[1] < most
-            if index is not all_rows:
-                index.search(asked, 10, among=np.arange(20_000) % 9 == 0)
-                assert tracemalloc.get_traced_memory()[1] < most
+            for options in ({"inverse_temperature": 5.0}, {"among": every_ninth}):
+                index.search(asked, 10, **options)
+            assert tracemalloc.get_traced_memory()[1] < 2 << 20
         finally:
             tracemalloc.stop()
 

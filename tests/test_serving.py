@@ -1,35 +1,87 @@
-"""The server from outside: health, headers, closed doors, limits, a full queue, an orderly end, and the folder of uploads."""
+"""The server from outside: health, headers, closed doors, limits, full queues, who is remembered, and the folder of uploads."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from interface import gradio_gaps, guard, present, uploads
-from tests.pages import MARKS, Page, until
+from interface import gradio_gaps, guard, pictures, uploads
+from interface.gradio_gaps import Listeners
+from tests.pages import MARKS, Page, hear, until
 
 pytestmark = MARKS
 
+HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+CLOSED = """
+GET gradio_api/file=http://127.0.0.1:9/x
+GET gradio_api/file=https://example.org/x.png
+GET gradio_api/proxy=https://example.hf.space/
+GET gradio_api/dev/reload
+GET gradio_api/runs
+GET gradio_api/run-history/buckets
+POST gradio_api/run-history/connect
+POST gradio_api/vibe-edit
+GET gradio_api/deep_link?session_hash=a
+GET gradio_api/token
+GET gradio_api/profiling/traces
+POST gradio_api/process_recording
+GET gradio_api/custom_component/a/client/b/c
+GET monitoring
+GET monitoring/summary
+POST login
+GET docs
+GET redoc
+GET openapi.json
+DELETE config
+"""
 
-def test_a_live_server_is_not_ready_before_its_network_is_loaded(page: Page) -> None:
+
+@pytest.fixture
+def file(page: Page, picture: Path) -> dict[str, Any]:
+    return page.upload(picture.name, picture.read_bytes())
+
+
+@pytest.fixture
+def gate(page: Page) -> Iterator[threading.Event]:
+    """Closed: questions wait until it is opened."""
+    page.attributor.gate.clear()
+    yield page.attributor.gate
+    page.attributor.gate.set()
+
+
+def ask(page: Page, file: dict[str, Any], session: str) -> str:
+    """Put a question, and do not wait for the answer; where the answer will be."""
+    return page.put("attribute", file, 2, session_hash=session)
+
+
+def test_a_live_server_is_not_ready_before_its_network_is_loaded(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     for ready, status in ((False, 503), (True, 200)):
         page.attributor.ready = ready
         live, able = (httpx.get(page.url + name) for name in ("healthz", "readyz"))
         assert (live.status_code, able.status_code) == (200, status)
         assert live.json() == able.json() == {"live": True, "ready": ready}
         assert live.headers["cache-control"] == "no-store"
+    assert gradio_gaps.is_alive(page.demo)
+    ended: Any = SimpleNamespace(_queue=SimpleNamespace(stopped=True))
+    alive = gradio_gaps.is_alive
+    monkeypatch.setattr(gradio_gaps, "is_alive", lambda _: alive(ended))  # nobody hands questions on any more
+    assert httpx.get(page.url + "healthz").status_code == httpx.get(page.url + "readyz").status_code == 503
 
 
 def test_every_answer_carries_the_headers(page: Page) -> None:
-    file = present.file_url(page.attributor.references[0].path)
+    file = pictures.file_url(page.attributor.references[0].path)
     get = [httpx.get(page.url + path) for path in ("", "config", "healthz", "readyz", "nowhere", file, "theme.css")]
     assert [reply.status_code for reply in get[:1] + get[4:6]] == [200, 404, 200]
     for reply in [*get, httpx.post(page.url + "gradio_api/queue/join", content=b"no json"), httpx.head(page.url)]:
@@ -41,46 +93,16 @@ def test_every_answer_carries_the_headers(page: Page) -> None:
         of_a_file = str(reply.url).endswith(file)
         assert policy["default-src"] == ("'none'" if of_a_file else "'self'")
         assert of_a_file or (policy["object-src"], policy["base-uri"]) == ("'none'", "'self'")
-        assert not any("http" in sources for name, sources in policy.items() if name != "frame-ancestors")
+        hub = "'self'" if of_a_file else "'self' https://huggingface.co https://*.hf.space"
+        assert policy.pop("frame-ancestors") == hub, "the hub may show the page inside its own"
+        assert not any("http" in sources for sources in policy.values())
+        assert "x-frame-options" not in reply.headers, "it knows no list"
 
 
-def test_the_hub_may_show_the_page_inside_its_own(page: Page) -> None:
-    headers = httpx.get(page.url).headers
-    assert headers["content-security-policy"].endswith(
-        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
-    )
-    assert "x-frame-options" not in headers, "it knows no list"
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "gradio_api/file=http://127.0.0.1:9/x"),
-        ("GET", "gradio_api/file=https://example.org/x.png"),
-        ("GET", "gradio_api/proxy=https://example.hf.space/"),
-        ("GET", "gradio_api/dev/reload"),
-        ("GET", "gradio_api/runs"),
-        ("GET", "gradio_api/run-history/buckets"),
-        ("POST", "gradio_api/run-history/connect"),
-        ("POST", "gradio_api/vibe-edit"),
-        ("GET", "gradio_api/deep_link?session_hash=a"),
-        ("GET", "gradio_api/token"),
-        ("GET", "gradio_api/profiling/traces"),
-        ("POST", "gradio_api/process_recording"),
-        ("GET", "gradio_api/custom_component/a/client/b/c"),
-        ("GET", "monitoring"),
-        ("GET", "monitoring/summary"),
-        ("POST", "login"),
-        ("GET", "docs"),
-        ("GET", "redoc"),
-        ("GET", "openapi.json"),
-        ("DELETE", "config"),
-        ("PUT", ""),
-    ],
-)
-def test_what_the_page_does_not_need_is_not_there(page: Page, method: str, path: str) -> None:
-    reply = httpx.request(method, page.url + path)
-    assert reply.status_code == 404 and reply.json() == {"detail": "Not Found"}
+def test_what_the_page_does_not_need_is_not_there(page: Page) -> None:
+    for method, path in [("PUT", ""), *(line.split() for line in CLOSED.strip().splitlines())]:
+        reply = httpx.request(method, page.url + path)
+        assert reply.status_code == 404 and reply.json() == {"detail": "Not Found"}, (method, path)
 
 
 def test_an_address_in_the_place_of_a_file_is_refused_in_words(page: Page) -> None:
@@ -96,91 +118,125 @@ def test_a_request_past_the_limit_is_refused_whether_it_says_its_size_or_not(
     told = httpx.post(upload, files={"files": ("a.png", bytes(4_000))})
     assert told.status_code == 413 and "at most 3,000 bytes" in told.json()["detail"]
     boundary = {"content-type": "multipart/form-data; boundary=x"}
-    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    untold = httpx.post(upload, headers=boundary, content=iter([head, *[bytes(1_000)] * 9]))
+    untold = httpx.post(upload, headers=boundary, content=iter([HEAD, *[bytes(1_000)] * 9]))
     assert untold.status_code == 413
     assert httpx.post(join, content=bytes(guard.MAX_QUESTION + 1)).status_code == 413
 
 
-def test_a_request_that_stops_halfway_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def _stalled() -> Any:
+    await asyncio.sleep(5)
+
+
+async def _failing(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    raise RuntimeError("secret words")
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request"}
+
+
+@pytest.mark.parametrize(("receive", "status"), [(_stalled, 408), (_nothing, 500)])
+def test_a_request_that_stops_halfway_is_given_up_and_a_failure_answered_with_the_headers(
+    receive: Any, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(guard, "MAX_SILENCE", 0.05)
     said: list[Any] = []
 
-    async def reading(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-
-    async def stalled() -> Any:
-        await asyncio.sleep(5)
-
     async def send(message: Any) -> None:
         said.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
-    asyncio.run(guard.Guard(reading, guard.Condition())(scope, stalled, send))
-    assert said[0]["status"] == 408 and b"long pauses" in said[1]["body"]
+    async def run() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+        try:
+            await guard.Guard(_failing, guard.Condition())(scope, receive, send)
+        except RuntimeError:  # is logged
+            assert status == 500
 
-
-def test_a_failure_is_answered_with_the_headers_and_logged() -> None:
-    said: list[Any] = []
-
-    async def failing(scope: Any, receive: Any, send: Any) -> None:
-        raise RuntimeError("secret words")
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    with pytest.raises(RuntimeError):
-        asyncio.run(guard.Guard(failing, guard.Condition())(scope, None, send))  # type: ignore[arg-type]
-    assert said[0]["status"] == 500 and (b"referrer-policy", b"no-referrer") in said[0]["headers"]
-    assert b"secret" not in said[1]["body"]
+    asyncio.run(run())
+    assert said[0]["status"] == status and (b"referrer-policy", b"no-referrer") in said[0]["headers"]
+    assert b"secret" not in said[1]["body"] and (b"long pauses" in said[1]["body"]) == (status == 408)
 
 
 def test_a_full_lane_says_busy_at_once_and_loses_nobody(
-    page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, file: dict[str, Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(gradio_gaps.WAITING, "calls", 1)
-    file = page.upload(picture.name, picture.read_bytes())
-    page.attributor.gate.clear()
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(page.ask, "attribute", file, 2)
-            until(lambda: page.lane("calls") == (0, 1))
-            second = pool.submit(page.ask, "attribute", file, 2)
-            until(lambda: page.lane("calls") == (1, 1))
-            third = httpx.post(page.url + "gradio_api/call/attribute", json={"data": [file, 2]})
-            assert third.status_code == 503
-            assert (
-                third.json()["detail"] == "The server is busy: 1 questions are waiting. Please try again in a minute."
-            )
-            assert httpx.get(page.url + "healthz", timeout=2).status_code == 200, "health waits in no queue"
-            page.attributor.gate.set()
-            assert all("event: complete" in waiting.result(20) for waiting in (first, second))
-    finally:
-        page.attributor.gate.set()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(page.ask, "attribute", file, 2)
+        until(lambda: page.lane("calls") == (0, 1))
+        second = pool.submit(page.ask, "attribute", file, 2)
+        until(lambda: page.lane("calls") == (1, 1))
+        third = httpx.post(page.url + "gradio_api/call/attribute", json={"data": [file, 2]})
+        busy = "The server is busy: 1 questions are waiting. Please try again in a minute."
+        assert (third.status_code, third.json()["detail"]) == (503, busy)
+        assert httpx.get(page.url + "healthz", timeout=2).status_code == 200, "health waits in no queue"
+        gate.set()
+        assert all("event: complete" in waiting.result(20) for waiting in (first, second))
 
 
 def test_a_visitor_who_leaves_while_waiting_stops_nobody_else(
-    page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, file: dict[str, Any], gate: threading.Event
 ) -> None:
-    file, queue = page.upload(picture.name, picture.read_bytes()), page.queue
-    page.attributor.gate.clear()
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(page.ask, "attribute", file, 2)
-            until(lambda: page.lane("calls") == (0, 1))
-            for _ in range(2):  # who waits, and who waits and is gone: as gradio leaves it, when a connection breaks
-                left = httpx.post(page.url + "gradio_api/call/attribute", json={"data": [file, 2]})
-            del queue.pending_messages_per_session[left.json()["event_id"]]
-            page.attributor.gate.set()
-            assert "event: complete" in first.result(20)
-        assert "event: complete" in page.ask("attribute", file, 2)
-        assert httpx.get(page.url + "healthz").json()["live"]
-        monkeypatch.setattr(gradio_gaps, "is_alive", lambda _: False)
-        assert httpx.get(page.url + "healthz").status_code == httpx.get(page.url + "readyz").status_code == 503
-    finally:
-        page.attributor.gate.set()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(page.ask, "attribute", file, 2)
+        until(lambda: page.lane("calls") == (0, 1))
+        for _ in range(2):  # who waits, and who waits and is gone: as gradio leaves it, when a connection breaks
+            left = page.put("attribute", file, 2)
+        del page.queue.pending_messages_per_session[left.rpartition("/")[2]]
+        gate.set()
+        assert "event: complete" in first.result(20)
+    assert "event: complete" in page.ask("attribute", file, 2)
+    assert httpx.get(page.url + "healthz").json()["live"]
+
+
+def test_who_waits_keeps_the_place_however_many_come_later(
+    page: Page, file: dict[str, Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradio_gaps, "SESSIONS", 3)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(hear, ask(page, file, "early"))
+        for _ in range(6):
+            ask(page, file, secrets.token_hex(4))
+        gate.set()
+        assert "event: complete" in answer.result(20)
+    until(lambda: not page.queue.event_ids_to_events)
+    again = hear(ask(page, file, "early"))
+    assert "event: complete" in again, "and the next question of the same session is answered too"
+    hear(ask(page, file, "late"))
+    assert len(page.queue.pending_messages_per_session) <= 3 and len(page.queue.pending_event_ids_session) <= 3
+
+
+def test_nothing_is_kept_for_who_has_left(page: Page, file: dict[str, Any], gate: threading.Event) -> None:
+    with httpx.Client() as client, client.stream("GET", ask(page, file, "gone")):
+        assert "gone" in page.queue.pending_messages_per_session
+    until(lambda: "gone" not in page.queue.pending_messages_per_session)
+    assert "gone" not in page.queue.pending_event_ids_session
+    gate.set()
+    until(lambda: not page.queue.event_ids_to_events)
+    assert "gone" not in page.queue.pending_messages_per_session
+    assert "event: complete" in hear(ask(page, file, "gone")), "who comes back is answered"
+    assert page.demo.state_holder.capacity == gradio_gaps.SESSIONS and page.queue.ANALYTICS_MAX_EVENTS == 100
+
+
+def test_those_used_last_stay_and_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradio_gaps, "SESSIONS", 2)
+    wanted, given_up = SimpleNamespace(alive=True), SimpleNamespace(alive=False)
+    queue = SimpleNamespace(
+        pending_event_ids_session={"waits": {"1"}, "gave up": {"2"}, "answered": {"3"}},
+        event_ids_to_events={"1": wanted, "2": given_up},
+    )
+    listeners = Listeners(queue)
+    for name in ("waits", "gave up", "answered"):
+        listeners[name] = name.upper()
+    assert list(listeners) == ["waits", "answered"]
+    assert listeners["waits"] == "WAITS" and list(listeners) == ["answered", "waits"]
+    listeners["new"] = "NEW"
+    assert list(listeners) == ["waits", "new"] and list(queue.pending_event_ids_session) == ["waits"]
+    del listeners["waits"], listeners["never there"]
+    assert list(listeners) == ["new"] and queue.pending_event_ids_session == {}
+    with pytest.raises(KeyError):
+        listeners["waits"]
 
 
 def put(path: Path, n_bytes: int) -> Path:
@@ -210,17 +266,10 @@ def test_the_oldest_go_where_there_is_too_much(tmp_path: Path) -> None:
     assert [path.exists() for path in files] == [False, False, True, True]
 
 
-def test_parts_of_an_upload_that_was_broken_off_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "UNFINISHED", 0.1)
-    part, whole = put(tmp_path / "tmp12345", 10), put(tmp_path / "hash" / "a.png", 10)
-    time.sleep(0.15)
-    assert uploads.sweep(tmp_path) == 1
-    assert not part.exists() and whole.exists()
-
-
-def test_a_broken_off_upload_leaves_only_such_a_part(page: Page) -> None:
+def test_a_broken_off_upload_leaves_only_a_part_and_parts_go_first(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = page.root / "uploads"
-    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     port = int(page.url.rstrip("/").rpartition(":")[2])
     before = set(folder.rglob("*"))
     with socket.create_connection(("127.0.0.1", port)) as line:
@@ -228,11 +277,16 @@ def test_a_broken_off_upload_leaves_only_such_a_part(page: Page) -> None:
             f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 90000\r\n"
             "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         )
-        line.sendall(request.encode() + head + bytes(5_000))
+        line.sendall(request.encode() + HEAD + bytes(5_000))
         time.sleep(0.3)
     left = [path for path in set(folder.rglob("*")) - before if path.is_file()]
     assert all(path.parent == folder for path in left)
     assert httpx.get(page.url).status_code == 200
+    monkeypatch.setattr(uploads, "UNFINISHED", 0.1)
+    part, whole = put(tmp_path / "tmp12345", 10), put(tmp_path / "hash" / "a.png", 10)
+    time.sleep(0.15)
+    assert uploads.sweep(tmp_path) == 1
+    assert not part.exists() and whole.exists()
 
 
 def test_what_a_killed_server_left_is_removed_days_later_and_no_others(

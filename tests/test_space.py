@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 
 from aad.spaces import SPACES
 from tests.fakes import free_port
+from tests.served import started
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -104,16 +104,8 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tm
         "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
     }
     log = tmp_path / "log"
-    with log.open("w") as told:
-        server = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=clone, env={**kept, **settings}, stdout=told, stderr=subprocess.STDOUT
-        )
-    try:
+    with started([sys.executable, "app.py"], port, log, cwd=clone, env={**kept, **settings}):
         url = f"http://127.0.0.1:{port}/"
-        deadline = time.monotonic() + 120
-        while not _answers(url):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
         assert "Where did this image come from?" in httpx.get(url).text
         asked = httpx.get(url + "config").json()
         assert asked["space_id"] == "tester/where-from"
@@ -125,13 +117,3 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tm
         reply = Client(url, verbose=False).predict(handle_file(shown[1]), 3, api_name="/attribute")
         assert all(len(reply[space]["matches"]) == 3 for space in SPACES)
         assert "out of reach" in log.read_text() and "reached for" not in log.read_text()
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).is_success
-    except httpx.TransportError:
-        return False

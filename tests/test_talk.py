@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,13 @@ GROUPS = ("birds", "boats", "fish", "trees")
 @pytest.fixture(scope="module")
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     return FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=40)
+
+
+@pytest.fixture(scope="module")
+def story(attributor: FakeAttributor) -> dict[str, Any]:
+    (tell,) = talk.functions(attributor)
+    assert tell() is tell({"anything": 1}), "it is worked out once"
+    return json.loads(json.dumps(tell()))
 
 
 def outcomes(rows: list[dict[str, object]]) -> Outcomes:
@@ -77,6 +85,7 @@ def test_a_generator_never_trained_on_comes_first() -> None:
 
 def test_a_weaker_turn_is_better_than_none() -> None:
     assert talk.choose(outcomes([turn((4, 1, 1), split="train", answers=("birds", "birds", "birds"))]))["turn"] == 0
+    assert talk.choose(outcomes([turn((9, 9, 9))])).get("turn") is None
 
 
 def test_easy_and_failing_cases_are_of_other_groups() -> None:
@@ -93,10 +102,6 @@ def test_easy_and_failing_cases_are_of_other_groups() -> None:
     assert talk.choose(outcomes(rows)) == {"turn": 0, "easy": 3, "fails": 5}
 
 
-def test_no_known_source_means_no_case_of_the_rule() -> None:
-    assert talk.choose(outcomes([turn((9, 9, 9))] * 1)).get("turn") is None
-
-
 def test_shares_are_of_the_fairest_queries() -> None:
     rows = [
         turn((2, 1, 1), generator="unseen"),
@@ -110,8 +115,7 @@ def test_shares_are_of_the_fairest_queries() -> None:
     assert (talk.shares(outcomes(rows)) or {})["n"] == 3, "without one, all of the test split"
 
 
-def test_story_tells_every_step_with_its_pictures(attributor: FakeAttributor) -> None:
-    story = json.loads(json.dumps(talk.story(attributor)))
+def test_story_tells_every_step_with_its_pictures(story: dict[str, Any]) -> None:
     kinds = [step["kind"] for step in story["steps"]]
     assert kinds[0] == "opening" and kinds[-1] == "end"
     assert kinds.count("case") >= 3 and {"wall", "maps", "figures"} <= set(kinds)
@@ -127,8 +131,7 @@ def test_story_tells_every_step_with_its_pictures(attributor: FakeAttributor) ->
     assert all(uri.startswith("data:image/webp;base64,") for uri in story["pictures"].values())
 
 
-def test_the_three_revelations_name_the_ranks(attributor: FakeAttributor) -> None:
-    story = talk.story(attributor)
+def test_the_three_revelations_name_the_ranks(attributor: FakeAttributor, story: dict[str, Any]) -> None:
     query_id = story["cases"]["turn"]["query"]["id"]
     ranks = attributor.true_ranks(query_id)
     shown = [step for step in story["steps"] if step["kind"] == "case" and step["case"] == "turn"]
@@ -138,8 +141,7 @@ def test_the_three_revelations_name_the_ranks(attributor: FakeAttributor) -> Non
         assert step["title"].endswith(f": rank {ranks[space][0]}")
 
 
-def test_the_source_hides_in_the_wall(attributor: FakeAttributor) -> None:
-    story = talk.story(attributor)
+def test_the_source_hides_in_the_wall(story: dict[str, Any]) -> None:
     assert story["cases"]["turn"]["query"]["truth"][0] in story["wall"]
     assert len(set(story["wall"])) == len(story["wall"]) == talk.N_WALL
 
@@ -169,11 +171,6 @@ def test_bundle_without_queries_still_has_something_to_say(tmp_path: Path) -> No
     story = talk.story(attributor)
     assert [step["kind"] for step in story["steps"]] == ["opening", "maps", "end"]
     assert story["cases"] == {} and story["figures"] is None
-
-
-def test_story_is_worked_out_once(tmp_path: Path) -> None:
-    (tell,) = talk.functions(FakeAttributor(tmp_path, n_per_group=2))
-    assert tell() is tell({"anything": 1})
 
 
 @pytest.mark.parametrize(("n", "wanted"), [(3, [1]), (48, [0]), (500, [499]), (1, [])])

@@ -14,9 +14,8 @@ from aad.method import ALIGNED, DISENTANGLED, Views, fit_head
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute import train_heads
-from precompute.common.shards import Shards, StoredRows
 from precompute.common.steps import write_step
-from precompute.common.store import VIEWS, ShardError, write_array, write_table
+from precompute.common.store import VIEWS, ShardError, Shards, StoredRows, write_array, write_table
 
 BACKBONE = {"name": "efficientnet_lite0", "dim": 16, "sha256": "feed"}
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from aad.bundle import Bundle
 from aad.scale.codes import Codec, FlatCodes, check_codes, train_codec
-from aad.scale.compressed import CompressedIndex, ScanIndex
-from aad.scale.mass import TailSample
+from aad.scale.compressed import CompressedIndex, TailSample
 from aad.scale.stored import StoredRows
 from aad.search import ExactIndex, Index, check_queries, method_for, scan
 from aad.spaces import Space
@@ -95,9 +94,7 @@ def build_index(
             shares[read] = (index.search(queries[read], K).similarities >= least[read]).mean(1)
         recall, error = (round(float(x), 4) for x in (shares.mean(), shares.std() / np.sqrt(len(shares))))
         tried.append({"rerank": rerank, "recall_at_10": recall, "recall_error": error})
-        if (
-            recall - N_ERRORS * error >= target
-        ):  # so other queries too will find that share of their nearest, most likely
+        if recall - N_ERRORS * error >= target:  # so other queries too will find that share, most likely
             break
     *before, last = tried
     if last["recall_at_10"] < target:
@@ -115,7 +112,7 @@ def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Map
     if method == "exact":
         return ExactIndex(rows[:])
     if method == "scan":
-        return ScanIndex(rows)
+        return ExactIndex(rows)
     if method not in METHODS:
         raise ValueError(f"method of the index must be one of {', '.join(METHODS)}, got {method!r}")
     check_codes(arrays, *rows.shape)
@@ -139,7 +136,7 @@ def open_stored(bundle: Bundle, space: Space, n: int, settings: Mapping[str, Any
     rows_file, name = f"references_{space}.npy", index_file(space)
     rows = bundle.map_rows(rows_file, (n, bundle.section("backbone")["dim"]))
     if settings is None or settings.get("method") == "scan":
-        return ScanIndex(rows)
+        return ExactIndex(rows)
     if settings.get("method") not in METHODS:
         this = f"is of method {settings.get('method')!r}, which this version does not have, only {', '.join(METHODS)}"
         raise bundle.refusal(name, this)

@@ -120,5 +120,5 @@ def check_codes(arrays: Mapping[str, np.ndarray], n: int, d: int) -> None:
         if array.dtype == np.float32 and not np.isfinite(array).all():
             raise ValueError(f"{name} of the index must be finite, got NaN or infinity")
     ids = arrays["sample_ids"]
-    if len(ids) and (ids.min() < 0 or ids.max() >= n):
-        raise ValueError(f"sample_ids of the index must be within 0 to {n - 1}, got others")
+    if len(ids) and (ids.min() < 0 or ids.max() >= n or len(np.unique(ids)) != len(ids)):
+        raise ValueError(f"sample_ids of the index must be different and within 0 to {n - 1}, got others")

@@ -1,59 +1,55 @@
-"""Rows on disk: all of them read for each search, or those that codes in memory find."""
-
-from collections.abc import Iterator
+"""Codes in memory find what may be near, and rows on disk say how near it is; a sample stands for the mass of the rest."""
 
 import numpy as np
 
 from aad import search
 from aad.scale.codes import FlatCodes
-from aad.scale.mass import TailSample
 from aad.scale.stored import StoredRows
-from aad.search import Index, SearchResult
+from aad.search import WORTH_A_SCAN, ExactIndex, SearchResult, log_sum_exp
 
 PER_NAMED = 10  # candidates for each row to be named, at least
-WORTH_A_SCAN = 8  # reading one row in so many here and there takes as long as reading them all in order
-Parts = Iterator[tuple[np.ndarray, np.ndarray]]  # (c,) ids, ascending, and their (c, d) rows
 
 
-class ScanIndex(Index):
-    """Rows on disk, all of them read for each search: exact, slow, and of no memory.
+class TailSample:
+    """A fixed sample of a gallery, kept in memory, that stands for the rows which a search did not look at.
 
     Args:
-        rows: the gallery.
+        rows: (s, d) float32 rows of unit length, drawn evenly from the gallery.
+        ids: (s,) int64, their ids, each once.
+        n: rows of the gallery.
     """
 
-    def __init__(self, rows: StoredRows) -> None:
-        super().__init__(*rows.shape)
-        self.stored = rows
+    def __init__(self, rows: np.ndarray, ids: np.ndarray, n: int) -> None:
+        self.rows, self.ids, self.n = rows, ids, n
 
-    def similarities(self, queries: np.ndarray) -> np.ndarray:
-        """Cosine of (m, d) queries to every reference, (m, n) float32."""
-        queries = search.check_queries(queries, self.dim)
-        found = np.empty((len(queries), len(self)), np.float32)
-        for start, rows in self.stored.chunks():
-            found[:, start : start + len(rows)] = queries @ rows.T
-        return found
+    def log_mass(
+        self, query: np.ndarray, beta: float, ids: np.ndarray, similarities: np.ndarray, without: int | None = None
+    ) -> float:
+        """Log of the sum of ``exp(beta * s)`` over the gallery.
 
-    def rows(self, ids: np.ndarray) -> np.ndarray:
-        """(r, d) float32 rows of these ids."""
-        return self.stored[ids]
+        Exact where the candidates are the whole gallery. Otherwise the rows of the sample that are no candidates are taken for
+        all such rows.
 
-    def _find(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
-    ) -> SearchResult:
-        parts: Parts = ((np.arange(start, start + len(chunk)), chunk) for start, chunk in self.stored.chunks())
-        if allowed is not None and beta is None and WORTH_A_SCAN * allowed.sum() < len(self):
-            parts = some_rows(self.stored, np.flatnonzero(allowed))
-        return search.scan(parts, self.rows, queries, k, allowed, without, beta)
+        Args:
+            query: (d,) float32.
+            beta: inverse temperature.
+            ids: (c,) candidates.
+            similarities: (c,) their exact similarities.
+            without: id of a row that is not in the gallery, nor among the candidates.
+        """
+        near = float(log_sum_exp(similarities[None], beta)[0])
+        n_tail = self.n - len(ids) - (without is not None)
+        if n_tail <= 0:
+            return near
+        in_tail = ~np.isin(self.ids, ids) & (self.ids != (-1 if without is None else without))
+        tail = self.rows[in_tail] @ query
+        if not len(tail):  # all of the sample is near; a row that is not is at most as similar as the last that is
+            tail = similarities.min(keepdims=True)
+        mean = float(log_sum_exp(tail[None], beta)[0]) - np.log(len(tail))
+        return float(np.logaddexp(near, np.log(n_tail) + mean))
 
 
-def some_rows(rows: StoredRows, ids: np.ndarray) -> Parts:
-    """The rows of ascending ids for ``scan``."""
-    step = search.rows_in(search.CHUNK_BYTES, rows.shape[1])
-    return ((ids[start : start + step], rows[ids[start : start + step]]) for start in range(0, len(ids), step))
-
-
-class CompressedIndex(ScanIndex):
+class CompressedIndex(ExactIndex):
     """Codes of all rows in memory, the rows themselves on disk.
 
     Similarities and their order are exact for the rows that were candidates; a nearest row may have been none of them, at the rate
@@ -64,14 +60,12 @@ class CompressedIndex(ScanIndex):
         rows: the gallery.
         codes: its codes.
         sample: some of its rows, for the mass.
-        rerank: candidates of a query, at least; ten times k where that is more.
+        rerank: candidates of a query, at least 1; ten times k where that is more.
     """
 
     def __init__(self, rows: StoredRows, codes: FlatCodes, sample: TailSample, rerank: int) -> None:
         super().__init__(rows)
-        if rerank < 1:
-            raise ValueError(f"rerank must be at least 1, got {rerank}")
-        self._codes, self._sample, self.rerank = codes, sample, rerank
+        self._stored, self._codes, self._sample, self.rerank = rows, codes, sample, rerank
 
     def _find(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
@@ -82,7 +76,7 @@ class CompressedIndex(ScanIndex):
         found = self._codes.candidates(queries, self.n_candidates(k))
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
             ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
-            about = self.stored.similarities(ids, query)
+            about = self._stored.similarities(ids, query)
             if log_mass is not None and beta is not None:
                 log_mass[row] = self._sample.log_mass(query, beta, ids, about, without)
             if allowed is None:

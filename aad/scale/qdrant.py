@@ -16,7 +16,7 @@ import numpy as np
 from aad import search
 from aad.bundle import Bundle, BundleError
 from aad.references import Words
-from aad.scale.mass import TailSample
+from aad.scale.compressed import TailSample
 from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
 from aad.search import Index, SearchResult
 from aad.spaces import SPACES, Space
@@ -33,9 +33,7 @@ SAMPLE = 2048  # rows that stand for all others in the mass; 6 MB at 768 dimensi
 ROWS = 256  # with their vectors in one answer: some 2 MB at 768 dimensions
 QUERIES = 64  # in one request
 FIELDS = ("group", "source", "licence")  # of a payload: those that the page filters by
-IDS = 50_000  # in one filter: 400 kB of the 32 MB that a server accepts
 
-Part = tuple["Filter | None", int]  # a filter, and how many references it lets through
 Found = tuple[np.ndarray, np.ndarray]  # (c,) ids and (c,) what the server says of their similarity, best first
 
 
@@ -107,38 +105,33 @@ class QdrantIndex(Index):
         if not len(queries):
             return search.stacked([], log_mass)
         if allowed is None or beta is not None:
-            least = 0 if beta is None else NEAREST
-            found = self._candidates(queries, k, all_but(without, self._n), self._exact, least)
+            never, least = [] if without is None else [without], 0 if beta is None else NEAREST
+            found = self._candidates(queries, k, _filter(never=never), self._n - len(never), self._exact, least)
         if log_mass is not None and beta is not None:
             for row, (query, one) in enumerate(zip(queries, found, strict=True)):
                 log_mass[row] = self._sample.log_mass(query, beta, *one, without)
         if allowed is not None:
-            found = self._candidates(queries, k, just(allowed, self._words), exact=True)
+            found = self._candidates(queries, k, just(allowed, self._words), int(allowed.sum()), exact=True)
         ranked = [  # rows are fetched as far as they may be named
             search.nearest_exactly(query, ids[search.may_be_among(similarities, k)], self.rows, k)
             for query, (ids, similarities) in zip(queries, found, strict=True)
         ]
         return search.stacked(ranked, log_mass, estimated=log_mass is not None)
 
-    def _candidates(self, queries: np.ndarray, k: int, filters: list[Part], exact: bool, least: int = 0) -> list[Found]:
-        """For each query, candidates with the k nearest of what the filters let through, and at least so many of each."""
-        parts = [self._settled(queries, k, one, passing, exact, least) for one, passing in filters if passing]
-        if not parts:
-            return [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
-        return [
-            (np.concatenate([ids for ids, _ in found]), np.concatenate([similarities for _, similarities in found]))
-            for found in zip(*parts, strict=True)
-        ]
-
-    def _settled(
-        self, queries: np.ndarray, k: int, one: "Filter | None", passing: int, exact: bool, least: int
+    def _candidates(
+        self, queries: np.ndarray, k: int, one: "Filter | None", passing: int, exact: bool, least: int = 0
     ) -> list[Found]:
-        """Candidates under one filter, asked for until the last one is surely farther than the k-th."""
+        """For each query the candidates, at least so many, under a filter that lets so many through.
+
+        They are asked for until the last one is surely farther than the k-th.
+        """
+        if not passing:
+            return [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
         k = min(k, passing)
         limit = min(max(k + BEYOND, least), passing)
         while True:
             found = self._ask(queries, limit, one, exact)
-            fewest = min((len(ids) for ids, _ in found), default=limit)
+            fewest = min(len(ids) for ids, _ in found)
             if fewest < limit and not exact:
                 exact = True  # a graph may have lost an arm; the rows are all there
                 continue
@@ -193,43 +186,27 @@ class QdrantIndex(Index):
             )
 
 
-def all_but(without: int | None, n: int) -> list[Part]:
-    """The whole gallery of n, less one reference."""
-    return [(_filter(never=[without]), n - 1)] if without is not None else [(None, n)]
+def just(allowed: np.ndarray, words: Mapping[str, Words] | None = None) -> "Filter | None":
+    """A filter that lets exactly the allowed references through.
 
-
-def just(allowed: np.ndarray, words: Mapping[str, Words] | None = None) -> list[Part]:
-    """Filters that let exactly the allowed references through, each of them in one.
-
-    A choice that words make, such as one group under two licences, is sent as those words, whatever its size. Where only a few
-    references are missing from it, as the picture that is searched by, they are excluded by their ids.
+    A choice that words make, such as one group under two licences, is sent as those words. Where only a few references are
+    missing from it, as the picture that is searched by, they are excluded by their ids; any other choice is sent as its ids.
 
     Args:
         allowed: (n,) bool.
         words: of each field, the n words in the payloads.
     """
-    ids, passing = np.flatnonzero(allowed), int(allowed.sum())
-    if not passing:
-        return []
-    wanted, passes = _in_words(ids, len(allowed), words or {})
-    never = np.flatnonzero(passes & ~allowed)
-    if len(never) + sum(map(len, wanted.values())) <= IDS:
-        return [(_filter(wanted, never=never.tolist()), passing)]
-    parts = [ids[start : start + IDS] for start in range(0, passing, IDS)]
-    return [(_filter(only=part.tolist()), len(part)) for part in parts]
-
-
-def _in_words(ids: np.ndarray, n: int, words: Mapping[str, Words]) -> tuple[dict[str, list[str]], np.ndarray]:
-    """The narrowest choice of words that lets these references through, and all that it lets through, (n,) bool."""
-    passes, wanted = np.ones(n, dtype=bool), {}
-    for field, column in words.items():
-        values = column.values
-        chosen = np.zeros(len(values), dtype=bool)
+    ids, passes, wanted = np.flatnonzero(allowed), np.ones(len(allowed), dtype=bool), {}
+    for field, column in (words or {}).items():  # the narrowest choice of words that lets these references through
+        chosen = np.zeros(len(column.values), dtype=bool)
         chosen[column.codes[ids]] = True
         passes &= chosen[column.codes]
         if not chosen.all():
-            wanted[field] = [value for value, one in zip(values, chosen, strict=True) if one]
-    return wanted, passes
+            wanted[field] = [value for value, one in zip(column.values, chosen, strict=True) if one]
+    never = np.flatnonzero(passes & ~allowed)
+    if len(never) > len(ids):
+        return _filter(only=ids.tolist())
+    return _filter(wanted, never=never.tolist())
 
 
 def _filter(
@@ -241,8 +218,7 @@ def _filter(
         models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
         for field, values in (words or {}).items()
     ]
-    if only:
-        must.append(models.HasIdCondition(has_id=list(only)))
+    must += [models.HasIdCondition(has_id=list(only))] if only else []
     must_not: list[Any] = [models.HasIdCondition(has_id=list(never))] if never else []
     return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 

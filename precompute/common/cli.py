@@ -38,11 +38,14 @@ def step_parser(
     parser = _StepParser(description=description, formatter_class=_Formatter)
     parser.chooses, parser.reads_only = backbone is not None, reads_only
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="bundle folder that the step completes")
-    said = (
-        "frozen encoder; extract_features --list shows them all" if backbone else "refuse a bundle of another encoder"
-    )
-    parser.add_argument("--backbone", default=backbone, choices=sorted(BACKBONES), metavar="NAME", help=said)
+    add_backbone_option(parser, backbone)
     return parser
+
+
+def add_backbone_option(parser: argparse.ArgumentParser, default: str | None = "efficientnet_lite0") -> None:
+    """``--backbone``; without a default it is what a bundle must have been made with."""
+    said = "frozen encoder; extract_features --list shows them all" if default else "refuse a bundle of another encoder"
+    parser.add_argument("--backbone", default=default, choices=sorted(BACKBONES), metavar="NAME", help=said)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ a fixed size, so that its bytes do not depend on where that is, or on how many t
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,24 +25,72 @@ from aad.backbones.spec import TORCH
 from aad.files import file_sha256
 from aad.images import ImageError
 from precompute.common.cli import limit_threads
-from precompute.common.members import Member, Piece, fingerprint
 from precompute.common.runners import run_shards
-from precompute.common.sources import count, cut
-from precompute.common.store import (
-    EMBEDDED,
-    FORMAT,
-    Kind,
-    ShardError,
-    kept,
-    refuse_other_settings,
-    tidy,
-    write_array,
-    write_table,
-)
+from precompute.common.sources import Member, Piece, count, cut, fingerprint
+from precompute.common.store import EMBEDDED, FORMAT, Kind, ShardError, write_array, write_table
 
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
+
+Draw = Callable[[Member], Sequence[Image.Image]]
+Prepared = tuple[
+    Member, list[Any], list[np.ndarray] | ImageError
+]  # an image, its fingerprint, its pictures or why there are none
+
+
+def file_key(path: Path, name: str) -> str:
+    """A text that names an image and changes with its bytes."""
+    return f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def kept(
+    scratch: Path,
+    settings: Sequence[object],
+    keys: Sequence[str],
+    prepare: Callable[[int], Iterable[np.ndarray]],
+    embed: Callable[[Iterator[np.ndarray]], np.ndarray],
+    label: str,
+    prefix: str = "",
+) -> list[np.memmap]:
+    """Arrays of some images each, made where they are missing or cut short while the next images are prepared.
+
+    Args:
+        scratch: folder of the files; safe to delete.
+        settings: anything JSON that decides the rows besides the images; part of a file's name.
+        keys: one text per image that changes when its pixels change.
+        prepare: gives the v arrays of image i, v the same for all; called from several threads.
+        embed: rows of the arrays of one piece.
+        label: shown beside the progress bar.
+        prefix: begins every file's name.
+
+    Returns:
+        (n, v, ...) of each piece, mapped into memory.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    pieces = []
+    for start in range(0, len(keys), SHARD):
+        members = range(start, min(start + SHARD, len(keys)))
+        content = json.dumps([*settings, [keys[i] for i in members]], sort_keys=True)
+        pieces.append((scratch / f"{prefix}{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
+    missing = {path: members for path, members in pieces if not _holds(path, len(members))}
+    n, to_do = len(keys), sum(map(len, missing.values()))
+    with (
+        tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
+        ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
+    ):
+        for path, members in missing.items():
+            rows = embed(chain.from_iterable(islice(prepared, len(members))))
+            write_array(path, rows.reshape(len(members), -1, *rows.shape[1:]))
+            bar.update(len(members))
+    return [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in pieces]
+
+
+def _holds(path: Path, n: int) -> bool:
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False)) == n
+    except (OSError, ValueError):  # not there, or shorter than its header says
+        return False
 
 
 def embed_in_shards(
@@ -59,23 +108,19 @@ def embed_in_shards(
         keys: one text per image that changes when its pixels change (path and file hash).
         load: gives the v pictures of image i, v the same for all; called from several threads.
         scratch: folder for what is kept; safe to delete.
-        settings: anything JSON that changes the pictures; part of a piece's name.
+        settings: anything JSON that changes the pictures.
         label: shown beside the progress bar.
 
     Returns:
         (n, v, d_feature) float32, in the order of ``keys``.
     """
-    spec, pieces = backbone.spec, []
+    spec = backbone.spec
     made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
-    for start in range(0, len(keys), SHARD):
-        members = range(start, min(start + SHARD, len(keys)))
-        content = json.dumps([*made_by, settings, [keys[i] for i in members]], sort_keys=True)
-        pieces.append((hashlib.sha256(content.encode()).hexdigest()[:32], members))
 
     def prepared(i: int) -> list[np.ndarray]:
         return [spec.preprocess(picture) for picture in load(i)]
 
-    rows = kept(scratch, pieces, prepared, backbone.embed_pixels, label)
+    rows = kept(scratch, [*made_by, settings], keys, prepared, backbone.embed_pixels, label)
     return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
@@ -100,11 +145,6 @@ def loaded(encoder: Callable[[], Backbone]) -> Backbone:
     return encoder()
 
 
-def whole(member: Member) -> list[Image.Image]:
-    """What is embedded of an image unless views are drawn: the image."""
-    return [member.picture()]
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """What all shards of a folder have in common.
@@ -114,7 +154,7 @@ class Work:
         kind: of which kind it is.
         settings: what decides a shard's bytes besides the images; as JSON gives it back.
         encoder: gives the backbone; hashable.
-        draw: pictures of one image, the same number of each.
+        draw: pictures of one image, the same number of each; the image itself when None.
         at_once: images whose pictures go through the backbone together: another number changes the batches, and the last bits.
         n_threads: that read and draw, where the backbone runs on the CPU.
     """
@@ -123,7 +163,7 @@ class Work:
     kind: Kind
     settings: dict[str, Any]
     encoder: Callable[[], Backbone]
-    draw: Callable[[Member], Sequence[Image.Image]] = whole
+    draw: Draw | None = None
     at_once: int = sys.maxsize
     n_threads: int = 1
 
@@ -208,13 +248,10 @@ def _made(job: Job) -> dict[str, Any]:
     return table
 
 
-Prepared = tuple[Member, list[Any], list[np.ndarray] | ImageError]
-
-
-def _prepared(spec: BackboneSpec, draw: Callable[[Member], Sequence[Image.Image]], member: Member) -> Prepared:
-    """A member, its fingerprint, and its pictures as the backbone takes them, or why there are none."""
+def _prepared(spec: BackboneSpec, draw: Draw | None, member: Member) -> Prepared:
     try:
-        return member, member.fingerprint(), [spec.preprocess(picture) for picture in draw(member)]
+        pictures = draw(member) if draw else [member.picture()]
+        return member, member.fingerprint(), [spec.preprocess(picture) for picture in pictures]
     except ImageError as error:
         return member, member.fingerprint(), error
 
@@ -307,7 +344,7 @@ def fill(
         work.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ShardError(f"{work.out} cannot be written ({error.strerror or error}); choose another --out") from None
-    refuse_other_settings(work.out, settings)
+    _refuse_other_settings(work.out, settings)
     done: list[dict[str, Any]] = []
     n = n_refused = 0
     with tqdm(total=total, desc=work.kind.step, unit="image", disable=None) as bar:
@@ -329,5 +366,28 @@ def fill(
     about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))} | told
     about |= {"n": n, "n_refused": n_refused, "shards": shards}
     write_table(work.out / work.kind.index, about)
-    tidy(work.out, work.kind.index, len(shards))
+    for (
+        path
+    ) in work.out.iterdir():  # shards beyond the last, of a source that had more, and what a killed run was writing
+        own = re.fullmatch(rf"\.?(\d{{5,}}|{Path(work.kind.index).stem})\.(npy|json)(\.\d+\.partial)?", path.name)
+        if own and (path.name.startswith(".") or (own[1].isdigit() and int(own[1]) >= len(shards))):
+            path.unlink(missing_ok=True)
     return about
+
+
+def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
+    """See that the shards in a folder, if any, were made with these settings; whichever can be read first will do."""
+    for path in out.iterdir():
+        if not re.fullmatch(r"\d{5,}\.json", path.name):
+            continue
+        try:
+            found = json.loads(path.read_bytes())["settings"]
+            changed = [key for key in settings if found.get(key) != settings[key]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged: it is made again
+        if changed:
+            raise ShardError(
+                f"{out} holds shards made with another {' and '.join(changed)}; choose another --out, delete {out}, or give "
+                "the same options as before"
+            )
+        return

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ def _refuse_missing(folder: Path, cases: Sequence[Case], report: Path | None) ->
     missing = missing_files(cases, root)
     if not missing:
         return
-    named = Counter(_top(path) for path in dict.fromkeys(path for case in cases for path in case.paths))
-    counts = Counter(_top(path) for path in missing)
+    # by the folders that a download comes in: dataset/exemplar/artchive
+    paths = (dict.fromkeys(path for case in cases for path in case.paths), missing)
+    named, counts = (Counter("/".join(path.split("/")[:-1][:3]) or "." for path in some) for some in paths)
     lines = [f"  {top}: {counts[top]} of {n}" for top, n in sorted(named.items()) if counts[top]]
     if len(missing) > N_SHOWN and report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +101,6 @@ def _refuse_missing(folder: Path, cases: Sequence[Case], report: Path | None) ->
         lines += ["All of them:", *(f"  {path}" for path in missing)]
     lines.append(f"Paths start at {root.resolve()}: unpack there what is missing, or choose json files with --cases")
     raise FileNotFoundError("\n".join([f"{len(missing)} images of {folder} are missing:", *lines]))
-
-
-def _top(path: str) -> str:
-    """The folders that a download comes in: dataset/exemplar/artchive; fewer where the path has fewer."""
-    return "/".join(path.split("/")[:-1][:3]) or "."
 
 
 def _table(path: Path) -> list[Any]:
@@ -146,19 +142,33 @@ def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder of images")
-    found = [path for path in sorted(folder.resolve().rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
     readable, refused = [], []
-    for path in found:
+    for path in sorted(images_below(folder.resolve())):
         try:
             load_image(path)
             readable.append(path)
         except ImageError as error:
             refused.append(f"  {path.name}: {error}")
     if refused:
-        print(f"{len(refused)} of {len(found)} images in {folder} left out:", *refused, sep="\n", file=sys.stderr)
+        n = len(readable) + len(refused)
+        print(f"{len(refused)} of {n} images in {folder} left out:", *refused, sep="\n", file=sys.stderr)
     if not readable:
         raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
     return readable
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Every image file, one directory at a time, so that a million names are never held together."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, below, names in os.walk(folder, onerror=fail):
+        below.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
 
 
 def metadata_of(folder: Path) -> dict[str, dict[str, str]]:

@@ -1,8 +1,9 @@
 """Rows of numbers that are more than memory holds: written and read some at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -26,41 +27,38 @@ def stored_chunks(path: Path, n: int) -> Iterator[np.ndarray]:
         yield np.load(path, mmap_mode="r", allow_pickle=False)[start : start + n].astype(np.float32)
 
 
-class RowWriter:
-    """A ``.npy`` file of rows that come some at a time; the bytes are those that ``np.save`` writes of all of them at once.
-
-    Used as a context: a file that was left before all rows had come is removed.
+def write_rows(
+    path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], progress: Callable[[int], object]
+) -> Path:
+    """Write a ``.npy`` file of float16 rows that come some at a time; one that was left before all had come is removed.
 
     Args:
-        path: the file.
+        path: the file; its bytes are those that ``np.save`` writes of all rows at once.
         shape: (n, d) of all rows.
-        kind: of the values in the file.
+        parts: (m, d) of some.
+        progress: called with the number of rows after each part.
+
+    Raises:
+        ValueError: other than n rows came.
     """
+    n, dtype = 0, np.dtype(np.float16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    try:
+        with naming(path), path.open("wb") as file:  # what is written as it is closed may find the disk full
+            np.lib.format.write_array_header_1_0(file, described)
+            for rows in parts:
+                append(file, np.ascontiguousarray(rows, dtype))
+                n += len(rows)
+                progress(len(rows))
+        if n != shape[0]:
+            raise ValueError(f"{shape[0]} rows were announced for {path}, {n} came")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
 
-    def __init__(self, path: Path, shape: tuple[int, int], kind: type = np.float16) -> None:
-        self.path, self.shape, self.kind, self._n = path, shape, np.dtype(kind), 0
 
-    def __enter__(self) -> "RowWriter":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("wb")
-        described = {"descr": np.lib.format.dtype_to_descr(self.kind), "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(self._file, described)
-        return self
-
-    def append(self, rows: np.ndarray) -> None:
-        """The next rows, (m, d)."""
-        with naming(self.path):
-            self._file.write(np.ascontiguousarray(rows, self.kind).tobytes())
-        self._n += len(rows)
-
-    def __exit__(self, trouble: type[BaseException] | None, *_: object) -> None:
-        whole = False
-        try:
-            with naming(self.path):
-                self._file.close()  # what is still to be written may find the disk full
-            whole = trouble is None and self._n == self.shape[0]
-        finally:
-            if not whole:
-                self.path.unlink(missing_ok=True)
-        if trouble is None and self._n != self.shape[0]:
-            raise ValueError(f"{self.shape[0]} rows were announced for {self.path}, {self._n} came")
+def append(file: BinaryIO, rows: np.ndarray) -> None:
+    """The next rows of a file."""
+    file.write(rows.tobytes())

@@ -9,14 +9,13 @@ import os
 import pickle
 import signal
 import socket
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from threading import Event, Lock
 from typing import Any, TypeVar, cast
 
 from aad.bundle import BundleError
@@ -33,6 +32,10 @@ Result = TypeVar("Result")
 
 class RunnerError(BundleError):
     """Jobs could not be run, or some of them ended their workers. The text says which and what to do."""
+
+
+class _LostError(Exception):
+    """A job ended every worker that tried it. The text says how."""
 
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
@@ -80,101 +83,109 @@ def run_shards(
     return _in_processes(function, jobs, n) if n > 1 else map(function, jobs)
 
 
-@dataclass(slots=True)
-class _Worker:
-    process: BaseProcess
-    job: Any = None
-    attempt: int = 0  # at this job; 0 until it has said that it is ready
+def _each(
+    jobs: Iterable[Any],
+    n: int,
+    submit: Callable[[Any], Any],
+    finished: Callable[[Sequence[Any]], Iterable[Any]],
+    result: Callable[[Any], Any],
+) -> Iterator[Any]:
+    """The results of jobs, n of them in work at a time; what is submitted is hashable, and ``result`` may raise ``_LostError``."""
+    source, given_up = iter(jobs), []
+    pending = {submit(job): job for job in islice(source, n)}
+    while pending:
+        for one in finished(list(pending)):
+            job = pending.pop(one)
+            pending |= {submit(following): following for following in islice(source, 1)}
+            try:
+                yield result(one)
+            except _LostError as error:
+                given_up.append(f"  {job}: {error}")
+    if given_up:
+        raise RunnerError(
+            "\n".join(
+                [
+                    f"{len(given_up)} given up after ending {ATTEMPTS} workers each; all others are finished:",
+                    *given_up,
+                    "Run the same command again with fewer --workers or on a machine with more memory; look at those inputs",
+                ]
+            )
+        )
 
 
 def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int) -> Iterator[Result]:
-    """Own processes. Of a broken executor nobody can tell which job broke it, and innocent ones die with it.
-
-    An executor of one process for each worker would tell, but takes as much code: a first job that says ready, a watch over
-    orphans, and its private list of processes to end them.
-    """
-    source = iter(jobs)
-    waiting = deque((job, 1) for job in islice(source, n))
-    given_up: list[str] = []
-    pool: dict[Connection, _Worker] = {}  # by our end of a worker's pipe
-    try:
-        for _ in range(len(waiting)):
-            _start(function, pool)
-        while pool:
-            for pipe in cast(list[Connection], wait(list(pool))):
-                worker = pool[pipe]
-                was_ready = worker.attempt > 0
-                try:
-                    result, error = pipe.recv()
-                except (EOFError, OSError):
-                    code = _end(pool, pipe)
-                    if not was_ready:
-                        raise RunnerError(f"a worker ended before its first job ({_how(code)})") from None
-                    if worker.attempt < ATTEMPTS:
-                        waiting.append((worker.job, worker.attempt + 1))
-                    else:
-                        given_up.append(f"{worker.job}: {_how(code)}")
-                    _start(function, pool)
-                    continue
-                if error is not None:
-                    raise error
-                following = waiting.popleft() if waiting else next(((job, 1) for job in source), None)
-                if following is None:
-                    _end(pool, pipe)
-                else:
-                    worker.job, worker.attempt = following
-                    with suppress(OSError):  # it has just died: the next reading tells
-                        pipe.send(worker.job)
-                if was_ready:
-                    yield result
-    finally:
-        for worker in pool.values():
-            worker.process.kill()  # half-done files are beside their place, and a worker may be deep in a library
-        for pipe in list(pool):
-            _end(pool, pipe)
-    _refuse(given_up)
-
-
-def _start(function: Callable[[Any], Any], pool: dict[Connection, _Worker]) -> None:
+    """A thread for each process, which knows what it is at: of a broken executor nobody can tell which job broke it."""
     context = get_context("spawn")  # a fork would copy torch's threads in whatever state they are
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-    with _deaf():
-        process.start()
-    theirs.close()  # so that the pipe ends with the process
-    pool[ours] = _Worker(process)
+    started: list[BaseProcess] = []
+    idle: list[tuple[BaseProcess, Connection]] = []
+    lock, over = Lock(), Event()
 
+    def worker() -> tuple[BaseProcess, Connection]:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+        with lock:  # a start looks after those that have ended
+            process.start()
+        started.append(process)
+        theirs.close()  # so that the pipe ends with the process
+        if over.is_set():
+            process.kill()
+        try:
+            ours.recv()
+        except (EOFError, OSError):
+            raise RunnerError(f"a worker ended before its first job ({_how(process)})") from None
+        return process, ours
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started here never hear Ctrl-C, not even while they load modules; this one hears it a moment later."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # once it is started all can be heard again, so that must be before
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    def tried(job: Job) -> Result:
+        how = ""
+        for _ in range(ATTEMPTS):
+            process, pipe = idle.pop() if idle else worker()
+            try:
+                pipe.send(job)
+                result, error = pipe.recv()
+            except (EOFError, OSError):
+                pipe.close()
+                with lock:
+                    how = _how(process)
+                if over.is_set():
+                    break
+                continue
+            idle.append((process, pipe))
+            if error is not None:
+                raise error
+            return cast(Result, result)
+        raise _LostError(how)
+
+    def finished(pending: Sequence[Future[Result]]) -> Iterable[Future[Result]]:
+        return wait(pending, return_when=FIRST_COMPLETED).done
+
+    resource_tracker.ensure_running()  # it can hear Ctrl-C again once it has started that, so not in a thread
+    threads = ThreadPoolExecutor(n, initializer=_deaf)
     try:
-        yield
+        yield from _each(jobs, n, lambda job: threads.submit(tried, job), finished, Future.result)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+        threads.shutdown(wait=False, cancel_futures=True)
+        at_rest = [process for process, _ in idle]
+        for _, pipe in idle:
+            pipe.close()
+        for process in started:
+            if process in at_rest:
+                process.join(SECONDS_TO_END)
+            process.kill()  # half-done files are beside their place, and a worker may be deep in a library
+        threads.shutdown()
+        for process in started:
+            process.join()
 
 
-def _end(pool: dict[Connection, _Worker], pipe: Connection) -> int | None:
-    worker = pool.pop(pipe)
-    pipe.close()
-    worker.process.join(SECONDS_TO_END)
-    worker.process.kill()  # what a library keeps running
-    worker.process.join()
-    code = worker.process.exitcode
-    worker.process.close()
-    return code
+def _deaf() -> None:
+    """Processes that this thread starts never hear Ctrl-C, not even while they load modules: who started them ends them."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     """What a worker does: say that it is ready, then answer job after job until the pipe ends, with the driver or by it."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes of a terminal; the driver ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer: tuple[Any, Exception | None] = (None, None)
     while True:
         try:
@@ -196,24 +207,15 @@ def _portable(error: Exception) -> Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _how(code: int | None) -> str:
-    if code is not None and code < 0:
+def _how(process: BaseProcess) -> str:
+    """What ended a worker."""
+    process.join(SECONDS_TO_END)
+    process.kill()  # what a library keeps running
+    process.join()
+    if (code := process.exitcode or 0) < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (this machine may be out of memory)" if name == "SIGKILL" else "")
     return f"exit code {code}"
-
-
-def _refuse(given_up: list[str]) -> None:
-    if given_up:
-        raise RunnerError(
-            "\n".join(
-                [
-                    f"{len(given_up)} given up after ending {ATTEMPTS} workers each; all others are finished:",
-                    *(f"  {line}" for line in given_up),
-                    "Run the same command again with fewer --workers or on a machine with more memory; look at those inputs",
-                ]
-            )
-        )
 
 
 def _see_that_it_is_there(address: str) -> None:
@@ -245,30 +247,20 @@ def _on_ray(
     else:
         _see_that_it_is_there(address)
         ray.init(address=address, **quiet)
-    lost = (
-        ray.exceptions.WorkerCrashedError,
-        ray.exceptions.NodeDiedError,
-        ray.exceptions.OutOfMemoryError,
-        ray.exceptions.LocalRayletDiedError,
-    )
+    gone = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
+    lost = tuple(getattr(ray.exceptions, name) for name in gone)
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS - 1)(function)
-    at_once = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    given_up: list[str] = []
+
+    def result(reference: Any) -> Any:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise getattr(error, "cause", None) or error from None
+        except lost as error:
+            raise _LostError(type(error).__name__) from None
+
     try:
-        source = iter(jobs)
-        pending = {task.remote(job): job for job in islice(source, at_once)}
-        while pending:
-            finished, _ = ray.wait(list(pending), num_returns=1)
-            for reference in finished:
-                job = pending.pop(reference)
-                following = list(islice(source, 1))
-                pending |= {task.remote(one): one for one in following}
-                try:
-                    yield ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise getattr(error, "cause", None) or error from None
-                except lost as error:
-                    given_up.append(f"{job}: {type(error).__name__}")
+        at_once = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        yield from _each(jobs, at_once, task.remote, lambda pending: ray.wait(list(pending), num_returns=1)[0], result)
     finally:
         ray.shutdown()  # ends this run's workers; a cluster that was there before stays
-    _refuse(given_up)

@@ -1,25 +1,128 @@
-"""Where the images of ``embed_shards`` come from: a folder, tar files or Parquet files, cut into pieces that are read one by one.
+"""Images of a folder, of tar files or of Parquet files, cut into pieces that are read one by one.
 
     folder     every image below it, sorted; metadata.csv says more about them, as for extract_features
     *.tar      webdataset: KEY.jpg with KEY.json (an object) or KEY.txt (a title) beside it; not compressed
     *.parquet  a column of image bytes, or of {bytes, path} as the hub's datasets have it; other columns say more
 
 What is said of an image is kept where it is one of title, source, licence, author, url, concept and group; "license" means the
-licence, "caption" or "text" the title. A piece never crosses a file.
+licence, "caption" or "text" the title. A piece never crosses a file. Own code, because the readers of webdataset and datasets read
+a file from its beginning and stop at what is damaged: a piece is read from its own place, and one broken image is listed while the
+others are kept.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from aad.images import SUFFIXES
-from precompute.common.archives import opened, parquet_pieces, tar_pieces
-from precompute.common.gallery import metadata_of
-from precompute.common.members import Member, Piece, SourceError, told_by
+from PIL import Image
+
+from aad.bundle import BundleError
+from aad.files import file_sha256
+from aad.images import SUFFIXES, ImageError, ImageLimits, load_image
+from precompute.common.gallery import COLUMNS, images_below, metadata_of
+
+ALSO = {"licence": ("license",), "title": ("caption", "text")}
+LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages
+LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
+_LARGEST = ImageLimits().max_bytes  # larger files are refused unread, as everywhere
+ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
 
 Listed = tuple[str, str, Mapping[str, str] | None]  # name, path, and what is told of an image
+Span = tuple[int, int]  # where a file begins in its tar file and its length, in bytes
+
+
+class SourceError(BundleError):
+    """A source of images cannot be used. The text says what was required, what came and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a source.
+
+    Attributes:
+        name: names it within its source.
+        content: the file, its bytes, or why there are none.
+        told: what the source says about it, by column; None where nobody asks.
+    """
+
+    name: str
+    content: Path | bytes | ImageError
+    told: Mapping[str, str] | None = field(default_factory=dict)
+
+    def fingerprint(self) -> list[Any]:
+        """Name, sha256 of the content, and what is told: if these stay, so does everything made of them."""
+        if isinstance(self.content, bytes):
+            digest = hashlib.sha256(self.content).hexdigest()
+        elif isinstance(self.content, Path):
+            try:
+                digest = file_sha256(self.content)
+            except OSError:
+                digest = "cannot be read"
+        else:
+            digest = str(self.content)
+        return [self.name, digest, *([] if self.told is None else [dict(self.told)])]
+
+    def picture(self) -> Image.Image:
+        """The image, decoded.
+
+        Raises:
+            ImageError: it cannot be had; the text names it.
+        """
+        try:
+            self.name.encode()
+        except UnicodeEncodeError:
+            raise ImageError("its name is not UTF-8; rename it") from None
+        if isinstance(self.content, ImageError):
+            raise self.content
+        try:
+            return load_image(self.content)
+        except ImageError as error:  # bytes have no name of their own
+            raise ImageError(str(error).replace("the uploaded picture", Path(self.name).name)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some images of a source, in order: what one shard is made of. Names and places, no pictures: it is cheap to send.
+
+    Attributes:
+        title: for people.
+        members: the images, read as they are asked for.
+    """
+
+    title: str
+    members: Callable[[], Iterator[Member]]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def fingerprint(members: Sequence[list[Any]]) -> str:
+    """One text that changes with any member's name, bytes or metadata."""
+    return hashlib.sha256(json.dumps(members).encode()).hexdigest()
+
+
+def told_by(row: Mapping[str, Any]) -> dict[str, str]:
+    """What a row of any table says about its image, by our columns, as texts.
+
+    >>> told_by({"caption": " A boat ", "license": "CC0-1.0", "url": None, "width": 640})
+    {'title': 'A boat', 'licence': 'CC0-1.0'}
+    """
+    told = {}
+    for column in COLUMNS:
+        for key in (column, *ALSO.get(column, ())):
+            value = row.get(key)
+            if isinstance(value, str | int | float) and (text := " ".join(str(value).split())):
+                text = text.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON allows
+                told[column] = text[:LONGEST_TITLE] if column == "title" else text
+                break
+    return told
 
 
 def checked_sources(given: Sequence[Path]) -> list[Path]:
@@ -64,55 +167,150 @@ def cut(sources: Sequence[Path], size: int, column: str | None = None) -> Iterat
             named = ((image.relative_to(path).as_posix(), str(image)) for image in images_below(path))
             yield from listed_pieces(((name, image, told_by(told.get(name, {}))) for name, image in named), size)
         elif path.suffix == ".tar":
-            yield from tar_pieces(path, size)
+            yield from _tar_pieces(path, size)
         else:
-            yield from parquet_pieces(path, size, column)
+            yield from _parquet_pieces(path, size, column)
 
 
 def count(sources: Sequence[Path]) -> int | None:
     """How many images there are, for a progress bar; None for tar files, where only reading them all would tell."""
-    if sources[0].is_dir():
-        return sum(1 for _ in images_below(sources[0]))
-    if any(path.suffix == ".tar" for path in sources):
-        return None
     n = 0
     for path in sources:
-        with opened(path) as file:
+        if path.is_dir():
+            return sum(1 for _ in images_below(path))
+        if path.suffix == ".tar":
+            return None
+        with _opened(path) as file:
             n += file.metadata.num_rows
     return n
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Every image file, one directory at a time, so that a million names are never held together."""
-    for place, below, names in os.walk(folder, onerror=_fail):
-        below.sort()
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
-
-
-def _fail(error: OSError) -> None:
-    raise error
-
-
-@dataclass(frozen=True, slots=True)
-class ListedPiece:
-    """Some image files."""
-
-    images: tuple[Listed, ...]
-
-    def members(self) -> Iterator[Member]:
-        """See ``members.Piece``."""
-        for name, path, told in self.images:
-            yield Member(name, Path(path), told)
-
-    def __str__(self) -> str:
-        return f"{self.images[0][1]} to {self.images[-1][0]}"
-
-
 def listed_pieces(images: Iterable[Listed], size: int) -> Iterator[Piece]:
-    """Pieces of a list."""
+    """Pieces of a list of image files."""
     source = iter(images)
     while some := tuple(islice(source, size)):
-        yield ListedPiece(some)
+        yield Piece(f"{some[0][1]} to {some[-1][0]}", partial(_listed_members, some))
+
+
+def _listed_members(images: Iterable[Listed]) -> Iterator[Member]:
+    for name, path, told in images:
+        yield Member(name, Path(path), told)
+
+
+def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
+    """One reading of all headers; a later file of the same name replaces an earlier one, as unpacking would."""
+    images: dict[str, tuple[str, Span]] = {}
+    notes: dict[str, dict[str, Span]] = {}
+    try:
+        with tarfile.open(path, "r:") as archive:
+            while info := archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                folder, slash, file = info.name.rpartition("/")
+                stem, _, ending = file.partition(".")  # webdataset: the key ends at the first dot
+                key, span = f"{folder}{slash}{stem}", (info.offset_data, info.size)
+                if not info.isreg() or info.issparse():
+                    continue
+                if f".{ending.rpartition('.')[2].lower()}" in SUFFIXES:
+                    images[info.name] = key, span
+                elif ending in ("json", "txt") and info.size <= LARGEST_NOTE:
+                    notes.setdefault(key, {})[ending] = span
+    except tarfile.TarError as error:
+        raise SourceError(f"{path} must be a complete tar file, not compressed, got {error}; get it again") from None
+    if not images:
+        raise SourceError(f"{path} holds no image ({', '.join(SUFFIXES)}); leave it out")
+    source = iter(images.items())
+    while some := tuple((name, span, notes.get(key, {})) for name, (key, span) in islice(source, size)):
+        yield Piece(f"{path}, {some[0][0]} to {some[-1][0]}", partial(_tar_members, path, some))
+
+
+def _tar_members(path: Path, images: Iterable[tuple[str, Span, Mapping[str, Span]]]) -> Iterator[Member]:
+    with path.open("rb") as file:
+        for name, span, notes in images:
+            whole = f"{path.name}/{name}"
+            if span[1] > _LARGEST:
+                mb = f"at most {_LARGEST / 1e6:g} MB, got {span[1] / 1e6:.1f} MB"
+                yield Member(whole, ImageError(f"an image file must be {mb} ({name}); scale it down"))
+                continue
+            row: dict[str, Any] = {}
+            if "txt" in notes:
+                row["text"] = _read(file, notes["txt"]).decode("utf-8", "replace")
+            if "json" in notes:
+                try:
+                    said = json.loads(_read(file, notes["json"]))
+                except ValueError:
+                    said = None
+                row |= said if isinstance(said, dict) else {}
+            yield Member(whole, _read(file, span), told_by(row))
+
+
+def _read(file: BinaryIO, span: Span) -> bytes:
+    file.seek(span[0])
+    return file.read(span[1])
+
+
+def _parquet_pieces(path: Path, size: int, column: str | None) -> Iterator[Piece]:
+    with _opened(path) as file:
+        n, column = file.metadata.num_rows, _image_column(path, file.schema_arrow, column)
+    for first in range(0, n, size):
+        end = min(first + size, n)
+        yield Piece(f"{path}, rows {first} to {end - 1}", partial(_parquet_members, path, first, end, column))
+
+
+def _parquet_members(path: Path, first: int, end: int, column: str) -> Iterator[Member]:
+    """Rows ``first`` to ``end``, not included, from the row groups that hold them; a few at a time: a group may hold gigabytes."""
+    known = {key for column in COLUMNS for key in (column, *ALSO.get(column, ()))} - {column}
+    with _opened(path) as file:
+        columns = [column, *(name for name in file.schema_arrow.names if name in known)]
+        group = row = 0
+        while (after := row + file.metadata.row_group(group).num_rows) <= first:
+            group, row = group + 1, after
+        groups = range(group, file.num_row_groups)
+        for batch in file.iter_batches(ROWS_AT_ONCE, groups, columns, use_threads=False):
+            low, high = max(first - row, 0), min(end - row, batch.num_rows)
+            if low < high:
+                for i, told in enumerate(batch.slice(low, high - low).to_pylist(), row + low):
+                    yield _parquet_member(f"{path.name}/{i}", i, told[column], told)
+            row += batch.num_rows
+            if row >= end:
+                return
+
+
+def _parquet_member(name: str, row: int, image: Any, told: Mapping[str, Any]) -> Member:
+    named = {}
+    if isinstance(image, Mapping):
+        if stem := Path(image.get("path") or "").stem:
+            named = {"title": stem.replace("_", " ")}
+        image = image.get("bytes")
+    return Member(name, image or ImageError(f"row {row} has no image bytes"), named | told_by(told))
+
+
+def _image_column(path: Path, schema: Any, wanted: str | None) -> str:
+    """The column of images: the one asked for, or the only one of bytes, or of several the one that is called image."""
+    import pyarrow as pa
+
+    def holds_bytes(kind: Any) -> bool:
+        if pa.types.is_struct(kind):
+            return any(part.name == "bytes" and holds_bytes(part.type) for part in kind)
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    found = [part.name for part in schema if holds_bytes(part.type)]
+    for name in (wanted,) if wanted else (*(found if len(found) == 1 else ()), "image"):
+        if name in found:
+            return name
+    asked = f"a column {wanted!r} of image bytes" if wanted else "one column of image bytes"
+    raise SourceError(f"{path} must have {asked}, got {', '.join(found) or 'none'}; say which with --column")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A Parquet file."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise SourceError(f"{path} needs pyarrow: run pip install -r requirements-ray.txt") from error
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except pa.ArrowException as error:
+        raise SourceError(f"{path} must be a whole Parquet file, got: {error}; get it again") from None

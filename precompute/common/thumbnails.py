@@ -1,5 +1,6 @@
 """Pictures for the page of references that lie in tar or Parquet files: small WebP files beside the bundle."""
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from aad.bundle import write_atomically
-from precompute.common.members import Member, Piece, fingerprint
+from precompute.common.sources import Member, Piece, fingerprint
 from precompute.common.store import ShardError
 
 SIDE = 512  # pixels, at most: what a page shows enlarged
@@ -77,8 +78,6 @@ def write_shown(job: ShownJob) -> int:
 
 
 def _encoded(member: Member) -> bytes:
-    import io
-
     picture = member.picture()
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

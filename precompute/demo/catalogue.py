@@ -1,7 +1,5 @@
 """The curated list of pictures, their pixels, and the split by concept."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import hashlib
@@ -9,13 +7,22 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from .licences import GCOMPRIS_CREDIT, TUXPAINT_CREDIT, WEBMUSEUM_CREDIT, Credit, collect_credits
-from .packages import GCOMPRIS, TUXPAINT, read_rcc
+from .packages import (
+    GCOMPRIS,
+    GCOMPRIS_CREDIT,
+    TUXPAINT,
+    TUXPAINT_CREDIT,
+    WEBMUSEUM_CREDIT,
+    Credit,
+    collect_credits,
+    read_rcc,
+)
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.45, 0.20, 0.35)  # of the concepts of each group
@@ -71,12 +78,9 @@ def split_concepts(groups: Mapping[str, str], fixed: Mapping[str, str], seed: in
     """Draw a split for every concept: 45 % train, 20 % validation, 35 % test of each group's concepts.
 
     Args:
-        groups: Concept -> group.
+        groups: Concept -> group; a group's draw does not depend on the other groups.
         fixed: Concept -> split, for those fixed by hand.
-        seed: Another seed gives another draw; a group's draw does not depend on the other groups.
-
-    Returns:
-        Concept -> split.
+        seed: Another seed gives another draw.
     """
     splits = dict(fixed)
     for group in sorted(set(groups.values())):
@@ -95,12 +99,7 @@ def seeded_rng(seed: int, key: str) -> np.random.Generator:
 
 
 class Pictures:
-    """Pixels and credits of the list's entries, read from the unpacked packages on demand.
-
-    Args:
-        tuxpaint: Folder of the stamps.
-        gcompris: Folder of the `.rcc` files.
-    """
+    """Pixels and credits of the list's entries, read from the folders of stamps and of `.rcc` files on demand."""
 
     def __init__(self, tuxpaint: Path, gcompris: Path) -> None:
         self.tuxpaint, self.gcompris = tuxpaint, gcompris
@@ -141,12 +140,7 @@ class Pictures:
 
 
 def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
-    """Put a painting together from its puzzle pieces and trim the border that the pieces leave ragged.
-
-    Args:
-        tree: The resource tree of the paintings activity.
-        board: Its number.
-    """
+    """Put a painting together from its puzzle pieces and trim the border that the pieces leave ragged; ``board`` is its number."""
     width, height = _BOARD_SIZE
     canvas = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 0))
     for name, x, y in _PIECE.findall(tree[_BOARD.format(board)].decode("utf-8")):
@@ -158,37 +152,26 @@ def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
     solid = np.asarray(canvas.getchannel("A")) > 200
     rows, columns = np.flatnonzero(solid.mean(1) > 0.4), np.flatnonzero(solid.mean(0) > 0.4)
     inset = 4
-    box = (
-        int(columns[0]) + inset,
-        int(rows[0]) + inset,
-        int(columns[-1]) + 1 - inset,
-        int(rows[-1]) + 1 - inset,
-    )
+    left, top = int(columns[0]) + inset, int(rows[0]) + inset
+    right, bottom = int(columns[-1]) + 1 - inset, int(rows[-1]) + 1 - inset
     ground = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 255))
     # A gap between two pieces is at most a few pixels wide: fill it from the smeared neighbourhood, not with paper.
     smear = canvas.resize((width // 6, height // 6), Image.Resampling.BOX).resize(_BOARD_SIZE, Image.Resampling.BICUBIC)
-    return Image.alpha_composite(Image.alpha_composite(ground, smear), canvas).convert("RGB").crop(box)
+    return (
+        Image.alpha_composite(Image.alpha_composite(ground, smear), canvas)
+        .convert("RGB")
+        .crop((left, top, right, bottom))
+    )
 
 
 def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
-    """Cut a painting into equal tiles and keep the busiest, in reading order.
-
-    Args:
-        painting: The whole.
-        tiles: Such as `2x2:3`: columns, rows, how many to keep.
-    """
+    """Cut a painting into equal tiles and keep the busiest, in reading order; `2x2:3` is columns, rows, how many to keep."""
     grid, keep = tiles.split(":")
     n_columns, n_rows = map(int, grid.split("x"))
-    pieces = []
-    for row in range(n_rows):
-        for column in range(n_columns):
-            box = (
-                painting.width * column // n_columns,
-                painting.height * row // n_rows,
-                painting.width * (column + 1) // n_columns,
-                painting.height * (row + 1) // n_rows,
-            )
-            pieces.append(painting.crop(box))
+    xs = [painting.width * column // n_columns for column in range(n_columns + 1)]
+    ys = [painting.height * row // n_rows for row in range(n_rows + 1)]
+    boxes = [(left, top, right, bottom) for top, bottom in pairwise(ys) for left, right in pairwise(xs)]
+    pieces = [painting.crop(box) for box in boxes]
     busiest = sorted(range(len(pieces)), key=lambda i: (-detail(pieces[i]), i))[: int(keep)]
     return [pieces[i] for i in sorted(busiest)]
 

@@ -3,8 +3,6 @@
 Every function is deterministic: whatever chance decides is drawn beforehand and stands in the recipe.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence

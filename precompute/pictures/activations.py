@@ -1,13 +1,11 @@
 """Fresh views of a bundle's training images, kept as the activations that a fine-tuned tail starts from.
 
-A picture is drawn once and goes through the frozen front of the network once; what is kept is a shard of float16 activations on
-disk, which training maps into memory. A shard belongs to one kind of view or one generator, so a run that leaves another one out
-uses it again. The views are drawn with other seeds than those of step 3: heads fitted to step 3's views must not meet pictures
-that the backbone was tuned on.
+A picture is drawn once and goes through the frozen front of the network once; what is kept are float16 activations on disk, which
+training maps into memory. A file belongs to one kind of view or one generator, so a run that leaves another one out uses it again.
+The views are drawn with other seeds than those of step 3: heads fitted to step 3's views must not meet pictures that the backbone
+was tuned on.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -18,19 +16,16 @@ import numpy as np
 from PIL import Image
 
 from aad.backbones import BackboneError, BackboneSpec
-from precompute.common.store import kept
+from precompute.common.embedding import kept
 from precompute.experiments.cutting import Cut
 from precompute.experiments.finetuning import Pool
 
-from . import RESTYLE
 from .drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures
 
-KINDS = ("plain", *RESTYLE)
-SHARD = 64  # images: half a minute of work, so little is lost when interrupted
 BATCH_SIZE = 32  # pictures through the front at once; fixed, because the last bits depend on it
 
 Item = tuple[str, Callable[[], list[Image.Image]]]  # a text that changes with the pictures, and what draws them
-Part = tuple[list[np.ndarray], int]  # shards, each (images, pictures of one, ...), and the number of images in all
+Part = list[np.ndarray]  # activations of some images each, (images, pictures of one, ...)
 
 
 def generator_of(entry: Mapping[str, Any]) -> str:
@@ -46,7 +41,7 @@ class Activations(Drawing):
         queries: the bundle's own synthetic training images.
         cut: of the network that is fine-tuned.
         spec: of its backbone.
-        scratch: folder for shards; safe to delete.
+        scratch: folder for the files; safe to delete.
         seed: of everything drawn.
     """
 
@@ -56,7 +51,7 @@ class Activations(Drawing):
         super().__init__(real, queries, seed, "fine-tuning")
         self.cut, self.spec, self.scratch = cut, spec, scratch
         self.common = [spec.name, spec.sha256, cut.depth, seed, real.keys]  # every picture may show any other
-        self.used: list[str] = []  # names of all shards
+        self.used: list[str] = []  # names of all files
 
     def real_pool(self, kinds: Sequence[str], n_views: int) -> Pool:
         """Every real image, with ``n_views`` views of each kind.
@@ -93,18 +88,15 @@ class Activations(Drawing):
         return _pool(parts, axis=0)
 
     def _keep(self, items: Sequence[Item], settings: object, label: str) -> Part:
-        """The shards of these items, made where they are not on disk yet."""
-        pieces = []
-        for start in range(0, len(items), SHARD):
-            members = range(start, min(start + SHARD, len(items)))
-            content = json.dumps([self.common, settings, [items[i][0] for i in members]])
-            pieces.append((f"activations-{hashlib.sha256(content.encode()).hexdigest()[:32]}", members))
-        self.used += [f"{name}.npy" for name, _ in pieces]
-
         def prepared(i: int) -> list[np.ndarray]:
             return [self.spec.preprocess(picture) for picture in items[i][1]()]
 
-        return kept(self.scratch, pieces, prepared, self._through_the_front, label), len(items)
+        keys = [key for key, _ in items]
+        rows = kept(
+            self.scratch, [self.common, settings], keys, prepared, self._through_the_front, label, "activations-"
+        )
+        self.used += [Path(str(array.filename)).name for array in rows]
+        return list(rows)
 
     def _through_the_front(self, pixels: Iterator[np.ndarray]) -> np.ndarray:
         import torch
@@ -127,10 +119,13 @@ def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
 def _pool(parts: Sequence[Part], axis: int) -> Pool:
     """One pool of parts that hold further views of the same images (axis 1) or further images (axis 0)."""
     arrays: list[np.ndarray] = []
-    places = [np.zeros((0, 1 + N_SYNTHETIC_VIEWS, 3), np.int64)] if axis == 0 else []
-    for shards, n in parts:
-        columns = shards[0].shape[1] if shards else 1 + N_SYNTHETIC_VIEWS
-        image, column = np.indices((n, columns))
-        places.append(np.stack([len(arrays) + image // SHARD, image % SHARD, column], axis=2))
-        arrays += shards
+    nothing = np.zeros((0, 1 + N_SYNTHETIC_VIEWS, 3), np.int64)
+    places = [nothing] if axis == 0 else []
+    for part in parts:
+        own = []
+        for array in part:
+            row, column = np.indices(array.shape[:2])
+            own.append(np.stack([np.full_like(row, len(arrays)), row, column], axis=2))
+            arrays.append(array)
+        places.append(np.concatenate(own) if own else nothing)
     return Pool(tuple(arrays), np.concatenate(places, axis=axis))

@@ -3,6 +3,7 @@
 Whatever is drawn depends on the seed, its image and its number only.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +16,28 @@ from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.images import load_image
-from precompute.common.store import file_key
+from precompute.common.embedding import file_key
 from precompute.pictures.plain import make_view, view_rng
 
-from . import RENDER, RESTYLE
+from .families import FAMILIES, KINDS, RENDER, RESTYLE
 
 # pixels on the longest side: more than any family works at, and quick to load from large photographs
 DRAWING_SIZE = 640
 N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
+
+
+def add_drawing_options(parser: argparse.ArgumentParser, n_views: int, n_made: int) -> None:
+    """``--n-views``, ``--kinds``, ``--n-made`` and ``--made``: what is drawn of a bundle's training images."""
+    parser.add_argument("--n-views", type=int, default=n_views, help="views of each kind per real image")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
+    parser.add_argument("--n-made", type=int, default=n_made, help="synthetic images of each family per real image")
+    parser.add_argument(
+        "--made",
+        nargs="*",
+        choices=FAMILIES,
+        default=["arbitrary_style", "filters", "composite", "photometric"],
+        help="families of synthetic images to make; multistyle26 is among AbC-mini's own",
+    )
 
 
 class Pictures:
@@ -65,6 +80,21 @@ class Pictures:
     def paintings(self) -> list[int]:
         """Places of the paintings, by the table's ``kind``; empty where it does not tell."""
         return [place for place, entry in enumerate(self.entries) if entry.get("kind") == "painting"]
+
+
+def training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
+    """Real and synthetic images of the train split, or of no split.
+
+    Raises:
+        BundleError: there is no such real image.
+    """
+    real, queries = (
+        Pictures(bundle, [(i, e) for i, e in enumerate(bundle.read_json(name)) if e.get("split", "") in ("train", "")])
+        for name in ("references.json", "queries.json")
+    )
+    if not len(real):
+        raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
+    return real, queries
 
 
 class Drawing:

@@ -8,18 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from .edits import draw_frame
-
-
-def render_filters(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Re-framed, then one filter at full strength."""
-    return _draw_filter(rng)(draw_frame(image, rng, 0.72, 0.97, rotation=10), rng)
-
-
-def restyle_filters(view: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A view with one filter over it, at 40 to 100 % strength."""
-    return Image.blend(view, _draw_filter(rng)(view, rng), rng.uniform(0.4, 1.0))
-
 
 def kuwahara(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Oil paint: each pixel takes the mean of whichever of the four windows that meet in it varies least."""
@@ -136,7 +124,8 @@ def tint(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.blend(picture, toned, rng.uniform(0.4, 0.9))
 
 
-FILTERS: tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...] = (
+Filter = Callable[[Image.Image, np.random.Generator], Image.Image]
+FILTERS: tuple[Filter, ...] = (
     kuwahara,
     strokes,
     pencil,
@@ -151,7 +140,8 @@ FILTERS: tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...] =
 )
 
 
-def _draw_filter(rng: np.random.Generator) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
+def draw_filter(rng: np.random.Generator) -> Filter:
+    """One of them."""
     return FILTERS[int(rng.integers(len(FILTERS)))]
 
 

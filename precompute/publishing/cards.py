@@ -6,14 +6,14 @@ Tables of measurements are printed by the steps that measured.
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from aad.bundle import Bundle, BundleError
 from aad.hub import PICTURES, SCHEME
 from aad.spaces import SPACES
-from precompute.publishing.release import TABLES, Contents, for_card, splits
+from precompute.publishing.release import TABLES, Contents, for_card, splits, table
 
 HERE = Path(__file__).resolve().parent
 ARXIV = "2601.22663"
@@ -37,17 +37,7 @@ def model_card(contents: Contents, repository: str, licence: str, code: str, sta
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    manifest = contents.bundle.manifest
-    backbone, steps = manifest["backbone"], manifest["steps"]
-    holds = {
-        "backbone": f"{backbone['name']}, {backbone['dim']} dimensions",
-        "its weights": backbone.get("weights", ""),
-        "their licence": backbone.get("licence", ""),
-        "their sha256": f"`{backbone['sha256']}`" if backbone.get("sha256") else "",
-        "references": len(contents.references),
-        "bundled queries": len(contents.queries),
-        "bundle, as the app stamps its answers": f"`{stamp}`",
-    }
+    steps = contents.bundle.manifest["steps"]
     about = ModelCardData(
         **for_card([licence, *(row["licence"] for row in contents.rows)]),
         library_name="aad",
@@ -60,15 +50,14 @@ def model_card(contents: Contents, repository: str, licence: str, code: str, sta
         about,
         contents,
         repository=repository,
-        n=f"{len(contents.references):,}",
         address=SCHEME + repository,
-        code=f" of [the code]({code})" if code else "",
-        holds=_table(holds),
-        training=_table(_training(steps.get("train_heads", {}))),
+        code=code,
+        stamp=stamp,
+        backbone=contents.bundle.manifest["backbone"],
+        training=steps.get("train_heads", {}),
         measured=_measured(contents.bundle),
         calibrated=steps.get("calibrate", {}).get("origin", "not stated"),
         licence=licence,
-        weights_licence=backbone.get("licence", "not stated"),
         pictures=PICTURES,
         arxiv=ARXIV,
     )
@@ -91,15 +80,13 @@ def dataset_card(contents: Contents, repository: str) -> bytes:
             for name, counts in tables.items()
         ],
     )
+    shown = [[name, *(counts[one] for one in order), counts.total()] for name, counts in tables.items()]
     return _written(
         DatasetCard,
         about,
         contents,
         repository=repository,
-        contents=_rows(
-            ["", *order, "all"],
-            ([name, *(counts[one] for one in order), counts.total()] for name, counts in tables.items()),
-        ),
+        counts=table(["", *order, "all"], shown),
         generators=_counted(f"{q['type']}, {q.get('generator') or 'generator not stated'}" for q in contents.queries),
         sources=_counted(row.get("source") or "not stated" for row in contents.references),
     )
@@ -111,6 +98,7 @@ def _written(card: Any, about: Any, described: Contents, **told: Any) -> bytes:
     kind = card.__name__.removesuffix("Card").lower()
     told |= {
         "name": described.bundle.manifest["name"],
+        "contents": described,
         "hub": constants.ENDPOINT,
         "licences": f"{described.licence_table()}\n\nHow to credit single pictures: [LICENSE.md](LICENSE.md).",
     }
@@ -148,36 +136,7 @@ def _step_table(step: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def _training(step: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manifest says of the heads' training, in the order of a table; what it does not say is empty."""
-    told: dict[str, Any] = {}
-    for domain in ("real", "synthetic"):
-        views = step.get(domain, {})
-        told[f"{domain} images"] = step.get(f"n_{domain}", views.get("n", ""))
-        told[f"views of each, {domain}"] = views.get("n_views", "")
-    return told | {
-        "generators left out": ", ".join(step.get("left_out", [])),
-        "taken from the bundle": step.get("heads_from", ""),
-        "seed": step.get("seed", ""),
-        "command": f"`{step['command']}`" if step.get("command") else "",
-        "versions": ", ".join(f"{name} {version}" for name, version in step.get("versions", {}).items()),
-    }
-
-
-def _rows(heading: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """A table in Markdown."""
-    first, *others = (
-        "|".join(["", *(f" {cell} " if cell != "" else " " for cell in row), ""]) for row in (heading, *rows)
-    )
-    return "\n".join([first, "|" + "---|" * (first.count("|") - 1), *others])
-
-
-def _table(told: Mapping[str, Any]) -> str:
-    """Names and values; empty values are left out."""
-    return _rows(["", ""], (row for row in told.items() if row[1] != ""))
-
-
 def _counted(values: Iterable[str]) -> str:
     """How often each value comes, the most frequent first."""
     counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
-    return _table(dict(counts)) if counts else "None."
+    return table(["", ""], counts) if counts else "None."

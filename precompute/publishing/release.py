@@ -70,8 +70,21 @@ class Contents:
         """How many pictures are under which licence, in Markdown, the most frequent first."""
         of = [Counter(row["licence"] for row in rows) for rows in (self.references, self.queries)]
         names = sorted(of[0] | of[1], key=lambda name: (-of[0][name] - of[1][name], name))
-        rows = [f"| {name} | {of[0][name]} | {of[1][name]} |" for name in names]
-        return "\n".join(["| licence | references | queries |", "|---|---|---|", *rows])
+        return table(["licence", *TABLES], ([name, of[0][name], of[1][name]] for name in names))
+
+
+def table(heading: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    """A table in Markdown.
+
+    >>> print(table(["", "n"], [["a", 1]]))
+    | | n |
+    |---|---|
+    | a | 1 |
+    """
+    first, *others = (
+        "|".join(["", *(f" {cell} " if cell != "" else " " for cell in row), ""]) for row in (heading, *rows)
+    )
+    return "\n".join([first, "|" + "---|" * (first.count("|") - 1), *others])
 
 
 def read_contents(bundle: Bundle) -> Contents:
@@ -95,9 +108,7 @@ def read_contents(bundle: Bundle) -> Contents:
             f"{len(missing)} of {len(pictures)} pictures are missing:{listed}" + ("\n  ..." if missing[_SHOWN:] else "")
         )
     for folder in sorted({parent for name in names for parent in Path(name).parents} - {Path()}):
-        for path in sorted(
-            (root / folder).glob("LICEN[CS]E*")
-        ):  # a collection's own licence text goes with its pictures
+        for path in sorted((root / folder).glob("LICEN[CS]E*")):  # a collection's own text goes with its pictures
             pictures[(folder / path.name).as_posix()] = path
     return Contents(bundle, references, queries, pictures)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 import app
 from aad.bundle import Bundle
@@ -42,12 +42,14 @@ def chromium() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests out where they cannot run; the server runs in this process, and its libraries warn of their own affairs."""
     lacking = "" if HAS_PLAYWRIGHT else "the package playwright (requirements-dev.txt)"
     if not lacking and chromium() is None:
         lacking = "Chromium: install it, or name its path in the variable CHROMIUM"
-    for item in items:
-        if HERE in item.path.parents and lacking and not os.environ.get("NEED_BROWSER"):
-            item.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
+    for module in {item.getparent(pytest.Module) for item in items if HERE in item.path.parents} - {None}:
+        module.add_marker(pytest.mark.filterwarnings("ignore"))
+        if lacking and not os.environ.get("NEED_BROWSER"):
+            module.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
 
 
 @pytest.fixture(scope="package")
@@ -55,8 +57,8 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     """Invented pictures and queries; what was measured beside is the bundle's that ships."""
     attributor = FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=90)
     shipped = Bundle.open()
-    attributor.theory = shipped.read_json("theory.json")  # type: ignore[attr-defined]
-    attributor.generalisation = shipped.read_json("generalisation.json")  # type: ignore[attr-defined]
+    attributor.theory = shipped.read_json("theory.json")
+    attributor.generalisation = shipped.read_json("generalisation.json")
     return attributor
 
 
@@ -102,14 +104,23 @@ def browser(profile: BrowserContext) -> Browser:
 
 @pytest.fixture
 def visit(profile: BrowserContext, address: str) -> Iterator[Visit]:
+    """A page of its own, for a test that leaves something behind."""
+    visit = Visit(profile, address + "?__theme=light").open()
+    yield visit
+    visit.leave()
+
+
+@pytest.fixture(scope="module")
+def desk(profile: BrowserContext, address: str) -> Iterator[Visit]:
+    """One page for all tests of a module that `Visit.home` brings back to where they began: opening one takes seconds."""
     visit = Visit(profile, address + "?__theme=light")
     yield visit
-    kept = visit.page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage)]")
-    profile.set_offline(False)
-    profile.clear_permissions()
-    for page in profile.pages[1:]:  # the first is the empty one that a browser starts with
-        page.close()
-    outside = [url for url in visit.requests if not url.startswith((address.rstrip("/"), "data:", "blob:"))]
-    assert not outside, f"the page must ask nobody else, it asked {outside}"
-    assert not visit.complaints, visit.complaints
-    assert (kept, profile.cookies()) == ([[], []], []), "the page keeps nothing of a visitor, so the next is another"
+    visit.leave()
+
+
+@pytest.fixture
+def page(desk: Visit, request: pytest.FixtureRequest) -> Iterator[Page]:
+    n_failed = request.session.testsfailed
+    yield desk.home()
+    desk.is_spoilt = request.session.testsfailed > n_failed
+    desk.check()

@@ -1,88 +1,48 @@
 """axe-core on every view, light and dark: nothing serious. The text of the script comes with the package axe-playwright-python."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.visits import PATIENCE, Visit
-
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-THEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
-SERIOUS = {"serious", "critical"}
-VIEWS = {
-    "compare": ("", "#maps canvas"),
-    "inspect": ("&view=inspect", "#inspect .cases img"),
-    "why": ("&view=why", "#why canvas, #why svg"),
-}
+from tests.browser.visits import Visit, panel, rest, show, talk
 
 
-def faults(page: Page) -> list[str]:
-    """Serious findings, each with the first elements it was found on."""
-    page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
-    found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+def faults(page: Page, where: str) -> list[str]:
+    """Serious findings in one part of the page, each with the first elements it was found on."""
+    page.wait_for_function("!document.querySelector('.is-pending')")
+    rest(page)  # what fades in has its colours
+    found: dict[str, Any] = page.evaluate("where => axe.run(where, { resultTypes: ['violations'] })", where)
     return [
         f"{one['id']} ({one['impact']}): " + "; ".join(node["html"][:160] for node in one["nodes"][:4])
         for one in found["violations"]
-        if one["impact"] in SERIOUS
+        if one["impact"] in {"serious", "critical"}
     ]
 
 
-def opened(browser: Browser, address: str, theme: str, view: str) -> Visit:
-    query, sign = VIEWS[view]
-    visit = Visit.__new__(Visit)
-    visit.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    visit.page = visit.context.new_page()
-    visit.page.set_default_timeout(PATIENCE)
-    visit.page.goto(f"{address}?__theme={theme}{query}")
-    visit.page.wait_for_selector(sign)
-    visit.page.wait_for_timeout(500)  # what fades in has its colours
-    return visit
-
-
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("view", list(VIEWS))
-def test_axe_finds_nothing_serious(browser: Browser, address: str, theme: str, view: str) -> None:
-    visit = opened(browser, address, theme, view)
-    try:
-        assert faults(visit.page) == []
-    finally:
-        visit.context.close()
-
-
-@pytest.mark.parametrize("opener", ["Talk", "Take away"])
-def test_axe_finds_nothing_serious_in_what_opens_over_the_page(browser: Browser, address: str, opener: str) -> None:
-    visit = opened(browser, address, "light", "compare")
-    try:
-        visit.page.locator("#nav").get_by_role("button", name=opener, exact=True).click()
-        visit.page.wait_for_timeout(1500)
-        assert faults(visit.page) == []
-    finally:
-        visit.context.close()
-
-
-def test_a_fault_would_be_found(browser: Browser, address: str) -> None:
-    visit = opened(browser, address, "light", "compare")
-    try:
-        visit.page.evaluate("document.querySelector('#nav nav button').innerHTML = ''")
-        assert any(fault.startswith("button-name") for fault in faults(visit.page))
-    finally:
-        visit.context.close()
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_axe_finds_nothing_serious_on_any_tab_of_inspect(browser: Browser, address: str, theme: str) -> None:
-    visit = opened(browser, address, theme, "inspect")
-    try:
-        for name in ("Recall by kind", "Confusions", "Hubs"):
-            visit.page.locator("#inspect").get_by_role("tab", name=name).click()
-            visit.page.wait_for_timeout(1000)
-            assert faults(visit.page) == [], name
-    finally:
-        visit.context.close()
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_axe_finds_nothing_serious(profile: BrowserContext, address: str, theme: str) -> None:
+    visit = Visit(profile, f"{address}?__theme={theme}").open()
+    page = visit.page
+    page.emulate_media(reduced_motion="reduce")
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+    found = {"compare": faults(page, "html")}
+    panel(page)
+    found["take away"] = faults(page, "dialog.takeaway")
+    page.keyboard.press("Escape")
+    talk(page)
+    found["talk"] = faults(page, "dialog.talk")
+    page.keyboard.press("Escape")
+    show(page, "Why it works")
+    found["why"] = faults(page, "#view-why")
+    show(page, "Inspect")
+    found["inspect"] = faults(page, "#view-inspect")
+    for name in ("recall", "confusions", "hubs"):
+        page.locator(f"#inspect-tab-{name}").click()
+        page.wait_for_selector(f"#inspect-panel-{name} :is(tbody tr, button)")
+        found[name] = faults(page, f"#inspect-panel-{name}")
+    assert not any(found.values()), found
+    page.locator("#nav button").first.evaluate("button => { button.textContent = ''; }")
+    assert [fault.partition(" ")[0] for fault in faults(page, "#nav")] == ["button-name"], "a fault would be found"
+    visit.leave()

@@ -1,7 +1,5 @@
 """Take away in a real browser: what is downloaded is what is shown, opens by itself, and nothing leaves the machine."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -14,30 +12,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
-from tests.browser.visits import PATIENCE, Visit, rest, upload
+from tests.browser.visits import Visit, ask, ask_own, is_focused, panel, take
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
-
-def open_panel(page: Page) -> Any:
-    page.get_by_role("button", name="Take away").click()
-    panel = page.get_by_role("dialog", name="Take away")
-    expect(panel).to_be_visible()
-    return panel
-
-
-def take(page: Page, name: str, folder: Path) -> Path:
-    with page.expect_download(timeout=PATIENCE) as download:
-        page.locator("dialog.takeaway").get_by_role("button", name=name, exact=True).click()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
-
-
-def give(page: Page, files: list[Path]) -> None:
+def give(page: Page, files: list[Path]) -> Any:
+    """Many files at once; what is told of them."""
     page.locator("dialog.takeaway input[type=file]").set_input_files(files)
+    return page.locator(".takeaway-batch .takeaway-status")
 
 
 @pytest.fixture
@@ -51,31 +33,26 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_panel_is_a_dialog_that_keeps_the_keyboard_and_gives_it_back(visit: Visit) -> None:
-    page = visit.page
+def test_panel_is_a_dialog_that_keeps_the_keyboard_and_gives_it_back(page: Page) -> None:
     opener = page.get_by_role("button", name="Take away")
     opener.focus()
     page.keyboard.press("Enter")
-    panel = page.get_by_role("dialog", name="Take away")
-    expect(panel).to_be_visible()
+    dialog = page.get_by_role("dialog", name="Take away")
+    expect(dialog).to_be_visible()
+    inside = "document.activeElement === document.body || document.activeElement.closest('dialog.takeaway') !== null"
     for _ in range(40):
         page.keyboard.press("Tab")
-        inside = (
-            "document.activeElement === document.body || document.activeElement.closest('dialog.takeaway') !== null"
-        )
         assert page.evaluate(inside), "what lies behind is out of reach"
     page.keyboard.press("Escape")
-    expect(panel).to_be_hidden()
-    assert opener.evaluate("element => element === document.activeElement")
+    expect(dialog).to_be_hidden()
+    assert is_focused(opener)
 
 
-def test_json_and_csv_are_the_answer_shown(visit: Visit, attributor: FakeAttributor, tmp_path: Path) -> None:
-    page = visit.page
-    page.locator(".example").nth(3).click()
-    expect(page.locator(".example").nth(3)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
-    open_panel(page)
-    found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
+def test_json_and_csv_are_the_answer_shown(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:
     query_id = attributor.examples[3]
+    ask(page, query_id)
+    panel(page)
+    found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
     expected = attributor.attribute_query(query_id, 8)
     assert found["k"] == 8 and found["query"]["id"] == query_id and found["filter"] is None
     assert found["query"]["truth"] == list(attributor.queries[query_id].exemplar_ids)
@@ -97,18 +74,17 @@ def test_json_and_csv_are_the_answer_shown(visit: Visit, attributor: FakeAttribu
             assert row["true_source"] == str(match.reference_id in attributor.queries[query_id].exemplar_ids).lower()
 
 
-def test_formulas_and_quotes_do_no_harm_in_a_table(visit: Visit) -> None:
+def test_formulas_and_quotes_do_no_harm_in_a_table(page: Page) -> None:
     rows = [["=HYPERLINK(1)", 'a "b", c', -0.5, None, HOSTILE_TITLE, "@x", "line\nbreak"]]
-    text = visit.page.evaluate("rows => window.attributionPage.csvText(rows)", rows)
+    text = page.evaluate("rows => window.attributionPage.csvText(rows)", rows)
     (read,) = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     assert read == ["'=HYPERLINK(1)", 'a "b", c', "-0.5", "", HOSTILE_TITLE, "'@x", "line\nbreak"]
 
 
 def test_report_opens_by_itself_with_every_picture(
-    visit: Visit, browser: Browser, attributor: FakeAttributor, tmp_path: Path
+    page: Page, browser: Browser, attributor: FakeAttributor, tmp_path: Path
 ) -> None:
-    page = visit.page
-    open_panel(page)
+    panel(page)
     path = take(page, "Report (HTML)", tmp_path)
     expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("saved")
     context = browser.new_context(java_script_enabled=False)
@@ -136,35 +112,27 @@ PANELS = {
 }
 
 
-def test_pictures_of_panels_are_neither_blank_nor_cut(visit: Visit, tmp_path: Path) -> None:
-    open_panel(visit.page)
+def test_pictures_of_panels_are_neither_blank_nor_cut(page: Page, tmp_path: Path) -> None:
+    panel(page)
     for name, selector in PANELS.items():
-        check_panel(visit.page, tmp_path, name, selector)
+        with Image.open(take(page, name, tmp_path)) as image:
+            picture = image.convert("RGB")
+        box = page.locator(selector).bounding_box()
+        assert box and picture.width == pytest.approx(2 * (box["width"] + 48), abs=4)
+        assert picture.height > 2 * box["height"]
+        colours = picture.getcolors(picture.width * picture.height)
+        assert colours and len(colours) > (60 if name[0] == "H" else 500)
+        inked = picture.crop((0, int(picture.height * 0.35), picture.width, int(picture.height * 0.65)))
+        middle = {colour for _, colour in inked.getcolors(inked.width * inked.height) or []}
+        assert middle - {picture.getpixel((1, 1))}, "its middle is drawn"
 
 
-def check_panel(page: Page, tmp_path: Path, name: str, selector: str) -> None:
-    with Image.open(take(page, name, tmp_path)) as image:
-        picture = image.convert("RGB")
-    box = page.locator(selector).bounding_box()
-    assert box and picture.width == pytest.approx(2 * (box["width"] + 48), abs=4)
-    assert picture.height > 2 * box["height"]
-    colours = picture.getcolors(picture.width * picture.height)
-    assert colours and len(colours) > (60 if name[0] == "H" else 500)
-    paper = picture.getpixel((1, 1))
-    inked = picture.crop((0, int(picture.height * 0.35), picture.width, int(picture.height * 0.65)))
-    assert any(colour != paper for _, colour in inked.getcolors(inked.width * inked.height) or []), (
-        "its middle is drawn"
-    )
-
-
-def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(visit: Visit, tmp_path: Path) -> None:
-    page = visit.page
-    open_panel(page)
+def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(page: Page, tmp_path: Path) -> None:
+    panel(page)
     with Image.open(take(page, "Column: Traits untangled", tmp_path)) as image:
         picture = image.convert("RGB")
-    assert (179, 84, 10) in {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}, (
-        "the space's colour"
-    )
+    colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
+    assert (179, 84, 10) in colours, "the space's colour"
     first = page.locator(".lane[data-space=disentangled] .match img").first
     lane = page.locator(".lane[data-space=disentangled]").bounding_box()
     box = first.bounding_box()
@@ -179,44 +147,24 @@ def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(visit: Visit
     assert isinstance(shown, tuple) and max(abs(a - b) for a, b in zip(shown, drawn, strict=True)) < 30
 
 
-def test_link_is_copied_and_leads_back(visit: Visit, browser: Browser, attributor: FakeAttributor) -> None:
-    page = visit.page
-    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.locator(".example").nth(5).click()
-    expect(page.locator(".example").nth(5)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
-    panel = open_panel(page)
-    panel.get_by_role("button", name="Copy link").click()
-    expect(page.locator("dialog.takeaway > .takeaway-status")).to_have_text("The link is copied.")
-    link = page.evaluate("navigator.clipboard.readText()")
-    again = Visit(browser, link)
-    expect(again.page.locator(".example").nth(5)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
-    assert again.page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[5]
-    again.context.close()
-
-
-def test_own_picture_has_files_and_says_why_it_has_no_link(visit: Visit, files: list[Path], tmp_path: Path) -> None:
-    page = visit.page
-    upload(page, files[0])
-    expect(page.locator(".query-caption")).to_contain_text("Your picture", timeout=PATIENCE)
-    panel = open_panel(page)
-    expect(panel).to_contain_text("has no link")
-    assert panel.get_by_role("button", name="Copy link").count() == 0
+def test_own_picture_has_files_and_says_why_it_has_no_link(page: Page, tmp_path: Path) -> None:
+    ask_own(page, tmp_path / "mine.png")
+    dialog = panel(page)
+    expect(dialog).to_contain_text("has no link")
+    assert dialog.get_by_role("button", name="Copy link").count() == 0
     report = take(page, "Report (HTML)", tmp_path).read_text("utf-8")
     assert "Its true source is not known." in report
     found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
     assert found["link"] is None and "url" not in json.dumps(found["query"])
 
 
-def test_many_files_become_a_table_a_csv_and_one_report(
-    visit: Visit, attributor: FakeAttributor, files: list[Path], tmp_path: Path
+def test_many_files_become_a_table_and_one_report(
+    page: Page, attributor: FakeAttributor, files: list[Path], tmp_path: Path
 ) -> None:
-    page = visit.page
-    panel = open_panel(page)
-    give(page, files)
-    status = panel.locator(".takeaway-batch .takeaway-status")
-    expect(status).to_have_text("2 of 4 pictures compared; 2 could not be.", timeout=PATIENCE)
-    rows = panel.locator(".batch tbody tr")
-    assert [rows.nth(i).locator("th").inner_text() for i in range(4)] == [path.name for path in files]
+    dialog = panel(page)
+    expect(give(page, files)).to_have_text("2 of 4 pictures compared; 2 could not be.")
+    rows = dialog.locator(".batch tbody tr")
+    assert rows.locator("th").all_inner_texts() == [path.name for path in files]
     expected = attributor.attribute(files[0], 8)
     for i, space in enumerate(SPACES):
         best = expected[space].matches[0]
@@ -234,13 +182,10 @@ def test_many_files_become_a_table_a_csv_and_one_report(
     assert table[2]["error"] and not table[2]["aligned_best_id"]
     report = take(page, "One report (HTML)", tmp_path).read_text("utf-8")
     assert report.count('class="case"') == 2 and "letter.txt" in report and "two &lt;b&gt;.png" in report
-    assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0], (
-        "the page shows what it showed"
-    )
+    assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0], "shown as before"
 
 
-def test_several_files_dropped_on_the_page_go_to_the_table(visit: Visit, attributor: FakeAttributor) -> None:
-    page = visit.page
+def test_several_files_dropped_on_the_page_go_to_the_table(page: Page, attributor: FakeAttributor) -> None:
     page.evaluate(
         """async () => { const canvas = document.createElement('canvas'); canvas.width = canvas.height = 40;
         const blob = await new Promise(done => canvas.toBlob(done)); const transfer = new DataTransfer();
@@ -248,58 +193,31 @@ def test_several_files_dropped_on_the_page_go_to_the_table(visit: Visit, attribu
         const drop = new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true});
         document.querySelector('#answer').dispatchEvent(drop); }"""
     )
-    expect(page.locator(".batch tbody tr")).to_have_count(2, timeout=PATIENCE)
-    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("2 of 2", timeout=PATIENCE)
+    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("2 of 2")
+    expect(page.locator(".batch tbody tr")).to_have_count(2)
     assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0]
 
 
-def test_many_files_are_bounded(visit: Visit) -> None:
-    page = visit.page
-    most = page.evaluate(
-        """async () => { const files = Array.from({length: 130}, (_, i) => new File(['x'], `${i}.txt`, {type: 'text/plain'}));
-        const input = document.querySelector('dialog.takeaway input[type=file]'); const transfer = new DataTransfer();
-        files.forEach(file => transfer.items.add(file)); input.files = transfer.files;
-        window.attributionPage.openTakeaway(); input.dispatchEvent(new Event('change', {bubbles: true}));
-        await new Promise(done => setTimeout(done, 1500)); return document.querySelectorAll('.batch tbody tr').length; }"""
-    )
-    assert most == 100
-    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("at most 100 are taken at a time")
-
-
-def test_many_files_can_be_stopped(visit: Visit, files: list[Path]) -> None:
-    page = visit.page
-    panel = open_panel(page)
+def test_many_files_are_bounded_and_can_be_stopped(page: Page, files: list[Path]) -> None:
+    dialog = panel(page)
+    status = give(page, [files[3]] * 130)
+    expect(status).to_contain_text("at most 100 are taken at a time")
+    rows = dialog.locator(".batch tbody tr")
+    assert rows.count() == 100
     held: list[Any] = []
     page.route("**/component_server**", lambda route: held.append(route))
-    give(page, [files[0], files[1], files[0]])
-    expect(panel.locator(".takeaway-batch .takeaway-status")).to_have_text("Comparing 1 of 3\u2026", timeout=PATIENCE)
-    panel.get_by_role("button", name="Stop").click()
-    while not held:
-        page.wait_for_timeout(50)
+    with page.expect_request("**/component_server**"):
+        give(page, [files[0], files[1], files[0]])
+    expect(status).to_have_text("Comparing 1 of 3\u2026")
+    dialog.get_by_role("button", name="Stop").click()
     held[0].continue_()
-    expect(panel.locator(".takeaway-batch .takeaway-status")).to_have_text(
-        "1 of 3 pictures compared; stopped.", timeout=PATIENCE
-    )
-    assert len(held) == 1 and panel.locator(".batch tbody tr").count() == 1
+    expect(status).to_have_text("1 of 3 pictures compared; stopped.")
+    assert len(held) == 1 and rows.count() == 1
 
 
-def test_a_server_that_is_gone_is_told_in_words(visit: Visit) -> None:
-    page = visit.page
-    panel = open_panel(page)
+def test_a_server_that_is_gone_is_told_in_words(page: Page, desk: Visit) -> None:
+    dialog = panel(page)
     page.route("**/component_server**", lambda route: route.abort())
-    panel.get_by_role("button", name="Report (HTML)").click()
-    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("could not be made", timeout=PATIENCE)
-    visit.complaints[:] = [line for line in visit.complaints if not re.search("ERR_FAILED|Failed to fetch", line)]
-
-
-def test_panel_fits_every_window(browser: Browser, address: str) -> None:
-    visit = Visit(browser, f"{address}?__theme=dark")
-    open_panel(visit.page)
-    for width in (390, 1280):
-        visit.page.set_viewport_size({"width": width, "height": 800})
-        rest(visit.page)
-        box = visit.page.locator("dialog.takeaway").bounding_box()
-        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= 801
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert not visit.complaints, visit.complaints
-    visit.context.close()
+    dialog.get_by_role("button", name="Report (HTML)", exact=True).click()
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("could not be made")
+    desk.complaints[:] = [line for line in desk.complaints if not re.search("ERR_FAILED|Failed to fetch", line)]

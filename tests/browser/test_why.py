@@ -1,24 +1,18 @@
 """Why it works in a real browser: its figures are the bundle's, and the toy computes what numpy computes."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from scipy.linalg import eigh, sqrtm
 from scipy.optimize import brentq
 
 from aad.spaces import SPACES
-from tests.browser.visits import PATIENCE, Visit
+from tests.browser.visits import show
 from tests.fakes import FakeAttributor
-
-# The server runs in this process, and the libraries it uses warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 COLUMNS = [*SPACES, "oracle"]
 SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
@@ -26,23 +20,14 @@ SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
 
 @pytest.fixture
 def theory(attributor: FakeAttributor) -> dict[str, Any]:
-    return attributor.theory  # type: ignore[attr-defined, no-any-return]
+    return attributor.theory
 
 
 @pytest.fixture
-def generalisation(attributor: FakeAttributor) -> dict[str, Any]:
-    return attributor.generalisation  # type: ignore[attr-defined, no-any-return]
-
-
-def open_view(visit: Visit) -> Page:
-    visit.page.locator("#nav button[data-view=why]").click()
-    expect(visit.page.locator(".toy-plot").first).to_be_visible()
-    return visit.page
-
-
-@pytest.fixture
-def why(visit: Visit) -> Page:
-    return open_view(visit)
+def why(page: Page) -> Page:
+    show(page, "Why it works")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    return page
 
 
 def column(theory: dict[str, Any], name: str) -> dict[str, Any]:
@@ -104,7 +89,7 @@ def test_every_cell_of_the_pictures_is_in_the_table_and_drawn(why: Page, theory:
         np.testing.assert_allclose(np.array(alphas[place]) / 255, np.abs(wanted).ravel(), atol=0.005)
 
 
-def test_charts_are_walked_by_keyboard(why: Page, theory: dict[str, Any]) -> None:
+def test_charts_are_read_by_keyboard_and_pointer(why: Page, theory: dict[str, Any]) -> None:
     picture = exhibit(why, "Does like meet like?")
     picture.locator(".panels").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
@@ -120,22 +105,19 @@ def test_charts_are_walked_by_keyboard(why: Page, theory: dict[str, Any]) -> Non
     expect(lines.locator(".readout")).to_contain_text("Mix 32")
     expect(lines.locator(".readout")).to_contain_text(value)
     expect(lines.locator(".guide").first).to_be_visible()
-
-
-def test_pointing_at_a_cell_names_it(why: Page, theory: dict[str, Any]) -> None:
-    heat = exhibit(why, "Does like meet like?").locator(".heat").nth(2)
+    heat = picture.locator(".heat").nth(2)
     heat.scroll_into_view_if_needed()
     box = heat.bounding_box()
     assert box is not None
     heat.hover(position={"x": box["width"] * 4.5 / 32, "y": box["height"] * 2.5 / 32})
     value = f"{theory['spaces']['disentangled']['cross_correlation'][2][4]:.2f}".replace("-", "\u2212")
-    expect(exhibit(why, "Does like meet like?").locator(".readout")).to_contain_text("Real trait 3, synthetic trait 5")
-    expect(exhibit(why, "Does like meet like?").locator(".readout")).to_contain_text(f"{value} disentangled")
+    expect(picture.locator(".readout")).to_contain_text("Real trait 3, synthetic trait 5")
+    expect(picture.locator(".readout")).to_contain_text(f"{value} disentangled")
 
 
-def test_families_are_drawn_where_their_figures_are(why: Page, generalisation: dict[str, Any]) -> None:
+def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeAttributor) -> None:
     chart = exhibit(why, "Does it hold for generators")
-    rows = [row for name, row in generalisation["test"].items() if name != "arbitrary_style, all"]
+    rows = [row for name, row in attributor.generalisation["test"].items() if name != "arbitrary_style, all"]
     drawn = chart.locator(".dot-row:not(.dot-axis)")
     assert drawn.count() == len(rows)
     places = drawn.evaluate_all(
@@ -187,7 +169,7 @@ def test_the_toy_is_what_numpy_computes(why: Page) -> None:
     for place in (0.0, 0.08, 0.3, 0.51, 0.75, 1.0):
         why.evaluate("t => window.attributionPage.toyNow.go(t)", place)
         state = why.evaluate(TOY)
-        root, share, nuisance, covariance = numpy_toy(state)
+        root, share, _, covariance = numpy_toy(state)
         a, b, c = state["map"]
         shown = np.array([[a, b], [b, c]])
         np.testing.assert_allclose(shown, root, atol=2e-6)
@@ -195,29 +177,15 @@ def test_the_toy_is_what_numpy_computes(why: Page) -> None:
         assert np.trace(shown @ covariance @ shown) == pytest.approx(2)
         words = why.locator(".toy-side").nth(1).locator(".toy-title b").inner_text()
         assert words == f"{round(share * 16)} of 16 matched"
-        if place > 0:
-            assert_nothing_of_the_same_power_does_better(shown, state["weight"], nuisance, covariance)
 
 
-def assert_nothing_of_the_same_power_does_better(
-    shown: np.ndarray, weight: float, nuisance: np.ndarray, covariance: np.ndarray
-) -> None:
-    def loss(candidate: np.ndarray) -> float:
-        candidate = candidate * np.sqrt(2 / np.trace(candidate @ covariance @ candidate.T))
-        return float(np.trace(candidate @ nuisance @ candidate.T) - 2 * weight * np.log(abs(np.linalg.det(candidate))))
-
-    rng = np.random.default_rng(0)
-    assert all(loss(shown) <= loss(shown + 0.1 * rng.normal(size=(2, 2))) + 1e-12 for _ in range(200))
-
-
-def test_the_toy_at_its_three_places_is_what_the_exercise_says(browser: Browser, address: str) -> None:
-    visit = Visit(browser, address, reduced_motion="reduce")
-    page = open_view(visit)
+def test_the_toy_at_its_three_places_is_what_the_exercise_says(why: Page) -> None:
+    why.emulate_media(reduced_motion="reduce")
     seen = []
     for name in ("Alignment alone", "In balance", "Infomax alone"):
-        page.get_by_role("button", name=name).click()
-        expect(page.get_by_role("button", name=name)).to_have_attribute("aria-pressed", "true", timeout=200)
-        seen.append(page.evaluate(TOY))
+        why.get_by_role("button", name=name).click()
+        expect(why.get_by_role("button", name=name)).to_have_attribute("aria-pressed", "true")
+        seen.append(why.evaluate(TOY))
     found = [round(16 * state["share"]) for state in seen]
     sheet = " ".join(SHEET.read_text("utf-8").split())
     assert f"{found[0]} of 16, {found[1]} of 16 and {found[2]} of 16" in sheet
@@ -228,14 +196,12 @@ def test_the_toy_at_its_three_places_is_what_the_exercise_says(browser: Browser,
     np.testing.assert_allclose(views, views[0, 0] * np.eye(2), atol=0.02 * views[0, 0])
     root = numpy_toy(seen[2])[0]
     np.testing.assert_allclose(root @ covariance @ root, np.eye(2), atol=0.1)
-    best = page.evaluate(
+    best = why.evaluate(
         """() => { const path = document.querySelector('.toy-curve .line-other').getAttribute('d');
         const heights = path.slice(1).split('L').map(pair => Number(pair.split(' ')[1]));
         return heights.indexOf(Math.min(...heights)) / (heights.length - 1); }"""
     )
     assert abs(best - seen[1]["t"]) < 0.15, "the mean of other draws has its top near the balance"
-    assert not visit.complaints, visit.complaints
-    visit.context.close()
 
 
 def test_the_toy_by_keyboard_and_back(why: Page) -> None:
@@ -258,39 +224,6 @@ def test_the_toy_by_keyboard_and_back(why: Page) -> None:
     assert why.locator(".toy-view").count() == 2 * 2 * 8, "the views of both pictures, in both drawings"
     why.keyboard.press("Escape")
     assert why.locator(".toy-view").count() == 0
-
-
-def test_a_travelling_toy_arrives(why: Page) -> None:
-    why.get_by_role("button", name="Infomax alone").click()
-    expect(why.get_by_role("button", name="Infomax alone")).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
-    why.wait_for_function(f"({TOY})().t === 1", timeout=PATIENCE)
-
-
-def test_what_was_not_measured_is_said_with_the_command(
-    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
-) -> None:
-    attributor = FakeAttributor(tmp_path, n_per_group=3)
-    attributor.metrics = None  # type: ignore[assignment]
-    visit = Visit(browser, serve(attributor))
-    page = open_view(visit)
-    expect(page.locator(".unmeasured code")).to_have_text(
-        ["python -m precompute.measure_theory --bundle FOLDER", "python -m precompute.leave_out --bundle FOLDER"]
-    )
-    expect(page.locator(".toy-plot").first).to_be_visible()
-    assert page.locator(".panels").count() == page.locator(".results").count() == 0
-    expect(page.locator("#imprint footer")).to_contain_text("Closeness is evidence, not proof")
-    assert not visit.complaints, visit.complaints
-    visit.context.close()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_shows_all_of_it_without_sideways_scroll(browser: Browser, address: str, theme: str) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
-    visit = Visit(browser, f"{address}?__theme={theme}", **phone)
-    open_view(visit)
-    for summary in visit.page.locator(".figures-twin summary").all():
-        summary.click()
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert visit.page.locator(".exhibit").count() == 7
-    assert not visit.complaints, visit.complaints
-    visit.context.close()
+    why.get_by_role("button", name="Infomax alone").click()  # it travels there, and arrives
+    expect(why.get_by_role("button", name="Infomax alone")).to_have_attribute("aria-pressed", "true")
+    why.wait_for_function(f"({TOY})().t === 1")

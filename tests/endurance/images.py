@@ -9,24 +9,30 @@ along a new way, or that is answered or refused in a new way, is kept and damage
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
 import random
 import re
+import resource
 import selectors
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
+import PIL
 from tqdm import tqdm
 
-from tests.greedy_files import GREEDY
-from tests.hostile_files import corpus
+from aad.images import ImageError, load_image
+from tests.hostile_files import GREEDY, corpus, made
 from tests.mutations import draw_step, mutate
 
 DESCRIPTION = "decode the corpus and damaged copies of it under watch"
@@ -35,54 +41,9 @@ CEILING = 1200.0  # megabytes above what the process held before: 60 million pix
 SMALL = 20_000  # bytes; larger files are looked at once and not damaged: they only slow the search down
 BATCH = 2_000  # files for one process, before a fresh one
 SCALE = 4  # greedy files are this many times larger here than in the ordinary tests
-
-
-class Decoder:
-    """The process of `tests.endurance.decoder`, started anew whenever it has ended."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "file"
-        self.process: subprocess.Popen[str] | None = None
-        self.n_files = 0
-
-    def ask(self, data: bytes) -> dict[str, Any]:
-        """What came of the file; ``fault`` where the process ended or had to be ended."""
-        if self.process is None or self.n_files >= BATCH:
-            self.stop()
-            command = [sys.executable, "-m", "tests.endurance.decoder"]
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=os.environ
-                | {"PYTHONHASHSEED": "0"},  # so that one way through the code has one number in all processes
-            )
-            self.n_files = 0
-        self.n_files += 1
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.path.write_bytes(data)
-        start = time.perf_counter()
-        self.process.stdin.write(f"{self.path}\n")
-        self.process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            in_time = selector.select(MAX_SECONDS)
-        line = self.process.stdout.readline() if in_time else ""
-        if line:
-            return json.loads(line)
-        seconds = time.perf_counter() - start
-        code = self.process.wait() if in_time else None
-        self.stop()
-        words = f"fault longer than {MAX_SECONDS:g} s" if code is None else f"fault ended with {code}"
-        return {"outcome": words, "seconds": seconds, "cpu_seconds": seconds, "megabytes": 0.0, "arcs": []}
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+ADDRESS_SPACE = 6_000_000_000  # of the process, far above the ceiling: what reaches it would not end by itself
+TRACED = str(Path(PIL.__file__).parent) + os.sep, str(Path(load_image.__code__.co_filename).parent) + os.sep
+MAX_TRACED_SECONDS = 0.3  # following every line makes Python ten times slower
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,9 +55,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def kind(outcome: str) -> str:
-    """An outcome without what differs from file to file: sizes, places, bytes."""
-    return re.sub(r"b'[^']*'|b\"[^\"]*\"|[\d,.]+", "#", outcome)[:160]
+class Decoder:
+    """A process that decodes what it is sent, so that a crash, a leak or an endless loop is seen; started anew when it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "file"
+        self.process: subprocess.Popen[str] | None = None
+        self.n_files = 0
+
+    def ask(self, data: bytes) -> dict[str, Any]:
+        """What came of the file; ``fault`` where the process ended or had to be ended."""
+        if self.process is None or self.n_files >= BATCH:
+            self.stop()
+            environment = os.environ | {
+                "PYTHONHASHSEED": "0"
+            }  # one way through the code has one number in all processes
+            command, pipe = [sys.executable, "-m", "tests.endurance.images"], subprocess.PIPE
+            self.process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
+            )
+            self.n_files = 0
+        self.n_files += 1
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.path.write_bytes(data)
+        start = time.perf_counter()
+        self.process.stdin.write(f"{self.path}\n")
+        self.process.stdin.flush()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            in_time = selector.select(MAX_SECONDS)
+        if line := self.process.stdout.readline() if in_time else "":
+            return json.loads(line)
+        seconds = time.perf_counter() - start
+        words = f"ended with {self.process.wait()}" if in_time else f"longer than {MAX_SECONDS:g} s"
+        self.stop()
+        return {"outcome": f"fault {words}", "seconds": seconds, "cpu_seconds": seconds, "megabytes": 0.0, "arcs": []}
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
 
 class Record:
@@ -108,7 +107,7 @@ class Record:
         self.kinds: set[str] = set()
         self.arcs: set[int] = set()
         self.faults: list[dict[str, Any]] = []
-        self.slowest = {"accepted": (0.0, 0.0, ""), "refused": (0.0, 0.0, ""), "fault": (0.0, 0.0, "")}
+        self.slowest = dict.fromkeys(("accepted", "refused", "fault"), (0.0, 0.0, ""))
         self.largest: tuple[float, str] = (0.0, "")
 
     def take(self, reply: dict[str, Any], data: bytes, origin: dict[str, Any]) -> bool:
@@ -118,12 +117,12 @@ class Record:
         self.counts[word] += 1
         self.slowest[word] = max(self.slowest[word], (reply["cpu_seconds"], reply["seconds"], name))
         self.largest = max(self.largest, (reply["megabytes"], name))
-        if outcome.startswith("fault"):
-            self.fail(outcome, data, origin)
-        elif reply["megabytes"] > CEILING:
-            self.fail(f"fault {reply['megabytes']:.0f} MB", data, origin)
-        new = kind(outcome) not in self.kinds or not self.arcs.issuperset(reply["arcs"])
-        self.kinds.add(kind(outcome))
+        too_much = reply["megabytes"] > CEILING
+        if word == "fault" or too_much:
+            self.fail(f"fault {reply['megabytes']:.0f} MB" if too_much else outcome, data, origin)
+        kind = re.sub(r"b'[^']*'|b\"[^\"]*\"|[\d,.]+", "#", outcome)[:160]  # without sizes, places, bytes
+        new = kind not in self.kinds or not self.arcs.issuperset(reply["arcs"])
+        self.kinds.add(kind)
         self.arcs.update(reply["arcs"])
         return new
 
@@ -135,29 +134,42 @@ class Record:
             path.with_suffix(".json").write_text(json.dumps({"what": what, **origin}, indent=1) + "\n")
             self.faults.append({"what": what, "file": path.name, "name": origin["name"]})
 
+    def figures(self) -> dict[str, Any]:
+        """The counts and the worst, as plain numbers."""
+        return {
+            "tried": sum(self.counts.values()),
+            **{name: self.counts[name] for name in ("accepted", "refused", "fault")},
+            "kinds of outcome": len(self.kinds),
+            "ways through the code": len(self.arcs),
+            "longest": {
+                word: {"seconds of work": round(work, 2), "seconds": round(seconds, 2), "file": name}
+                for word, (work, seconds, name) in self.slowest.items()
+                if name
+            },
+            "highest memory": {"megabytes": round(self.largest[0]), "file": self.largest[1]},
+        }
+
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do it; figures for `docs/security.md`."""
     record, draw = Record(arguments.keep), random.Random(arguments.seed)
-    pool: dict[str, list[tuple[str, bytes]]] = {"accepted": [], "refused": []}
+    pool: dict[str, list[tuple[str, bytes]]] = {"accepted": [], "refused": [], "fault": []}
     with tempfile.TemporaryDirectory() as folder:
         decoder = Decoder(Path(folder))
         try:
-            files = corpus()
-            for name, (make, _, _) in tqdm(files.items(), "corpus", disable=None):
+            for name, (plain, _) in tqdm(corpus().items(), "corpus", disable=None):
                 work, n = GREEDY.get(name, (None, 0))
-                data = make() if work is None else work(n if name == "shared_index.jpg" else SCALE * n)
+                data = work(n if name == "shared_index.jpg" else SCALE * n) if work else made(plain)
                 reply = decoder.ask(data)
                 record.take(reply, data, {"name": name})
                 if len(data) < SMALL and work is None and not name.startswith("largest"):  # those take seconds each
-                    pool.get(reply["outcome"].split()[0], []).append((name, data))
-            corpus_figures = figures(record)
+                    pool[reply["outcome"].split()[0]].append((name, data))
+            corpus_figures = record.figures()
             n_first, end = sum(map(len, pool.values())), time.monotonic() + 60 * arguments.minutes
             with tqdm(desc="damaged", disable=None, unit=" files") as progress:
                 while time.monotonic() < end:
                     # What is sound can be damaged deep within; what is refused, mostly only be refused again.
-                    files_of_a_kind = pool["accepted" if draw.random() < 0.8 else "refused"]
-                    name, data = draw.choice(files_of_a_kind)
+                    name, data = draw.choice(pool["accepted" if draw.random() < 0.8 else "refused"])
                     donor, other = draw.choice(pool["accepted"])
                     steps = [draw_step(draw) for _ in range(draw.choice((1, 1, 1, 2, 3, 5)))]
                     damaged = mutate(data, steps, other)
@@ -170,7 +182,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     }
                     reply = decoder.ask(damaged)
                     if record.take(reply, damaged, origin) and len(damaged) < SMALL:
-                        pool.get(reply["outcome"].split()[0], []).append((name, damaged))
+                        pool[reply["outcome"].split()[0]].append((name, damaged))
                     progress.update()
         finally:
             decoder.stop()
@@ -178,23 +190,77 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "minutes": arguments.minutes,
         "seed": arguments.seed,
         "corpus": corpus_figures,
-        **figures(record),
+        **record.figures(),
         "pool": {"at first": n_first, "at last": sum(map(len, pool.values()))},
         "faults": record.faults,
     }
 
 
-def figures(record: Record) -> dict[str, Any]:
-    """The counts and the worst, as plain numbers."""
-    return {
-        "tried": sum(record.counts.values()),
-        **{name: record.counts[name] for name in ("accepted", "refused", "fault")},
-        "kinds of outcome": len(record.kinds),
-        "ways through the code": len(record.arcs),
-        "longest": {
-            word: {"seconds of work": round(work, 2), "seconds": round(seconds, 2), "file": name}
-            for word, (work, seconds, name) in record.slowest.items()
-            if name
-        },
-        "highest memory": {"megabytes": round(record.largest[0]), "file": record.largest[1]},
-    }
+# --- in the process: file names come in on lines, one line of JSON goes out for each ----------------------------------
+
+
+def decode(data: bytes) -> str:
+    """What came of it: ``accepted MODE WIDTHxHEIGHT``, ``refused WORDS`` or ``fault TYPE``."""
+    try:
+        image = load_image(data)
+        pixels = np.asarray(image)
+        assert image.mode == "RGB" and not image.info
+        assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3)
+        return f"accepted {image.mode} {image.width}x{image.height}"
+    except ImageError as error:
+        text = str(error)
+        if not text.isprintable() or "; " not in text or len(text) > 400 or "object at 0x" in text:
+            return f"fault words {text[:300]!r}"
+        return f"refused {text}"
+    except Exception as error:  # this is what is looked for
+        return f"fault {type(error).__name__}: {str(error)[:300]}"
+
+
+def arcs(data: bytes) -> list[int]:
+    """Steps from line to line that Pillow's Python code and ours take over this file, as numbers."""
+    seen: set[int] = set()
+    last: dict[int, int] = {}
+
+    def follow(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "call" and not frame.f_code.co_filename.startswith(TRACED):
+            return None
+        seen.add(hash((frame.f_code.co_filename, last.get(id(frame), 0), frame.f_lineno)))
+        last[id(frame)] = frame.f_lineno
+        if event == "return":
+            last.pop(id(frame), None)
+        return follow
+
+    sys.settrace(follow)
+    try:
+        decode(data)
+    finally:
+        sys.settrace(None)
+    return sorted(seen)
+
+
+def memory(field: str) -> float:
+    """Megabytes: ``VmHWM`` is the peak, ``VmRSS`` what is held now."""
+    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def serve() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    decode(b"BM" + bytes(99))  # so that what is loaded once is no part of the first file's memory
+    for line in sys.stdin:
+        data = Path(line.rstrip("\n")).read_bytes()
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
+        before, work, start = memory("VmRSS"), time.process_time(), time.perf_counter()
+        outcome = decode(data)
+        seconds, work, peak = time.perf_counter() - start, time.process_time() - work, memory("VmHWM") - before
+        found = arcs(data) if seconds < MAX_TRACED_SECONDS else []
+        reply = {"outcome": outcome, "seconds": seconds, "cpu_seconds": work, "megabytes": peak, "arcs": found}
+        print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

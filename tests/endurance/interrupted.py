@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 from unittest import mock
 
 from precompute import run as whole_run
+from precompute.common import rows
 from precompute.common.cli import run_step
-from precompute.common.rows import RowWriter
 
 CHANGED = "what was there before has changed"  # said by a process whose failed step did not leave the old files alone
 LIMIT = 300.0  # seconds; a run that takes longer hangs
@@ -133,7 +133,7 @@ class Writes:
         return self.number is not None and (self.n == self.number or (self.lasting and self.n > self.number))
 
     def __enter__(self) -> Writes:
-        write_bytes, replace, append = Path.write_bytes, Path.replace, RowWriter.append
+        write_bytes, replace, append = Path.write_bytes, Path.replace, rows.append
 
         def written(path: Path, data: Any) -> int:
             if self.due():
@@ -150,18 +150,18 @@ class Writes:
             self.strike()
             return moved
 
-        def appended(writer: RowWriter, rows: Any) -> None:
-            half = len(rows) // 2
+        def appended(file: BinaryIO, part: Any) -> None:
+            half = len(part) // 2
             due = self.due()
-            append(writer, rows[:half])
+            append(file, part[:half])
             if due:
-                writer._file.flush()
+                file.flush()
                 self.strike()
-            append(writer, rows[half:])
+            append(file, part[half:])
 
         self.changed.enter_context(mock.patch.object(Path, "write_bytes", written))
         self.changed.enter_context(mock.patch.object(Path, "replace", replaced))
-        self.changed.enter_context(mock.patch.object(RowWriter, "append", appended))
+        self.changed.enter_context(mock.patch.object(rows, "append", appended))
         return self
 
     def __exit__(self, *_: object) -> None:

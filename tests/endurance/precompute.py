@@ -13,8 +13,6 @@ disk full (one line, exit code 1, the old files as they were), and some are star
 or both finish).
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import math
@@ -28,13 +26,16 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 DESCRIPTION = "kill, interrupt and starve the steps that make a bundle, and compare what they leave"
 N_REFERENCES, N_QUERIES = 16, 8
 BETWEEN = 0.2  # how likely a run in peace follows a disturbed one
+COUNTED = (
+    *("kills", "kills_within_writes", "interrupts", "full_disks", "pairs", "pairs_one_refused"),
+    *("finished_before", "runs", "bundles_whole", "bundles_refused"),
+    *("finished", "files_compared", "differing", "debris"),
+)
 PER_KILL = {"kill": 1.0, "interrupt": 0.25, "full": 0.25, "twice": 0.05}
 
 
@@ -50,13 +51,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"), NUMBA_THREADING_LAYER="workqueue")  # before anything is loaded
     with tempfile.TemporaryDirectory(prefix="interrupted-") as folder, chdir(folder):
-        trial = Trial(arguments.seed, time.monotonic() + 60 * arguments.minutes)
-        trial.prepare()
-        trial.disturb(arguments.kills)
-        return trial.figures()
+        check = Check(arguments.seed, time.monotonic() + 60 * arguments.minutes)
+        check.prepare()
+        check.disturb(arguments.kills)
+        return check.figures()
 
 
-class Trial:
+class Check:
     """Runs in the working folder, what they left, and what of it is a fault.
 
     Args:
@@ -77,10 +78,12 @@ class Trial:
 
     def prepare(self) -> None:
         """Make the pictures, and the results that all others are compared with; this process then has everything loaded."""
-        for folder, n, tint in (("photos", N_REFERENCES, 0), ("made", N_QUERIES, 1)):
+        from tests.small import picture
+
+        for folder, n in (("photos", N_REFERENCES), ("made", N_QUERIES)):
             Path(folder).mkdir()
             for i in range(n):
-                picture(i, tint).save(f"{folder}/{i:02}.png")
+                picture(i, (96, 96), tint=folder == "made").save(f"{folder}/{i:02}.png")
         with self.tools.Writes() as writes, Path("said").open("w") as said, redirect_stdout(said):
             self.tools.everything()
         self.n_writes = writes.n
@@ -210,27 +213,13 @@ class Trial:
 
     def figures(self) -> dict[str, Any]:
         """What the check prints."""
-        counted = (
-            *("kills", "kills_within_writes", "interrupts", "full_disks", "pairs", "pairs_one_refused"),
-            *("finished_before", "runs", "bundles_whole", "bundles_refused"),
-            *("finished", "files_compared", "differing", "debris"),
-        )
+        seconds = {"from nothing": round(self.seconds[True], 1), "over another": round(self.seconds[False], 1)}
         return {
             "seed": self.seed,
-            **{name: self.counts[name] for name in counted},
+            **{name: self.counts[name] for name in COUNTED},
             "kills_by_step": dict(self.killed_at.most_common()),
             "files_of_a_run": len(self.whole),
-            "seconds_of_a_run": {
-                "from nothing": round(self.seconds[True], 1),
-                "over another": round(self.seconds[False], 1),
-            },
+            "seconds_of_a_run": seconds,
             "faults": self.faults,
             "seconds": round(time.monotonic() - self.started),
         }
-
-
-def picture(seed: int, tint: int) -> Image.Image:
-    """A blotchy picture that differs from seed to seed; ``tint`` makes a synthetic-looking relative of it."""
-    blotches = np.random.default_rng(seed).integers(0, 256, (5, 5, 3)).astype(np.uint8)
-    image = Image.fromarray(blotches).resize((96, 96), Image.Resampling.BICUBIC)
-    return Image.blend(image, Image.new("RGB", image.size, (255, 120, 0)), 0.3) if tint else image

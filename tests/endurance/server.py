@@ -22,20 +22,18 @@ from typing import Any
 
 import httpx
 
+from benchmarks.common import memory_of
 from benchmarks.serving import ServerError, Visitor, address_of, free_port
 from benchmarks.visitors import Question, fault_of, questions
 from tests import served
-from tests.greedy_files import GREEDY
-from tests.hostile_files import NAMES, corpus
+from tests.hostile_files import GREEDY, NAMES, corpus, made
 from tests.image_bytes import encode, picture
 
 DESCRIPTION = "visitors, good and hostile, at a server of its own"
 PATIENCE = 120  # seconds that a good visitor waits for an answer
 GROWTH = 1.10  # memory at the end, of that after the warm-up
 WARM_UP = 0.25  # of the time
-LARGEST_FILE = (
-    3_000_000  # bytes; the largest of the corpus are for `images`: here the server is to be busy, not the network
-)
+LARGEST_FILE = 3_000_000  # bytes; the largest of the corpus are for `images`: here the server is busy, not the network
 HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="slow.png"\r\nContent-Type: image/png\r\n\r\n'
 WAYS = ("file", "file", "file", "broken off", "slow", "left", "elsewhere", "name")
 
@@ -60,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this check."""
     parser.add_argument("--clients", type=int, default=50, help="at once; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -68,11 +65,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from aad import Attributor
 
     n_good = max(1, 2 * arguments.clients // 3)
-    asked = questions(Attributor.load(), n_good, 10, seed=arguments.seed)
+    asked = questions(Attributor.load(), n_good, 10)
     hostile = [
         (name, content)
-        for name, (make, _, _) in corpus().items()
-        if name not in GREEDY and not name.startswith("largest") and len(content := make()) <= LARGEST_FILE
+        for name, (data, _) in corpus().items()
+        if name not in GREEDY and not name.startswith("largest") and len(content := made(data)) <= LARGEST_FILE
     ]
     record, port = Record(), free_port()
     with tempfile.TemporaryDirectory() as place:
@@ -115,7 +112,7 @@ async def crowd(
     await asyncio.gather(
         watch(record, address, pid, uploads, ends),
         *(good(record, address, theirs, ends, seed) for seed, theirs in enumerate(asked)),
-        *(bad(record, address, hostile, ends, random.Random(1000 * arguments.seed + i)) for i in range(n_bad)),
+        *(bad(record, address, hostile, ends, random.Random(i)) for i in range(n_bad)),
     )
 
 
@@ -124,9 +121,7 @@ async def watch(record: Record, address: str, pid: int, uploads: Path, ends: flo
     began = time.monotonic()
     async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
         while time.monotonic() < ends:
-            status = Path(f"/proc/{pid}/status").read_text()
-            held = re.search(r"VmRSS:\s+(\d+)", status)
-            record.memory.append((time.monotonic() - began, int(held[1]) / 1024 if held else 0.0))
+            record.memory.append((time.monotonic() - began, memory_of(pid)["resident_mb"]))
             sizes = [path.stat().st_size for path in uploads.rglob("*") if path.is_file()]
             record.folder.append((len(sizes), sum(sizes)))
             asked = time.monotonic()
@@ -252,9 +247,9 @@ def figures(arguments: argparse.Namespace, record: Record, here: int, away: int)
         "clients": arguments.clients,
         "minutes": arguments.minutes,
         "counts": dict(sorted(record.counts.items())),
-        "wait in ms": {f"p{p}": round(waits[min(len(waits) * p // 100, len(waits) - 1)]) for p in (50, 95, 100)}
-        if waits
-        else {},
+        "wait in ms": {
+            f"p{p}": round(waits[min(len(waits) * p // 100, len(waits) - 1)]) for p in (50, 95, 100) if waits
+        },
         "memory in MB": {
             "after warm-up": round(sum(warm) / max(1, len(warm))),
             "at the end": round(sum(last) / max(1, len(last))),

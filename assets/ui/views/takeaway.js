@@ -9,8 +9,6 @@ import { REPORT_SAVED, makeBatch } from "./takeaway-batch.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
-export let openTakeaway;
-
 const REPORT_MEANING = "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints.";
 
 // What can be taken as a picture, where it is on the page now, and what it is called there.
@@ -142,7 +140,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
   };
 
-  openTakeaway = () => {
+  const openTakeaway = () => {
     if (dialog.open) return;
     set("selected", null);
     say("");

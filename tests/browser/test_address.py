@@ -1,0 +1,56 @@
+"""The address of what is shown leads back to it, and one that leads nowhere is told."""
+
+import re
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from interface.requests import MISFIT
+from tests.browser.test_compare import answered
+from tests.browser.visits import Visit, ask, choose_k, panel
+from tests.fakes import FakeAttributor
+
+
+def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContext, attributor: FakeAttributor) -> None:
+    page.evaluate(
+        """() => { const page = window.attributionPage, group = new Set(["birds", "sea life", "tools"]);
+        page.setFilter({ group, licence: new Set(["GPL-2.0-or-later"]) }); page.askReference(60); }"""
+    )
+    page.wait_for_function("window.attributionPage.state.answer.gallery !== null")
+    choose_k(page, 15)
+    page.get_by_role("button", name="Morph").click()
+    page.locator(".toolbar [data-value=split]").click()
+    page.evaluate("window.attributionPage.explainMatch(7) && null")
+    expect(page.locator(".explain-body")).to_have_attribute("data-state", "shown")
+    page.locator(".explain-spaces [data-space=aligned]").click()
+    assert page.url == page.evaluate("window.attributionPage.linkHere()")
+    again = Visit(profile, page.url).open()
+    expect(again.page.locator(".explain-body")).to_have_attribute("data-state", "shown")
+    expect(again.page.locator(".explain-body")).to_have_attribute("data-space", "aligned")
+    expect(again.page.locator(".explain-body h3")).to_have_text(attributor.references[7].title)
+    assert answered(again.page) == answered(page)
+    expect(again.page.locator("#k-choice label.selected")).to_have_text(re.compile("15"))
+    expect(again.page.locator(".chip")).to_have_count(4)
+    expect(again.page.locator(".query-caption")).to_contain_text("searched again")
+    expect(again.page.locator(".morph")).to_be_visible()
+    expect(again.page.locator(".toolbar [data-value=split]")).to_have_attribute("aria-pressed", "true")
+    assert again.page.url == page.url
+    again.leave()
+
+
+def test_the_link_of_a_query_is_copied_and_leads_back(page: Page, profile: BrowserContext) -> None:
+    profile.grant_permissions(["clipboard-read", "clipboard-write"])
+    ask(page, 5)
+    panel(page).get_by_role("button", name="Copy link").click()
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_have_text("The link is copied.")
+    again = Visit(profile, page.evaluate("navigator.clipboard.readText()")).open()
+    again.page.wait_for_function("window.attributionPage.state.answer.query.id === 5")
+    assert answered(again.page) == answered(page)
+    expect(again.page.locator(".query-caption")).to_have_text(page.locator(".query-caption").inner_text())
+    again.leave()
+
+
+def test_an_address_of_a_query_that_is_not_there_is_told(profile: BrowserContext, address: str) -> None:
+    page = profile.new_page()
+    page.goto(address + "?query=4000")
+    expect(page.locator("#answer .notice h2")).to_have_text(MISFIT)
+    page.close()
