@@ -49,7 +49,7 @@ const TRACES = {
     context.moveTo(x + r, y);
     context.arc(x, y, r, 0, 2 * Math.PI);
   },
-  square: (context, x, y, r) => context.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r),
+  square: (context, x, y, r) => context.rect(x - 0.9 * r, y - 0.9 * r, 2 * (0.9 * r), 2 * (0.9 * r)),
   triangle: (context, x, y, r) => {
     const h = r * 1.25;
     context.moveTo(x, y - h);
