@@ -1,9 +1,8 @@
 """Bundles from the hub: ``hf://owner/name@revision`` becomes a folder of checked files on this machine.
 
-The hub's own cache keeps what is downloaded, so its tools list and delete it. A snapshot there is a tree of links into a store
-that other repositories share; the app may serve a folder only when nothing else can be reached through it. So each snapshot is
-checked once against the checksums it was published with, and then laid out beside itself as plain files (hard links, no second
-copy):
+The hub's own cache keeps what is downloaded, as a tree of links; the app may serve a folder only when nothing else can be reached
+through it. So each snapshot is checked once against the checksums it was published with, and laid out beside itself as plain files
+(hard links, no second copy):
 
     models--owner--name/snapshots/COMMIT/     the hub's, links
     models--owner--name/aad/COMMIT/           ours, plain files; it exists only when every file was as published
@@ -16,7 +15,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 from aad.bundle import CHECKED, Bundle, BundleError, safe_paths
 from aad.files import file_sha256
@@ -137,51 +136,43 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
 
     again = f"delete {snapshot.parent.parent} and load it again"
     listing = _listing(address, snapshot, again)
-    partial = checked.with_name(f".{checked.name}.{os.getpid()}.partial")
-    wrong = []
+    shown = tqdm(listing.items(), desc="checking", unit="file", disable=None)
+    if wrong := [one for one, sha256 in shown if not (path := snapshot / one).is_file() or file_sha256(path) != sha256]:
+        raise BundleError(
+            f"{len(wrong)} of the {len(listing)} files of {address} are missing or not as published: {_some(wrong)}; {again}; "
+            "if that does not help, the copy on the hub is damaged: publish it again"
+        )
     try:
-        for name, entry in tqdm(listing.items(), desc="checking", unit="file", disable=None):
-            source, target = (snapshot / name).resolve(), partial / name
-            if (
-                not source.is_file()
-                or source.stat().st_size != entry["bytes"]
-                or file_sha256(source) != entry["sha256"]
-            ):
-                wrong.append(name)
-            if not wrong:
+        checked.parent.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=checked.parent) as folder:
+            for name in listing:
+                source, target = (snapshot / name).resolve(), Path(folder, "whole", name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     os.link(source, target)
                 except OSError:  # another file system, or one without hard links
                     shutil.copyfile(source, target)
-        if wrong:
-            raise BundleError(
-                f"{len(wrong)} of the {len(listing)} files of {address} are missing or not as published: {_some(wrong)}; {again}; "
-                "if that does not help, the copy on the hub is damaged: publish it again"
-            )
-        try:
-            partial.rename(checked)
-        except OSError:
-            if not checked.is_dir():  # else another process was faster, with the same files
-                raise
+            try:
+                Path(folder, "whole").rename(checked)
+            except OSError:
+                if not checked.is_dir():  # else another process was faster, with the same files
+                    raise
     except OSError as error:
         raise BundleError(
             f"cannot write to the hub's cache at {checked.parent}: {error}; free some space, or set HF_HOME to another folder"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _listing(address: str, snapshot: Path, again: str) -> dict[str, dict[str, Any]]:
-    """What checksums.json says of each file, after seeing that the bundle is whole and names no file outside itself.
+def _listing(address: str, snapshot: Path, again: str) -> dict[str, str]:
+    """The sha256 of each file by checksums.json, after seeing that the bundle is whole and names no file outside itself.
 
     The app serves what a bundle names, and this one may be a stranger's.
     """
     try:
-        listing = parse_json((snapshot / CHECKSUMS).read_bytes())
-        if listing["format"] != FORMAT:
-            raise ValueError(f"format {listing['format']}")
-        listing = {name: {"sha256": str(e["sha256"]), "bytes": int(e["bytes"])} for name, e in listing["files"].items()}
+        told = parse_json((snapshot / CHECKSUMS).read_bytes())
+        if told["format"] != FORMAT:
+            raise ValueError(f"format {told['format']}")
+        listing = {name: str(entry["sha256"]) for name, entry in told["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(
             f"{snapshot / CHECKSUMS} is not a list of checksums in format {FORMAT} ({error}); {again}, or publish it again with "

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from aad.spaces import SPACES
 
 _FILE = re.compile(r"\w[\w.-]*", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOP = 1e9  # far beyond any inverse temperature or logit; what is larger overflows in float64 sums
 _MOST = 1000  # entries of an object, and of a list of figures: the page draws each
 _OWN = {"format", "files", "steps"}  # of the manifest; no step may drop them
@@ -32,18 +31,16 @@ Form = Kind | dict[str, Any] | list[Any] | tuple[Any]
 EVERY = "*"
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value of JSON is a whole number; ``true`` is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)  # true is none
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a finite number that sums cannot overflow with."""
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _TOP  # NaN is not
 
 
 def _is_row(value: Any) -> bool:
-    return isinstance(value, list) and 0 < len(value) <= _MOST and all(map(is_number, value))
+    return isinstance(value, list) and 0 < len(value) <= _MOST and all(map(_is_number, value))
 
 
 def _is_square(value: Any) -> bool:
@@ -57,22 +54,23 @@ def _is_below(value: Any) -> bool:
 
 
 def _are_ids(value: Any) -> bool:
-    return isinstance(value, list) and all(is_whole(one) and one >= 0 for one in value) and len({*value}) == len(value)
+    return isinstance(value, list) and all(_is_whole(one) and one >= 0 for one in value) and len({*value}) == len(value)
 
 
 NOTHING = Kind("nothing", lambda _: False)
 TEXT = Kind("a text", lambda value: isinstance(value, str))
-WHOLE = Kind("a whole number", is_whole)
-NUMBER = Kind("a finite number", is_number)
+SHA256 = Kind("64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value))
+WHOLE = Kind("a whole number", _is_whole)
+NUMBER = Kind("a finite number", _is_number)
 IDS = Kind("different ids from 0", _are_ids)
-SHARE = Kind("a share, 0 to 1,", lambda value: is_number(value) and 0 <= value <= 1)
+SHARE = Kind("a share, 0 to 1,", lambda value: _is_number(value) and 0 <= value <= 1)
 ROW = Kind(f"1 to {_MOST} numbers", _is_row)
 INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, EVERY: NUMBER}
 
 
 def whole(least: int, most: int = 10**9) -> Kind:
     """Whole numbers of a range."""
-    return Kind(f"a whole number, {least} to {most},", lambda n: is_whole(n) and least <= n <= most)
+    return Kind(f"a whole number, {least} to {most},", lambda n: _is_whole(n) and least <= n <= most)
 
 
 def by_space(form: Form) -> Form:
@@ -90,7 +88,7 @@ _STEP: dict[str, Any] = {
     "versions?": {},
 }
 _FITTED: dict[str, Any] = {
-    "inverse_temperature": Kind("a number above 0", lambda beta: is_number(beta) and beta > 0),
+    "inverse_temperature": Kind("a number above 0", lambda beta: _is_number(beta) and beta > 0),
     "null_logit": NUMBER,
     EVERY: NOTHING,
 }
@@ -156,11 +154,9 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
 
     So a bundle whose calibration is damaged still opens for the step that calibrates it again.
     """
-    require(isinstance(manifest.get("files"), dict), "an object as 'files'", manifest.get("files"))
-    for name, entry in manifest["files"].items():
+    check({EVERY: {"sha256": SHA256}}, manifest.get("files"), "'files'")
+    for name in manifest["files"]:
         require(_FILE.fullmatch(name), "the name of a file without a folder in 'files'", name)
-        sha256 = entry.get("sha256") if isinstance(entry, dict) else None
-        require(isinstance(sha256, str) and _SHA256.fullmatch(sha256), f"a sha256 for {name} in 'files'", sha256)
     check({EVERY: _STEP}, manifest.get("steps"), "'steps'")
     for name in ("name", "images", "backbone", "examples"):
         if name in manifest:
@@ -196,7 +192,7 @@ def _measured(form: Form) -> Callable[[Any], None]:
             if isinstance(one, dict | list):
                 waiting += one.values() if isinstance(one, dict) else one
             elif isinstance(one, int | float) and not isinstance(one, bool):
-                require(is_number(one), "finite numbers", one)
+                require(_is_number(one), "finite numbers", one)
         if told:
             check(form, {name: one for name, one in told.items() if one != {}}, "the table")
 
@@ -252,7 +248,7 @@ SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
 def check_entry(name: str, value: Any) -> None:
     """The JSON of a file or a section, as the step that writes it writes it; one that nobody reads may be anything."""
     wanted = CONTENTS[name].check if name in CONTENTS else None
-    if callable(wanted) and not isinstance(wanted, Kind):
+    if callable(wanted):
         wanted(value)
     elif wanted is not None:
         check(wanted, value, repr(name))

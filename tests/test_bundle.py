@@ -1,44 +1,44 @@
 """The bundle on disk: what is damaged, missing, hostile or half new is refused in one line that names the file and the remedy."""
 
+import io
 import json
+import os
 import pickle
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from aad import Attributor, BundleError
-from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy, safe_paths
-from aad.scale.stored import StoredRows
+from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy
 from aad.schema import CONTENTS
+from aad.spaces import SPACES, Domain
 from precompute.common.steps import write_step
-from tests.factory import N_REFERENCES, tiny_bundle
-from tests.spoilt_bundles import (
-    FAULTS,
-    MANIFEST,
-    MEASURED,
-    ROWS,
-    TABLES,
-    Bomb,
-    Fault,
-    N,
-    as_scanned,
-    linked,
-    npy,
-    refused,
-    rewritten,
-    signed,
-    small_bundle,
-    told,
-)
+from tests import spoilt_bundles as spoilt
+from tests.factory import tiny_bundle
+from tests.galleries import D
+from tests.spoilt_bundles import MANIFEST, NO_TEXT, NUMBER, Bomb, M, N, as_scanned, linked, npy, refused, signed, told
+
+DEEP = b"[" * 100_000
+ROWS = [f"references_{space}.npy" for space in SPACES]
+ARRAYS = {**dict.fromkeys(ROWS, (N, D)), "queries_backbone.npy": (M, D), "coordinates.npy": (3, N, 2)}
+TABLES = ["references.json", "queries.json"]
+HEADS = "heads.safetensors"
+NEEDED = [*ARRAYS, *TABLES, HEADS]
+MEASURED = ["metrics.json", "generalisation.json", "theory.json"]
+DAMAGED = "is damaged: its sha256 is not the manifest's"
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundle(tmp_path_factory.mktemp("good"))
+    return spoilt.small_bundle(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture
@@ -46,21 +46,239 @@ def bundle(good: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(good, tmp_path / "bundle"))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_what_is_spoilt_is_refused_with_the_file_and_the_remedy(bundle: Path, fault: Fault) -> None:
-    fault.spoil(bundle)
-    text = refused(bundle, "" if fault.how == "missing" and fault.file == MANIFEST else fault.file)
-    assert re.search(fault.says, text.partition(fault.file)[2]), text
-    if fault.file != MANIFEST:
-        step = CONTENTS[fault.file].step.replace("extract_features", "run --help")
-        assert f"rebuild it with: python -m precompute.{step}" in text
-    assert not (bundle.parent / "exploded").exists()
+@pytest.fixture(params=["in memory", "on disk"])
+def rows_anywhere(request: pytest.FixtureRequest, bundle: Path) -> Path:
+    """A bundle whose rows are read at once, or at each search."""
+    if request.param == "on disk":
+        as_scanned(bundle)
+    return bundle
 
 
-def test_the_bombs_among_the_faults_do_explode(tmp_path: Path) -> None:
-    assert sum("pickle" in fault.how for fault in FAULTS) >= 8
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
-    assert (tmp_path / "exploded").exists()
+# Damage that the manifest knows nothing of
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_file_that_is_altered_or_missing_or_not_yet_made_is_refused(bundle: Path, name: str) -> None:
+    path, data = bundle / name, (bundle / name).read_bytes()
+    path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    refused(bundle, name, DAMAGED)
+    path.unlink()
+    refused(bundle, name, "cannot be read")
+    path.write_bytes(data)
+    told(bundle, "files", name, value=told)
+    refused(bundle, name, "has not been made yet")
+
+
+def test_rows_that_are_damaged_are_called_so_whatever_they_look_like(rows_anywhere: Path) -> None:
+    path, data = rows_anywhere / ROWS[1], (rows_anywhere / ROWS[1]).read_bytes()
+    by_columns = npy(np.zeros((N, D), np.float32, order="F"))
+    objects = npy(np.array([{}], object))
+    for content in (data[:-1] + b"?", b"", npy(np.zeros((3, 4))), by_columns, objects, b"no array"):
+        path.write_bytes(content)
+        refused(rows_anywhere, ROWS[1], DAMAGED)
+    path.write_bytes(data[: len(data) // 2])
+    refused(rows_anywhere, ROWS[1], f"{DAMAGED}|cannot be read")
+
+
+def test_what_is_no_plain_file_is_not_waited_for(rows_anywhere: Path) -> None:
+    path = rows_anywhere / ROWS[1]
+    for make in (os.mkfifo, lambda device: device.symlink_to("/dev/zero"), Path.mkdir):
+        path.unlink()
+        refused(rows_anywhere, ROWS[1], "cannot be read")
+        make(path)
+        refused(rows_anywhere, ROWS[1], "no plain file")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_order_of_entries_and_of_rows_is_one(bundle: Path, name: str) -> None:
+    first, second, *others = json.loads((bundle / name).read_bytes())
+    (bundle / name).write_text(json.dumps([second, first, *others], indent=1, ensure_ascii=False) + "\n")
+    refused(bundle, name, DAMAGED)
+
+
+# Contents that somebody has signed
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_pickle_is_refused_and_the_code_in_it_not_run(rows_anywhere: Path, name: str) -> None:
+    bomb = Bomb(rows_anywhere.parent / "exploded")
+    for content in (pickle.dumps(bomb), npy(np.array([bomb], dtype=object))):
+        signed(rows_anywhere, name, content)
+        refused(rows_anywhere, name)
+    assert not (rows_anywhere.parent / "exploded").exists()
+    pickle.loads(pickle.dumps(bomb))
+    assert (rows_anywhere.parent / "exploded").exists()
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_every_array_is_seen_to_have_its_shape_and_finite_values(rows_anywhere: Path, name: str) -> None:
+    longer, *others = ARRAYS[name]
+    signed(rows_anywhere, name, npy(np.ones((longer + 1, *others), np.float32)))
+    refused(rows_anywhere, name, "has shape")
+    spoilt_once = np.ones(ARRAYS[name], np.float16)
+    for value in (np.nan, np.inf):
+        spoilt_once[(-1,) * spoilt_once.ndim] = value
+        signed(rows_anywhere, name, npy(spoilt_once))
+        refused(rows_anywhere, name, "not finite")
+
+
+def wrong_rows() -> Iterator[tuple[bytes, str]]:
+    right = np.ones((N, D), np.float32)
+    for kind in (np.float64, np.int64, np.bool_, np.complex64, ">f4", "S4", "U4", "M8[s]"):
+        yield npy(right.astype(kind)), "float16 or float32"
+    yield npy(np.zeros((N, D), [("a", "f4")])), "float16 or float32"
+    for other in ((N - 1, D), (N,), (N, D, 1), (), (0,)):
+        yield npy(np.ones(other, np.float32)), re.escape(str(other))
+    yield b"no array", "not a plain"
+    yield b"", "not a plain"
+    yield npy(right)[:-9], "shorter than its header says"
+    yield npy(right) + npy(right), "longer than its header says"
+    for shape, says in (((10**12,), "header says"), ((2**62, 2**62), "header says"), ((-1, -4), "not a plain")):
+        file = io.BytesIO()
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        yield file.getvalue() + bytes(64), says
+    file = io.BytesIO()
+    np.savez(file, right)
+    yield file.getvalue(), "not a plain"
+    for text in (b"(" * 9000, b"-" * 9000 + b"1", b"{'descr': '<f4'}", b"__import__('os').abort()", b"\xff" * 20):
+        yield b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text, "not a plain"
+
+
+def test_rows_that_are_none_are_refused(rows_anywhere: Path) -> None:
+    for content, says in wrong_rows():
+        signed(rows_anywhere, ROWS[1], content)
+        refused(rows_anywhere, ROWS[1], says)
+
+
+def test_heads_that_are_none_are_refused(bundle: Path) -> None:
+    tensors = {f"{s}.weight": np.eye(D, dtype=np.float16) for s in SPACES[1:]}
+    one = dict(tensors)
+    tensors |= {f"{s}.{d}.centre": np.ones(D, np.float32) for s in SPACES[1:] for d in Domain}
+    weight, right, size = tensors["aligned.weight"], save(tensors), (100).to_bytes(8, "little")
+    bfloat = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    for says, content in (
+        ("lacks aligned.real.centre", {k: v for k, v in tensors.items() if k != "aligned.real.centre"}),
+        ("lacks aligned.real.weight", {k: v for k, v in tensors.items() if k != "aligned.weight"}),
+        ("lacks", {}),
+        ("'other' among them", tensors | {"other": np.ones(3, np.float32)}),
+        ("'aligned.real.weight' among them", tensors | {"aligned.real.weight": weight}),
+        ("aligned.weight must be finite", tensors | {"aligned.weight": np.full_like(weight, np.inf)}),
+        ("synthetic.centre must be finite", tensors | {"aligned.synthetic.centre": np.full(D, np.nan, np.float32)}),
+        ("finite and of shape (64,)", tensors | {"aligned.real.centre": np.ones((1, D), np.float32)}),
+        ("finite and of shape (0, 64), got ()", tensors | {"aligned.weight": np.array(1, np.float16)}),
+        ("must be float16 or float32, got float64", tensors | {"aligned.weight": np.eye(D)}),
+        ("must be float16 or float32, got int8", tensors | {"aligned.weight": np.eye(D, dtype=np.int8)}),
+        ("gives 32 dimensions in aligned", tensors | {key: value[: len(value) // 2] for key, value in one.items()}),
+        ("is for 63 features", {k: np.ascontiguousarray(v[..., :63]) for k, v in tensors.items()}),
+        *(("no safetensors file", data) for data in (b"", right[:100], right + b"more", DEEP, size + b"{" * 100)),
+        ("no safetensors file", (2**60).to_bytes(8, "little") + b"{}"),
+        ("", len(bfloat).to_bytes(8, "little") + bfloat + bytes(2)),
+    ):
+        signed(bundle, HEADS, content if isinstance(content, bytes) else save(content))
+        refused(bundle, HEADS, re.escape(says))
+
+
+NO_MANIFEST = [
+    b"", b"{", b"[]", b"null", b"7", b'"text"', DEEP, b'{"a":' * 100_000, b"\xff\xfe", b'{"format": 1' + b"0" * 5000 + b"}",
+    b'{"format": 99, "files": {}}', b'{"format": 1}',
+]  # fmt: skip
+ENTRIES: dict[str, list[Any]] = {
+    "format": [told, 0, 2, 99, "1", True, 1.0, None, [1]],
+    "files": [told, None, [], "x", *({name: {"sha256": "0" * 64}} for name in ("../heads.safetensors", "/etc/passwd"))],
+    f"files/{HEADS}": [None, "0" * 64, {}, [], {"sha256": None}, {"sha256": "xyz"}, {"sha256": ["0" * 64]}],
+    "steps": [told, None, [], 3],
+    "steps/calibrate": [None, [], "x", {"sections": "files"}, {"sections": ["files"]}, {"sections": [[]]}],
+    "steps/extract_features": [{"versions": []}, {"versions": "1"}],
+    "name": NO_TEXT,
+    "images": [told, *NO_TEXT, "", "/etc", "//x", "a\0b", "..\\..\\x", "\\\\host\\share"],
+    "backbone": [told, None, [], "efficientnet_lite0", {}],
+    "backbone/dim": [told, *NUMBER, "64", 64.0, 0, -1],
+    "backbone/name": [told, None],
+    "backbone/sha256": [None],
+    "backbone/engine": [3],
+    "examples": [None, {}, "01", [[0]], ["0"], [True], [0.0], [-1], [M], [10**30]],
+    "calibration": [told, None, [], {}, "x"],
+    "calibration/aligned": [told, None, [], {}, 20.0, {"inverse_temperature": 20.0}],
+    "calibration/aligned/inverse_temperature": [told, *NUMBER, 0, -3.0],
+    "calibration/disentangled/null_logit": [told, None, float("nan")],
+    "calibration/backbone/more": [1.0],
+    "neighbour_preservation": [told, None, [], {}, 0.5],
+    "neighbour_preservation/aligned": [told, None, -0.1, 1.1],
+    "retrieval": [None, [], "scan", {}, {"aligned": {}}, *(dict.fromkeys(SPACES, wrong) for wrong in NO_TEXT[:3])],
+}
+
+
+def test_what_is_no_manifest_is_refused(bundle: Path) -> None:
+    for content in NO_MANIFEST:
+        (bundle / MANIFEST).write_bytes(content)
+        refused(bundle, MANIFEST)
+    (bundle / MANIFEST).rename(bundle / f".{MANIFEST}.7.partial")
+    assert f"no bundle at {bundle}" in refused(bundle, "")
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_wrong_entry_of_the_manifest_is_refused(bundle: Path, entry: str) -> None:
+    keys, right = entry.split("/"), (bundle / MANIFEST).read_bytes()
+    for value in ENTRIES[entry]:
+        (bundle / MANIFEST).write_bytes(right)
+        told(bundle, *keys, value=value)
+        refused(bundle, MANIFEST, f"[^;]*(?:{'|'.join(keys)})")
+
+
+PATHS = [
+    "../x.png", "a/../../x.png", "/etc/passwd", "//x", "", ".", "..", "a/..", "x\0.png", "..\\x.png", "a\\b.png",
+    "\udcff.png", None, 3, ["x.png"], {"a": 1}, "x/../../../../../etc/passwd",
+]  # fmt: skip
+FIELDS: dict[tuple[str, str], list[Any]] = {
+    **{("references.json", key): [told, [], {}] for key in ("title", "source", "licence")},
+    **{("references.json", key): [[], {}] for key in ("concept", "split")},
+    ("references.json", "path"): [told, *PATHS],
+    ("queries.json", "type"): [told, *NO_TEXT],
+    ("queries.json", "concept"): [None, {}],
+    ("queries.json", "split"): [None, 3],
+    ("queries.json", "recipe"): [3, "x", []],
+    ("queries.json", "exemplar_ids"): [
+        *(told, None, {}, 3, "0", [-1], [N], [0, 0], [True], [0.0], ["0"], [None], [[0]], [10**30]),
+    ],
+    ("queries.json", "path"): [told, *PATHS],
+}
+
+
+@pytest.mark.parametrize(("name", "key"), FIELDS)
+def test_a_wrong_entry_of_a_table_is_refused(bundle: Path, name: str, key: str) -> None:
+    right = (bundle / name).read_bytes()
+    for value in FIELDS[name, key]:
+        (bundle / name).write_bytes(right)
+        spoilt.with_entry(bundle, name, key, value)
+        refused(bundle, name, key)
+
+
+@pytest.mark.parametrize("name", [*TABLES, *MEASURED])
+def test_what_is_no_table_is_refused(bundle: Path, name: str) -> None:
+    others = [b"{}", b"[1]", b"[null]", b"[[]]", b"[{}]"] if name in TABLES else [b"[]", b'{"test": 3, "spaces": 3}']
+    for content in (b"", b"{", DEEP, b"\xff", b"null", b"7", b'"text"', *others):
+        signed(bundle, name, content)
+        refused(bundle, name, "is no JSON" if content in (b"", b"{", DEEP, b"\xff") else "it must hold")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_picture_that_a_link_takes_out_of_the_folder_is_refused(bundle: Path, name: str) -> None:
+    for target in ("/etc/passwd", "/not there", "../../secret.png"):
+        for path in ("way_out.png", "below/way_out.png"):
+            linked(bundle, name, path, target)
+            refused(bundle, name, rf"the picture '{path}' is a link to .*; copy what it leads to there")
+    linked(bundle, name, "way_out/x.png", "/tmp")
+    refused(bundle, name, "is a link to")
+
+
+def test_a_row_for_each_entry_is_wanted(bundle: Path) -> None:
+    spoilt.rewritten(bundle, "queries.json", lambda old: old * 2)
+    refused(bundle, "queries_backbone.npy", "has shape")
+    spoilt.rewritten(bundle, "references.json", lambda old: old[:-1])
+    refused(bundle, ROWS[0], "has shape")
+
+
+# What is right
 
 
 def test_the_good_one_loads(bundle: Path) -> None:
@@ -77,9 +295,7 @@ def test_an_array_by_columns_is_the_same_in_memory_and_refused_on_disk(bundle: P
     signed(bundle, name, npy(np.asfortranarray(right)))
     np.testing.assert_array_equal(Bundle.open(bundle).read_array(name, right.shape), right.astype(np.float32))
     as_scanned(bundle)
-    assert re.search(
-        r"must hold an \(n, d\) array of float16 or float32 by rows, got .* by columns", refused(bundle, name)
-    )
+    refused(bundle, name, r"must hold an \(n, d\) array of float16 or float32 by rows, got .* by columns")
 
 
 def test_mapped_rows_are_those_that_are_read(bundle: Path) -> None:
@@ -89,21 +305,12 @@ def test_mapped_rows_are_those_that_are_read(bundle: Path) -> None:
         np.testing.assert_array_equal(mapped[:], read / np.linalg.norm(read, axis=1, keepdims=True))
 
 
-def test_rows_that_change_while_they_are_checked_are_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def changed(_: StoredRows) -> None:
-        raise OSError("was changed in place")
-
-    monkeypatch.setattr(StoredRows, "read_through", changed)
-    with pytest.raises(BundleError, match=r"references_aligned.*cannot be read \(was changed in place\)"):
-        Bundle.open(bundle).map_rows("references_aligned.npy", (None, None))
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_a_link_among_the_pictures_that_stays_inside_is_followed(bundle: Path, name: str) -> None:
     for path, target in (("way_in.png", "other.png"), ("way/x.png", "below")):
         linked(bundle, name, path, target)
         Attributor.load(bundle)
-    rewritten(bundle, name, lambda old: [entry | {"path": f"{i}.png"} for i, entry in enumerate(old)])
+    spoilt.rewritten(bundle, name, lambda old: [entry | {"path": f"{i}.png"} for i, entry in enumerate(old)])
     (bundle / "pictures" / "nobody_names_it.png").symlink_to("/etc/passwd")
     Attributor.load(bundle)
 
@@ -111,25 +318,19 @@ def test_a_link_among_the_pictures_that_stays_inside_is_followed(bundle: Path, n
 def test_a_damaged_section_is_mended_by_the_step_that_writes_it(bundle: Path) -> None:
     calibration = json.loads((bundle / MANIFEST).read_bytes())["calibration"]
     told(bundle, "calibration", value="spoilt")
-    assert "precompute.calibrate --bundle" in refused(bundle, MANIFEST)
+    refused(bundle, MANIFEST, r"precompute\.calibrate --bundle")
     write_step(bundle, "calibrate", {}, command="x", sections={"calibration": calibration})
-    assert "has not been made yet" in refused(bundle, "coordinates.npy")
-
-
-@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../b.png", "", 3])
-def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(BundleError, match=r"must be relative and stay inside|must be a text, got int"):
-        safe_paths(tmp_path, ["a.png", path])
+    refused(bundle, "coordinates.npy", "has not been made yet")
 
 
 def test_a_refusal_is_one_line_whatever_it_quotes(bundle: Path) -> None:
     assert "one two three;" in str(Bundle.open(bundle).refusal("x.json", "one\n  two\tthree"))
 
 
-@pytest.mark.parametrize("place", ["aad/0123", "models--me--mine/snapshots/0123", "models--me--mine/0123"])
-def test_only_what_came_from_the_hub_is_loaded_from_there_again(tmp_path: Path, place: str) -> None:
-    assert remedy(tmp_path / place, "project").startswith("rebuild it with: python -m precompute.project")
+def test_only_what_came_from_the_hub_is_loaded_from_there_again(tmp_path: Path) -> None:
     own = tmp_path / "models--me--mine"
+    for place in (tmp_path / "aad" / "0123", own / "snapshots" / "0123", own / "0123"):
+        assert remedy(place, "project").startswith("rebuild it with: python -m precompute.project")
     assert remedy(own / "aad" / "0123", "project") == f"it came from the hub: delete {own} and load it again"
 
 
@@ -154,69 +355,39 @@ def test_the_shipped_bundle_is_of_this_format_and_stays_as_it_was_opened() -> No
 # What steps write
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    return tiny_bundle(tmp_path / "tiny")
-
-
-def test_rerunning_a_step_drops_what_later_steps_made(tiny: Path) -> None:
-    stored = Bundle.open(tiny)
-    write_step(tiny, "train_heads", {"heads.safetensors": stored.read_tensors("heads.safetensors")}, command="again")
-    manifest = Bundle.open(tiny).manifest
-    assert "coordinates.npy" not in manifest["files"] and "calibration" not in manifest
-    assert "project" not in manifest["steps"]
-    assert "references_backbone.npy" in manifest["files"] and manifest["name"] == "tiny"
-    assert "has not been made yet" in refused(tiny, "references_aligned.npy")
-
-
-def test_a_step_forgets_a_file_and_a_section_that_it_no_longer_writes(tiny: Path) -> None:
-    write_step(tiny, "project", {}, command="again")
-    assert "coordinates.npy" not in Bundle.open(tiny).manifest["files"]
-    assert "neighbour_preservation" not in Bundle.open(tiny).manifest
+def test_rerunning_a_step_drops_what_later_steps_made_and_what_it_no_longer_writes(bundle: Path) -> None:
+    heads = Bundle.open(bundle).read_tensors(HEADS)
+    write_step(bundle, "project", {}, command="again")
+    manifest = Bundle.open(bundle).manifest
+    assert "coordinates.npy" not in manifest["files"] and "neighbour_preservation" not in manifest
+    write_step(bundle, "train_heads", {HEADS: heads}, command="again")
+    manifest = Bundle.open(bundle).manifest
+    assert "calibration" not in manifest and "project" not in manifest["steps"]
+    assert "references_backbone.npy" in manifest["files"] and manifest["name"] == "wide"
+    refused(bundle, "references_aligned.npy", "has not been made yet")
 
 
 def test_a_step_of_this_version_writes_into_no_bundle_of_a_newer_one(bundle: Path) -> None:
     told(bundle, "files", "thumbnails.bin", value={"sha256": "0" * 64, "bytes": 1})
     assert len(Attributor.load(bundle).references) == N  # what is not known is not read
-    text = refused(bundle, MANIFEST, lambda folder: write_step(folder, "project", {}, command="x"))
-    assert "'thumbnails.bin', which this version does not know" in text
+    write = partial(write_step, step="project", files={}, command="x")
+    refused(bundle, MANIFEST, "'thumbnails.bin', which this version does not know", load_it=write)
 
 
-def test_a_full_disk_is_reported_and_loses_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    before = {path.name: path.read_bytes() for path in tiny.iterdir()}
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(BundleError, match="No space left on device"):
-        write_step(tiny, "project", {"coordinates.npy": np.zeros((3, 10, 2))}, command="x")
-    assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
-
-
-def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_contents_give_the_same_bytes_also_from_a_finished_file_that_is_moved(tmp_path: Path) -> None:
     first, second = tiny_bundle(tmp_path / "a"), tiny_bundle(tmp_path / "b")
     assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
-
-
-def test_a_finished_file_is_moved_into_place_and_counts_as_its_content(tmp_path: Path) -> None:
-    first, second = tiny_bundle(tmp_path / "a"), tiny_bundle(tmp_path / "b")
     places = np.load(first / "coordinates.npy")
+    np.save(tmp_path / "ready.npy", places)
     for folder, content in ((first, places), (second, tmp_path / "ready.npy")):
-        np.save(tmp_path / "ready.npy", places)
         write_step(folder, "project", {"coordinates.npy": content}, command="x")
-    assert (first / "coordinates.npy").read_bytes() == (second / "coordinates.npy").read_bytes()
-    assert (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
+    for name in ("coordinates.npy", MANIFEST):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
     assert not (tmp_path / "ready.npy").exists()
     with pytest.raises(BundleError, match="cannot write the bundle"):
         write_step(second, "project", {"coordinates.npy": tmp_path / "gone.npy"}, command="x")
 
 
-def test_a_folder_is_made_for_what_is_written(tmp_path: Path, tiny: Path) -> None:
-    tables = {name: Bundle.open(tiny).read_json(name) for name in TABLES}
-    write_step(tmp_path / "c" / "d", "extract_features", tables, command="x")
-    assert len(Bundle.open(tmp_path / "c" / "d").read_table("references.json")) == N_REFERENCES
-
-
 @pytest.mark.parametrize("name", MEASURED)
 def test_the_shipped_measurements_are_read_as_they_are(name: str) -> None:
-    assert Bundle.open().read_table(name) == Bundle.open().read_json(name)
+    assert Bundle.open().read_json(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())

@@ -1,7 +1,5 @@
 """What a Space installs: every package at one version and by its sha256, fit for what the app asks for."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import distribution
 from pathlib import Path
@@ -13,16 +11,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LINUX = {
-    "python_version": "3.11",
-    "python_full_version": "3.11.9",
-    "platform_system": "Linux",
-    "platform_machine": "x86_64",
-    "sys_platform": "linux",
-    "os_name": "posix",
-    "platform_python_implementation": "CPython",
-    "implementation_name": "cpython",
-}
+LINUX = {"python_version": "3.11", "python_full_version": "3.11.9", "os_name": "posix", "sys_platform": "linux"}
+LINUX |= {"platform_system": "Linux", "platform_machine": "x86_64"}
 BLOCK = re.compile(
     r"([a-z0-9-]+)(?:\[([a-z,]+)\])?==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)(?:    #.*\n)*"
 )

@@ -35,11 +35,6 @@ def test_a_head_centres_then_maps_then_normalises():
             assert np.allclose(row, expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_each_domain_has_its_own_map():
-    head = some_head(shared=False)
-    assert not np.allclose(head.embed(features(), "real"), head.embed(features(), "synthetic"), atol=0.01)
-
-
 @pytest.mark.parametrize("shared", [True, False])
 def test_tensors_carry_a_head_and_a_shared_matrix_is_stored_once(shared):
     head = some_head(shared)
@@ -57,23 +52,6 @@ def test_half_precision_moves_a_cosine_by_less_than_a_thousandth():
     stored = Head.from_tensors(head.to_tensors("aligned"), "aligned")
     before, after = (h.embed(rows, "synthetic") @ h.embed(rows, "real").T for h in (head, stored))
     assert 0 < np.abs(before - after).max() < 1e-3
-
-
-@pytest.mark.parametrize("damage", ["missing", "shape", "nan", "centre"])
-def test_damaged_tensors_are_refused_by_name(damage):
-    tensors = some_head(shared=False).to_tensors("aligned")
-    key = "aligned.synthetic.weight"
-    if damage == "missing":
-        del tensors[key]
-    elif damage == "shape":
-        tensors[key] = tensors[key][:, :3]
-    elif damage == "nan":
-        tensors[key] = tensors[key] * np.nan
-    else:
-        key = "aligned.real.centre"
-        tensors[key] = tensors[key][None]
-    with pytest.raises(ValueError, match=key):
-        Head.from_tensors(tensors, "aligned")
 
 
 @pytest.mark.parametrize("rows", [np.zeros((3, 5)), np.zeros(6)])

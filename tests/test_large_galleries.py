@@ -44,7 +44,7 @@ def test_references_embedded_in_parts_are_those_embedded_at_once(whole, bundle, 
 
 
 def test_a_calibration_on_counted_similarities_is_that_on_all(tmp_path, monkeypatch):
-    bundle = wide_bundle(tmp_path / "bundle", n=N, noise=0.2)  # sources that are not always found, as in life
+    bundle = wide_bundle(tmp_path / "bundle", n=N // 3, noise=0.2)  # sources that are not always found, as in life
     run("calibrate", bundle)
     exact = Bundle.open(bundle).manifest["calibration"]
     monkeypatch.setattr(calibrate, "N_CELLS", 1)

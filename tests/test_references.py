@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from aad import BundleError
 from aad.answers import Reference
 from aad.bundle import DEFAULT_BUNDLE
 from aad.references import References, Words, words_of
@@ -41,14 +40,8 @@ def test_words_are_kept_once_and_told_for_any_sequence_of_references():
     references = References(ENTRIES, Path("/pictures"))
     for held in (references, list(references)):
         words = words_of(held, "source")
-        assert (list(words), words.values, words.codes.tolist()) == (["s", "s", "t"], ["s", "t"], [0, 0, 1])
+        assert (list(words), words.values, words.codes.tolist()) == (["s", "s", "t"], ("s", "t"), [0, 0, 1])
     assert Words([])[:] == [] and Words(["a", "b"])[1:] == ["b"]
-
-
-@pytest.mark.parametrize("path", ["../x.png", "/x.png", "a/../../x.png", "", ".", "a/.."])
-def test_a_path_that_leaves_the_folder_is_refused(path):
-    with pytest.raises(BundleError, match="must be relative and stay inside"):
-        References([ENTRIES[0] | {"path": path}], Path("/pictures"))
 
 
 def test_the_demo_is_read_as_it_stands():

@@ -6,15 +6,14 @@
     features = backbone.embed(images)                                    # (n, dim) float32, L2-normalised
 
 `spec` says what a backbone is, `catalogue` has a record of each, `networks` and `layouts` what a record may name: how a network is
-built, and what releases call its tensors. `checkpoints` reads weight files, `engines` says what may compute the features, `ahead`
-reads pictures while the network runs, and `loading` puts it together. To add a backbone, add a record.
+built, and what releases call its tensors. `engines` says what may compute the features, and `loading` puts it together. To add a
+backbone, add a record.
 """
 
-from aad.backbones.ahead import ahead
 from aad.backbones.catalogue import BACKBONES, RELEASES, Release, build_network
 from aad.backbones.engines import ENGINES, LEAST_COSINE, build_engine, engines_for
 from aad.backbones.loading import available, load_backbone, state_fingerprint
-from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, difference, manifest_entry
+from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, ahead, difference, manifest_entry
 
 __all__ = [
     "BACKBONES",

@@ -16,11 +16,11 @@ import importlib.util
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aad.backbones.spec import TORCH, BackboneError, Engine
+from aad.backbones.spec import TORCH, BackboneError, Engine, torch_engine
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def build_engine(name: str, network: "torch.nn.Module", image_size: int, device:
     if name == TORCH:
         return None
     if name == "torch-bf16":
-        return _autocast(network, device)
+        return torch_engine(network, device, halved=True)
     return _openvino(name, network, image_size)
 
 
@@ -70,23 +70,14 @@ def _unfit(name: str, device: str) -> str:
     return ""
 
 
-def _autocast(network: "torch.nn.Module", device: str) -> Engine:
-    import torch
-
-    kind = device.partition(":")[0]
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16):
-            pixels = torch.from_numpy(batch).to(device).to(memory_format=torch.channels_last)
-            return network(pixels).float().cpu().numpy()
-
-    return run
-
-
 def _openvino(name: str, network: "torch.nn.Module", image_size: int) -> Engine:
     import torch
 
-    openvino = _import_openvino()
+    if "openvino" not in sys.modules:
+        # Its telemetry would send an event over the network at the import; where that is missing, a stub sends nothing.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
     example = torch.zeros(2, 3, image_size, image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's tracing: its own deprecation, and constants that are meant as such
@@ -111,15 +102,3 @@ def _openvino(name: str, network: "torch.nn.Module", image_size: int) -> Engine:
             return np.array(request.infer([batch])[0], dtype=np.float32)
 
     return run
-
-
-def _import_openvino() -> Any:
-    """OpenVINO without its telemetry, which would send an event over the network at the import already.
-
-    OpenVINO takes a stub that sends nothing where its telemetry package is missing; so it is made to look missing.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino

@@ -1,24 +1,109 @@
-"""What releases call their tensors, and what we call them: one function for each kind of release.
+"""Files of weights: their tensors by name, read without running any code; and from a release's names to the network's own.
 
-A layout takes tensors by the release's names, and the network that they are for, and gives them by the network's own names (timm's,
-for vision transformers). It leaves alone what it does not know; ``loading`` then checks every name and shape. Tensors that already
-have the network's names pass through. Where timm reads a release by itself (CLIP, DINOv3), it does.
+A layout, one function for each kind of release, leaves alone what it does not know, and names that are the network's already
+(timm's, for vision transformers); ``loading`` checks every name and shape. Where timm reads a release by itself (CLIP, DINOv3), it
+does.
 """
 
+import argparse
 import re
 import sys
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aad.backbones.checkpoints import CheckpointError
 from aad.backbones.networks import SSCD_STAGES, lite0
 
 if TYPE_CHECKING:
     import torch
 
+HOLDERS = ("teacher", "state_dict", "model_state_dict", "model")  # of the tensors, in training checkpoints
 Tensors = Mapping[str, "torch.Tensor"]
 Layout = Callable[[Tensors, Any], dict[str, "torch.Tensor"]]
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]  # as for re.sub
+
+
+class CheckpointError(ValueError):
+    """A file holds no weights, or others. The text goes into a BackboneError that names the file and what was expected."""
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file begins as safetensors do: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def read_checkpoint(path: Path, torchscript: bool = False) -> dict[str, "torch.Tensor"]:
+    """Tensors by name.
+
+    Args:
+        path: safetensors, ``torch.save``, Flax's .npz, or a TorchScript archive.
+        torchscript: whether an archive may be read; only where the release is one.
+
+    Raises:
+        CheckpointError: none of these, damaged, holding Python objects, or not tensors by name.
+        OSError: the file cannot be opened.
+    """
+    safetensors = is_safetensors(path)  # opens it, so what fails from here on is the content
+    try:
+        content = _read(path, safetensors, torchscript)
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:  # torch and safetensors let nearly any exception escape on damaged data, OSError as well
+        raise CheckpointError(_reason(error)) from error
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in HOLDERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            return _tensors(content)
+        content = inner
+    raise CheckpointError(f"it holds a {type(content).__name__}, not tensors by name")
+
+
+def _read(path: Path, safetensors: bool, torchscript: bool) -> Any:
+    import torch
+
+    if safetensors:
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    members = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in members):
+        if not torchscript:
+            raise CheckpointError("it is a TorchScript archive")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
+            return torch.jit.load(str(path), map_location="cpu").state_dict()  # noqa: TID251
+    if any(name.endswith(".npy") for name in members):
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints keep their settings in one
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=bool(members))
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, "torch.Tensor"]:
+    import torch
+
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"its entry {name!r} is a {type(value).__name__}, not a tensor")
+    if not content:
+        raise CheckpointError("it holds no tensors")
+    return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    """One line of why, without torch's advice to switch its safety off."""
+    if match := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds Python objects ({match[1]}), which may run code; only tensors are read"
+    lines = str(error).strip().splitlines()
+    return f"it is damaged or no checkpoint ({type(error).__name__}{f': {lines[0][:100]}' if lines else ''})"
 
 
 def lite0_final(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
@@ -31,8 +116,11 @@ def lite0_final(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
             raise CheckpointError(
                 f"expected {ours} of shape {tuple(own.shape)}, got {name} of {tuple(tensor.shape)}: it is of another network"
             )
-    renamed = dict(zip(wanted, tensors.values(), strict=True))
-    return {name: tensor for name, tensor in renamed.items() if not name.startswith("classifier.")}
+    return {
+        ours: tensor
+        for ours, tensor in zip(wanted, tensors.values(), strict=True)
+        if not ours.startswith("classifier.")
+    }
 
 
 def lite0_depths(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
@@ -96,19 +184,17 @@ def augreg(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     """Flax's arrays: channels last, query, key and value apart and by head."""
     import torch
 
-    named: dict[str, torch.Tensor] = {}
+    named = {}
     for name, tensor in tensors.items():
-        block, _, part = name.partition("MultiHeadDotProductAttention_1/")
-        if part.startswith(("key/", "value/")):
+        if "/key/" in name or "/value/" in name:
             continue  # with query
-        if part in ("query/kernel", "query/bias"):
+        is_kernel = name.endswith("/kernel")
+        if "/query/" in name:
             three = [tensors.get(name.replace("query", which)) for which in ("query", "key", "value")]
-            parts = [x.flatten(1).T if part == "query/kernel" else x.flatten() for x in three if x is not None]
-            named[f"{block}attn.qkv.{'weight' if part == 'query/kernel' else 'bias'}"] = torch.cat(parts)
-        elif name.endswith("/kernel"):
-            named[name] = tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.flatten(0, -2).T
-        else:
-            named[name] = tensor
+            tensor = torch.cat([one.flatten(1).T if is_kernel else one.flatten() for one in three if one is not None])
+        elif is_kernel:
+            tensor = tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.flatten(0, -2).T
+        named[name] = tensor
     return _renamed(
         named,
         (r"^Transformer/encoderblock_(\d+)/", r"blocks.\1."),
@@ -120,6 +206,7 @@ def augreg(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
         (r"LayerNorm_2/", "norm2."),
         (r"MlpBlock_3/Dense_([01])/", lambda found: f"mlp.fc{int(found[1]) + 1}."),
         (r"MultiHeadDotProductAttention_1/out/", "attn.proj."),
+        (r"MultiHeadDotProductAttention_1/query/", "attn.qkv."),
         (r"\b(scale|kernel)$", "weight"),
     )
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
-from aad.backbones.checkpoints import CheckpointError, is_safetensors, read_checkpoint
 from aad.backbones.engines import build_engine
+from aad.backbones.layouts import CheckpointError, is_safetensors, read_checkpoint
 from aad.backbones.spec import TORCH, Backbone, BackboneError
 from aad.files import file_sha256
 
@@ -46,14 +46,12 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     """
     import torch
 
-    if name not in BACKBONES:
-        raise BackboneError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    network = build_network(name)
     spec, device, path = BACKBONES[name], _device(device), _find(name, weights)
     if path is None:
         path = _from_package(name) if name.startswith("efficientnet") else _from_hub(name)
     elif not spec.sha256 or file_sha256(path) != spec.sha256:
         spec = replace(spec, sha256="", weights=f"file {path.name}")
-    network: Any = build_network(name)
     network.load_state_dict(_fitting(name, path, network))
     if not spec.sha256:
         spec = replace(spec, sha256=state_fingerprint(network))
@@ -101,21 +99,18 @@ def _fitting(name: str, path: Path, network: "torch.nn.Module") -> dict[str, "to
         raise _refusal(name, path, f"it cannot be read ({error.strerror or error})") from error
     first = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in list(tensors.items())[:2])
     holds, named = f"it holds {len(tensors)} tensors, first {first}", tensors
-    if not (is_safetensors(path) and _shapes(tensors) == _shapes(own)):
+    is_own = tensors.keys() == own.keys() and all(tensors[key].shape == own[key].shape for key in own)
+    if not (is_safetensors(path) and is_own):
         try:
             named = release.layout(tensors, network)
         except Exception as error:  # also what timm's code raises on shapes that no release has
             raise _refusal(name, path, f"{holds}; {error}") from error
     known = re.compile("|".join(release.leftovers) or "(?!)")
-    named = {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}
-    named = {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER)} | named
+    counters = {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER)}
+    named = counters | {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}
     if faults := _faults(named, own):
         raise _refusal(name, path, f"{holds}; {faults}")
     return {key: tensor.to(own[key].dtype) for key, tensor in named.items()}
-
-
-def _shapes(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _faults(named: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor"]) -> str:
@@ -124,10 +119,8 @@ def _faults(named: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor
     for verb, have, names in (("missing", named, own), ("unknown", own, named)):
         if odd := [key for key in names if key not in have]:
             faults.append(f"{len(odd)} {verb} (first {odd[0]})")
-    for key in own:
-        if key in named and named[key].shape != own[key].shape:
-            faults.append(f"{key} must have shape {tuple(own[key].shape)}, got {tuple(named[key].shape)}")
-            break
+    shapes = ((key, tuple(own[key].shape), tuple(named[key].shape)) for key in own if key in named)
+    faults += [f"{key} must have shape {wanted}, got {found}" for key, wanted, found in shapes if wanted != found][:1]
     if not faults:
         faults += [f"{key} holds values that are not finite" for key in own if not named[key].isfinite().all()][:1]
     return "; ".join(faults)

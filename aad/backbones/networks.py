@@ -1,9 +1,6 @@
 """The networks, without weights: timm's own where timm has them, two readings of EfficientNet-Lite0, and SSCD."""
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 POOLED_STAGES = (4, 5, 6)  # of 0 to 6; 112, 192 and 320 channels, on grids of 14, 7 and 7 positions a side
 SSCD_STAGES = (3, 4, 6, 3)  # ResNet-50's blocks by stage

@@ -1,14 +1,18 @@
 """What a backbone is: its preprocessing, its dimension, its weights; and how it turns images into unit vectors."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from aad.backbones.ahead import ahead
 from aad.vectors import l2_normalise
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32  # fixed, because the last bits of a feature depend on the batch it was computed in
 TORCH = "torch"  # the engine that every machine has
 
+T = TypeVar("T")
+R = TypeVar("R")
 Engine = Callable[[np.ndarray], np.ndarray]  # (n, 3, s, s) to (n, dim) float32; safe to call from several threads
 
 
@@ -61,27 +67,15 @@ class BackboneSpec:
         Where the choice is ours the whole picture is squeezed to a square: a source may sit at the border, and attribution
         must not lose it. Where a release, or AbC's authors, crop the centre, so do we, or the figures would not compare.
         """
-        side, filter_ = self.image_size, Image.Resampling[self.interpolation.upper()]
-        if self.resize is None:
-            image = image.resize((side, side), filter_)
-        else:
-            image = _centre(_scaled(image, self.resize, filter_), side)
+        from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+
+        side = self.image_size
+        size = [side, side] if self.resize is None else [self.resize]
+        image = center_crop(resize(image, size, InterpolationMode(self.interpolation)), side)
         pixels = np.asarray(image, dtype=np.float32) / 255.0
         pixels -= np.array(self.mean, dtype=np.float32)  # in place: fresh memory costs more than the arithmetic
         pixels /= np.array(self.std, dtype=np.float32)
         return pixels.transpose(2, 0, 1)
-
-
-def _scaled(image: Image.Image, short: int, filter_: Image.Resampling) -> Image.Image:
-    """The short side at ``short`` pixels, the long one cut down to whole pixels, as torchvision does."""
-    width, height = image.size
-    size = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
-    return image if size == image.size else image.resize(size, filter_)
-
-
-def _centre(image: Image.Image, side: int) -> Image.Image:
-    left, top = (round((length - side) / 2) for length in image.size)  # an odd rest falls as in torchvision
-    return image.crop((left, top, left + side, top + side))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,44 +111,37 @@ class Backbone:
             return self.embed_pixels(pixels, progress)
 
     def embed_pixels(self, pixels: Iterable[np.ndarray], progress: Callable[[int], object] | None = None) -> np.ndarray:
-        """Features of pictures that ``spec.preprocess`` gave, taken in batches of ``BATCH_SIZE`` as they come.
-
-        Args:
-            pixels: n arrays (3, s, s); with ``ahead`` they are made while the network runs.
-            progress: called with the number of images done after each batch.
-
-        Returns:
-            (n, dim) float32 with rows of unit length; (0, dim) for no pictures.
-        """
+        """As ``embed``, of n arrays (3, s, s) that ``spec.preprocess`` gave, taken in batches of ``BATCH_SIZE`` as they come."""
         rows, source = [np.zeros((0, self.spec.dim), np.float32)], iter(pixels)
+        run = self.compiled or torch_engine(self.network, self.device)
         while batch := list(islice(source, BATCH_SIZE)):
-            rows.append(self._run(np.stack(batch)))
+            rows.append(run(np.stack(batch)))
             if progress:
                 progress(len(batch))
         return l2_normalise(np.concatenate(rows))
-
-    def _run(self, batch: np.ndarray) -> np.ndarray:
-        if self.compiled:
-            return self.compiled(batch)
-        import torch
-
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self.device)
-            pixels = pixels.to(memory_format=torch.channels_last)  # a third less time on a CPU
-            return self.network(pixels).cpu().numpy()
 
     def in_torch(self) -> "Backbone":
         """The same network run by torch in float32: for those who hook it, or change its weights and embed again."""
         return Backbone(replace(self.spec, engine=TORCH), self.network, self.device)
 
 
+def torch_engine(network: "torch.nn.Module", device: str, halved: bool = False) -> Engine:
+    """What runs a network in torch; ``halved``: with products in bfloat16."""
+    import torch
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=halved):
+            pixels = torch.from_numpy(batch).to(device)
+            pixels = pixels.to(memory_format=torch.channels_last)  # a third less time on a CPU
+            return network(pixels).float().cpu().numpy()
+
+    return run
+
+
 def manifest_entry(spec: BackboneSpec) -> dict[str, Any]:
     """The spec as a bundle's manifest keeps it: without fields at their default, so older bundles compare equal."""
-    kept = asdict(spec)
-    for field in fields(spec):
-        if field.default is not MISSING and kept[field.name] == field.default:
-            del kept[field.name]
-    return kept
+    defaults = {field.name: field.default for field in fields(spec)}
+    return {name: value for name, value in asdict(spec).items() if value != defaults[name]}
 
 
 def difference(stored: Mapping[str, Any], spec: BackboneSpec) -> str:
@@ -167,26 +154,58 @@ def difference(stored: Mapping[str, Any], spec: BackboneSpec) -> str:
     >>> difference({"name": "b", "dim": 3}, spec)
     'features of 3 dimensions, b now gives 4'
     """
-    if (name := stored.get("name", spec.name)) != spec.name:
-        return f"features of {name}, not of {spec.name}"
-    if (dim := stored.get("dim", spec.dim)) != spec.dim:
-        return f"features of {dim} dimensions, {spec.name} now gives {spec.dim}"
-    if (sha256 := stored.get("sha256", spec.sha256)) != spec.sha256:
-        return (
-            f"features of {spec.name} with other weights: {_short(sha256)} ({stored.get('weights', 'origin not stated')}), "
-            f"now {_short(spec.sha256)} ({spec.weights})"
-        )
-    if (engine := stored.get("engine", TORCH)) != spec.engine:
+    now = json.loads(json.dumps(asdict(spec)))  # JSON has no tuples
+    kept = json.loads(json.dumps(now | {"engine": TORCH} | dict(stored)))
+    if kept["name"] != spec.name:
+        return f"features of {kept['name']}, not of {spec.name}"
+    if kept["dim"] != spec.dim:
+        return f"features of {kept['dim']} dimensions, {spec.name} now gives {spec.dim}"
+    if kept["sha256"] != spec.sha256:
+        before, after = (f"{sha256[:12]}..." if sha256 else "none" for sha256 in (kept["sha256"], spec.sha256))
+        origin = stored.get("weights", "origin not stated")
+        return f"features of {spec.name} with other weights: {before} ({origin}), now {after} ({spec.weights})"
+    if (engine := kept["engine"]) != spec.engine:
         return f"features of {spec.name} computed by the engine {engine}, not by {spec.engine} (--engine {engine})"
     for key in ("image_size", "resize", "interpolation", "mean", "std"):
-        now = getattr(spec, key)
-        now = list(now) if isinstance(now, tuple) else now  # JSON has no tuples
-        before = stored.get(key, now)
-        before = list(before) if isinstance(before, tuple) else before
-        if before != now:
-            return f"features of {spec.name} with {key} {before}, it is now {now}"
+        if kept[key] != now[key]:
+            return f"features of {spec.name} with {key} {kept[key]}, it is now {now[key]}"
     return ""
 
 
-def _short(sha256: str) -> str:
-    return f"{sha256[:12]}..." if sha256 else "none"
+@contextmanager
+def ahead(
+    function: Callable[[T], R], items: Iterable[T], n_ahead: int, n_threads: int | None = None
+) -> Iterator[Iterator[R]]:
+    """``map(function, items)``, computed in threads up to ``n_ahead`` items before they are asked for, in the same order.
+
+    Worth it where ``function`` frees the interpreter lock, as Pillow does when it decodes and resizes. What it raises is raised
+    when its item is asked for. Leaving the block, also by an exception or Ctrl-C, drops what has not begun and waits for what has,
+    so that no thread is left.
+
+    Args:
+        function: safe to call from several threads.
+        items: drawn from one at a time, in the thread that asks.
+        n_ahead: results that may wait at once, so what they take of memory is bounded.
+        n_threads: as many as cores when None.
+
+    >>> with ahead(str.upper, "abc", n_ahead=2) as shouted:
+    ...     list(shouted)
+    ['A', 'B', 'C']
+    """
+    source, waiting = iter(items), deque[Future[R]]()
+    pool = ThreadPoolExecutor(n_threads or os.cpu_count() or 1)
+
+    def submit(n: int) -> None:
+        waiting.extend(pool.submit(function, item) for item in islice(source, n))
+
+    def results() -> Iterator[R]:
+        submit(n_ahead)
+        while waiting:
+            result = waiting.popleft().result()
+            submit(1)  # before it is worked on, so that the threads stay busy meanwhile
+            yield result
+
+    try:
+        yield results()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -201,7 +201,7 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 def _portable(error: Exception) -> Exception:
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - pickled in the same breath
         return error
     except Exception:  # of whatever type: an exception may need arguments that it does not keep
         return RuntimeError(f"{type(error).__name__}: {error}")
