@@ -99,8 +99,8 @@ class Attributor:
         """Whether the backbone is in memory, so that an uploaded image is answered at once."""
         return self._backbone is not None
 
-    def warm_up(self) -> None:
-        """Load the backbone and run it once, which takes some seconds.
+    def warm_up(self) -> Backbone:
+        """The backbone, loaded and run once when it is first asked for, which takes some seconds.
 
         Raises:
             BackboneError: its weights are missing, or are not those that the bundle's features were made with.
@@ -117,6 +117,7 @@ class Attributor:
                     )
                 backbone.embed([Image.new("RGB", (32, 32))])
                 self._backbone = backbone
+            return self._backbone
 
     def embed(
         self,
@@ -136,9 +137,7 @@ class Attributor:
         """
         head = self.heads[Space(space)]
         pictures = [load_image(image) for image in images]  # a bad one is refused before the long wait for the backbone
-        self.warm_up()
-        assert self._backbone is not None
-        return head.embed(self._backbone.embed(pictures), domain)
+        return head.embed(self.warm_up().embed(pictures), domain)
 
     def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
         """The k nearest references of an image in every space, with weights.

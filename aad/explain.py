@@ -208,9 +208,7 @@ _OPENING = threading.Lock()
 def _reader_of(attributor: "Attributor") -> _Reader:
     with _OPENING:
         if (reader := _READERS.get(attributor)) is None:
-            attributor.warm_up()
-            assert attributor._backbone is not None
-            reader = _READERS[attributor] = _Reader(attributor._backbone.in_torch())  # only torch shows what is inside
+            reader = _READERS[attributor] = _Reader(attributor.warm_up().in_torch())  # only torch shows what is inside
         return reader
 
 

@@ -9,7 +9,7 @@ are searched behind the same three methods by ``aad.scale``, which is imported b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,10 +136,25 @@ class ExactIndex(Index):
     def _find(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
     ) -> SearchResult:
-        ids = np.arange(len(self))
+        wanted = np.arange(len(self))
         if allowed is not None and beta is None and WORTH_A_SCAN * allowed.sum() < len(self):
-            ids = np.flatnonzero(allowed)
-        return scan(self._parts(ids), self.rows, queries, k, allowed, without, beta)
+            wanted = np.flatnonzero(allowed)
+        near = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
+        log_mass = np.full(len(queries), -np.inf)
+        for ids, rows in self._parts(wanted):
+            similarities = queries @ rows.T
+            if without is not None:
+                similarities, ids = similarities[:, ids != without], ids[ids != without]
+            if beta is not None:
+                log_mass = np.logaddexp(log_mass, log_sum_exp(similarities, beta))
+            if allowed is not None:
+                similarities, ids = similarities[:, allowed[ids]], ids[allowed[ids]]
+            for i, (best, their) in enumerate(near):
+                both = np.concatenate([best, ids]), np.concatenate([their, similarities[i]])
+                kept = may_be_among(both[1], k)
+                near[i] = both[0][kept], both[1][kept]
+        ranked = [nearest_exactly(query, ids, self.rows, k) for query, (ids, _) in zip(queries, near, strict=True)]
+        return stacked(ranked, log_mass if beta is not None else None)
 
     def _parts(self, ids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ascending ids and their rows, a chunk at a time."""
@@ -147,44 +162,6 @@ class ExactIndex(Index):
         for start in range(0, len(ids), step):
             part = slice(start, start + step)
             yield ids[part], self.embeddings[part if len(ids) == len(self) else ids[part]]
-
-
-def scan(
-    parts: Iterable[tuple[np.ndarray, np.ndarray]],
-    read_rows: ReadRows,
-    queries: np.ndarray,
-    k: int,
-    allowed: np.ndarray | None = None,
-    without: int | None = None,
-    beta: float | None = None,
-) -> SearchResult:
-    """One pass over rows for the k nearest of each query and, where asked for, the mass of all of them.
-
-    Args:
-        parts: (c,) ids, ascending, and their (c, d) rows; each row once.
-        read_rows: gives rows by id for the second look.
-        queries: (m, d) float32.
-        k: how many.
-        allowed: (n,) bool, which may be named; None for all.
-        without: id of a row to leave out of everything.
-        beta: inverse temperature of the mass, where that is wanted.
-    """
-    near = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
-    log_mass = np.full(len(queries), -np.inf)
-    for ids, rows in parts:
-        similarities = queries @ rows.T
-        if without is not None:
-            similarities, ids = similarities[:, ids != without], ids[ids != without]
-        if beta is not None:
-            log_mass = np.logaddexp(log_mass, log_sum_exp(similarities, beta))
-        if allowed is not None:
-            similarities, ids = similarities[:, allowed[ids]], ids[allowed[ids]]
-        for i, (best, their) in enumerate(near):
-            both = np.concatenate([best, ids]), np.concatenate([their, similarities[i]])
-            kept = may_be_among(both[1], k)
-            near[i] = both[0][kept], both[1][kept]
-    ranked = [nearest_exactly(query, ids, read_rows, k) for query, (ids, _) in zip(queries, near, strict=True)]
-    return stacked(ranked, log_mass if beta is not None else None)
 
 
 def may_be_among(similarities: np.ndarray, k: int) -> np.ndarray:

@@ -18,11 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aad.search import method_for
 from benchmarks import common
 from benchmarks.common import ROOT, arguments, finish, machine, machine_line, rounded, run, seconds, table
-from benchmarks.invented import ShortOfDisk
-from benchmarks.search import DIM, LIMIT_GB, N_QUERIES, SEED, SPACE, SearcherError, measure_index, prepare_case, say
+from benchmarks.search import DIM, LIMIT_GB, N_QUERIES, SEED, SPACE, measure_size, say
 
 PICTURES = ROOT / "assets" / "abc_mini" / "synth"
 N_IMAGES = (64, 1088)  # what starting costs is in the first already, so their difference is the steady rate
@@ -57,17 +55,6 @@ def sizes_to(last: int) -> list[int]:
     [1000, 10000, 30000]
     """
     return [*(10**power for power in range(3, 10) if 10**power < last), last]
-
-
-def measure_size(scratch: Path, n: int, dim: int) -> dict[str, Any]:
-    """One row of the curves; what cannot be measured says why in `note`."""
-    row: dict[str, Any] = {"n": n, "dim": dim, "space": SPACE, "method": method_for(n)}
-    try:
-        return measure_index(prepare_case(scratch, SPACE, n, dim), method_for(n))
-    except ShortOfDisk as error:
-        return row | {"note": f"left out: {error}"}
-    except (SearcherError, OSError) as error:
-        return row | {"note": f"failed: {error}"}
 
 
 def measure_workers(workers: int) -> dict[str, Any]:

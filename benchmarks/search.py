@@ -28,10 +28,10 @@ from aad.calibration import Calibration
 from aad.files import beside
 from aad.scale.building import build_index, open_index
 from aad.scale.stored import StoredRows
-from aad.search import ExactIndex, SearchResult
+from aad.search import ExactIndex, SearchResult, method_for
 from aad.spaces import Space
 from benchmarks.common import ROOT, memory_of, percentiles
-from benchmarks.invented import make_gallery, make_queries, measure_domain
+from benchmarks.invented import ShortOfDisk, make_gallery, make_queries, measure_domain
 
 # As app.py does it. The other process's threads would else go on spinning for a while after its turn, on these cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -286,16 +286,29 @@ def built(case: Case, method: str, limit_gb: float | None = None) -> dict[str, A
     return {**json.loads(record.read_bytes()), "path": path}
 
 
-def measure_index(case: Case, method: str, *, cold: bool = False) -> dict[str, Any]:
-    """Build and search one index of one space, each in a process of its own that may hold `LIMIT_GB`.
+def measure_size(scratch: Path, n: int, dim: int, *, cold: bool = False) -> dict[str, Any]:
+    """A row of figures of the library's own choice of index, in `SPACE`; what cannot be measured says why in `note`.
 
     Args:
-        case: The gallery.
-        method: Of `aad.scale.building`, to begin with: the row says what the build made of it.
+        scratch: Folder for the gallery and the index.
+        n: References.
+        dim: Dimensions of each.
         cold: Take the rows out of the system's file cache before the first search, and time that pass too.
+    """
+    row: dict[str, Any] = {"n": n, "dim": dim, "space": SPACE, "method": method_for(n)}
+    try:
+        return measure_index(prepare_case(scratch, SPACE, n, dim), method_for(n), cold)
+    except ShortOfDisk as error:
+        return row | {"note": f"left out: {error}"}
+    except (SearcherError, OSError) as error:
+        return row | {"note": f"failed: {error}"}
+
+
+def measure_index(case: Case, method: str, cold: bool) -> dict[str, Any]:
+    """Build and search one index, each in a process of its own that may hold `LIMIT_GB`; the row says what the build made of it.
 
     Returns:
-        A row of figures: seconds, gigabytes on disk, megabytes of memory, milliseconds, recall.
+        Seconds, gigabytes on disk, megabytes of memory, milliseconds, recall.
     """
     index, everything = built(case, method, LIMIT_GB), (0, len(case.truth.ids))
     first: dict[str, Any] = {}

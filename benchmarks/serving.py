@@ -34,24 +34,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def address_of(port: int) -> str:
-    """Of a server on this machine."""
-    return f"http://127.0.0.1:{port}/"
-
-
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server in a process of its own; what it used is told on Linux only.
 
     Attributes:
         process: Its process.
+        port: Where it is to listen.
         log: What it says on standard error.
     """
 
     process: subprocess.Popen[bytes]
+    port: int
     log: IO[bytes]
 
-    def wait_for_port(self, port: int) -> None:
+    @property
+    def address(self) -> str:
+        """As its visitors know it."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def wait(self) -> None:
         """Return as soon as it takes connections.
 
         Raises:
@@ -64,10 +66,10 @@ class Server:
                 said = self.log.read().decode(errors="replace").strip()[-500:]
                 raise ServerError(f"the server must stay up, it ended with status {self.process.returncode}: {said}")
             with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
                 return
             time.sleep(0.005)
-        raise ServerError(f"the server must listen on port {port} within {PATIENCE:g} s, it does not")
+        raise ServerError(f"the server must listen on port {self.port} within {PATIENCE:g} s, it does not")
 
     def cpu_seconds(self) -> float:
         """Processor time used so far, all threads."""
@@ -77,11 +79,12 @@ class Server:
 
 @contextmanager
 def started(*command: str) -> Iterator[Server]:
-    """A server that is stopped at the end; its command is what follows the name of the interpreter, in the project's folder."""
+    """A server that is stopped at the end; its command is what follows the name of the interpreter, and then comes a port."""
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
+        told = [sys.executable, *command, str(port := free_port())]
+        process = subprocess.Popen(told, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            yield Server(process, log)
+            yield Server(process, port, log)
         finally:
             process.terminate()
             try:

@@ -23,7 +23,7 @@ import httpx
 
 from aad import Attributor
 from benchmarks.common import arguments, finish, in_turns, machine_line, percentiles, run, table
-from benchmarks.serving import PATIENCE, ServerError, Visitor, address_of, free_port, started
+from benchmarks.serving import PATIENCE, Server, ServerError, Visitor, started
 
 TARGET_S = 5.0
 EAGER = """
@@ -74,30 +74,30 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
     Raises:
         ServerError: It did not start, or did not answer.
     """
-    port = free_port()
-    address = address_of(port)
     marks: dict[str, Any] = {}
     began = time.perf_counter()
 
-    async def ask() -> None:
-        async with Visitor(address) as visitor:
+    def passed() -> float:
+        return time.perf_counter() - began
+
+    async def ask(server: Server) -> None:
+        async with Visitor(server.address) as visitor:
             first = (await visitor.example(example, 8)).answer
-            marks.update(example_s=time.perf_counter() - began, before_model=not first.get("ready", True))
+            marks.update(example_s=passed(), before_model=not first.get("ready", True))
             last = (await visitor.upload(picture.name, picture.read_bytes(), 8)).answer
-            marks.update(upload_s=time.perf_counter() - began, upload_cpu_s=server.cpu_seconds())
+            marks.update(upload_s=passed(), upload_cpu_s=server.cpu_seconds())
         for answer in (first, last):
             if answer.get("status") != "answer":
                 raise ServerError(f"a picture must be answered, got {answer.get('text')!r}")
 
-    with started(*command, str(port)) as server:
-        server.wait_for_port(port)
-        marks["port_s"] = time.perf_counter() - began
-        with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
-            html = client.get("/").raise_for_status()
-            for asset in assets_of(html.text):
-                client.get(urljoin(address, asset)).raise_for_status()
-        marks |= {"page_s": time.perf_counter() - began, "page_cpu_s": server.cpu_seconds()}
-        asyncio.run(ask())
+    with started(*command) as server:
+        server.wait()
+        marks["port_s"] = passed()
+        with httpx.Client(base_url=server.address, timeout=PATIENCE, trust_env=False) as client:
+            for asset in assets_of(client.get("/").raise_for_status().text):
+                client.get(urljoin(server.address, asset)).raise_for_status()
+        marks |= {"page_s": passed(), "page_cpu_s": server.cpu_seconds()}
+        asyncio.run(ask(server))
     return marks
 
 

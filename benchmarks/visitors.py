@@ -24,7 +24,7 @@ import httpx
 from PIL import Image
 
 from benchmarks.common import arguments, finish, machine_line, memory_of, percentiles, run, table
-from benchmarks.serving import ServerError, Visitor, address_of, free_port, started
+from benchmarks.serving import ServerError, Visitor, started
 
 if TYPE_CHECKING:
     from aad.answers import Attribution
@@ -178,17 +178,15 @@ def measure(n: int, seconds: float) -> dict[str, Any]:
     from aad import Attributor
 
     asked = questions(Attributor.load(), max(2, n), 10)
-    port = free_port()
-    address = address_of(port)
-    with started("app.py", "--port", str(port)) as server:
-        server.wait_for_port(port)
+    with started("app.py", "--port") as server:
+        server.wait()
         # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
-        asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
+        asyncio.run(crowd(server.address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
         before = memory_of(server.process.pid)
         lines, faults = [], []
         for who, number in (("one alone", 1), ("all at once", n)):
             began = time.perf_counter()
-            found = asyncio.run(crowd(address, asked, number, until(began + seconds)))
+            found = asyncio.run(crowd(server.address, asked, number, until(began + seconds)))
             lines.append(summary(who, found, time.perf_counter() - began))
             faults += [fault for record in found for fault in record.faults]
         after = memory_of(server.process.pid)

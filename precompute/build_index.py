@@ -34,9 +34,7 @@ from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 
-N_QUERIES = (
-    400  # their exact answer is a scan of all references; the recall of ten each is known to a fifth of a percent
-)
+N_QUERIES = 400  # their exact answer is a scan of all references; recall is then known to a fifth of a percent
 
 
 @lets_go
@@ -61,11 +59,11 @@ def main(argv: Sequence[str]) -> None:
     rows |= {space: bundle.map_rows(f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
     queries, measured_on = _queries(bundle, rows, arguments.seed)
     wanted = {"method": arguments.method, "target": arguments.target, "seed": arguments.seed}
-    files: dict[str, Path] = {}
+    files, scratch = dict[str, Path](), bundle.folder / ".work"
     settings: dict[str, dict[str, Any]] = {}
     for space in SPACES:
         told = wanted | {"references": bundle.manifest["files"][f"references_{space}.npy"]["sha256"]}
-        path, found = _built(bundle.folder / ".work", space, rows[space], queries[space], told)
+        path, found = _built(scratch / index_file(space), rows[space], queries[space], told)
         settings[str(space)] = {**found, "measured_on": measured_on, "references": told["references"]}
         if path:
             files[index_file(space)] = path
@@ -79,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
         settings={"versions": versions("faiss-cpu", "numpy")},
     )
     for space in SPACES:
-        _table(bundle.folder / ".work", space).unlink(missing_ok=True)
+        (scratch / index_file(space)).with_suffix(".json").unlink(missing_ok=True)
 
 
 def _shape(bundle: Bundle, n: int | None = None) -> tuple[int | None, int]:
@@ -101,19 +99,19 @@ def _queries(bundle: Bundle, rows: Mapping[Space, StoredRows], seed: int) -> tup
 
 
 def _built(
-    scratch: Path, space: Space, rows: StoredRows, queries: np.ndarray, wanted: Mapping[str, Any]
+    path: Path, rows: StoredRows, queries: np.ndarray, wanted: Mapping[str, Any]
 ) -> tuple[Path | None, dict[str, Any]]:
     """The file of one space's index (None where its method needs none) and its settings; as left by an interrupted run, or new."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    path, table = scratch / index_file(space), _table(scratch, space)
+    table = path.with_suffix(".json")
     asked = {**wanted, "queries": hashlib.sha256(queries.tobytes()).hexdigest()}
-    if (kept := _kept(path, table, asked)) is not None:
+    if (kept := _kept(path, asked)) is not None:
         return path if kept["sha256"] else None, kept["settings"]
-    scratch.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     table.unlink(missing_ok=True)
-    with tqdm(desc=f"index of {space}", unit="row", unit_scale=True, disable=None) as bar:
+    with tqdm(desc=path.stem.replace("_", " of "), unit="row", unit_scale=True, disable=None) as bar:
         arrays, settings = build_index(
             rows, queries, method=wanted["method"], target=wanted["target"], seed=wanted["seed"], progress=bar.update
         )
@@ -130,14 +128,10 @@ def _built(
     return path if arrays else None, settings
 
 
-def _table(scratch: Path, space: Space) -> Path:
-    return scratch / f"index_{space}.json"
-
-
-def _kept(path: Path, table: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+def _kept(path: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """What an earlier run said of its index, where that is still there and of what is asked for now."""
     try:
-        kept = json.loads(table.read_bytes())
+        kept = json.loads(path.with_suffix(".json").read_bytes())
         sound = (
             kept["asked"] == asked
             and kept["settings"]["method"] in METHODS

@@ -31,9 +31,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 WORKERS = 2  # each comes to hold torch, servers and what every test imports: 2.4 GB, and a browser besides
 ROOMS = {
     "browser": ("tests/browser/",),
-    "pages": ("tests/test_endpoints.py", "tests/test_privacy.py", "tests/test_serving.py", "tests/test_sessions.py"),
+    "page": ("tests/test_benchmarks.py", "tests/test_endpoints.py", "tests/test_privacy.py", "tests/test_serving.py"),
 }
-LONGEST = ("browser", "tests/test_training.py", "tests/test_engines.py", "tests/test_precompute.py", "pages")
+LONGEST = ("browser", "tests/test_engines.py", "tests/test_precompute.py", "page", "tests/test_backbones_releases.py")
 LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
 
 

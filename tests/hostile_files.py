@@ -115,7 +115,7 @@ def transparent_palette(transparency: int | bytes) -> bytes:
 
 
 def grey_tiff(value: object, kind: str, sample_format: int = 1, order: str = "<", **more: int) -> bytes:
-    """A page of 16 x 16 equal values; ``more`` is the next page, private tags, or values elsewhere than in its strip."""
+    """A page of 16 x 16 equal values; ``more`` says where the next page is, and how many private tags there are."""
     pixels = np.full((16, 16), value, kind).tobytes()
     fields = raw.tiff_fields(16, 16, len(pixels), [len(pixels) // 32])
     private = {40_000 + i: ("I", [i]) for i in range(more.get("n_private", 0))}
@@ -383,8 +383,8 @@ def pixels_one_by_one(n: int) -> bytes:
     side = int((n / 39) ** 0.5)
     rows = np.random.default_rng(0).integers(0, 256, (side, side * 3), np.uint8)
     data = raw.packed(b"\0" + row.tobytes() for row in rows)
-    pieces = b"".join(raw.png_chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
-    return raw.PNG_START + raw.png_header(side, side) + pieces + raw.PNG_END
+    chunks = [raw.png_chunk(b"IDAT", bytes([byte])) for byte in range(256)]
+    return raw.PNG_START + raw.png_header(side, side) + b"".join(map(chunks.__getitem__, data)) + raw.PNG_END
 
 
 def scans(n: int) -> bytes:

@@ -37,7 +37,7 @@ from benchmarks.common import memory_of
 from benchmarks.invented import CHUNK, ShortOfDisk, likeness, make_chunk, make_gallery, make_queries, measure_domain
 from benchmarks.query_path import STAGES, Stages
 from benchmarks.search import Searcher, SearcherError, recall_of, weight_errors
-from benchmarks.serving import ServerError, events_of, free_port, started
+from benchmarks.serving import ServerError, events_of, started
 from benchmarks.visitors import Question, Record, fault_of, questions
 from tests.pages import MARKS, Page
 
@@ -213,7 +213,7 @@ def test_out_of_core_measures_and_says_where_the_limit_was_met(
     def short(*_: Any, **__: Any) -> Any:
         raise SearcherError("memory short")
 
-    monkeypatch.setattr(out_of_core, "measure_index", short)
+    monkeypatch.setattr(search, "measure_index", short)
     assert out_of_core.main(options) == 1 and "failed: memory short" in capsys.readouterr().out
 
 
@@ -242,7 +242,7 @@ def test_scaling_goes_on_where_it_stopped_and_its_table_is_its_file(
 def test_scaling_measures_a_size_from_end_to_end_and_workers_by_the_step(
     tmp_path: Path, inside: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = scaling.measure_size(tmp_path, 600, 16)
+    row = search.measure_size(tmp_path, 600, DIM)
     assert row["method"] == "exact" and row["recall_at_10"] == 1 and row["build_peak_own_mb"] == 1
     taken, commands = iter([5.0, 37.0]), []
 
@@ -263,6 +263,7 @@ def test_scaling_measures_a_size_from_end_to_end_and_workers_by_the_step(
     assert scaling.measure_workers(1) == {"workers": 1, "note": "failed: No module named y"}
 
 
+@pytest.mark.slow
 def test_embedding_reports_every_engine_and_files_with_and_without_work_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -353,7 +354,7 @@ def test_another_page_is_refused_and_a_server_that_ends_is_told_with_its_last_wo
         started("-c", "import sys; sys.exit('no bundle here')") as server,
         pytest.raises(ServerError, match="no bundle here"),
     ):
-        server.wait_for_port(free_port())
+        server.wait()
 
 
 def test_stages_of_one_answer_sum_to_its_total(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

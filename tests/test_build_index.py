@@ -165,7 +165,7 @@ def test_an_index_of_a_method_that_is_no_more_is_refused_and_not_taken_up_again(
     scratch, kept = copy / ".work", {"asked": {}, "sha256": None, "settings": manifest["retrieval"]["aligned"]}
     scratch.mkdir(exist_ok=True)
     (scratch / "kept.json").write_text(json.dumps(kept))
-    assert build_index._kept(scratch / "none", scratch / "kept.json", {}) is None
+    assert build_index._kept(scratch / "kept.safetensors", {}) is None
 
 
 def test_steps_before_it_drop_it_and_those_after_it_keep_it(copy):

@@ -87,8 +87,8 @@ class Toy:
             weight = {domain: (np.eye(d) + 0.05 * rng.normal(size=(d, d))).astype(np.float32) for domain in Domain}
             self.heads[space] = Head(centre, weight)
 
-    def warm_up(self) -> None:
-        pass
+    def warm_up(self) -> ToyBackbone:
+        return self._backbone
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def check_maps(embeddings: dict, maps: dict, least: float) -> None:
 def test_maps_share_one_frame_repeat_and_keep_neighbours(monkeypatch):
     import umap  # takes seconds
 
-    monkeypatch.setattr(umap, "AlignedUMAP", partial(umap.AlignedUMAP, n_epochs=60))  # interpreted, see conftest
+    monkeypatch.setattr(umap, "AlignedUMAP", partial(umap.AlignedUMAP, n_epochs=10, negative_sample_rate=1))
     embeddings = spaces(24)
     first, again = fit_maps(embeddings, n_neighbors=5), fit_maps(embeddings, n_neighbors=5)
     check_maps(embeddings, first, 0.5)  # 10 / 23 = 0.43 by chance

@@ -172,10 +172,8 @@ def test_lists_and_other_numbers_are_taken_as_arrays(make: Maker) -> None:
 
 def test_few_rows_are_read_alone_and_many_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     index, query, read = ExactIndex(rows(800, 8)), rows(1, 8, 1), list[int]()
-    way = search_module.scan
-    monkeypatch.setattr(
-        search_module, "scan", lambda parts, *more: way((read.append(len(part[0])) or part for part in parts), *more)
-    )
+    way = ExactIndex._parts
+    monkeypatch.setattr(ExactIndex, "_parts", lambda self, ids: read.append(len(ids)) or way(self, ids))
     for n, beta in ((99, None), (100, None), (5, 9.0)):  # one in eight; and a mass is that of all rows
         index.search(query, 3, among=np.arange(800) < n, inverse_temperature=beta)
     assert read == [99, 800, 800]

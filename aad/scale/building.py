@@ -1,6 +1,6 @@
 """The codes of a gallery: built, measured on real questions, stored in a bundle and opened again."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from aad.bundle import Bundle
 from aad.scale.codes import Codec, FlatCodes, check_codes, train_codec
 from aad.scale.compressed import CompressedIndex, TailSample
 from aad.scale.stored import StoredRows
-from aad.search import ExactIndex, Index, check_queries, method_for, scan
+from aad.search import ExactIndex, Index, check_queries, method_for
 from aad.spaces import Space
 
 METHODS = ("exact", "compressed", "scan")
@@ -33,8 +33,8 @@ def build_index(
     """Build the index of a gallery, and measure on queries how many of the true ten nearest it finds.
 
     Where that may fall short of the target on other queries (it is less than two of its standard errors above), more candidates
-    are compared; where even these queries cannot reach the target, everything is. One pass over the rows makes the codes and finds
-    the true nearest; the same rows, queries and seed give the same bytes on a machine with the same number of threads.
+    are compared; where even these queries cannot reach the target, everything is. The same rows, queries and seed give the
+    same bytes on a machine with the same number of threads.
 
     Args:
         rows: the gallery.
@@ -74,14 +74,11 @@ def build_index(
         "sample_ids": spread(n, N_SAMPLE, rng),
     }
 
-    def encoding() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start, chunk in rows.chunks():
-            arrays["codes"][start : start + len(chunk)] = codec.encode(codec.rotate(chunk))
-            yield np.arange(start, start + len(chunk)), chunk
-            if progress:
-                progress(len(chunk))
-
-    truth = scan(encoding(), rows.__getitem__, queries, K + 1)
+    for start, chunk in rows.chunks():
+        arrays["codes"][start : start + len(chunk)] = codec.encode(chunk)
+        if progress:
+            progress(len(chunk))
+    truth = ExactIndex(rows).search(queries, K + 1)
     nearest, least = truth.ids[:, :K], truth.similarities[:, :K][:, -1:]  # (m, 10), (m, 1)
     tied = (truth.similarities[:, K:] >= least).any(1)  # where the eleventh is as similar as the tenth it is as good
     codes, tail, tried = FlatCodes(codec, arrays["codes"]), _tail(rows, arrays), []
@@ -109,10 +106,8 @@ def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Map
         ValueError: arrays or settings that cannot be of such an index; says which.
     """
     method, rerank = settings.get("method"), settings.get("rerank")
-    if method == "exact":
-        return ExactIndex(rows[:])
-    if method == "scan":
-        return ExactIndex(rows)
+    if method in ("exact", "scan"):
+        return ExactIndex(rows[:] if method == "exact" else rows)
     if method not in METHODS:
         raise ValueError(f"method of the index must be one of {', '.join(METHODS)}, got {method!r}")
     check_codes(arrays, *rows.shape)

@@ -38,13 +38,9 @@ class Codec:
         self._quantiser = faiss.ProductQuantizer(rotation.shape[1], len(codebook), 4)
         faiss.copy_array_to_vector(self.codebook.ravel(), self._quantiser.centroids)
 
-    def rotate(self, rows: np.ndarray) -> np.ndarray:
-        """(r, d) rows on their axes, around their middle, (r, 3 M)."""
-        return rows @ self.rotation - self.centre
-
-    def encode(self, rotated: np.ndarray) -> np.ndarray:
-        """(r, M / 2) uint8, two pieces to a byte."""
-        return self._quantiser.compute_codes(rotated)
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """(r, M / 2) uint8 of (r, d) rows, two pieces to a byte."""
+        return self._quantiser.compute_codes(rows @ self.rotation - self.centre)
 
 
 def train_codec(sample: np.ndarray, seed: int) -> Codec:

@@ -22,6 +22,7 @@ HOME = """k => { const page = window.attributionPage, { set, state } = page, fir
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
   document.querySelectorAll(".explain-spaces button:last-child, .explain-body > header button").forEach(one => one.click());
   document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
+  [...document.querySelectorAll("#k-choice label")].find(one => one.textContent.trim() === String(k)).click();
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);
   for (const [name, value] of [["lasso", false], ["mapsShown", "trio"], ["colours", "group"]]) set(name, value);
@@ -34,7 +35,6 @@ HOME = """k => { const page = window.attributionPage, { set, state } = page, fir
     && answer?.query?.id === first && answer.k === k && !answer.gallery
     && plain(document.querySelector("#query-picture img")?.src ?? "").endsWith(plain(answer.query.url)); };
   if (window.isHome()) return;
-  [...document.querySelectorAll("#k-choice label")].find(one => one.textContent.trim() === String(k)).click();
   if (state.answer?.k !== k) page.chooseK(k);
   page.askQuery(first); }"""
 ANSWERED = "id => !attributionPage.state.busy && attributionPage.state.answer?.query?.id === id"
@@ -76,6 +76,8 @@ class Visit:
         """The page as it was first shown; opened anew only where a test has failed on it."""
         if self.is_spoilt:
             self.open()
+        if self.own is None and self.page.viewport_size != WINDOW:
+            self.page.set_viewport_size(WINDOW)
         self.page.emulate_media(reduced_motion="null")
         self.page.unroute_all()
         self.page.evaluate(HOME, DEFAULT_K)

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from benchmarks.common import memory_of
-from benchmarks.serving import ServerError, Visitor, address_of, free_port
+from benchmarks.serving import ServerError, Visitor, free_port
 from benchmarks.visitors import Question, fault_of, questions
 from tests import served
 from tests.hostile_files import GREEDY, NAMES, corpus, made
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         uploads, log = Path(place) / "uploads", Path(place) / "log"
         with served.process(port, log, environment={"GRADIO_TEMP_DIR": str(uploads)}) as process:
-            asyncio.run(crowd(arguments, record, address_of(port), process.pid, uploads, asked, hostile))
+            asyncio.run(crowd(arguments, record, f"http://127.0.0.1:{port}/", process.pid, uploads, asked, hostile))
             alive = process.poll() is None
             if not alive:
                 record.fault(f"the server ended with {process.returncode}")

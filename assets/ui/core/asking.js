@@ -73,7 +73,6 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   boxedPicture = () => {
     const { url } = state.answer.query;
     const path = pathOf(url);
-    boxed = path; // even where an upload has come into the box meanwhile: its answer then puts it back
     return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };
   };
   const isOther = (query) => {
