@@ -56,7 +56,7 @@ class Attributor:
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples = read_examples(bundle, len(self.queries))
         self.metrics, self.generalisation, self.theory = (
-            bundle.read_json(name) if bundle.has(name) else None
+            bundle.read_table(name) if bundle.has(name) else None
             for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {

@@ -17,6 +17,7 @@ similarity LAION rows come first. An interrupted run goes on where it was when i
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,18 +28,36 @@ from tqdm import tqdm
 from aad.bundle import write_atomically
 from aad.spaces import SPACES, Domain, Space
 from precompute.abc import protocol, results
-from precompute.abc.checkpoints import Calibrator, Maps, bundle_maps, read_calibrator, read_mapper
-from precompute.abc.features import Laion, TestCase, open_laion, read_test_case
-from precompute.abc.laion import fingerprint
-from precompute.abc.progress import Scratch
+from precompute.abc.files import Maps, bundle_maps, read_calibrator, read_mapper, read_test_case
+from precompute.abc.laion import fingerprint, open_laion
 from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import command_line, run_step
+from precompute.common.lock import lets_go
+from precompute.common.store import write_table
 
 FORMAT = 1  # of the counts; another number starts every interrupted run afresh
 
 
+@lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = _parser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--laion-features", type=Path, help="laion_subset.pth, or the folder it was converted into")
+    add("--test-features", type=Path, help="features of one test case; the file's name names the case in the results")
+    maps = parser.add_mutually_exclusive_group()
+    maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint, or mapper.safetensors")
+    heads = "a bundle whose heads to use, real for the gallery, synthetic for queries"
+    maps.add_argument("--bundle", type=Path, help=heads)
+    add("--space", choices=[str(space) for space in SPACES], help="of the bundle (default: disentangled)")
+    twice = "an official calibrator: adds attribution weights; takes a second pass over LAION"
+    add("--calibrator", type=Path, help=twice)
+    add("--recall-k", type=int, nargs="+", default=[5, 10, 100], help="(default: 5 10 100)")
+    add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
+    add("--cache", type=Path, help="where to convert LAION features to (default: beside the file)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    add("--memory", type=float, default=4.0, help="GB that the run may take, on the device too (default: 4)")
+    shown = "print R@5 of results files beside the published figures and stop"
+    add("--table", nargs="+", metavar="[NAME=]FILE", help=shown)
     arguments = parser.parse_args(argv)
     if arguments.table:
         print(results.table(arguments.table))
@@ -49,38 +68,12 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--space names a space of a --bundle")
     if min(arguments.recall_k) < 1:
         parser.error(f"--recall-k must be 1 or more, got {min(arguments.recall_k)}")
-    _require_device(arguments.device)
+    if arguments.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise BenchmarkError("--device cuda needs a GPU that torch can use, got none; use --device cpu")
     print(json.dumps(evaluate(arguments, command_line("precompute.abc_evaluate", argv)), indent=1))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--laion-features", type=Path, help="laion_subset.pth, or the folder it was converted into")
-    add("--test-features", type=Path, help="features of one test case; the file's name names the case in the results")
-    maps = parser.add_mutually_exclusive_group()
-    maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint, or mapper.safetensors")
-    maps.add_argument(
-        "--bundle", type=Path, help="a bundle whose heads to use, real for the gallery, synthetic for queries"
-    )
-    add("--space", choices=[str(space) for space in SPACES], help="of the bundle (default: disentangled)")
-    add(
-        "--calibrator",
-        type=Path,
-        help="an official calibrator: adds attribution weights; takes a second pass over LAION",
-    )
-    add("--recall-k", type=int, nargs="+", default=[5, 10, 100], help="(default: 5 10 100)")
-    add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
-    add("--cache", type=Path, help="where to convert LAION features to (default: beside the file)")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    add("--memory", type=float, default=4.0, help="GB that the run may take, on the device too (default: 4)")
-    add(
-        "--table",
-        nargs="+",
-        metavar="[NAME=]FILE",
-        help="print R@5 of results files beside the published figures and stop",
-    )
-    return parser
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
@@ -91,21 +84,38 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     maps, mapped_by = _read_maps(arguments)
     calibrator = read_calibrator(arguments.calibrator) if arguments.calibrator else None
     laion = open_laion(arguments.laion_features, arguments.cache)
-    _require_one_dimension(laion, case, maps, arguments)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    used = {
-        name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator") if getattr(arguments, name)
-    }
-    inputs = {name: {"file": str(path), **fingerprint(path)} for name, path in used.items()}
+    of = {"LAION features": laion.features.shape[1], "test-case features": case.exemplars.shape[1]}
+    of |= {"maps": maps[Domain.REAL].weight.shape[1]} if maps else {}
+    if len(set(of.values())) > 1:
+        told = ", ".join(f"{what} of {columns} columns" for what, columns in of.items())
+        raise BenchmarkError(f"all must come from one backbone, got {told}; give files of the same backbone")
+    used = {name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator")}
+    inputs = {name: {"file": str(path), **fingerprint(path)} for name, path in used.items() if path}
     inputs["laion_features"] = {"folder": str(laion.folder), **fingerprint(laion.folder / "features.npy")}
-    scratch = Scratch(out, [FORMAT, mapped_by, {name: _contents(entry) for name, entry in inputs.items()}])
+    moved = ("file", "folder")  # a run goes on after its files were moved
+    contents = {name: {k: v for k, v in entry.items() if k not in moved} for name, entry in inputs.items()}
+    digest = hashlib.sha256(json.dumps([FORMAT, mapped_by, contents], sort_keys=True).encode()).hexdigest()[:16]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.{digest}.work.npz")  # changes with all that changes the counts
     work = protocol.prepare(case, maps, arguments.device)
-    tally = _count(laion, maps, work, calibrator, scratch, arguments)
+    n_rows, n = protocol.block_rows(laion, work, arguments.memory), len(laion.features)
+    tally = protocol.Tally.load(scratch, work)
+    with tqdm(total=n * (2 if calibrator else 1), unit="row", unit_scale=True, disable=None) as bar:
+        bar.update(tally.sweep * n + tally.next_row)
+        while True:
+            bar.set_description("weigh" if tally.sweep else "rank")
+            by = calibrator if tally.sweep else None
+            for rows_done in protocol.sweep(laion, maps, work, tally, n_rows, arguments.device, by):
+                tally.keep(scratch)
+                bar.update(rows_done)
+            if tally.sweep or not calibrator:
+                break
+            tally.sweep, tally.next_row = 1, 0
     records = results.per_query(laion, case, work, tally, calibrator)
     queries_file = out.with_suffix(".queries.jsonl")
     facts = {
         "test_case": test_case,
-        "n_laion": len(laion.features),
+        "n_laion": n,
         "ties": "LAION rows come first",
         "queries_file": queries_file.name,
         "embedded_by": mapped_by,
@@ -113,37 +123,11 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         "command": command,
     }
     summaries = {kind: results.summary(some, arguments.recall_k) | facts for kind, some in records.items()}
-    write_atomically(queries_file, "".join(results.lines(records)).encode())
-    write_atomically(out, (json.dumps(summaries, indent=1) + "\n").encode())
-    scratch.remove()
+    lines = [json.dumps({"type": kind} | one, ensure_ascii=False) + "\n" for kind in records for one in records[kind]]
+    write_atomically(queries_file, "".join(lines).encode())
+    write_table(out, summaries)
+    scratch.unlink(missing_ok=True)
     return summaries
-
-
-def _count(
-    laion: Laion,
-    maps: Maps | None,
-    work: protocol.Work,
-    calibrator: Calibrator | None,
-    scratch: Scratch,
-    arguments: argparse.Namespace,
-) -> protocol.Tally:
-    n_rows = protocol.block_rows(laion, work, arguments.memory)
-    tally, n, common = scratch.load(work), len(laion.features), (n_rows, arguments.device)
-    with tqdm(total=n * (2 if calibrator else 1), unit="row", unit_scale=True, disable=None) as bar:
-        bar.update(tally.sweep * n + tally.next_row)
-        bar.set_description("rank")
-        if tally.sweep == 0:
-            for rows_done in protocol.sweep(laion, maps, work, tally, *common):
-                scratch.keep(tally)
-                bar.update(rows_done)
-        if calibrator:
-            bar.set_description("weigh")
-            if tally.sweep == 0:
-                tally.sweep, tally.next_row = 1, 0
-            for rows_done in protocol.sweep_weights(laion, maps, work, tally, *common, calibrator):
-                scratch.keep(tally)
-                bar.update(rows_done)
-    return tally
 
 
 def _read_maps(arguments: argparse.Namespace) -> tuple[Maps | None, Any]:
@@ -152,36 +136,10 @@ def _read_maps(arguments: argparse.Namespace) -> tuple[Maps | None, Any]:
         return read_mapper(arguments.mapper), "mapper"
     if arguments.bundle:
         space = Space(arguments.space or Space.DISENTANGLED)
-        heads = arguments.bundle / "heads.safetensors"
         maps = bundle_maps(arguments.bundle, space)
-        return maps, {"bundle": str(arguments.bundle), "space": space, **fingerprint(heads)}
+        told = fingerprint(arguments.bundle / "heads.safetensors")
+        return maps, {"bundle": str(arguments.bundle), "space": space, **told}
     return None, "nothing: the features themselves"
-
-
-def _require_one_dimension(laion: Laion, case: TestCase, maps: Maps | None, arguments: argparse.Namespace) -> None:
-    d = case.exemplars.shape[1]
-    if laion.features.shape[1] != d:
-        raise BenchmarkError(
-            f"LAION and test-case features must come from one backbone, got {laion.features.shape[1]} columns in "
-            f"{arguments.laion_features} and {d} in {arguments.test_features}; give two files of the same backbone"
-        )
-    if maps and maps[Domain.REAL].weight.shape[1] != d:
-        raise BenchmarkError(
-            f"the maps must be for the backbone of the features, got maps of {maps[Domain.REAL].weight.shape[1]} columns in "
-            f"{arguments.mapper or arguments.bundle} and features of {d}; give those of the same backbone"
-        )
-
-
-def _require_device(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BenchmarkError("--device cuda needs a GPU that torch can use, got none; use --device cpu")
-
-
-def _contents(entry: dict[str, Any]) -> dict[str, Any]:
-    """A fingerprint without the path: a run goes on after its files were moved."""
-    return {key: value for key, value in entry.items() if key not in ("file", "folder")}
 
 
 if __name__ == "__main__":

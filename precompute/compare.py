@@ -18,23 +18,24 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle, write_atomically
+from aad.bundle import Bundle
 from aad.hub import open_bundle
 from aad.method import Head
+from precompute.common import figures
 from precompute.common.cli import limit_threads, run_step, step_parser
-from precompute.common.trials import interval, read_queries, score_similarities, scratch_file
-from precompute.experiments.rankings import cosine
-from precompute.experiments.variations import VARIATIONS, Trial
+from precompute.common.left_out import read_queries, score, scratch_file
+from precompute.common.store import write_table
+from precompute.experiments.variations import VARIATIONS, Seen, cosine
 from precompute.pictures.families import FAMILIES
 
 HARD = ("multistyle26", "arbitrary_style", "filters")  # the backbone finds nearly all of the others
-OTHER_TASK = ("style",)  # as in leave_out
 OWN = ("multistyle26", "arbitrary_style")  # every query is the bundle's own, so that extract_crops has seen it
 
 
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
         for group, name, family, figures in tqdm(pool.imap(_run_one, work), total=len(work), unit="fit", disable=None):
             row = log["rows"].setdefault(name, {"group": group, "families": {}})
             row["families"][family] = figures
-            write_atomically(arguments.out, (json.dumps(log, indent=1) + "\n").encode())
+            write_table(arguments.out, log)
     print(table(log))
 
 
@@ -80,15 +81,14 @@ def _run_one(task: tuple[str, str, str, str, str]) -> tuple[str, str, str, dict[
     bundle = open_bundle(Path(folder))
     references = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     started = time.perf_counter()
-    made = VARIATIONS[group][name](Trial(bundle, family))
+    made = VARIATIONS[group][name](Seen(bundle, family))
     seconds = time.perf_counter() - started
     queries = read_queries(bundle, family, split, with_crops=group == "crops")
-    ranking = cosine(made) if isinstance(made, Head) else made
-    scores = score_similarities(ranking(queries, references), queries)
-    shown = ~np.isin(queries.types, OTHER_TASK)
-    concepts = list(np.array(queries.concepts)[shown])
-    figures: dict[str, Any] = {measure: interval(values[shown], concepts) for measure, values in scores.items()}
-    return group, name, family, figures | {"n_queries": int(shown.sum()), "seconds": round(seconds, 1)}
+    ranking = partial(cosine, made) if isinstance(made, Head) else made
+    alike = ~np.isin(queries.types, figures.OTHER_TASK)
+    scores = {measure: values[alike] for measure, values in score(ranking(queries, references), queries).items()}
+    told: dict[str, Any] = figures.intervals(scores, list(np.array(queries.concepts)[alike]))
+    return group, name, family, told | {"n_queries": int(alike.sum()), "seconds": round(seconds, 1)}
 
 
 def _inputs(bundle: Bundle) -> str:
@@ -102,22 +102,22 @@ def _inputs(bundle: Bundle) -> str:
 def table(log: Mapping[str, Any]) -> str:
     """A Markdown table: R@1 / MRR for each left-out family, and both over all queries where every family has been run."""
     families = list(dict.fromkeys(family for row in log["rows"].values() for family in row["families"]))
-    titles = [f"without {family}" for family in families]
-    lines = [
-        f"| {log['split']} concepts | {' | '.join(titles)} | all, R@1 | all, MRR | s |",
-        f"|---|{'---|' * len(families)}---|---|---|",
-    ]
+    rows = []
     for name, row in log["rows"].items():
         cells = [row["families"].get(family) for family in families]
-        shown = [f"{c['recall@1']['mean']:.3f} / {c['mrr']['mean']:.3f}" if c else "" for c in cells]
-        weights = [c["n_queries"] for c in cells if c]
-        pooled = [
-            f"{np.average([c[measure]['mean'] for c in cells if c], weights=weights):.3f}" if all(cells) else ""
-            for measure in ("recall@1", "mrr")
-        ]
-        seconds = np.mean([c["seconds"] for c in cells if c])
-        lines.append(f"| {name} | {' | '.join([*shown, *pooled])} | {seconds:.0f} |")
-    return "\n".join(lines)
+        run = [cell for cell in cells if cell]
+        means = {measure: [cell[measure]["mean"] for cell in run] for measure in figures.MEASURES}
+        pooled = [np.average(values, weights=[cell["n_queries"] for cell in run]) for values in means.values()]
+        rows.append(
+            [
+                name,
+                *(f"{c['recall@1']['mean']:.3f} / {c['mrr']['mean']:.3f}" if c else "" for c in cells),
+                *(f"{value:.3f}" if len(run) == len(cells) else "" for value in pooled),
+                f"{np.mean([cell['seconds'] for cell in run]):.0f}",
+            ]
+        )
+    titles = [f"{log['split']} concepts", *(f"without {family}" for family in families)]
+    return figures.markdown([*titles, "all, R@1", "all, MRR", "s"], rows)
 
 
 if __name__ == "__main__":

@@ -11,37 +11,30 @@ concepts. ``--table`` prints the table that the README shows.
     python -m precompute.evaluate --table
 """
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aad.answers import Query
 from aad.attribution import Attributor
-from aad.bundle import BundleError, write_atomically
+from aad.bundle import BundleError
 from aad.hub import open_bundle
-from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import SPACES, Space
-from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common import figures
+from precompute.common.cli import run_step, step_parser
 from precompute.common.lock import hold, lets_go
-from precompute.common.steps import write_step
 
 RECALL_K = (1, 5, 10)
+DIGITS = 6
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB; a large gallery is read once for each such part
-STEPS_BETWEEN = (
-    (Space.BACKBONE, Space.ALIGNED),
-    (Space.ALIGNED, Space.DISENTANGLED),
-    (Space.BACKBONE, Space.DISENTANGLED),
-)
+SHOWN = {"R@1": lambda c: c["recall"]["1"], "R@5": lambda c: c["recall"]["5"], "MRR": lambda c: c["mrr"]}
 
 
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__, reads_only=True)
-    parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
+    figures.add_out(parser)
     parser.add_argument("--table", action="store_true", help="print the README's table from metrics.json and stop")
     arguments = parser.parse_args(argv)
     if not (arguments.out or arguments.table):
@@ -51,13 +44,7 @@ def main(argv: Sequence[str]) -> None:
         print(table(bundle.read_json("metrics.json")))
         return
     metrics = evaluate(Attributor(bundle), bundle.manifest["steps"]["train_heads"].get("left_out", []))
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(arguments.out, (json.dumps(metrics, indent=1) + "\n").encode())
-    else:
-        write_step(
-            arguments.bundle, "evaluate", {"metrics.json": metrics}, command=command_line("precompute.evaluate", argv)
-        )
+    figures.write_figures(arguments, argv, "evaluate", "metrics.json", metrics)
     print(table(metrics))
 
 
@@ -82,40 +69,30 @@ def evaluate(attributor: Attributor, held_out: Sequence[str] = ()) -> dict[str, 
     }
     for split, kind in cells:
         queries = [query for query in known if (query.split, query.type) == (split, kind)]
-        concepts = [query.concept for query in queries]
-        figures = {space: _per_query(attributor, [query.query_id for query in queries], space) for space in SPACES}
+        concepts, sources = [query.concept for query in queries], [query.exemplar_ids for query in queries]
+        scores = {s: figures.score(_similarities(attributor, queries, s), sources, RECALL_K) for s in SPACES}
         for space in SPACES:
-            result["spaces"][space].setdefault(split, {})[kind] = _summary(figures[space], concepts)
-        if split == "test":
-            result["differences"][kind] = {
-                f"{later} - {earlier}": {
-                    name: asdict(bootstrap_interval(figures[later][name] - figures[earlier][name], concepts))
-                    for name in ("recall@1", "mrr")
-                }
-                for earlier, later in STEPS_BETWEEN
+            told = {name: figures.interval(values, concepts, DIGITS) for name, values in scores[space].items()}
+            result["spaces"][space].setdefault(split, {})[kind] = {
+                "recall": {str(k): told[f"recall@{k}"] for k in RECALL_K},
+                "map": told["map"],
+                "mrr": told["mrr"],
+                "n_queries": len(concepts),
+                "n_concepts": len(set(concepts)),
             }
-    tested = [query for query in known if query.split == "test"]
-    if tested:
-        result["calibration_error"] = {str(space): _calibration_error(attributor, tested, space) for space in SPACES}
-    return _rounded(result)
+        if split == "test":
+            result["differences"][kind] = figures.differences(scores, concepts, DIGITS)
+    if tested := [query for query in known if query.split == "test"]:
+        errors = {str(space): _calibration_error(attributor, tested, space) for space in SPACES}
+        result["calibration_error"] = {space: round(error, DIGITS) for space, error in errors.items()}
+    return result
 
 
-def _per_query(attributor: Attributor, query_ids: Sequence[int], space: Space) -> dict[str, np.ndarray]:
-    rows: dict[str, list[float]] = {name: [] for name in (*(f"recall@{k}" for k in RECALL_K), "map", "mrr")}
-    for query_id, similarities in zip(query_ids, _similarities(attributor, query_ids, space), strict=True):
-        ranks = exemplar_ranks(similarities, attributor.queries[query_id].exemplar_ids)
-        for k in RECALL_K:
-            rows[f"recall@{k}"].append(recall_at_k(ranks, k))
-        rows["map"].append(average_precision(ranks))
-        rows["mrr"].append(reciprocal_rank(ranks))
-    return {name: np.array(values) for name, values in rows.items()}
-
-
-def _similarities(attributor: Attributor, query_ids: Sequence[int], space: Space) -> Iterator[np.ndarray]:
+def _similarities(attributor: Attributor, queries: Sequence[Query], space: Space) -> Iterator[np.ndarray]:
     """One (n,) row after the other, of which only some are computed ahead."""
     step = max(1, N_CELLS // len(attributor.references))
-    for start in range(0, len(query_ids), step):
-        yield from attributor.similarities(query_ids[start : start + step], space)
+    for start in range(0, len(queries), step):
+        yield from attributor.similarities([query.query_id for query in queries[start : start + step]], space)
 
 
 def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
@@ -138,8 +115,7 @@ def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: 
     """
     concepts = attributor.references.words("concept").codes
     weights, correct = [], []
-    similarities = _similarities(attributor, [query.query_id for query in queries], space)
-    for query, row in zip(queries, similarities, strict=True):
+    for query, row in zip(queries, _similarities(attributor, queries, space), strict=True):
         exemplars = list(query.exemplar_ids)
         for gallery in (np.arange(len(row)), np.flatnonzero(~np.isin(concepts, concepts[exemplars]))):
             shares, _ = attributor.calibration[space].weights(row[gallery])
@@ -148,44 +124,19 @@ def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: 
     return expected_calibration_error(np.array(weights), np.array(correct, dtype=float))
 
 
-def _summary(figures: dict[str, np.ndarray], concepts: Sequence[str]) -> dict[str, Any]:
-    intervals = {name: asdict(bootstrap_interval(values, concepts)) for name, values in figures.items()}
-    return {
-        "recall": {str(k): intervals[f"recall@{k}"] for k in RECALL_K},
-        "map": intervals["map"],
-        "mrr": intervals["mrr"],
-        "n_queries": len(concepts),
-        "n_concepts": len(set(concepts)),
-    }
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
-
-
 def table(metrics: dict[str, Any]) -> str:
     """The test split as a Markdown table; a cell is the mean with its 95 % interval."""
-    lines = [
-        "| queries | generator | measure | backbone | aligned | disentangled |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for kind, generators in metrics["generators"].items():
         cells = [metrics["spaces"][space].get("test", {}).get(kind) for space in SPACES]
         if cells[0] is None:
             continue
         held_out = set(generators) <= set(metrics["held_out_generators"])
-        generator = ", ".join(generators) + (" (held out)" if held_out else "")
-        for name, read in (
-            ("R@1", lambda c: c["recall"]["1"]),
-            ("R@5", lambda c: c["recall"]["5"]),
-            ("MRR", lambda c: c["mrr"]),
-        ):
-            shown = [f"{read(c)['mean']:.3f} ({read(c)['low']:.3f} to {read(c)['high']:.3f})" for c in cells]
-            first = f"`{kind}`, {cells[0]['n_queries']}" if name == "R@1" else ""
-            lines.append(f"| {first} | {generator if name == 'R@1' else ''} | {name} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+        told = [f"`{kind}`, {cells[0]['n_queries']}", ", ".join(generators) + (" (held out)" if held_out else "")]
+        for name, read in SHOWN.items():
+            rows.append([*told, name, *(figures.shown(read(cell)) for cell in cells)])
+            told = ["", ""]
+    return figures.markdown(["queries", "generator", "measure", *SPACES], rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ Stops and goes on: a second run reads the images again to see whether they chang
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from precompute.common.cli import add_backbone_option, add_network_options, chos
 from precompute.common.embedding import Work, fill
 from precompute.common.gallery import images_below
 from precompute.common.lock import hold, lets_go
-from precompute.common.sources import Member, listed_pieces
+from precompute.common.sources import Listed, Member, listed_pieces
 from precompute.common.store import VIEWS
 from precompute.pictures.drawing import DRAWING_SIZE
 from precompute.pictures.families import KINDS, RESTYLE, see_that_networks_are_there
@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     settings = {"domain": arguments.domain, "n_views": arguments.n_views, "kinds": kinds, "seed": arguments.seed}
-    named = (
-        (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)
+    images: Iterator[Listed] = (
+        (f"{folder.name}/{path.relative_to(folder).as_posix()}", str(path), None)
         for folder in folders
         for path in images_below(folder)
     )
@@ -74,13 +74,9 @@ def main(argv: Sequence[str]) -> None:
         at_once=GROUP,
         n_threads=os.cpu_count() or 1,  # Pillow and numpy free the interpreter lock
     )
-    pieces = listed_pieces(((name, str(path), None) for name, path in named), SHARD)
-    total = sum(1 for folder in folders for _ in images_below(folder))
-    about = fill(work, backbone.spec, pieces, {}, folders, total, workers=1)
-    n_files = len(about["shards"])
-    print(
-        f"{about['n']} {arguments.domain} images with {arguments.n_views} views each in {arguments.out} ({n_files} files)"
-    )
+    about = fill(work, backbone.spec, listed_pieces(images, SHARD), folders, workers=1)
+    seen = f"{about['n']} {arguments.domain} images with {arguments.n_views} views each"
+    print(f"{seen} in {arguments.out} ({len(about['shards'])} files)")
 
 
 def drawn(kinds: Sequence[str], n_views: int, seed: int, member: Member) -> list[Image.Image]:

@@ -14,21 +14,19 @@ the same bytes. The tuned backbone is measured as any other:
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
-from aad.metrics import exemplar_ranks, recall_at_k
+from precompute.common import figures
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold, lets_go
-from precompute.experiments.cutting import cut_network
-from precompute.experiments.finetuning import TERMS, FineTuneConfig, FineTuning
+from precompute.experiments.tail import TERMS, FineTuneConfig, FineTuning, cut_network
 from precompute.pictures.activations import Activations, generator_of
 from precompute.pictures.drawing import Pictures, add_drawing_options, open_backbone, training_pictures
 from precompute.pictures.families import FAMILIES, see_that_networks_are_there
@@ -40,24 +38,20 @@ DEFAULTS = FineTuneConfig()
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the tuned weights, a .safetensors file")
-    parser.add_argument("--blocks", type=int, default=DEFAULTS.n_blocks, help="how many of the last blocks to train")
-    parser.add_argument("--steps", type=int, default=DEFAULTS.n_steps, help="steps of the optimiser")
-    parser.add_argument("--batch-size", type=int, default=DEFAULTS.batch_size, help="images of each domain per step")
-    parser.add_argument("--learning-rate", type=float, default=DEFAULTS.learning_rate, help="Adam's, at its highest")
-    parser.add_argument(
-        "--anchor-weight",
-        type=float,
-        default=DEFAULTS.anchor_weight,
-        help="pull of features towards the untouched ones",
-    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="the tuned weights, a .safetensors file")
+    add("--blocks", type=int, default=DEFAULTS.n_blocks, help="how many of the last blocks to train")
+    add("--steps", type=int, default=DEFAULTS.n_steps, help="steps of the optimiser")
+    add("--batch-size", type=int, default=DEFAULTS.batch_size, help="images of each domain per step")
+    add("--learning-rate", type=float, default=DEFAULTS.learning_rate, help="Adam's, at its highest")
+    pull = "pull of features towards the untouched ones"
+    add("--anchor-weight", type=float, default=DEFAULTS.anchor_weight, help=pull)
     add_drawing_options(parser, n_views=4, n_made=1)
-    parser.add_argument(
-        "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn, and of the training")
+    without = "train without this family's images and views"
+    add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
+    add("--seed", type=int, default=0, help="of everything drawn, and of the training")
     add_network_options(parser)
-    parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    add("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
     if arguments.out.suffix != ".safetensors":
         parser.error(f"--out must end in .safetensors, got {arguments.out}")
@@ -96,12 +90,14 @@ def main(argv: Sequence[str]) -> None:
         raise BundleError(f"{error}; give more images, other --kinds or --made, or leave fewer families out") from error
     before = validation_recall(bundle)
     _show("before", before)
-    _run(tuning, _checkpoint_path(scratch, backbone, drawn.used, config))
+    decided_by = json.dumps([backbone.spec.sha256, list(drawn.used), asdict(config)])
+    _run(tuning, scratch / f"finetune-{hashlib.sha256(decided_by.encode()).hexdigest()[:32]}.checkpoint")
     tuned = tuning.weights()
     backbone.network.cpu()
     backbone.network.load_state_dict(tuned)
     after = validation_recall(bundle, backbone) if before else {}
     _show("after", after)
+    tenths = [tenth.mean(0) for tenth in np.array_split(np.array(tuning.losses), min(10, config.n_steps))]
     notes = {
         "command": command_line("precompute.finetune", argv),
         "backbone": backbone.spec.name,
@@ -113,34 +109,30 @@ def main(argv: Sequence[str]) -> None:
         "left_out": sorted(left_out),
         "n_real": len(pools[0]),
         "n_synthetic": len(pools[1]),
-        "history": _history(tuning.losses),
+        "history": [{name: round(float(v), 4) for name, v in zip(TERMS, row, strict=True)} for row in tenths],
         "validation_recall@1": {"before": before, "after": after},
         "versions": versions("torch", "timm", "pillow", "numpy"),
     }
-    _save(arguments.out, tuned, notes)
-    print(
-        f"{len(tuning.trained)} of {len(tuned)} tensors trained on {len(pools[0])} real and {len(pools[1])} synthetic images"
-    )
+    from safetensors.torch import save
+
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    # one entry: the order of several in the file is not fixed
+    write_atomically(arguments.out, save(tuned, {"fine_tuning": json.dumps(notes)}))
+    of = f"{len(pools[0])} real and {len(pools[1])} synthetic images"
+    print(f"{len(tuning.trained)} of {len(tuned)} tensors trained on {of}")
 
 
 def _run(tuning: FineTuning, path: Path) -> None:
     """Take all steps, from the checkpoint at ``path`` where there is one."""
-    from safetensors.torch import load, save
-
     if path.exists():
-        tuning.restore(load(path.read_bytes()))
+        tuning.restore(path.read_bytes())
     n_steps = tuning.config.n_steps
     with tqdm(total=n_steps, initial=tuning.n_done, desc="fine-tuning", unit="step", disable=None) as bar:
         while tuning.n_done < n_steps:
             bar.set_postfix({name: f"{value:.3f}" for name, value in tuning.step().items()})
             bar.update()
             if tuning.n_done % SAVE_EVERY == 0 or tuning.n_done == n_steps:
-                write_atomically(path, save(tuning.checkpoint()))
-
-
-def _checkpoint_path(scratch: Path, backbone: Backbone, shards: Sequence[str], config: FineTuneConfig) -> Path:
-    content = json.dumps([backbone.spec.sha256, list(shards), asdict(config)])
-    return scratch / f"finetune-{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+                write_atomically(path, tuning.checkpoint())
 
 
 def validation_recall(bundle: Bundle, backbone: Backbone | None = None) -> dict[str, float]:
@@ -157,49 +149,30 @@ def validation_recall(bundle: Bundle, backbone: Backbone | None = None) -> dict[
     chosen = [i for i, entry in enumerate(entries) if entry.get("split") == "validation" and entry["exemplar_ids"]]
     if not chosen:
         return {}
-    gallery = Pictures(bundle, list(enumerate(references)))
-    queries = Pictures(bundle, [(i, entries[i]) for i in chosen])
+    queries = [entries[i] for i in chosen]
     if backbone is None:
-        dim = bundle.manifest["backbone"]["dim"]
-        features = bundle.read_array("references_backbone.npy", (len(references), dim))
-        query_features = bundle.read_array("queries_backbone.npy", (len(entries), dim))[chosen]
+        features = bundle.read_array("references_backbone.npy", (len(references), None))
+        query_features = bundle.read_array("queries_backbone.npy", (len(entries), None))[chosen]
     else:
-        features, query_features = (_embed(pictures, backbone) for pictures in (gallery, queries))
-    recalls: dict[str, list[float]] = {}
-    for entry, similarities in zip(queries.entries, query_features @ features.T, strict=True):
-        ranks = exemplar_ranks(similarities, entry["exemplar_ids"])
-        recalls.setdefault(str(entry["type"]), []).append(recall_at_k(ranks, 1))
-    return {kind: round(float(np.mean(values)), 4) for kind, values in sorted(recalls.items())}
+        features, query_features = (_embed(bundle, some, backbone) for some in (references, queries))
+    found = figures.score(query_features @ features.T, [query["exemplar_ids"] for query in queries])["recall@1"]
+    types = np.array([str(query["type"]) for query in queries])
+    return {str(kind): round(float(found[types == kind].mean()), 4) for kind in np.unique(types)}
 
 
-def _embed(pictures: Pictures, backbone: Backbone) -> np.ndarray:
-    rows = []
+def _embed(bundle: Bundle, entries: Sequence[dict], backbone: Backbone) -> np.ndarray:
+    pictures, rows = Pictures(bundle, list(enumerate(entries))), []
     with tqdm(total=len(pictures), desc="validation", unit="image", disable=None) as bar:
         for start in range(0, len(pictures), 64):  # few whole images in memory at once
-            rows.append(
-                backbone.embed([pictures.whole(i) for i in range(start, min(start + 64, len(pictures)))], bar.update)
-            )
+            some = [pictures.whole(i) for i in range(start, min(start + 64, len(pictures)))]
+            rows.append(backbone.embed(some, bar.update))
     return np.concatenate(rows)
 
 
-def _show(when: str, recalls: Mapping[str, float]) -> None:
+def _show(when: str, recalls: dict[str, float]) -> None:
     if recalls:
         shown = "  ".join(f"{kind} {value:.3f}" for kind, value in recalls.items())
         print(f"validation R@1 {when}: {shown}", flush=True)
-
-
-def _history(losses: Sequence[tuple[float, ...]]) -> list[dict[str, float]]:
-    """Mean losses of each tenth of the run."""
-    tenths = np.array_split(np.array(losses), min(10, len(losses)))
-    return [dict(zip(TERMS, (round(float(v), 4) for v in tenth.mean(0)), strict=True)) for tenth in tenths]
-
-
-def _save(path: Path, tensors: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-    from safetensors.torch import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # one entry: the order of several in the file is not fixed
-    write_atomically(path, save(dict(tensors), {"fine_tuning": json.dumps(notes)}))
 
 
 if __name__ == "__main__":

@@ -12,32 +12,24 @@ the README shows.
     python -m precompute.leave_out --table
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle, write_atomically
+from aad.bundle import Bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, fit_head
 from aad.spaces import SPACES, Space
-from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
+from precompute.common import figures
+from precompute.common.cli import limit_threads, run_step, step_parser, versions
+from precompute.common.figures import Scores
+from precompute.common.left_out import read_queries, read_views, score
 from precompute.common.lock import hold, lets_go
-from precompute.common.steps import write_step
-from precompute.common.trials import interval, read_queries, read_views, score
+from precompute.experiments.variations import cosine
 from precompute.pictures.families import FAMILIES
 
 SPLITS = ("validation", "test")
-STEPS_BETWEEN = (
-    (Space.BACKBONE, Space.ALIGNED),
-    (Space.ALIGNED, Space.DISENTANGLED),
-    (Space.BACKBONE, Space.DISENTANGLED),
-)
-OTHER_TASK = (
-    "style",
-)  # another scene in a painter's manner: the source is not shown, so it is never pooled with the rest
 
 
 @lets_go
@@ -45,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=SPLITS, help="concepts to test on")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES, help="families to leave out")
-    parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
+    figures.add_out(parser)
     parser.add_argument("--table", action="store_true", help="print the README's table from the bundle's file and stop")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
@@ -57,7 +49,8 @@ def main(argv: Sequence[str]) -> None:
         return
     limit_threads(arguments.threads)
     references = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
-    figures: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in arguments.splits}
+    result: dict[str, dict[str, Any]] = {split: {} for split in arguments.splits}
+    pool: dict[str, list[Part]] = {split: [] for split in arguments.splits}
     n_steps = ALIGNED.n_steps + DISENTANGLED.n_steps
     with tqdm(total=n_steps * len(arguments.families), unit="step", disable=None) as bar:
         for family in arguments.families:
@@ -68,88 +61,62 @@ def main(argv: Sequence[str]) -> None:
                 heads[space], _ = fit_head(views, config, lambda step, loss: bar.update())
             for split in arguments.splits:
                 queries = read_queries(bundle, family, split)
-                scores = {space: score(heads[space], references.astype(np.float32), queries) for space in SPACES}
-                figures[split][family] = {"scores": scores, "types": queries.types, "concepts": queries.concepts}
-    result = {split: summarise(figures[split]) for split in arguments.splits}
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
-    else:
-        write_step(
-            arguments.bundle,
-            "leave_out",
-            {"generalisation.json": result},
-            command=command_line("precompute.leave_out", argv),
-            settings={"versions": versions("torch", "numpy")},
-        )
+                scores = {space: score(cosine(heads[space], queries, references), queries) for space in SPACES}
+                rows, pooled = by_type(family, queries.types, (scores, np.array(queries.concepts)))
+                result[split] |= rows
+                pool[split].append(pooled)
+    for split, parts in pool.items():
+        everything = {
+            space: {
+                measure: np.concatenate([scores[space][measure] for scores, _ in parts]) for measure in figures.MEASURES
+            }
+            for space in SPACES
+        }
+        result[split]["all families"] = _row("each in turn", (everything, np.concatenate([c for _, c in parts])))
+    made_with = {"versions": versions("torch", "numpy")}
+    figures.write_figures(arguments, argv, "leave_out", "generalisation.json", result, made_with)
     for split in arguments.splits:
         print(f"{split} concepts\n{table(result, split)}")
 
 
-def summarise(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Means and paired differences with intervals: per family, per type of a family, and pooled over all families."""
-    rows: dict[str, Any] = {}
-    everything: list[tuple[dict[Space, dict[str, np.ndarray]], list[str]]] = []
-    for family, figure in figures.items():
-        types = np.array(figure["types"])
-        parts = {str(kind): types == kind for kind in dict.fromkeys(figure["types"])}
-        shown = ~np.isin(types, OTHER_TASK)
-        if shown.any():
-            parts = {f"{family}, all" if len(parts) > 1 else family: shown} | (parts if len(parts) > 1 else {})
-        for name, chosen in parts.items():
-            rows[name] = {"left_out": family} | _row(*_part(figure, chosen))
-        everything.append(_part(figure, shown))
-    pooled = {
-        space: {
-            measure: np.concatenate([scores[space][measure] for scores, _ in everything])
-            for measure in ("recall@1", "mrr")
-        }
-        for space in SPACES
-    }
-    rows["all families"] = {"left_out": "each in turn"} | _row(pooled, [c for _, part in everything for c in part])
-    return rows
+Part = tuple[Mapping[Space, Scores], np.ndarray]  # figures of n queries in each space, and their concepts
 
 
-def _part(figure: Mapping[str, Any], chosen: np.ndarray) -> tuple[dict[Space, dict[str, np.ndarray]], list[str]]:
-    scores = {
-        space: {measure: values[chosen] for measure, values in figure["scores"][space].items()} for space in SPACES
-    }
-    return scores, list(np.array(figure["concepts"])[chosen])
+def by_type(family: str, types: Sequence[str], part: Part) -> tuple[dict[str, Any], Part]:
+    """Means and differences of all queries of a family and of each type, and the queries to be pooled with other families'."""
+    kinds = np.array(types)
+    parts = {str(kind): kinds == kind for kind in dict.fromkeys(types)}
+    alike = ~np.isin(kinds, figures.OTHER_TASK)
+    if alike.any():
+        parts = {f"{family}, all" if len(parts) > 1 else family: alike} | (parts if len(parts) > 1 else {})
+    return {name: _row(family, _chosen(part, chosen)) for name, chosen in parts.items()}, _chosen(part, alike)
 
 
-def _row(scores: dict[Space, dict[str, np.ndarray]], concepts: list[str]) -> dict[str, Any]:
+def _chosen(part: Part, chosen: np.ndarray) -> Part:
+    scores, concepts = part
+    return {space: {m: values[chosen] for m, values in of.items()} for space, of in scores.items()}, concepts[chosen]
+
+
+def _row(left_out: str, part: Part) -> dict[str, Any]:
+    scores, concepts = part[0], part[1].tolist()
     backbone, disentangled = (scores[space]["recall@1"].mean() for space in (Space.BACKBONE, Space.DISENTANGLED))
     return {
+        "left_out": left_out,
         "n_queries": len(concepts),
-        "spaces": {
-            str(space): {measure: interval(values, concepts) for measure, values in scores[space].items()}
-            for space in SPACES
-        },
-        "differences": {
-            f"{later} - {earlier}": {
-                measure: interval(scores[later][measure] - scores[earlier][measure], concepts)
-                for measure in ("recall@1", "mrr")
-            }
-            for earlier, later in STEPS_BETWEEN
-        },
+        "spaces": {str(space): figures.intervals(scores[space], concepts) for space in SPACES},
+        "differences": figures.differences(scores, concepts),
         "recall_ratio": round(float(disentangled / backbone), 2) if backbone else None,
     }
 
 
 def table(result: Mapping[str, Any], split: str) -> str:
     """A Markdown table of one split; a cell is the mean R@1 with its 95 % interval, then MRR."""
-    lines = [
-        "| queries | left out of training | backbone | aligned | disentangled | R@1, times the backbone's |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, row in result[split].items():
-        cells = []
-        for space in SPACES:
-            recall, mrr = (row["spaces"][space][measure] for measure in ("recall@1", "mrr"))
-            cells.append(f"{recall['mean']:.3f} ({recall['low']:.3f} to {recall['high']:.3f}), {mrr['mean']:.3f}")
+        cells = [f"{figures.shown(c['recall@1'])}, {c['mrr']['mean']:.3f}" for c in map(row["spaces"].get, SPACES)]
         ratio = "" if row["recall_ratio"] is None else f"{row['recall_ratio']:.2f}"
-        lines.append(f"| {name}, {row['n_queries']} | {row['left_out']} | {' | '.join(cells)} | {ratio} |")
-    return "\n".join(lines)
+        rows.append([f"{name}, {row['n_queries']}", row["left_out"], *cells, ratio])
+    return figures.markdown(["queries", "left out of training", *SPACES, "R@1, times the backbone's"], rows)
 
 
 if __name__ == "__main__":

@@ -13,27 +13,22 @@ closeness to another oracle, fitted on the validation pairs, which is the most t
     python -m precompute.measure_theory --bundle BUNDLE --out FILE
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aad.bundle import Bundle, read_heads, write_atomically
+from aad.bundle import Bundle, BundleError, read_heads
 from aad.method import Head
-from aad.metrics import exemplar_ranks, recall_at_k
 from aad.spaces import SPACES, Domain
-from precompute.common.cli import command_line, run_step, step_parser
+from precompute.common import figures
+from precompute.common.cli import run_step, step_parser
 from precompute.common.lock import hold, lets_go
-from precompute.common.pairs import Pairs, read_pairs
-from precompute.common.steps import write_step
-from precompute.experiments.baselines import cca
+from precompute.experiments.baselines import cca, cross_covariance
 from precompute.experiments.theory import (
     correlations,
     cross_correlation,
-    cross_covariance,
     diagonal_share,
     effective_rank,
     linear_cka,
@@ -47,11 +42,30 @@ SPECTRUM = 64  # singular values kept
 SUBSPACE = 64  # loudest directions within which CCA is fitted: well below the number of sources
 VARIATES = 32  # canonical correlations kept
 ORACLE_RANK = 16  # most variates that closeness is about: a quarter of the subspace, so that chance is a quarter
-SHRINKAGES = (
-    0.01,
-    0.1,
-)  # of CCA; 0.1 correlates best on validation pairs, 0.01 leans less on the features' own loudness
+# of CCA; 0.1 correlates best on validation pairs, 0.01 leans less on the features' own loudness
+SHRINKAGES = (0.01, 0.1)
 SHRINKAGE = SHRINKAGES[-1]
+
+Rows = dict[Domain, np.ndarray]  # (n, d) of each domain, matched
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Matched images of one split.
+
+    Attributes:
+        source_ids: (n,) the reference that each query came from.
+        features: per domain, (n, d) backbone features, matched row by row.
+        first: rows of the first query of each source: where real images count once.
+    """
+
+    source_ids: np.ndarray
+    features: Rows
+    first: np.ndarray
+
+    def distinct(self, rows: np.ndarray, domain: Domain) -> np.ndarray:
+        """The rows of different images: a source with several queries counts once."""
+        return rows[self.first] if domain == Domain.REAL else rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,51 +91,66 @@ class Oracle:
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--out", type=Path, help="write here instead of into the bundle")
+    figures.add_out(parser)
     arguments = parser.parse_args(argv)
     if not arguments.out:
         hold(arguments.bundle)
     theory = measure(Bundle.open(arguments.bundle))
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(arguments.out, (json.dumps(theory) + "\n").encode())
-    else:
-        write_step(
-            arguments.bundle,
-            "measure_theory",
-            {"theory.json": theory},
-            command=command_line("precompute.measure_theory", argv),
-        )
+    figures.write_figures(arguments, argv, "measure_theory", "theory.json", theory, indent=None)
     print(table(theory))
+
+
+def read_pairs(bundle: Bundle, split: str) -> Pairs:
+    """Queries of a split with exactly one known source, and that source.
+
+    Raises:
+        BundleError: not more than ``SUBSPACE`` different sources.
+    """
+    dim = bundle.manifest["backbone"]["dim"]
+    references = bundle.read_array("references_backbone.npy", (None, dim))
+    queries = bundle.read_array("queries_backbone.npy", (None, dim))
+    sources = {
+        i: query["exemplar_ids"][0]
+        for i, query in enumerate(bundle.read_json("queries.json"))
+        if query.get("split") == split and len(query["exemplar_ids"]) == 1
+    }
+    ids = np.array(list(sources.values()), dtype=np.int64)
+    first = np.unique(ids, return_index=True)[1]
+    if len(first) <= SUBSPACE:
+        raise BundleError(
+            f"known pairs are needed here: more than {SUBSPACE} different sources of {split} queries are required, "
+            f"{bundle.folder} has {len(first)}; a benchmark such as the demo has them"
+        )
+    return Pairs(ids, {Domain.REAL: references[ids], Domain.SYNTHETIC: queries[list(sources)]}, first)
 
 
 def measure(bundle: Bundle) -> dict[str, Any]:
     """All figures as plain JSON: ``["spaces"][space]``, and ``["oracle"]`` for what the pairs themselves give."""
-    train, validation, test = (read_pairs(bundle, split, SUBSPACE) for split in ("train", "validation", "test"))
+    train, validation, test = (read_pairs(bundle, split) for split in ("train", "validation", "test"))
     heads = read_heads(bundle)
     oracles = {shrinkage: _oracle(train, validation, shrinkage) for shrinkage in SHRINKAGES}
+    others = {shrinkage: _oracle(validation, train, shrinkage).head for shrinkage in SHRINKAGES}
     ranks = {str(shrinkage): oracle.rank for shrinkage, oracle in oracles.items()}
-    n_directions = len(oracles[SHRINKAGE].basis)
+    own, n_directions = oracles[SHRINKAGE].head, len(oracles[SHRINKAGE].basis)
+
+    def closeness(of: dict[float, Head]) -> dict[str, Any]:
+        return {"closeness": {str(s): _closeness(of[s], oracle, train, test) for s, oracle in oracles.items()}}
+
     return {
         "n_pairs": {"train": len(train.source_ids), "test": len(test.source_ids)},
-        "n_sources": {"train": train.n_sources, "test": test.n_sources},
+        "n_sources": {"train": len(train.first), "test": len(test.first)},
         "settings": {"subspace": n_directions, "oracle_rank": ranks, "shrinkage": SHRINKAGE},
         "chance": {s: {"subspace": rank / n_directions} for s, rank in ranks.items()},  # of a map without preference
         "spaces": {
             str(space): {"recall@1": _recall(heads[space], bundle, test)}
             | _matching(heads[space], train, test)
             | _spread(heads[space], test)
-            | {"closeness": {str(s): _closeness(heads[space], oracle, train, test) for s, oracle in oracles.items()}}
+            | closeness(dict.fromkeys(SHRINKAGES, heads[space]))
             for space in SPACES
         },
-        "oracle": {"recall@1": _recall(oracles[SHRINKAGE].head, bundle, test)}
-        | _matching(oracles[SHRINKAGE].head, train, test, own_coordinates=True)
-        | {
-            "closeness": {
-                str(shrinkage): _closeness(_oracle(validation, train, shrinkage).head, oracle, train, test)
-                for shrinkage, oracle in oracles.items()
-            }
-        },
+        "oracle": {"recall@1": _recall(own, bundle, test)}
+        | _matching(own, train, test, own_coordinates=True)
+        | closeness(others),
     }
 
 
@@ -134,7 +163,7 @@ def _oracle(train: Pairs, validation: Pairs, shrinkage: float) -> Oracle:
     inner = cca(real, synthetic, shrinkage, min(VARIATES, len(basis)), weighting=1)
     head = Head(centre, {domain: inner.weight[domain] @ basis for domain in Domain})
     held_up = correlations(*(head.apply(validation.features[domain], domain) for domain in Domain))
-    chance = 3 / np.sqrt(validation.n_sources)  # three standard deviations of unrelated variates
+    chance = 3 / np.sqrt(len(validation.first))  # three standard deviations of unrelated variates
     rank = int(np.argmin([*(held_up > chance), False]))  # up to the first that does not
     return Oracle(head, basis, min(max(rank, 1), ORACLE_RANK))
 
@@ -143,25 +172,21 @@ def _recall(head: Head, bundle: Bundle, test: Pairs) -> float:
     """Share of test queries whose source is the nearest of all references."""
     references = bundle.read_array("references_backbone.npy", (None, head.dim))
     similarities = head.embed(test.features[Domain.SYNTHETIC], Domain.SYNTHETIC) @ head.embed(references, Domain.REAL).T
-    ranks = [exemplar_ranks(row, [source]) for row, source in zip(similarities, test.source_ids.tolist(), strict=True)]
-    return _rounded(np.mean([recall_at_k(rank, 1) for rank in ranks]))
+    return _rounded(figures.score(similarities, test.source_ids[:, None])["recall@1"].mean())
+
+
+def _embedded(head: Head, pairs: Pairs) -> list[np.ndarray]:
+    return [head.embed(pairs.features[domain], domain) for domain in Domain]
 
 
 def _matching(head: Head, train: Pairs, test: Pairs, own_coordinates: bool = False) -> dict[str, Any]:
     """How the matched embeddings of the two domains go together, along the space's own principal directions or coordinates."""
-    fitted = [head.embed(train.features[domain], domain) for domain in Domain]
-    found = [head.embed(test.features[domain], domain) for domain in Domain]
-    if own_coordinates:
-        basis = np.eye(fitted[0].shape[1])
-    else:  # needs no pairs
-        centred = np.concatenate([rows - rows.mean(0) for rows in fitted])
-        basis = principal_directions(centred, min(SUBSPACE, centred.shape[1]))
+    fitted, found = _embedded(head, train), _embedded(head, test)
+    basis = np.eye(fitted[0].shape[1]) if own_coordinates else _common_directions(fitted, SUBSPACE)  # needs no pairs
     real, synthetic = (rows @ basis[:PICTURE].T for rows in found)
     picture = cross_correlation(real, synthetic)
     variates = cca(fitted[0] @ basis.T, fitted[1] @ basis.T, SHRINKAGE, min(VARIATES, len(basis)))
-    held_up = correlations(
-        variates.apply(found[0] @ basis.T, Domain.REAL), variates.apply(found[1] @ basis.T, Domain.SYNTHETIC)
-    )
+    held_up = correlations(*(variates.apply(rows @ basis.T, d) for rows, d in zip(found, Domain, strict=True)))
     spectrum = np.linalg.svd(cross_covariance(found[0], found[1]), compute_uv=False)
     return {
         "cross_correlation": _rounded(picture, 2),
@@ -174,20 +199,24 @@ def _matching(head: Head, train: Pairs, test: Pairs, own_coordinates: bool = Fal
     }
 
 
+def _common_directions(rows: list[np.ndarray], k: int) -> np.ndarray:
+    """Loudest directions of both domains about their means, k at most."""
+    return principal_directions(np.concatenate([part - part.mean(0) for part in rows]), min(k, rows[0].shape[1]))
+
+
 def _spread(head: Head, test: Pairs) -> dict[str, Any]:
     """How many directions each domain uses, and how much its dimensions repeat each other."""
-    found = {domain: head.embed(test.features[domain], domain) for domain in Domain}
-    distinct = {str(domain): test.distinct(rows, domain) for domain, rows in found.items()}
+    found = {str(d): test.distinct(rows, d) for d, rows in zip(Domain, _embedded(head, test), strict=True)}
     return {
-        "effective_rank": {domain: _rounded(effective_rank(rows), 1) for domain, rows in distinct.items()},
-        "redundancy": {domain: _rounded(redundancy(rows), 5) for domain, rows in distinct.items()},
+        "effective_rank": {domain: _rounded(effective_rank(rows), 1) for domain, rows in found.items()},
+        "redundancy": {domain: _rounded(redundancy(rows), 5) for domain, rows in found.items()},
     }
 
 
 def _closeness(head: Head, oracle: Oracle, train: Pairs, test: Pairs) -> dict[str, float]:
     """Agreement with the oracle on test images, the mean of both domains, of the map within the oracle's subspace."""
     fitted = [head.apply(oracle.inside(train.features[domain], domain), domain) for domain in Domain]
-    basis = principal_directions(np.concatenate([rows - rows.mean(0) for rows in fitted]), oracle.rank)
+    basis = _common_directions(fitted, oracle.rank)
     agreement: dict[str, list[float]] = {"subspace": [], "cka": []}
     for domain in Domain:
         rows = test.distinct(test.features[domain], domain)
@@ -205,11 +234,9 @@ def _rounded(values: Any, digits: int = 4) -> Any:
 def table(theory: dict[str, Any]) -> str:
     """The figures as a Markdown table, a column for each space and one for the oracle."""
     columns = {**theory["spaces"], "oracle": theory["oracle"]}
-    cells = {name: _cells(column) for name, column in columns.items()}
-    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
-    for title in next(iter(cells.values())):
-        lines.append(f"| {title} | {' | '.join(cells[name].get(title, '') for name in columns)} |")
-    return "\n".join(lines)
+    cells = [_cells(column) for column in columns.values()]
+    rows = [[title, *(of.get(title, "") for of in cells)] for title in cells[0]]
+    return figures.markdown([*columns], rows).replace("|", "| |", 1).replace("|---", "|---|---", 1)
 
 
 def _cells(column: dict[str, Any]) -> dict[str, str]:
@@ -220,7 +247,7 @@ def _cells(column: dict[str, Any]) -> dict[str, str]:
         if name in column:
             both = " / ".join(format(column[name][domain], form) for domain in Domain)
             cells[f"{name.replace('_', ' ')}, real / synthetic"] = both
-    for shrinkage, closeness in column.get("closeness", {}).items():
+    for shrinkage, closeness in column["closeness"].items():
         cells |= {f"closeness, {name}, shrinkage {shrinkage}": f"{value:.3f}" for name, value in closeness.items()}
     return cells
 

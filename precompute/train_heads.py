@@ -13,7 +13,7 @@ different numbers of views; as many of each image are used as the folder with th
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head
 from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
+from precompute.common.left_out import read_views
 from precompute.common.lock import hold, lets_go
 from precompute.common.rows import passing, stored_chunks, write_rows
 from precompute.common.steps import write_step
 from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
 from precompute.common.stored_views import StoredViews
-from precompute.common.trials import read_views
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
@@ -40,28 +40,23 @@ CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a small
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--heads-from", type=Path, help="take the heads of this bundle instead of training")
-    parser.add_argument(
-        "--leave-out", nargs="*", default=[], metavar="GENERATOR", help="train without this family's images and views"
-    )
+    add = parser.add_argument
+    add("--heads-from", type=Path, help="take the heads of this bundle instead of training")
+    without = "train without this family's images and views"
+    add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
     for domain in Domain:
-        parser.add_argument(
-            f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=f"train on these {domain} images"
-        )
-    parser.add_argument("--steps", type=int, help=f"of each head's training; {ALIGNED.n_steps} when not given")
-    parser.add_argument(
-        "--batch-size", type=int, help=f"images of each domain per step; {ALIGNED.batch_size} when not given"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the training")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
+        given = f"train on these {domain} images"
+        add(f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=given)
+    add("--steps", type=int, default=ALIGNED.n_steps, help="of each head's training")
+    add("--batch-size", type=int, default=ALIGNED.batch_size, help="images of each domain per step")
+    add("--seed", type=int, default=0, help="of the training")
+    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
     if bool(arguments.real) != bool(arguments.synthetic):
         parser.error("--real and --synthetic go together")
     if arguments.real and (arguments.heads_from or arguments.leave_out):
         parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
-    given = {"seed": arguments.seed, "n_steps": arguments.steps, "batch_size": arguments.batch_size}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if changes.get("n_steps", 1) < 1 or changes.get("batch_size", 2) < 2:
+    if arguments.steps < 1 or arguments.batch_size < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
@@ -70,15 +65,24 @@ def main(argv: Sequence[str]) -> None:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
+        changes = {"seed": arguments.seed, "n_steps": arguments.steps, "batch_size": arguments.batch_size}
         views: Views
         if arguments.real:
-            views, seen = _stored(bundle, arguments.real, arguments.synthetic)
-            _tell_coverage(views, replace(ALIGNED, **changes))
+            views, seen = _stored(bundle, {Domain.REAL: arguments.real, Domain.SYNTHETIC: arguments.synthetic})
+            drawn, n = arguments.steps * arguments.batch_size, max(entry["n"] for entry in seen.values())
+            if drawn < n:  # the default is right for some thousand images: say how many it shows of a million
+                once = f"--steps {-(-n // arguments.batch_size)} draws as many as there are"
+                print(f"{arguments.steps} steps draw {drawn:,} of {n:,} images; {once}")
         else:
             views = read_views(bundle, arguments.leave_out)
             seen = {"left_out": sorted(arguments.leave_out)}
             seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
-        heads, settings = _trained(views, changes)
+        heads, settings = {}, {"seed": arguments.seed, "versions": versions("torch", "numpy")}
+        for space, shipped in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
+            config = replace(shipped, **changes)
+            with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
+                heads[space], history = fit_head(views, config, lambda *_, bar=bar: bar.update())
+            settings[str(space)] = {"config": _told(config), "history": history}
         settings |= seen
     tensors = {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}
     scratch = arguments.bundle / ".work"
@@ -102,16 +106,16 @@ def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     return write_rows(path, (len(stored), len(head.weight[Domain.REAL])), parts, bar.update)
 
 
-def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> tuple[StoredViews, dict]:
-    """The views in shards, read once to see that they are sound and to measure them."""
-    if repeated := [folder for folder, n in Counter(path.resolve() for path in (*real, *synthetic)).items() if n > 1]:
+def _stored(bundle: Bundle, given: dict[Domain, Sequence[Path]]) -> tuple[StoredViews, dict[str, Any]]:
+    """The views in shards, read once to see that they are sound and to measure them; and what they are."""
+    folders = Counter(path.resolve() for paths in given.values() for path in paths)
+    if repeated := [folder for folder, n in folders.items() if n > 1]:
         raise ShardError(f"{repeated[0]} is given twice; name each folder of shards once")
-    given = {Domain.REAL: real, Domain.SYNTHETIC: synthetic}
-    shards = {domain: [Shards.open(folder, VIEWS) for folder in folders] for domain, folders in given.items()}
-    for domain, folders in shards.items():
-        for folder in folders:
+    shards = {domain: [Shards.open(path, VIEWS) for path in paths] for domain, paths in given.items()}
+    for domain, opened in shards.items():
+        for folder in opened:
             folder.check_views(domain, bundle)
-    rows = {domain: StoredRows(folders) for domain, folders in shards.items()}
+    rows = {domain: StoredRows(opened) for domain, opened in shards.items()}
     n_images = sum(stored.shape[0] for stored in rows.values())
     with tqdm(total=2 * n_images, desc="check and measure", unit="image", disable=None) as bar:
         for folder in [*shards[Domain.REAL], *shards[Domain.SYNTHETIC]]:
@@ -121,31 +125,13 @@ def _stored(bundle: Bundle, real: Sequence[Path], synthetic: Sequence[Path]) -> 
             views = StoredViews(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
         except ValueError as error:
             raise ShardError(f"these shards cannot be trained on: {error}") from error
-    seen: dict = {}
+    seen = {}
     for domain, stored in rows.items():
-        seen[str(domain)] = {"n": stored.shape[0], "n_views": stored.shape[1] - 1}
-        seen[str(domain)]["shards"] = [folder.summary() for folder in shards[domain]]
-        print(f"{stored.shape[0]:,} {domain} images with {stored.shape[1] - 1} views each")
+        n, n_views = stored.shape[0], stored.shape[1] - 1
+        told = [folder.summary() for folder in shards[domain]]
+        seen[str(domain)] = {"n": n, "n_views": n_views, "shards": told}
+        print(f"{n:,} {domain} images with {n_views} views each")
     return views, seen
-
-
-def _tell_coverage(views: StoredViews, config: TrainConfig) -> None:
-    """The default number of steps is right for some thousand images: say how many it shows of a million."""
-    drawn, n = config.n_steps * config.batch_size, max(views.of(domain).shape[0] for domain in Domain)
-    if drawn < n:
-        once = -(-n // config.batch_size)
-        print(f"{config.n_steps} steps draw {drawn:,} of {n:,} images; --steps {once} draws as many as there are")
-
-
-def _trained(views: Views, changes: dict[str, Any]) -> tuple[dict[Space, Head], dict]:
-    heads: dict[Space, Head] = {}
-    settings: dict = {"seed": changes["seed"], "versions": versions("torch", "numpy")}
-    for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
-        config = replace(config, **changes)
-        with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
-            heads[space], history = fit_head(views, config, _counter(bar))
-        settings[str(space)] = {"config": _told(config), "history": history}
-    return heads, settings
 
 
 def _told(config: TrainConfig) -> dict[str, Any]:
@@ -155,23 +141,17 @@ def _told(config: TrainConfig) -> dict[str, Any]:
     return {"alignment": "info_nce", "shared": True, "anchor_weight": 0.0} | asdict(config) | infomax
 
 
-def _counter(bar: tqdm) -> Callable[[int, float], object]:
-    return lambda step, loss: bar.update()
-
-
-def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, Head], dict]:
+def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, Head], dict[str, Any]]:
     told, own = (b.manifest["backbone"] for b in (source, bundle))
     if any(told.get(key) != own.get(key) for key in ("name", "dim", "sha256")):
         raise BundleError(
-            f"the heads of {source.folder} belong to {source.manifest['backbone']['name']}, this bundle uses "
-            f"{bundle.manifest['backbone']['name']}; train heads of its own instead of --heads-from"
+            f"the heads of {source.folder} belong to {told['name']}, this bundle uses {own['name']}; train heads of its own "
+            "instead of --heads-from"
         )
     heads = read_heads(source)
     del heads[Space.BACKBONE]
-    return heads, {
-        "heads_from": source.manifest["name"],
-        "heads_sha256": source.manifest["files"]["heads.safetensors"]["sha256"],
-    }
+    sha256 = source.manifest["files"]["heads.safetensors"]["sha256"]
+    return heads, {"heads_from": source.manifest["name"], "heads_sha256": sha256}
 
 
 if __name__ == "__main__":

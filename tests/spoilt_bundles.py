@@ -90,21 +90,13 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def refused(folder: Path, name: str, says: str = "", load_it: Callable[[Path], Any] = Attributor.load) -> str:
-    """What is said after the name of a file, once it is seen to be one line with the file and the remedy, and no other error.
-
-    Args:
-        folder: the bundle.
-        name: of its file.
-        says: a pattern that the text must match.
-        load_it: what must refuse it.
-    """
+    """What is said: one line with the file, after its name the pattern ``says``, and the remedy; and no other error."""
     with pytest.raises(BundleError) as caught:
         load_it(folder)
     text = str(caught.value)
     assert type(caught.value) is BundleError and "\n" not in text and len(text) < 600 + 2 * len(str(folder)), text
-    assert str(folder / name) in text and "rebuild it with: python -m precompute." in text, text
     assert caught.value.__cause__ is None, text  # all is in the text: no second traceback above it
     step = "" if name in ("", MANIFEST) else CONTENTS[name].step.replace("extract_features", "run --help")
-    assert f"rebuild it with: python -m precompute.{step}" in text, text
+    assert str(folder / name) in text and f"rebuild it with: python -m precompute.{step}" in text, text
     assert re.search(says, text[text.index(name) + len(name) :]), (says, text)
     return text

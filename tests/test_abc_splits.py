@@ -43,88 +43,67 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
-def count(cases: list[Case]) -> tuple[int, int, dict[str, int]]:
+def sizes_of(cases: list[Case]) -> tuple[int, int, tuple[int, int], dict[str, int]]:
+    """Models, exemplars, the fewest and the most of one model, queries of each prompt type."""
+    sizes = [len(case.exemplars) for case in cases]
     kinds = sorted({kind for case in cases for kind in case.queries})
     n_queries = {kind: sum(len(case.queries.get(kind, ())) for case in cases) for kind in kinds}
-    return len(cases), sum(len(case.exemplars) for case in cases), n_queries
+    return len(cases), sum(sizes), (min(sizes), max(sizes)), n_queries
 
 
-def test_every_case_is_read_in_order(tmp_path: Path) -> None:
-    cases = load_split(write(tmp_path, SPLIT))
-    assert count(cases) == (2, 3, {"gpt": 2, "media": 1, "object": 1})
-    assert [case.class_id for case in cases] == ["harbour", "n01_0007"]
-    assert [case.category for case in cases] == [None, "bird"]
+def test_every_case_is_read_in_order_and_keys_beyond_the_form_are_left_alone(tmp_path: Path) -> None:
+    cases = load_split(str(write(tmp_path, [{**SPLIT[0], "note": "hand-made"}, SPLIT[1]])))
+    assert sizes_of(cases) == (2, 3, (1, 2), {"gpt": 2, "media": 1, "object": 1})
+    assert [(case.class_id, case.category) for case in cases] == [("harbour", None), ("n01_0007", "bird")]
     for case, entry in zip(cases, SPLIT, strict=True):
         assert list(case.exemplars) == entry["exemplar"]
         assert {kind: list(paths) for kind, paths in case.queries.items()} == entry["synth"]
-
-
-def test_case_without_queries_is_read(tmp_path: Path) -> None:
     (case,) = load_split(write(tmp_path, [{**SPLIT[0], "synth": {}}]))
     assert (case.queries, case.paths) == ({}, case.exemplars)
 
 
-def test_keys_beyond_the_form_are_left_alone(tmp_path: Path) -> None:
-    assert load_split(str(write(tmp_path, [{**SPLIT[0], "note": "hand-made"}])))[0].class_id == "harbour"
+DEPARTURES: list[tuple[int, str, object, str]] = [
+    (0, "exemplar", [], "`exemplar` must be a list of at least one path, got none"),
+    (0, "exemplar", "a.jpg", "`exemplar` must be a list of paths, got str"),
+    (1, "exemplar", ["a.jpg", 7], "`exemplar[1]` must be a relative path that stays in the dataset, got 7"),
+    (1, "exemplar", ["../a.jpg"], "`exemplar[0]`"),
+    (1, "exemplar", ["/etc/a.jpg"], "`exemplar[0]`"),
+    (1, "exemplar", ["C:\\a.jpg"], "`exemplar[0]`"),
+    (1, "exemplar", [""], "`exemplar[0]`"),
+    (1, "exemplar", ["a.jpg", "b.jpg", "a.jpg"], "'a.jpg' twice"),
+    (0, "synth", ["a.png"], "`synth` must be an object from query type to a list of paths, got list"),
+    (0, "synth", {"gpt": None}, "`synth.gpt` must be a list of paths, got NoneType"),
+    (1, "synth", {"gpt": ["a.png", "x/../../b.png"]}, "`synth.gpt[1]`"),
+    (1, "category", 3, "`category` must be text or null, got 3"),
+    (1, "class_id", None, "`class_id` must be text that is not empty, got None"),
+    (1, "class_id", "", "`class_id` must be text that is not empty"),
+    (1, "class_id", "harbour", "`class_id` must be unique in its file, got 'harbour'"),
+    *((1, key, ..., f"`{key}` must be present, got only") for key in ("exemplar", "synth", "category", "class_id")),
+]
 
 
-@pytest.mark.parametrize(
-    ("entry", "key", "value", "words"),
-    [
-        (0, "exemplar", [], "`exemplar` must be a list of at least one path, got none"),
-        (0, "exemplar", "a.jpg", "`exemplar` must be a list of paths, got str"),
-        (1, "exemplar", ["a.jpg", 7], "`exemplar[1]` must be a relative path that stays in the dataset, got 7"),
-        (1, "exemplar", ["../a.jpg"], "`exemplar[0]`"),
-        (1, "exemplar", ["/etc/a.jpg"], "`exemplar[0]`"),
-        (1, "exemplar", ["C:\\a.jpg"], "`exemplar[0]`"),
-        (1, "exemplar", [""], "`exemplar[0]`"),
-        (1, "exemplar", ["a.jpg", "b.jpg", "a.jpg"], "'a.jpg' twice"),
-        (0, "synth", ["a.png"], "`synth` must be an object from query type to a list of paths, got list"),
-        (0, "synth", {"gpt": None}, "`synth.gpt` must be a list of paths, got NoneType"),
-        (1, "synth", {"gpt": ["a.png", "x/../../b.png"]}, "`synth.gpt[1]`"),
-        (1, "category", 3, "`category` must be text or null, got 3"),
-        (1, "class_id", None, "`class_id` must be text that is not empty, got None"),
-        (1, "class_id", "", "`class_id` must be text that is not empty"),
-        (1, "class_id", "harbour", "`class_id` must be unique in its file, got 'harbour', as in entry 0"),
-    ],
-)
-def test_departure_is_named_with_file_entry_and_key(
-    entry: int, key: str, value: object, words: str, tmp_path: Path
-) -> None:
-    content = copy.deepcopy(SPLIT)
-    content[entry][key] = value
-    path = write(tmp_path, content)
-    with pytest.raises(BenchmarkError) as caught:
-        load_split(path)
-    assert words in str(caught.value)
-    assert f"in {path}, entry {entry};" in str(caught.value)
+def test_departure_is_named_with_file_entry_and_key(tmp_path: Path) -> None:
+    for entry, key, value, words in DEPARTURES:
+        content = copy.deepcopy(SPLIT)
+        content[entry][key] = value
+        if value is ...:
+            del content[entry][key]
+        path = write(tmp_path, content)
+        with pytest.raises(BenchmarkError) as caught:
+            load_split(path)
+        assert words in str(caught.value)
+        assert f"in {path}, entry {entry};" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["exemplar", "synth", "category", "class_id"])
-def test_missing_key_is_named(key: str, tmp_path: Path) -> None:
-    content = copy.deepcopy(SPLIT)
-    del content[1][key]
-    with pytest.raises(BenchmarkError, match=f"`{key}` must be present, got only .* entry 1;"):
-        load_split(write(tmp_path, content))
-
-
-@pytest.mark.parametrize(
-    ("content", "words"), [([], "got an empty list"), ({}, "got dict"), (None, "got NoneType"), (["x"], "got str")]
-)
-def test_file_of_another_form_is_refused(content: object, words: str, tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=words):
-        load_split(write(tmp_path, content))
-
-
-def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"none\.json \(No such file"):
-        load_split(tmp_path / "none.json")
-    with pytest.raises(BenchmarkError, match="readable JSON file"):
-        load_split(tmp_path)
-    for content in (b"[{", b"\xff\xfe\x00"):
-        (tmp_path / "damaged.json").write_bytes(content)
-        with pytest.raises(BenchmarkError, match=r"must be JSON, got .*damaged\.json"):
-            load_split(tmp_path / "damaged.json")
+def test_file_that_cannot_be_read_or_has_another_form_is_named(tmp_path: Path) -> None:
+    for content, words in (([], "an empty list"), ({}, "dict"), (None, "NoneType"), (["x"], "str")):
+        with pytest.raises(BenchmarkError, match=f"got {words} in"):
+            load_split(write(tmp_path, content))
+    (tmp_path / "damaged.json").write_bytes(b"[{")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "none.json", tmp_path, tmp_path / "damaged.json", tmp_path / "binary.json"):
+        with pytest.raises(BenchmarkError, match=f"must be a readable JSON file, got {path} "):
+            load_split(path)
 
 
 def test_all_missing_images_are_listed_at_once(tmp_path: Path) -> None:
@@ -139,7 +118,7 @@ def test_all_missing_images_are_listed_at_once(tmp_path: Path) -> None:
     assert missing_files(cases * 2, tmp_path) == [everything[0], everything[-1]]
 
 
-# models, exemplars, the fewest and the most of one model, queries of each prompt type; test_unobserved_imagenet was not at hand
+# as in sizes_of; test_unobserved_imagenet was not at hand
 PUBLISHED = {
     "test_artchive": (255, 3_081, (1, 67), {"gpt": 10_200, "object": 10_200}),
     "test_bamfg": (250, 1_692, (4, 12), {"gpt": 10_000, "object": 10_000}),
@@ -147,13 +126,6 @@ PUBLISHED = {
 }
 FOLDER = os.environ.get("AAD_ABC_SPLITS")
 FILES = sorted(path for path in Path(FOLDER).iterdir() if path.name.endswith((".json", ".json.gz"))) if FOLDER else []
-
-
-def sizes_of(cases: list[Case]) -> tuple[int, int, tuple[int, int], dict[str, int]]:
-    sizes = [len(case.exemplars) for case in cases]
-    kinds = sorted({kind for case in cases for kind in case.queries})
-    n_queries = {kind: sum(len(case.queries.get(kind, ())) for case in cases) for kind in kinds}
-    return len(cases), sum(sizes), (min(sizes), max(sizes)), n_queries
 
 
 def load(path: Path, scratch: Path) -> list[Case]:

@@ -10,8 +10,9 @@ import torch
 from aad.method import Head
 from aad.spaces import Domain
 from precompute import abc_train
-from precompute.abc.checkpoints import read_mapper
+from precompute.abc.files import read_mapper
 from precompute.abc.splits import BenchmarkError
+from tests.abc_files import case_content
 
 D = 24
 
@@ -19,25 +20,16 @@ D = 24
 def feature_file(path: Path, n_models: int, seed: int, d: int = D, n_queries: int = 4) -> Path:
     """Model i has 1 + i % 3 exemplars near its concept; queries show it too, elsewhere, and all vary in four loud directions."""
     rng = np.random.default_rng(seed)
-    content: dict = {"exemplar_paths": [], "exemplar_chunks": []}
-    content |= {key: {"gpt": [], "object": []} for key in ("synth_paths", "synth_ids", "synth_tensors")}
-    exemplars: list[np.ndarray] = []
     loudness = np.where(np.arange(d) < 4, 25, 1)
-    for model in range(n_models):
-        concept = 10 * rng.normal(size=d)
-        concept[:4] = 0
-        n = 1 + model % 3
-        content["exemplar_chunks"].append((len(exemplars), len(exemplars) + n))
-        exemplars += list(concept + rng.normal(size=(n, d)) * loudness)
-        for kind in ("gpt", "object"):
-            content["synth_tensors"][kind] += list(concept + 10 + 3 * rng.normal(size=(n_queries, d)) * loudness)
-            content["synth_ids"][kind] += [model] * n_queries
-            content["synth_paths"][kind] += [f"dataset/synth/{kind}/{model}/{i}.png" for i in range(n_queries)]
-    content["exemplar_paths"] = [f"dataset/exemplar/{i}.png" for i in range(len(exemplars))]
-    content["exemplar_tensors"] = torch.tensor(np.array(exemplars), dtype=torch.float32)
-    rows = content["synth_tensors"]
-    content["synth_tensors"] = {kind: torch.tensor(np.array(rows[kind]), dtype=torch.float32) for kind in rows}
-    torch.save(content, path)
+    sizes = 1 + np.arange(n_models) % 3
+    concepts = 10 * rng.normal(size=(n_models, d)) * (loudness == 1)
+    models = np.repeat(np.arange(n_models), n_queries)
+    exemplars = np.repeat(concepts, sizes, 0) + rng.normal(size=(sizes.sum(), d)) * loudness
+    queries = {
+        kind: np.float32(concepts[models] + 10 + 3 * rng.normal(size=(len(models), d)) * loudness)
+        for kind in ("gpt", "object")
+    }
+    torch.save(case_content(np.float32(exemplars), sizes.tolist(), queries, dict.fromkeys(queries, models)), path)
     return path
 
 
@@ -55,7 +47,7 @@ def mapped(path: Path, rows: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def test_the_mapper_finds_sources_of_models_it_never_saw(tmp_path, capsys):
-    file = feature_file(tmp_path / "train.pth", 80, 0)
+    file = feature_file(tmp_path / "train.pth", 80, 1)
     out = train(tmp_path, file, options=("--steps", 400, "--held-out", 0.2))
     told = capsys.readouterr().out
     assert "512 pairs of 64 models, 400 steps" in told

@@ -1,5 +1,6 @@
 """The bundle on disk: what is damaged, missing, hostile or half new is refused in one line that names the file and the remedy."""
 
+import gc
 import io
 import json
 import os
@@ -14,16 +15,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from aad import Attributor, BundleError
 from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy
+from aad.scale.stored import StoredRows
 from aad.schema import CONTENTS
 from aad.spaces import SPACES, Domain
+from precompute import build_index
 from precompute.common.steps import write_step
 from tests import spoilt_bundles as spoilt
 from tests.factory import tiny_bundle
-from tests.galleries import D
+from tests.galleries import D, wide_bundle
 from tests.spoilt_bundles import MANIFEST, NO_TEXT, NUMBER, Bomb, M, N, as_scanned, linked, npy, refused, signed, told
 
 DEEP = b"[" * 100_000
@@ -352,6 +355,92 @@ def test_the_shipped_bundle_is_of_this_format_and_stays_as_it_was_opened() -> No
     assert "/home" not in text and "/root" not in text and "/tmp" not in text, "it names a machine"
 
 
+# An index is of its own references, and an open bundle answers from what it opened, whatever is written over it
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = wide_bundle(tmp_path_factory.mktemp("large") / "bundle", 300, M)
+    build_index.main(["--bundle", str(folder), "--method", "compressed", "--target", "0.1"])
+    return folder
+
+
+def test_an_index_is_of_these_references(compressed: Path, tmp_path: Path) -> None:
+    folder, name = Path(shutil.copytree(compressed, tmp_path / "bundle")), "index_aligned.safetensors"
+    assert Attributor.load(folder).attribute_query(0, 3)["aligned"].matches[0].reference_id == 0
+    good, right = (folder / "manifest.json").read_bytes(), (folder / name).read_bytes()
+    for key, values in (("references", ["0" * 64]), *((k, [*NUMBER, told, -1, "x"]) for k in ("method", "rerank"))):
+        for value in values:
+            (folder / "manifest.json").write_bytes(good)
+            told(folder, "retrieval", "aligned", key, value=value)
+            refused(folder, name, "index of other references" if key == "references" else "")
+    (folder / "manifest.json").write_bytes(good)
+    arrays = load(right)
+    wrong = [{k: v for k, v in arrays.items() if k != key} for key in arrays]
+    wrong += [arrays | {key: value[:-1]} for key, value in arrays.items() if key != "sample_ids"]
+    wrong += [arrays | {key: value.astype(np.float64)} for key, value in arrays.items()]
+    wrong += [arrays | {key: np.full_like(arrays[key], np.nan)} for key in ("rotation", "codebook")]
+    wrong += [arrays | {"sample_ids": np.array(ids)} for ids in ([300], [-1], [1, 1])]
+    for content in [*(save(one) for one in wrong), b"", right[:-5], pickle.dumps([1])]:
+        signed(folder, name, content)
+        refused(folder, name)
+
+
+def test_an_open_bundle_answers_from_what_it_opened_while_another_is_written_over_it(
+    compressed: Path, tmp_path: Path
+) -> None:
+    scanned = Path(shutil.copytree(compressed, tmp_path / "scanned"))
+    as_scanned(scanned)
+    for folder in (Path(shutil.copytree(compressed, tmp_path / "compressed")), scanned):
+        opened = Attributor.load(folder)
+        asked = [opened.attribute_query(i, 7).to_dict() for i in range(M)]
+        stamp, near = opened.stamp, opened.attribute_reference(5, 4).to_dict()
+        other = wide_bundle(tmp_path / f"other_{folder.name}", 300, M, noise=0.9)
+        for name in ROWS:  # a step again, and a copy that deletes first
+            rows = np.load(other / name)[::-1].astype(np.float16)
+            write_step(folder, "train_heads", {name: rows}, command="x")
+            assert [opened.attribute_query(i, 7).to_dict() for i in range(M)] == asked
+        shutil.rmtree(folder)
+        shutil.copytree(other, folder)
+        assert [opened.attribute_query(i, 7).to_dict() for i in range(M)] == asked
+        assert opened.attribute_reference(5, 4).to_dict() == near and opened.stamp == stamp
+        now = Attributor.load(folder)
+        assert now.stamp["bundle"] != stamp["bundle"] and now.attribute_query(0, 7).to_dict() != asked[0]
+
+
+def test_rows_that_are_changed_in_place_are_refused_and_never_mixed(compressed: Path, tmp_path: Path) -> None:
+    name = "references_backbone.npy"
+    for method in ("scan", "compressed"):
+        folder = Path(shutil.copytree(compressed, tmp_path / method))
+        if method == "scan":
+            as_scanned(folder)
+        opened = Attributor.load(folder)
+        opened.attribute_query(0, 5)
+        rows = np.load(folder / name)
+        with (folder / name).open("r+b") as file:
+            file.seek(-rows[100:].nbytes, os.SEEK_END)
+            file.write(np.ascontiguousarray(rows[100:][::-1]).tobytes())
+        os.utime(folder / name, ns=(0, 12345))  # as if a second later
+        for ask in (opened.attribute_query, opened.attribute_reference):
+            with pytest.raises(OSError, match=rf"{name} was changed in place .* load the bundle again"):
+                ask(1, 3)
+        refused(folder, name, "is damaged")
+
+
+def test_rows_held_open_are_let_go(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((4, 3), np.float32))
+    descriptors = Path("/proc/self/fd")
+    gc.collect()  # of what earlier tests left
+    before = len(list(descriptors.iterdir())) if descriptors.exists() else None
+    for _ in range(50):
+        assert StoredRows(tmp_path / "rows.npy")[:].shape == (4, 3)
+    (tmp_path / "rows.npy").write_bytes((tmp_path / "rows.npy").read_bytes() + b"12")
+    with pytest.raises(ValueError, match="longer than its header says"):
+        StoredRows(tmp_path / "rows.npy")
+    gc.collect()
+    assert before is None or len(list(descriptors.iterdir())) == before
+
+
 # What steps write
 
 
@@ -390,4 +479,4 @@ def test_the_same_contents_give_the_same_bytes_also_from_a_finished_file_that_is
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_the_shipped_measurements_are_read_as_they_are(name: str) -> None:
-    assert Bundle.open().read_json(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())
+    assert Bundle.open().read_table(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())

@@ -1,9 +1,12 @@
-"""Embedding in shards: what is stored of a folder, tar and Parquet files, that only images decide it, and what survives a kill."""
+"""Embedding in shards: what is stored of a folder, that only images decide it, and what survives a kill; and what runs it."""
 
 import errno
 import os
 import signal
+import sys
+import types
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from aad.backbones import load_backbone
 from aad.images import load_image
 from precompute import embed_shards
 from precompute.common import embedding, store
+from precompute.common.runners import ATTEMPTS, RunnerError, run_shards
 from precompute.common.store import EMBEDDED, ShardError, Shards
-from tests.small import SPEC, FakeEncoder, contents, embed, folder_of, killed_midway, picture, rows
+from tests.small import SPEC, FakeEncoder, Job, contents, embed, folder_of, killed_midway, picture, rows, square
 
 NAME = "efficientnet_lite0"
 
@@ -102,15 +106,6 @@ def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys,
     assert "and 1 more: the tables in" in capsys.readouterr().err
 
 
-def test_a_run_that_is_stopped_on_the_way_back_does_not_pass_for_finished(tmp_path):
-    folder, out = folder_of(tmp_path / "photos", 6), tmp_path / "out"
-    embed(out, folder)
-    picture(99).save(folder / "000.png")
-    with pytest.raises(ShardError, match=r"shard 00000 .* cannot be made"):
-        embed(out, folder, encoder=FakeEncoder(tmp_path / "nowhere" / "log"))
-    assert not (out / "embedded.json").exists()
-
-
 def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_refused(tmp_path):
     folder = folder_of(tmp_path / "photos", 1)
     for i in range(3):
@@ -129,8 +124,11 @@ def test_a_worker_with_other_weights_is_refused(tmp_path):
         embed(tmp_path / "out", folder_of(tmp_path / "photos", 2), encoder=other)
 
 
-def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
+def test_a_full_disk_says_so_keeps_what_is_finished_and_the_folder_does_not_pass_for_finished(tmp_path, monkeypatch):
     folder, out = folder_of(tmp_path / "photos", 7), tmp_path / "out"
+    assert embed(out, folder) == [3, 3, 1]
+    for name in ("000.png", "006.png"):  # of the first two shards
+        picture(99).save(folder / name)
     write = store.write_atomically
 
     def full(path, data):
@@ -142,7 +140,71 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(tmp_path, monkeypatch):
         patch.setattr(store, "write_atomically", full)
         with pytest.raises(ShardError, match=r"00001 .* cannot be made: .*No space left.*what is finished is kept"):
             embed(out, folder)
-    assert embed(out, folder) == [3, 1]
+    assert not (out / "embedded.json").exists() and embed(out, folder) == [3]
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ShardError, match="choose another --out"):
         embed(tmp_path / "file" / "out", folder)
+
+
+# --- runners: every job is done once and reported, whoever is killed; Ray's part is in test_ray.py ---
+
+
+def done(folder: Path, column: int = 0) -> list[int]:
+    """Jobs in the order in which they were done; or, of column 1, the process of each."""
+    return [int(line.split()[column]) for line in (folder / "log").read_text().splitlines()]
+
+
+def test_every_job_is_done_once_though_workers_are_killed_and_one_that_ends_every_worker_is_named(tmp_path):
+    kinds = {1: "dies", 2: "dies once", 5: "dies once"}
+    found, jobs = [], [Job(tmp_path, i, kinds.get(i, "")) for i in range(8)]
+    with pytest.raises(RunnerError, match=rf"1 given up after ending {ATTEMPTS}.*\n  job 1: killed by SIGKILL"):
+        found.extend(run_shards(square, jobs, workers=2))
+    assert sorted(found) == sorted(done(tmp_path)) == [0, *range(2, 8)]
+    assert os.getpid() not in done(tmp_path, 1)
+
+
+def test_a_single_worker_is_this_process_and_no_jobs_are_no_trouble(tmp_path):
+    assert list(run_shards(square, [Job(tmp_path, i) for i in range(3)], workers=1)) == [0, 1, 2]
+    assert set(done(tmp_path, 1)) == {os.getpid()}
+    assert list(run_shards(square, [], workers=2)) == []
+
+
+def test_jobs_are_taken_as_workers_become_free_and_left_when_nobody_asks_on(tmp_path):
+    taken = []
+
+    def jobs():
+        for i in range(50):
+            taken.append(i)
+            yield Job(tmp_path, i)
+
+    results = run_shards(square, jobs(), workers=2)
+    next(results)
+    assert len(taken) <= 5
+    results.close()
+    assert len(taken) <= 5 and len(set(done(tmp_path, 1))) <= 2
+
+
+def test_an_error_of_the_function_ends_the_run(tmp_path):
+    jobs = [Job(tmp_path, i, "fails" if i == 5 else "slow") for i in range(40)]
+    with pytest.raises(OSError, match="No space left") as raised:
+        list(run_shards(square, jobs, workers=2))
+    assert raised.value.errno == 28 and done(tmp_path)[0] in (0, 1) and len(done(tmp_path)) < 10
+    with pytest.raises(RuntimeError, match="AwkwardError: one"):
+        list(run_shards(square, [Job(tmp_path, 1, "fails awkwardly")], workers=2))
+
+
+def test_what_cannot_be_run_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(RunnerError, match="--workers must be 1 or more, got 0"):
+        run_shards(square, [], workers=0)
+    with pytest.raises(RunnerError, match="add --runner ray"):
+        run_shards(square, [], address="auto")
+    with pytest.raises(RunnerError, match="one of local, ray, got 'cloud'"):
+        run_shards(square, [], "cloud")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RunnerError, match=r"pip install -r requirements-ray\.txt"):
+        list(run_shards(square, [Job(tmp_path, 1)], "ray"))
+    nowhere = types.ModuleType("nowhere")
+    exec("def function(job): return job", nowhere.__dict__)
+    monkeypatch.setitem(sys.modules, "nowhere", nowhere)
+    with pytest.raises(RunnerError, match=r"a worker ended before its first job \(exit code 1\)"):
+        list(run_shards(nowhere.function, [1, 2, 3], workers=2))

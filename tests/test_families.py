@@ -1,4 +1,4 @@
-"""Families of synthetic images: seeded, of usable size, still about their picture."""
+"""Families of synthetic images, and plain views: seeded, of usable size, still about their picture."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from precompute.demo.recipes import GENERATORS, N_TRAIN_STYLES
 from precompute.pictures import families
 from precompute.pictures.families import FAMILIES, RENDER, RESTYLE, STYLE_FAMILIES, draw_frame
 from precompute.pictures.filters import FILTERS
-from precompute.pictures.plain import VIEW_SIZE, view_rng
+from precompute.pictures.plain import VIEW_SIZE, make_view, view_rng
 from tests import small
 
 
@@ -57,7 +57,7 @@ def test_a_synthetic_image_depends_on_its_pictures_and_generator_only_and_leaves
     assert image.tobytes() == picture(0).tobytes() and other.tobytes() == picture(1).tobytes()
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 400), (1000, 40)])
+@pytest.mark.parametrize("size", [(16, 16), (16, 400), (500, 20)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_takes_every_shape(family, size, networks):
     for number in range(6):
@@ -117,7 +117,7 @@ def test_a_near_copy_is_nearer_to_its_picture_than_other_families_are():
     def distance(family):
         image = picture(5, (200, 200))
         colours = np.asarray(image, float).mean((0, 1))
-        made = [np.asarray(RENDER[family](image, picture(1), view_rng(0, "x", n)), float) for n in range(20)]
+        made = [np.asarray(RENDER[family](image, picture(1), view_rng(0, "x", n)), float) for n in range(8)]
         return np.mean([np.abs(pixels.mean((0, 1)) - colours).mean() for pixels in made])
 
     assert distance("near_copy") < min(distance(family) for family in ("filters", "composite", "photometric")) / 2
@@ -136,8 +136,9 @@ def test_frames_stay_inside_the_picture_and_are_mirrored_half_of_the_time():
 
 
 def test_styles_kept_for_the_benchmarks_test_queries_are_never_drawn(networks):
-    for number in range(80):
-        RENDER["multistyle26"](picture(0), picture(1), view_rng(0, "x", number))
+    for number in range(160):
+        if number < 20:
+            RENDER["multistyle26"](picture(0), picture(1), view_rng(0, "x", number))
         RESTYLE["multistyle26"](picture(0), picture(1), view_rng(1, "x", number))
     assert set(networks.styles) == set(range(N_TRAIN_STYLES))
 
@@ -173,3 +174,44 @@ def test_the_style_networks_paint_the_same_picture_twice(family):
     first, second = (RENDER[family](picture(0), picture(1), view_rng(0, "x", 0)) for _ in range(2))
     assert first.tobytes() == second.tobytes()
     assert max(first.size) == 256 and np.asarray(first).std() > 3
+
+
+def test_a_view_depends_on_seed_image_and_number_only():
+    def view(*key):
+        return make_view(picture(0), picture(1), view_rng(*key)).tobytes()
+
+    assert view(0, "a.png", 1) == view(0, "a.png", 1)
+    assert len({view(0, "a.png", 1), view(1, "a.png", 1), view(0, "b.png", 1), view(0, "a.png", 2)}) == 4
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 400), (500, 20)])
+def test_every_plain_view_is_a_square_rgb_picture_that_is_not_blank(size):
+    for number in range(60):
+        view = make_view(picture(0, size), picture(1), view_rng(0, "x", number))
+        assert view.size == (VIEW_SIZE, VIEW_SIZE) and view.mode == "RGB"
+        assert np.asarray(view).std() > 3
+
+
+def test_views_of_one_picture_resemble_it_more_than_another_one():
+    """By brightness layout alone, averaged over many views; framing and mirroring leave only a part of it."""
+
+    def layout(image):
+        small = np.asarray(image.convert("L").resize((8, 8)), dtype=float).ravel()
+        return (small - small.mean()) / small.std()
+
+    dark_left = Image.new("RGB", (100, 100), "black")
+    dark_left.paste("white", (0, 60, 100, 100))
+    views = [layout(make_view(dark_left, picture(1), view_rng(0, "x", number))) for number in range(80)]
+    other = Image.new("RGB", (100, 100), "white")
+    other.paste("black", (0, 60, 100, 100))
+    assert np.mean(views @ layout(dark_left)) > np.mean(views @ layout(other)) + 10
+
+
+def test_a_plain_view_is_not_restyled():
+    """It keeps a photograph's many colours: painterly filters would leave few, or draw lines."""
+    ramp = np.linspace(0, 255, 120).astype(np.uint8)
+    across = np.tile(ramp, (120, 1))
+    smooth = Image.fromarray(np.stack([across, across.T, 255 - across], 2))
+    for number in range(40):
+        view = make_view(smooth, smooth, view_rng(0, "x", number))
+        assert len(view.getcolors(VIEW_SIZE**2)) > 100

@@ -43,6 +43,7 @@ def test_references_embedded_in_parts_are_those_embedded_at_once(whole, bundle, 
     assert not list((other / ".work").iterdir())
 
 
+@pytest.mark.slow
 def test_a_calibration_on_counted_similarities_is_that_on_all(tmp_path, monkeypatch):
     bundle = wide_bundle(tmp_path / "bundle", n=N // 3, noise=0.2)  # sources that are not always found, as in life
     run("calibrate", bundle)

@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from aad.method import info_nce, infomax_gaussian
-from precompute.experiments.alignment import infomax_bell_sejnowski, queued_info_nce, self_distillation
+from aad.method.training import two_views
+from precompute.experiments.alignment import MoCo, infomax_bell_sejnowski, self_distillation
 
 
-def test_info_nce_of_indistinguishable_embeddings_is_log_n():
+def test_info_nce_of_indistinguishable_embeddings_is_log_n_and_of_a_confident_match_tends_to_zero():
     same = torch.ones(7, 3)
     assert info_nce(same, same, 0.1).item() == pytest.approx(math.log(7), abs=1e-6)
-
-
-def test_info_nce_of_a_confident_match_tends_to_zero():
+    assert info_nce(torch.eye(2), torch.eye(2), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
     assert info_nce(torch.eye(5), torch.eye(5), 0.01).item() < 1e-6
 
 
@@ -31,12 +30,7 @@ def test_info_nce_equals_a_loop_over_pairs():
             math.log(math.exp(cosine[i][i] / 0.3) / row) / 12 + math.log(math.exp(cosine[i][i] / 0.3) / column) / 12
         )
     assert info_nce(torch.tensor(a), torch.tensor(b), 0.3).item() == pytest.approx(total, abs=1e-9)
-
-
-def test_info_nce_ignores_the_length_of_embeddings():
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 5, 3, generator=generator)
-    assert info_nce(a, b, 0.2).item() == pytest.approx(info_nce(9 * a, 0.1 * b, 0.2).item(), abs=1e-6)
+    assert info_nce(9 * torch.tensor(a), 0.1 * torch.tensor(b), 0.3).item() == pytest.approx(total, abs=1e-9)
 
 
 @pytest.mark.parametrize("shapes", [((4, 8), (4, 7)), ((1, 8), (1, 8)), ((8,), (8,))])
@@ -47,16 +41,18 @@ def test_info_nce_refuses_views_that_do_not_fit(shapes):
 
 def test_a_queue_replaces_the_batch_as_negatives():
     generator = np.random.default_rng(1)
-    a, b, queue = generator.normal(size=(5, 4)), generator.normal(size=(5, 4)), generator.normal(size=(9, 4))
+    images, queue = generator.normal(size=(5, 2, 4)), generator.normal(size=(9, 4))
+    moco = MoCo(0.2)
+    moco.queue = torch.tensor(queue)
+    found = moco(torch.eye(4, dtype=torch.float64), torch.tensor(images), np.random.default_rng(2))
 
     def cosine(x, y):
         return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
 
     expected = 0.0
-    for x, y in zip(a, b, strict=True):
+    for x, y in zip(*(view.numpy() for view in two_views(torch.tensor(images), np.random.default_rng(2))), strict=True):
         own = math.exp(cosine(x, y) / 0.2)
         expected -= math.log(own / (own + sum(math.exp(cosine(x, z) / 0.2) for z in queue))) / 5
-    found = queued_info_nce(torch.tensor(a), torch.tensor(b), 0.2, torch.tensor(queue))
     assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
@@ -137,7 +133,3 @@ def test_alignment_and_infomax_in_second_order_meet_at_the_inverse_root_of_the_n
         optimiser.step()
     assert torch.allclose(weight.detach() @ nuisance @ weight.detach().T, torch.eye(2, dtype=torch.float64), atol=1e-4)
     assert torch.allclose(weight, weight.T, atol=1e-6)  # from the identity it stays symmetric: ZCA, nothing turns
-
-
-def test_info_nce_takes_a_batch_of_two():
-    assert info_nce(torch.eye(2), torch.eye(2), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)

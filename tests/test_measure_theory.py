@@ -24,9 +24,10 @@ def small_bundle(folder: Path, data: TwoDomains, exemplar_ids: np.ndarray | None
     ids = np.arange(n) if exemplar_ids is None else exemplar_ids
     real, synthetic = (data.pairs[domain][:n].astype(np.float32) for domain in Domain)
     queries = [
-        {"path": f"q{i}.png", "split": split, "exemplar_ids": [int(ids[i])]} for i, split in enumerate(SPLITS.tolist())
+        {"path": f"q{i}.png", "type": "t", "split": split, "exemplar_ids": [int(ids[i])]}
+        for i, split in enumerate(SPLITS.tolist())
     ]
-    queries.append({"path": "two.png", "split": "test", "exemplar_ids": [0, 1]})
+    queries.append({"path": "two.png", "type": "t", "split": "test", "exemplar_ids": [0, 1]})
     write_step(
         folder,
         "extract_features",

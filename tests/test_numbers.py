@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad import SPACES, Attributor
+from aad import Attributor
 from aad.answers import SpaceAttribution
 from aad.bundle import DEFAULT_BUNDLE
-from aad.vectors import l2_normalise
-from precompute.common.steps import write_step
+from aad.spaces import Domain
+from tests.factory import written
 
 ROOT = Path(__file__).resolve().parents[1]
 # What one process answers about one bundle, to the last bit of every number, and the raw bytes of what lies below.
@@ -65,33 +65,14 @@ def test_every_run_answers_the_same_bits_and_threads_move_no_rank_and_no_similar
 
 def small(folder: Path, references: np.ndarray, queries: np.ndarray, paths: list[str] | None = None) -> Attributor:
     """A bundle of these very features, untrained heads and centres at zero: its similarities can be said in advance."""
-    n, m = len(references), len(queries)
-    about = {"title": "T", "source": "s", "licence": "CC0"}
-    names = paths or [f"r{i}.png" for i in range(n)]
-    backbone = {"name": "efficientnet_lite0", "dim": references.shape[1]}
-    write_step(
-        folder,
-        "extract_features",
-        {
-            "references.json": [{"path": name, **about} for name in names],
-            "queries.json": [{"path": f"q{i}.png", "type": "t", "exemplar_ids": []} for i in range(m)],
-            "references_backbone.npy": references.astype(np.float16),
-            "queries_backbone.npy": queries.astype(np.float16),
-        },
-        command="x",
-        sections={"name": "small", "images": "pictures", "backbone": backbone, "examples": []},
-    )
-    eye, zero = np.eye(references.shape[1], dtype=np.float16), np.zeros(references.shape[1], np.float32)
-    heads: dict[str, np.ndarray] = {f"{space}.weight": eye for space in SPACES[1:]}
-    heads |= {f"{space}.{domain}.centre": zero for space in SPACES[1:] for domain in ("real", "synthetic")}
-    rows = {f"references_{space}.npy": l2_normalise(references).astype(np.float16) for space in SPACES[1:]}
-    write_step(folder, "train_heads", {"heads.safetensors": heads} | rows, command="x")
-    calibration = {space: {"inverse_temperature": 10.0, "null_logit": 5.0} for space in SPACES}
-    write_step(folder, "calibrate", {}, command="x", sections={"calibration": calibration})
-    places = np.arange(3 * n * 2, dtype=np.float32).reshape(3, n, 2)
-    preserved = {"neighbour_preservation": dict.fromkeys(SPACES, 1.0)}
-    write_step(folder, "project", {"coordinates.npy": places}, command="x", sections=preserved)
-    return Attributor.load(folder)
+    names = paths or [f"r{i}.png" for i in range(len(references))]
+    tables = {
+        "references.json": [{"path": name, "title": "T", "source": "s", "licence": "CC0"} for name in names],
+        "queries.json": [{"path": f"q{i}.png", "type": "t", "exemplar_ids": []} for i in range(len(queries))],
+    }
+    rows, centre = dict(zip(Domain, (references, queries), strict=True)), dict.fromkeys(Domain, 0 * AXES[0])
+    about = {"name": "small", "images": "pictures", "examples": []}
+    return Attributor.load(written(folder, tables, rows, centre, 10.0, np.random.default_rng(0), **about))
 
 
 AXES = np.eye(8, dtype=np.float32)
@@ -107,7 +88,7 @@ def test_a_gallery_of_one_gives_it_and_the_remainder(tmp_path: Path) -> None:
         for answer in attributor.attribute_query(query, 10).spaces.values():
             (match,) = answer.matches
             assert (match.reference_id, match.rank, match.similarity) == (0, 1, similarity)
-            weight = np.exp(10 * similarity) / (np.exp(10 * similarity) + np.exp(5))
+            weight = np.exp(20 * similarity) / (np.exp(20 * similarity) + np.exp(10))
             assert (
                 match.weight == pytest.approx(weight) and answer.elsewhere < 1e-12 and total(answer) == pytest.approx(1)
             )

@@ -14,18 +14,20 @@ an exemplar are counted again in float64. Equal features therefore tie wherever 
 the blocks nor on the device.
 """
 
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from aad.spaces import Domain
-from precompute.abc.checkpoints import Affine, Calibrator, Maps
-from precompute.abc.features import Laion, TestCase
-from precompute.abc.ranking import exact_similarities, rows_ahead
+from precompute.abc.files import Affine, Calibrator, Maps, TestCase
+from precompute.abc.laion import Laion
 from precompute.abc.splits import BenchmarkError
+from precompute.common.store import write_arrays
 
 QUERIES = 512  # per matrix product: enough to keep it busy; more only needs more memory
 ROWS = 16_384  # at most per block, which is also what an interrupted run loses
@@ -72,11 +74,20 @@ class Tally:
     total: np.ndarray
 
     @classmethod
-    def start(cls, work: Work) -> "Tally":
-        """Nothing seen yet."""
-        m = len(work.queries)
-        best = np.full(m, -np.inf, np.float32)
-        return cls(0, 0, np.zeros(len(work.similarities), np.int64), best, np.zeros(m, np.int64), np.zeros(m))
+    def load(cls, path: Path, work: Work) -> "Tally":
+        """What was kept whole at a path whose name changes with anything that changes the counts; or nothing seen yet."""
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                values = [kept[field.name] for field in fields(cls)]
+            return cls(*(value if value.ndim else value.item() for value in values))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            m = len(work.queries)
+            best = np.full(m, -np.inf, np.float32)
+            return cls(0, 0, np.zeros(len(work.similarities), np.int64), best, np.zeros(m, np.int64), np.zeros(m))
+
+    def keep(self, path: Path) -> None:
+        """Take the place of what was kept there before."""
+        write_arrays(path, **asdict(self))
 
 
 def prepare(case: TestCase, maps: Maps | None, device: str) -> Work:
@@ -144,38 +155,95 @@ def block_rows(laion: Laion, work: Work, memory: float) -> int:
     return min(n_rows, ROWS)
 
 
-def sweep(laion: Laion, maps: Maps | None, work: Work, tally: Tally, n_rows: int, device: str) -> Iterator[int]:
-    """Count over the LAION rows not seen yet; yields after each block, when ``tally`` may be kept, with its number of rows."""
+def sweep(
+    laion: Laion,
+    maps: Maps | None,
+    work: Work,
+    tally: Tally,
+    n_rows: int,
+    device: str,
+    calibrator: Calibrator | None = None,
+) -> Iterator[int]:
+    """One sweep over the LAION rows that it has not seen; yields after each block, when ``tally`` may be kept, its number of rows.
+
+    Rows are counted, ``n_rows`` at a time; with a calibrator, after a sweep that counted, weights are summed.
+    """
     torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
+    best = best_similarities(work, tally)
     while tally.next_row < len(laion.features):
         start = tally.next_row
-        rows = _gallery_block(laion, maps, start, n_rows, device)
+        features = laion.rows(start, start + n_rows)
+        rows = embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.folder})", start)
         found = rows.cpu().numpy()
-        for queries, part in _query_blocks(work, device):
-            similarities = (queries @ rows.T).cpu().numpy()  # a GPU multiplies; what is close is decided here
-            own = slice(work.bounds[part.start], work.bounds[part.stop])
-            bounds = work.bounds[part.start : part.stop + 1] - work.bounds[part.start]
-            tally.ahead[own] += rows_ahead(similarities, found, work.queries[part], work.similarities[own], bounds)
-            _keep_best(tally, similarities, found, work.queries[part], part, start)
+        for first in range(0, len(work.queries), QUERIES):
+            part = slice(first, min(first + QUERIES, len(work.queries)))
+            products = torch.from_numpy(work.queries[part]).to(device) @ rows.T
+            if calibrator:
+                products.sub_(torch.from_numpy(best[part]).to(device)[:, None]).mul_(calibrator.inverse_temperature)
+                products.exp_().add_(calibrator.bias).clamp_min_(0)
+                tally.total[part] += products.sum(1, dtype=torch.float64).cpu().numpy()
+            else:
+                _count(work, tally, part, products.cpu().numpy(), found)
         tally.next_row = start + len(rows)
         yield len(rows)
 
 
-def sweep_weights(
-    laion: Laion, maps: Maps | None, work: Work, tally: Tally, n_rows: int, device: str, calibrator: Calibrator
-) -> Iterator[int]:
-    """Sum the calibrator's weights over LAION; needs the best similarities of a finished ``sweep``. Yields as that does."""
-    torch.set_float32_matmul_precision("highest")
-    best = best_similarities(work, tally)
-    while tally.next_row < len(laion.features):
-        rows = _gallery_block(laion, maps, tally.next_row, n_rows, device)
-        for queries, part in _query_blocks(work, device):
-            weights = queries @ rows.T
-            weights.sub_(torch.from_numpy(best[part]).to(device)[:, None]).mul_(calibrator.inverse_temperature)
-            weights.exp_().add_(calibrator.bias).clamp_min_(0)
-            tally.total[part] += weights.sum(1, dtype=torch.float64).cpu().numpy()
-        tally.next_row += len(rows)
-        yield len(rows)
+def _count(work: Work, tally: Tally, part: slice, similarities: np.ndarray, rows: np.ndarray) -> None:
+    """A GPU multiplies; what is close is decided here."""
+    own, queries = slice(work.bounds[part.start], work.bounds[part.stop]), work.queries[part]
+    bounds = work.bounds[part.start : part.stop + 1] - work.bounds[part.start]
+    tally.ahead[own] += rows_ahead(similarities, rows, queries, work.similarities[own], bounds)
+    nearest = similarities.argmax(1)
+    found = rows[nearest].astype(np.float64)
+    exact = np.einsum("qk,qk->q", found, queries.astype(np.float64)).astype(np.float32)
+    better = exact > tally.best[part]  # not at equality: the earlier row is first
+    tally.best[part] = np.where(better, exact, tally.best[part])
+    tally.best_row[part] = np.where(better, tally.next_row + nearest, tally.best_row[part])
+
+
+def exact_similarities(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """(n, k) unit rows and a (k,) unit query, all float32: (n,) cosines, correctly rounded to float32.
+
+    Products of float32 are exact in float64, and the error of their sum is far below what float32 resolves.
+    """
+    return (rows.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+
+
+def screening_error(k: int) -> float:
+    """Greatest possible error of a float32 dot product of two unit rows with k entries, in whatever order it is summed."""
+    # k roundings of at most half a unit in the last place, then those of the comparison
+    return 1.05 * (k + 4) * 2.0**-24
+
+
+def rows_ahead(
+    similarities: np.ndarray, rows: np.ndarray, queries: np.ndarray, own: np.ndarray, bounds: np.ndarray
+) -> np.ndarray:
+    """Rows with at least the similarity of each exemplar; equal ones count, because they come before the exemplars.
+
+    One query at a time, on the rows above its lowest exemplar: few where retrieval works.
+
+    Args:
+        similarities: (q, n) float32, ``queries @ rows.T`` within ``screening_error``.
+        rows: (n, k) float32 unit rows.
+        queries: (q, k) float32 unit rows.
+        own: flat float32, each query's similarities to its exemplars.
+        bounds: (q + 1,) which of ``own`` belong to which query.
+
+    Returns:
+        int64, like ``own``.
+    """
+    error = np.float32(screening_error(rows.shape[1]))
+    counts = np.zeros(len(own), np.int64)
+    for i, (start, stop) in enumerate(pairwise(bounds)):
+        limits = own[start:stop, None]
+        candidates = np.flatnonzero(similarities[i] >= (limits - error).min())
+        values = similarities[i][candidates]
+        surely = values > limits + error  # (exemplars, candidates)
+        undecided = (values >= limits - error) & ~surely
+        close = undecided.any(0)
+        exact = exact_similarities(rows[candidates[close]], queries[i])
+        counts[start:stop] = surely.sum(1) + (undecided[:, close] & (exact >= limits)).sum(1)
+    return counts
 
 
 def best_similarities(work: Work, tally: Tally) -> np.ndarray:
@@ -203,25 +271,3 @@ def exemplar_weights(work: Work, tally: Tally, calibrator: Calibrator) -> list[n
         own = np.maximum(np.exp(logits) + calibrator.bias, 0)
         weights.append(own / (tally.total[i] + own.sum()))
     return weights
-
-
-def _gallery_block(laion: Laion, maps: Maps | None, start: int, n_rows: int, device: str) -> torch.Tensor:
-    features = laion.rows(start, start + n_rows)
-    return embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.folder})", start)
-
-
-def _query_blocks(work: Work, device: str) -> Iterator[tuple[torch.Tensor, slice]]:
-    for start in range(0, len(work.queries), QUERIES):
-        part = slice(start, min(start + QUERIES, len(work.queries)))
-        yield torch.from_numpy(work.queries[part]).to(device), part
-
-
-def _keep_best(
-    tally: Tally, similarities: np.ndarray, rows: np.ndarray, queries: np.ndarray, part: slice, start: int
-) -> None:
-    nearest = similarities.argmax(1)
-    found = rows[nearest].astype(np.float64)
-    exact = np.einsum("qk,qk->q", found, queries.astype(np.float64)).astype(np.float32)
-    better = exact > tally.best[part]  # not at equality: the earlier row is first
-    tally.best[part] = np.where(better, exact, tally.best[part])
-    tally.best_row[part] = np.where(better, start + nearest, tally.best_row[part])

@@ -7,16 +7,24 @@ A split is a JSON list. Each entry is one customised generator: `{"exemplar": [p
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-_KEYS = ("exemplar", "synth", "category", "class_id")
-
 
 class BenchmarkError(ValueError):
-    """A split file is missing or malformed. The text names the file, the entry and the key."""
+    """A file of the benchmark is missing or malformed. The text names the file, the entry and the key."""
+
+
+def require(is_so: bool, key: str, wanted: str, got: object, where: object, remedy: str) -> None:
+    """Refuse an entry that departs from its form.
+
+    Raises:
+        BenchmarkError: it does, and the text says how.
+    """
+    if not is_so:
+        raise BenchmarkError(f"`{key}` must be {wanted}, got {got} in {where}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +66,17 @@ def load_split(json_path: str | os.PathLike[str]) -> list[Case]:
     """
     try:
         entries = json.loads(Path(json_path).read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise BenchmarkError(f"a split must be a readable JSON file, got {json_path} ({reason}); check it") from error
-    except ValueError as error:  # not JSON, or not even text
-        raise BenchmarkError(f"a split must be JSON, got {json_path} ({error}); get the file again") from error
+    except (OSError, ValueError) as error:  # not there, not JSON, or not even text
+        raise BenchmarkError(f"a split must be a readable JSON file, got {json_path} ({error}); check it") from error
     if not isinstance(entries, list) or not entries:
         got = "an empty list" if entries == [] else type(entries).__name__
         raise BenchmarkError(f"a split must be a JSON list of at least one case, got {got} in {json_path}; rebuild it")
-    cases = [_read_case(entry, f"{json_path}, entry {index}") for index, entry in enumerate(entries)]
-    first_seen: dict[str, int] = {}
-    for index, case in enumerate(cases):
-        first = first_seen.setdefault(case.class_id, index)
-        if first != index:
-            where = f"{json_path}, entry {index}"
-            raise _departure(where, "class_id", "unique in its file", f"{case.class_id!r}, as in entry {first}")
-    return cases
+    cases: dict[str, Case] = {}
+    for index, entry in enumerate(entries):
+        case = _read_case(entry, where := f"{json_path}, entry {index}")
+        _require(case.class_id not in cases, "class_id", "unique in its file", repr(case.class_id), where)
+        cases[case.class_id] = case
+    return list(cases.values())
 
 
 def missing_files(cases: Iterable[Case], root: str | os.PathLike[str]) -> list[str]:
@@ -83,40 +86,36 @@ def missing_files(cases: Iterable[Case], root: str | os.PathLike[str]) -> list[s
         cases: Cases of one or several splits.
         root: The folder their paths start from, which holds the dataset's own folder.
     """
-    folder = Path(root)
     paths = dict.fromkeys(path for case in cases for path in case.paths)
-    return [path for path in paths if not (folder / path).is_file()]
+    return [path for path in paths if not (Path(root) / path).is_file()]
 
 
 def _read_case(entry: Any, where: str) -> Case:
     if not isinstance(entry, dict):
         raise BenchmarkError(f"a case must be a JSON object, got {type(entry).__name__} in {where}; rebuild the file")
-    for key in _KEYS:
-        if key not in entry:
-            raise _departure(where, key, "present", f"only {', '.join(sorted(entry)) or 'no keys'}")
-    exemplars = _read_paths(entry["exemplar"], where, "exemplar")
-    if not exemplars:
-        raise _departure(where, "exemplar", "a list of at least one path", "none")
-    synth = entry["synth"]
-    if not isinstance(synth, dict):
-        raise _departure(where, "synth", "an object from query type to a list of paths", type(synth).__name__)
+    for key in ("exemplar", "synth", "category", "class_id"):
+        _require(key in entry, key, "present", f"only {', '.join(sorted(entry)) or 'no keys'}", where)
+    exemplars, synth = _read_paths(entry["exemplar"], where, "exemplar"), entry["synth"]
+    _require(bool(exemplars), "exemplar", "a list of at least one path", "none", where)
+    wanted = "an object from query type to a list of paths"
+    _require(isinstance(synth, dict), "synth", wanted, type(synth).__name__, where)
     queries = {kind: _read_paths(paths, where, f"synth.{kind}") for kind, paths in synth.items()}
     category, class_id = entry["category"], entry["class_id"]
-    if category is not None and not isinstance(category, str):
-        raise _departure(where, "category", "text or null", repr(category))
-    if not isinstance(class_id, str) or not class_id:
-        raise _departure(where, "class_id", "text that is not empty", repr(class_id))
+    _require(category is None or isinstance(category, str), "category", "text or null", repr(category), where)
+    named = isinstance(class_id, str) and class_id != ""
+    _require(named, "class_id", "text that is not empty", repr(class_id), where)
     return Case(exemplars, queries, category, class_id)
 
 
 def _read_paths(value: Any, where: str, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise _departure(where, key, "a list of paths", type(value).__name__)
+    _require(isinstance(value, list), key, "a list of paths", type(value).__name__, where)
+    seen: dict[str, None] = {}
     for index, path in enumerate(value):
-        if not isinstance(path, str) or not _stays_inside(path):
-            raise _departure(where, f"{key}[{index}]", "a relative path that stays in the dataset", repr(path))
-    _refuse_duplicates(value, where, key)
-    return tuple(value)
+        inside = isinstance(path, str) and _stays_inside(path)
+        _require(inside, f"{key}[{index}]", "a relative path that stays in the dataset", repr(path), where)
+        _require(path not in seen, key, "a list in which no path stands twice", f"{path!r} twice", where)
+        seen[path] = None
+    return tuple(seen)
 
 
 def _stays_inside(path: str) -> bool:
@@ -125,11 +124,5 @@ def _stays_inside(path: str) -> bool:
     return bool(parts) and parts[0] != "/" and ".." not in parts and not any(c in path for c in "\\\0")
 
 
-def _refuse_duplicates(paths: Sequence[str], where: str, key: str) -> None:
-    if len(set(paths)) < len(paths):
-        twice = next(path for index, path in enumerate(paths) if path in paths[:index])
-        raise _departure(where, key, "a list in which no path stands twice", f"{twice!r} twice")
-
-
-def _departure(where: str, key: str, required: str, got: str) -> BenchmarkError:
-    return BenchmarkError(f"`{key}` must be {required}, got {got} in {where}; correct or rebuild the file")
+def _require(is_so: bool, key: str, wanted: str, got: str, where: str) -> None:
+    require(is_so, key, wanted, got, where, "correct or rebuild the file")

@@ -34,9 +34,8 @@ SIZE = 1024  # images of a shard: half a minute of one core with the smallest ba
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
 
 Draw = Callable[[Member], Sequence[Image.Image]]
-Prepared = tuple[
-    Member, list[Any], list[np.ndarray] | ImageError
-]  # an image, its fingerprint, its pictures or why there are none
+# an image, its fingerprint, and its pictures or why there are none
+Prepared = tuple[Member, list[Any], list[np.ndarray] | ImageError]
 
 
 def file_key(path: Path, name: str) -> str:
@@ -48,19 +47,21 @@ def kept(
     scratch: Path,
     settings: Sequence[object],
     keys: Sequence[str],
-    prepare: Callable[[int], Iterable[np.ndarray]],
+    load: Callable[[int], Iterable[Image.Image]],
+    preprocess: Callable[[Image.Image], np.ndarray],
     embed: Callable[[Iterator[np.ndarray]], np.ndarray],
     label: str,
     prefix: str = "",
 ) -> list[np.memmap]:
-    """Arrays of some images each, made where they are missing or cut short while the next images are prepared.
+    """Arrays of some images each, made where they are missing or cut short while the next images are loaded and preprocessed.
 
     Args:
         scratch: folder of the files; safe to delete.
         settings: anything JSON that decides the rows besides the images; part of a file's name.
         keys: one text per image that changes when its pixels change.
-        prepare: gives the v arrays of image i, v the same for all; called from several threads.
-        embed: rows of the arrays of one piece.
+        load: gives the v pictures of image i, v the same for all; called from several threads.
+        preprocess: a picture as the network takes it.
+        embed: rows of the preprocessed pictures of one piece.
         label: shown beside the progress bar.
         prefix: begins every file's name.
 
@@ -75,6 +76,10 @@ def kept(
         pieces.append((scratch / f"{prefix}{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
     missing = {path: members for path, members in pieces if not _holds(path, len(members))}
     n, to_do = len(keys), sum(map(len, missing.values()))
+
+    def prepare(i: int) -> list[np.ndarray]:
+        return [preprocess(picture) for picture in load(i)]
+
     with (
         tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
         ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
@@ -101,26 +106,14 @@ def embed_in_shards(
     settings: object,
     label: str,
 ) -> np.ndarray:
-    """Features of every view of every image, resumable; the next images are loaded and preprocessed while the network runs.
-
-    Args:
-        backbone: the frozen encoder.
-        keys: one text per image that changes when its pixels change (path and file hash).
-        load: gives the v pictures of image i, v the same for all; called from several threads.
-        scratch: folder for what is kept; safe to delete.
-        settings: anything JSON that changes the pictures.
-        label: shown beside the progress bar.
+    """Features of every view of every image, ``kept`` in scratch; ``load`` gives the v pictures of image i, v the same for all.
 
     Returns:
         (n, v, d_feature) float32, in the order of ``keys``.
     """
     spec = backbone.spec
     made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
-
-    def prepared(i: int) -> list[np.ndarray]:
-        return [spec.preprocess(picture) for picture in load(i)]
-
-    rows = kept(scratch, [*made_by, settings], keys, prepared, backbone.embed_pixels, label)
+    rows = kept(scratch, [*made_by, settings], keys, load, spec.preprocess, backbone.embed_pixels, label)
     return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
@@ -301,20 +294,15 @@ def embed_sources(
     Raises:
         ShardError: see ``fill``.
     """
-    out = out.resolve()
-    about = {"kind": "folder" if sources[0].is_dir() else "files"}
-    work = Work(out, EMBEDDED, {"size": size, "column": column}, encoder)
-    told = about | {"sources": [os.path.relpath(path, out) for path in sources]}
-    return fill(work, spec, cut(sources, size, column), told, sources, total=count(sources), **running)
+    work = Work(out.resolve(), EMBEDDED, {"size": size, "column": column}, encoder)
+    return fill(work, spec, cut(sources, size, column), sources, **running)
 
 
 def fill(
     work: Work,
     spec: BackboneSpec,
     pieces: Iterable[Piece],
-    told: dict[str, Any],
     sources: Sequence[Path],
-    total: int | None = None,
     runner: str = "local",
     workers: int | None = None,
     **running: Any,
@@ -325,9 +313,7 @@ def fill(
         work: its settings without format and backbone.
         spec: of the backbone that the encoder gives.
         pieces: the images of each shard, in order.
-        told: what the index says besides.
-        sources: of the images, for people.
-        total: number of images, where it is known.
+        sources: of the images.
         runner: as the rest, see ``run_shards``.
         workers: jobs at a time.
         running: the rest.
@@ -347,7 +333,7 @@ def fill(
     _refuse_other_settings(work.out, settings)
     done: list[dict[str, Any]] = []
     n = n_refused = 0
-    with tqdm(total=total, desc=work.kind.step, unit="image", disable=None) as bar:
+    with tqdm(total=count(sources), desc=work.kind.step, unit="image", disable=None) as bar:
         progress = bar.update if workers == 1 and runner == "local" else None
         jobs = (Job(work, number, piece, progress) for number, piece in enumerate(pieces))
         for entry in run_shards(embed_shard, jobs, runner, workers, **running):
@@ -363,12 +349,14 @@ def fill(
         raise ShardError(f"{', '.join(map(str, sources))}: no readable image; name others")
     left_out = {"number", "refused", *([] if work.kind.tells else ["n_refused"])}
     shards = [{key: value for key, value in entry.items() if key not in left_out} for entry in done]
-    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))} | told
+    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))}
+    if work.kind.tells:
+        about |= {"kind": "folder" if sources[0].is_dir() else "files"}
+        about |= {"sources": [os.path.relpath(path, work.out) for path in sources]}
     about |= {"n": n, "n_refused": n_refused, "shards": shards}
     write_table(work.out / work.kind.index, about)
-    for (
-        path
-    ) in work.out.iterdir():  # shards beyond the last, of a source that had more, and what a killed run was writing
+    # shards beyond the last, of a source that had more, and what a killed run was writing
+    for path in work.out.iterdir():
         own = re.fullmatch(rf"\.?(\d{{5,}}|{Path(work.kind.index).stem})\.(npy|json)(\.\d+\.partial)?", path.name)
         if own and (path.name.startswith(".") or (own[1].isdigit() and int(own[1]) >= len(shards))):
             path.unlink(missing_ok=True)

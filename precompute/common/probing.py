@@ -1,8 +1,9 @@
 """Which engine is fastest here and keeps the features: a look of some seconds before a long run."""
 
-import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
@@ -31,37 +32,27 @@ class Probe:
 
 
 def probe_engines(backbone: Backbone, images: Sequence[Image.Image]) -> list[Probe]:
-    """Run every engine that is installed on a few pictures, in turn, so that other work disturbs all alike.
+    """Run every engine that is installed on a few pictures.
 
     Args:
         backbone: its network and device; whatever its engine.
         images: one batch or less of real pictures, for a fair look at the features.
     """
-    base = backbone.in_torch()
+    base, probes = backbone.in_torch(), []
     pixels = [base.spec.preprocess(image) for image in images]
     expected = base.embed_pixels(pixels)
-    ready, probes = {}, {}
     for name in engines_for(base.device):
         try:
             compiled = build_engine(name, base.network, base.spec.image_size, base.device)
-            ready[name] = replace(base, spec=replace(base.spec, engine=name), compiled=compiled)
-            cosine = float((ready[name].embed_pixels(pixels) * expected).sum(1).min())  # also warms it up
+            engine = replace(base, spec=replace(base.spec, engine=name), compiled=compiled)
+            cosine = float((engine.embed_pixels(pixels) * expected).sum(1).min())  # also warms it up
+            seconds = min(timeit.repeat(partial(engine.embed_pixels, pixels), number=1, repeat=_ROUNDS))
         except (BackboneError, RuntimeError) as error:  # the second: the engine gives up on this network or processor
-            ready.pop(name, None)
-            probes[name] = Probe(name, refused=str(error).strip().partition("\n")[0])
+            probes.append(Probe(name, refused=str(error).strip().partition("\n")[0]))
             continue
         changed = f"it changes the features: cosine {cosine:.5f}, at least {LEAST_COSINE} is needed"
-        probes[name] = Probe(name, 0.0, cosine, "" if cosine >= LEAST_COSINE else changed)
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(_ROUNDS):
-        for name, engine in ready.items():
-            started = time.perf_counter()
-            engine.embed_pixels(pixels)
-            seconds[name].append(time.perf_counter() - started)
-    return [
-        replace(probe, images_per_second=len(pixels) / min(seconds[name])) if name in ready else probe
-        for name, probe in probes.items()
-    ]
+        probes.append(Probe(name, len(pixels) / seconds, cosine, "" if cosine >= LEAST_COSINE else changed))
+    return probes
 
 
 def fastest(probes: Sequence[Probe]) -> str:

@@ -138,7 +138,9 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int
     def tried(job: Job) -> Result:
         how = ""
         for _ in range(ATTEMPTS):
-            process, pipe = idle.pop() if idle else worker()
+            with lock:
+                at_rest = idle.pop() if idle else None
+            process, pipe = at_rest or worker()
             try:
                 pipe.send(job)
                 result, error = pipe.recv()
@@ -165,12 +167,11 @@ def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int
     finally:
         over.set()
         threads.shutdown(wait=False, cancel_futures=True)
-        at_rest = [process for process, _ in idle]
         for _, pipe in idle:
             pipe.close()
+        for process, _ in idle:
+            process.join(SECONDS_TO_END)
         for process in started:
-            if process in at_rest:
-                process.join(SECONDS_TO_END)
             process.kill()  # half-done files are beside their place, and a worker may be deep in a library
         threads.shutdown()
         for process in started:

@@ -177,11 +177,12 @@ def count(sources: Sequence[Path]) -> int | None:
     n = 0
     for path in sources:
         if path.is_dir():
-            return sum(1 for _ in images_below(path))
-        if path.suffix == ".tar":
+            n += sum(1 for _ in images_below(path))
+        elif path.suffix == ".tar":
             return None
-        with _opened(path) as file:
-            n += file.metadata.num_rows
+        else:
+            with _opened(path) as file:
+                n += file.metadata.num_rows
     return n
 
 

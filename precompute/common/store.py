@@ -197,7 +197,7 @@ class Shards:
 
 
 class StoredRows:
-    """``stored_views.Rows`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
+    """Rows for ``StoredViews`` over several folders: (n, v, d), where v is what the folder with the fewest views has.
 
     Files are opened for each reading and closed again, so that pages read once do not count as memory of this process.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,23 +13,13 @@ from aad.vectors import covariance
 CHUNK = 512  # images read at a time from disk: 512 x 5 views x 768 numbers are 16 MB in float64
 
 
-class Rows(Protocol):
-    """(n, v, d) views that stay where they are stored; indexed with a slice or image numbers they are read, as float32."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, v, d)."""
-
-    def __getitem__(self, images: slice | np.ndarray, /) -> np.ndarray:
-        """The (m, v, d) views of m images."""
-
-
 class StoredViews(Views):
     """``Views`` of stored rows, measured when it is made; of the same images it gives the same head but for rounding.
 
     Args:
-        real: views of real images.
-        synthetic: views of synthetic images.
+        real: (n, v, d) views of real images that stay where they are stored: they have a ``shape``, and are read, as float32, where
+            they are indexed with a slice or image numbers.
+        synthetic: views of synthetic images, likewise.
         progress: called with the number of images read after each chunk.
 
     Raises:
@@ -39,8 +29,8 @@ class StoredViews(Views):
     __slots__ = ("_moments",)
     _moments: dict[Domain, tuple[np.ndarray, np.ndarray]]
 
-    def __init__(self, real: Rows, synthetic: Rows, progress: Callable[[int], object] | None = None) -> None:
-        super().__init__(real, synthetic)  # type: ignore[arg-type]  # rows, which are read where arrays would be indexed
+    def __init__(self, real: Any, synthetic: Any, progress: Callable[[int], object] | None = None) -> None:
+        super().__init__(real, synthetic)
         moments = {domain: streamed_moments(_chunks(self.of(domain), progress)) for domain in Domain}
         object.__setattr__(self, "_moments", moments)
 
@@ -61,7 +51,7 @@ class StoredViews(Views):
 class Moved:
     """Stored rows that come to other coordinates when a batch is drawn."""
 
-    rows: Rows
+    rows: Any
     centre: np.ndarray
     matrix: np.ndarray
 
@@ -104,7 +94,7 @@ def streamed_moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return first / n_images, scatter / n_rows
 
 
-def _chunks(rows: Rows, progress: Callable[[int], object] | None) -> Iterator[np.ndarray]:
+def _chunks(rows: Any, progress: Callable[[int], object] | None) -> Iterator[np.ndarray]:
     for start in range(0, rows.shape[0], CHUNK):
         chunk = rows[start : start + CHUNK]
         yield chunk

@@ -30,21 +30,23 @@ class Momentum:
         temperature: of the cosine.
     """
 
+    momentum_weight: "torch.Tensor | None" = None
+
     def __init__(self, temperature: float) -> None:
         self.temperature = temperature
-        self.momentum_weight: torch.Tensor | None = None
 
     def _follow(self, weight: "torch.Tensor") -> "torch.Tensor":
         """The momentum encoder after the step before: the map itself at first."""
-        if self.momentum_weight is None:
+        before = self.momentum_weight
+        if before is None:
             self.momentum_weight = weight.detach().clone()
         else:
-            self.momentum_weight = MOMENTUM * self.momentum_weight + (1 - MOMENTUM) * weight.detach()
+            self.momentum_weight = MOMENTUM * before + (1 - MOMENTUM) * weight.detach()
         return self.momentum_weight
 
 
 class MoCo(Momentum):
-    """Alignment with a queue of earlier embeddings as negatives.
+    """MoCo's InfoNCE: one direction only, and the negatives are a queue of earlier embeddings, not the batch.
 
     The sets here are small, so a queue soon holds other views of the images in the batch, which then count as negatives of
     themselves. That is a known cost of the queue on small sets, and is measured in docs/ablation.md.
@@ -58,15 +60,18 @@ class MoCo(Momentum):
     def __call__(self, weight: "torch.Tensor", images: "torch.Tensor", rng: np.random.Generator) -> "torch.Tensor":
         """The term for a batch of (n, v, d) views under the (d, d) map, two views drawn of each; scalar, nats."""
         import torch
+        from torch.nn import functional as F
 
         from aad.method import info_nce
 
         first, second = two_views(images, rng)
-        keys, queue = second @ self._follow(weight).T, self.queue
+        first, keys, queue = first @ weight.T, second @ self._follow(weight).T, self.queue
         self.queue = (keys if queue is None else torch.cat([keys, queue]))[:QUEUE]
         if queue is None:  # nothing queued yet: the batch itself
-            return info_nce(first @ weight.T, keys, self.temperature)
-        return queued_info_nce(first @ weight.T, keys, self.temperature, queue)
+            return info_nce(first, keys, self.temperature)
+        first, keys, queue = (F.normalize(rows, dim=1) for rows in (first, keys, queue))
+        logits = torch.cat([(first * keys).sum(1, keepdim=True), first @ queue.T], dim=1) / self.temperature
+        return F.cross_entropy(logits, torch.zeros(len(first), dtype=torch.long))  # of (n, 1 + m)
 
 
 class Dino(Momentum):
@@ -125,29 +130,6 @@ def with_bell_sejnowski(alignment: Term, infomax_weight: float) -> Term:
         return aligned + infomax_weight * infomax_bell_sejnowski(weight, outputs)
 
     return term
-
-
-def queued_info_nce(
-    first: "torch.Tensor", second: "torch.Tensor", temperature: float, queue: "torch.Tensor"
-) -> "torch.Tensor":
-    """MoCo's InfoNCE: one direction only, and the negatives are the queue, not the batch.
-
-    Args:
-        first: (n, d) embeddings of one view of n images.
-        second: (n, d) the momentum encoder's embeddings of another view of the same images, in the same order.
-        temperature: divisor of the cosine.
-        queue: (m, d) earlier embeddings of other images.
-
-    Returns:
-        Scalar, nats.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
-    positive = (first * second).sum(1, keepdim=True)
-    logits = torch.cat([positive, first @ F.normalize(queue, dim=1).T], dim=1) / temperature  # (n, 1 + m)
-    return F.cross_entropy(logits, torch.zeros(len(first), dtype=torch.long, device=first.device))
 
 
 def self_distillation(

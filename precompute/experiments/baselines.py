@@ -124,9 +124,9 @@ def supervised(
     if len(members) < 2:
         raise ValueError(f"a contrast needs at least two different sources, got {len(members)}")
     rng = np.random.default_rng(config.seed)
-    centre = {Domain.REAL: real.mean(0), Domain.SYNTHETIC: synthetic.mean(0)}
-    centred = {Domain.REAL: torch.from_numpy(np.float32(real - centre[Domain.REAL]))}
-    centred[Domain.SYNTHETIC] = torch.from_numpy(np.float32(synthetic - centre[Domain.SYNTHETIC]))
+    sides = dict(zip(Domain, (real, synthetic), strict=True))
+    centre = {domain: rows.mean(0) for domain, rows in sides.items()}
+    centred = {domain: torch.from_numpy(np.float32(rows - centre[domain])) for domain, rows in sides.items()}
     identity = torch.eye(real.shape[1])
     maps: dict[Domain, torch.Tensor] = {domain: identity.clone().requires_grad_() for domain in Domain}
     optimiser = torch.optim.Adam(maps.values(), lr=config.learning_rate)

@@ -14,18 +14,6 @@ import numpy as np
 from aad.vectors import covariance
 from precompute.experiments.baselines import cross_covariance, signed
 
-__all__ = [
-    "correlations",
-    "cross_correlation",
-    "cross_covariance",
-    "diagonal_share",
-    "effective_rank",
-    "linear_cka",
-    "principal_directions",
-    "redundancy",
-    "subspace_agreement",
-]
-
 
 def cross_correlation(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     """Cross-covariance of matched rows after every dimension of each domain is scaled to unit variance, (d, e), in [-1, 1].
@@ -148,10 +136,10 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     if len(first) != len(second) or len(first) < 4:
         raise ValueError(f"at least four matched rows are required, got {len(first)} and {len(second)}")
     one, other = _gram(first), _gram(second)
-    power = _dependence(one, one) * _dependence(other, other)
+    dependence, power = _dependence(one, other), _dependence(one, one) * _dependence(other, other)
     if power <= 0:
         raise ValueError("embeddings that are all alike have no similarity structure")
-    return float(_dependence(one, other) / np.sqrt(power))
+    return float(dependence / np.sqrt(power))
 
 
 def _gram(rows: np.ndarray) -> np.ndarray:
@@ -164,11 +152,8 @@ def _gram(rows: np.ndarray) -> np.ndarray:
 
 def _dependence(one: np.ndarray, other: np.ndarray) -> float:
     """Unbiased HSIC of two Gram matrices, times ``n (n - 3)``."""
-    n = len(one)
-    sums, other_sums = one.sum(0), other.sum(0)
-    return float(
-        (one * other).sum() + sums.sum() * other_sums.sum() / (n - 1) / (n - 2) - 2 * sums @ other_sums / (n - 2)
-    )
+    n, a, b = len(one), one.sum(0), other.sum(0)
+    return float((one * other).sum() + a.sum() * b.sum() / (n - 1) / (n - 2) - 2 * a @ b / (n - 2))
 
 
 def _deviations(rows: np.ndarray) -> np.ndarray:

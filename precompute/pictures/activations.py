@@ -17,8 +17,7 @@ from PIL import Image
 
 from aad.backbones import BackboneError, BackboneSpec
 from precompute.common.embedding import kept
-from precompute.experiments.cutting import Cut
-from precompute.experiments.finetuning import Pool
+from precompute.experiments.tail import Cut, Pool
 
 from .drawing import N_SYNTHETIC_VIEWS, Drawing, Pictures
 
@@ -88,13 +87,9 @@ class Activations(Drawing):
         return _pool(parts, axis=0)
 
     def _keep(self, items: Sequence[Item], settings: object, label: str) -> Part:
-        def prepared(i: int) -> list[np.ndarray]:
-            return [self.spec.preprocess(picture) for picture in items[i][1]()]
-
-        keys = [key for key, _ in items]
-        rows = kept(
-            self.scratch, [self.common, settings], keys, prepared, self._through_the_front, label, "activations-"
-        )
+        keys, draw = [key for key, _ in items], [drawn for _, drawn in items]
+        made_by, front, name = [self.common, settings], self._through_the_front, "activations-"
+        rows = kept(self.scratch, made_by, keys, lambda i: draw[i](), self.spec.preprocess, front, label, name)
         self.used += [Path(str(array.filename)).name for array in rows]
         return list(rows)
 

@@ -13,7 +13,7 @@
 // W'W is a multiple of N^-1: both terms in balance, as in aad/method/losses.py. A large weight is Infomax alone, W'W = C^-1: white.
 // Of all W with this W'W the symmetric root is taken, which turns nothing.
 
-const SOURCES = 16;
+export const SOURCES = 16;
 const VIEWS = 8; // of each picture; the first is the picture itself
 const QUIET = { angle: 118, trait: 0.4, rendering: 0.04 }; // degrees and standard deviations
 const LOUD = { angle: 28, trait: 1.8, rendering: 0.8 };
@@ -34,7 +34,7 @@ const normals = (seed) => {
 const axis = ({ angle }) => [Math.cos((angle * Math.PI) / 180), Math.sin((angle * Math.PI) / 180)];
 
 // {real, synthetic}: per source its views, [x, y] each.
-const draw = (seed) => {
+export const drawPictures = (seed) => {
   const normal = normals(seed);
   const [quiet, loud] = [axis(QUIET), axis(LOUD)];
   const traits = Array.from({ length: SOURCES }, () => [QUIET.trait * normal(), LOUD.trait * normal()]);
@@ -47,19 +47,19 @@ const draw = (seed) => {
   return { real: views([-OFFSET[0] / 2, -OFFSET[1] / 2]), synthetic: views([OFFSET[0] / 2, OFFSET[1] / 2]) };
 };
 
-const meanOf = (points) => [0, 1].map((i) => points.reduce((sum, point) => sum + point[i], 0) / points.length);
+export const meanOf = (points) => [0, 1].map((i) => points.reduce((sum, point) => sum + point[i], 0) / points.length);
 const less = (points, centre) => points.map(([x, y]) => [x - centre[0], y - centre[1]]);
 const squares = (points, n) => points.reduce(([a, b, c], [x, y]) => [a + (x * x) / n, b + (x * y) / n, c + (y * y) / n], [0, 0, 0]);
 
 // Symmetric 2 x 2 matrices are [a, b, c], for [[a, b], [b, c]].
-const moments = (data) => {
+export const momentsOf = (data) => {
   const domains = [data.real, data.synthetic];
   const within = domains.flatMap((images) => images.flatMap((views) => less(views, meanOf(views))));
   const all = domains.flatMap((images) => less(images.flat(), meanOf(images.flat())));
   return { nuisance: squares(within, (within.length * (VIEWS - 1)) / VIEWS), covariance: squares(all, all.length) };
 };
 
-const eigen = ([a, b, c]) => {
+export const eigenOf = ([a, b, c]) => {
   const [middle, reach] = [(a + c) / 2, Math.hypot((a - c) / 2, b)];
   const turn = Math.atan2(2 * b, a - c) / 2;
   const first = [Math.cos(turn), Math.sin(turn)];
@@ -72,11 +72,11 @@ const directions = ({ nuisance: [a, b, c], covariance: [p, q, s] }) => {
   const h = Math.sqrt(s - k * k);
   const first = [a / (l * l), (b / l - (k * a) / (l * l)) / h];
   const inner = [first[0], first[1], (c - 2 * k * (b / l) + (k * k * a) / (l * l)) / (h * h)];
-  const { values, vectors } = eigen(inner);
+  const { values, vectors } = eigenOf(inner);
   return { ratios: values, basis: vectors.map(([x, y]) => [(x - (k * y) / h) / l, y / h]) };
 };
 
-const solve = (found, weight) => {
+export const solveMap = (found, weight) => {
   const { ratios, basis } = directions(found);
   const [sum, product] = [ratios[0] + ratios[1], ratios[0] * ratios[1]];
   const b = sum - weight;
@@ -89,31 +89,30 @@ const solve = (found, weight) => {
 };
 
 const apply = ([a, b, c], points) => points.map(([x, y]) => [a * x + b * y, b * x + c * y]);
-const around = ([a, b, c], [p, q, r]) => [a * a * p + 2 * a * b * q + b * b * r, a * b * p + (a * c + b * b) * q + b * c * r, b * b * p + 2 * b * c * q + c * c * r];
+export const mapMatrix = ([a, b, c], [p, q, r]) => [a * a * p + 2 * a * b * q + b * b * r, a * b * p + (a * c + b * b) * q + b * c * r, b * b * p + 2 * b * c * q + c * c * r];
 
 // For each synthetic point the nearest real one; points of one source have the same place in both lists.
 const nearest = (real, synthetic) =>
   synthetic.map(([x, y]) => real.reduce((best, [u, v], i) => ((u - x) ** 2 + (v - y) ** 2 < best[1] ? [i, (u - x) ** 2 + (v - y) ** 2] : best), [-1, Infinity])[0]);
 
-const embed = (data, map) => {
-  const side = (images) => apply(map, less(images.map(([picture]) => picture), meanOf(images.flat())));
-  const [real, synthetic] = [side(data.real), side(data.synthetic)];
+export const embedPictures = (data, map) => {
+  const side = (images) => mapPoints(pictures(images), images, map);
+  return matched(side(data.real), side(data.synthetic));
+};
+// Points of both domains, for each synthetic one the real one found, and how many of these are right.
+const matched = (real, synthetic) => {
   const found = nearest(real, synthetic);
   return { real, synthetic, found, share: found.filter((i, j) => i === j).length / found.length };
 };
+const pictures = (images) => images.map(([picture]) => picture);
 
-export const toyMath = {
-  SOURCES,
-  draw,
-  moments,
-  solve,
-  embed,
-  eigen,
-  around,
-  meanOf,
-  nearest,
-  weightAt: (t) => LEAST * Math.expm1(GROWTH * t),
-  placeOf: (weight) => Math.log1p(weight / LEAST) / GROWTH,
-  // Where m = 0: the harmonic mean of the ratios.
-  balance: ([first, second]) => 2 / (1 / first + 1 / second),
-};
+// The same as drawn, before any map.
+export const rawPictures = ({ real, synthetic }) => matched(pictures(real), pictures(synthetic));
+
+// Points of one domain as the map takes them, around the centre of all its views.
+export const mapPoints = (points, images, map) => apply(map, less(points, meanOf(images.flat())));
+
+// The slider's scale and back, and the weight where m = 0: the harmonic mean of the ratios.
+export const weightAt = (t) => LEAST * Math.expm1(GROWTH * t);
+export const placeOf = (weight) => Math.log1p(weight / LEAST) / GROWTH;
+export const balanceOf = ([first, second]) => 2 / (1 / first + 1 / second);

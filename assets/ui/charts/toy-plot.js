@@ -1,16 +1,15 @@
 // A square picture of the toy: the points of both domains, a thin line between the two of a source, and the ellipses of N and C.
 import { svg } from "../core/dom.js";
-import { toyMath } from "./toy-math.js";
+import { SOURCES, eigenOf } from "./toy-math.js";
 
 const DOT = 0.018; // of half a side
 const REACH = 2; // standard deviations that an ellipse encloses
 
-const place = (element, attributes) => Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, String(value)));
+const place = (element, attributes) => Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
 
 // half: what half a side stands for. show({real, synthetic, found}, rings) draws; rings: [{at, matrix, name}], matrix [a, b, c].
 export const makeToyPlot = (half) => {
-  const n = toyMath.SOURCES;
-  const many = (name) => Array.from({ length: n }, () => svg(name));
+  const many = (name) => Array.from({ length: SOURCES }, () => svg(name));
   const [rings, views] = [svg("g.toy-rings"), svg("g.toy-views")];
   const [pairs, real, synthetic] = ["line.toy-pair", "circle.toy-real", "circle.toy-synthetic"].map(many);
   const cross = svg("path.toy-axis", { d: "M-1 0H1M0 -1V1" });
@@ -19,7 +18,7 @@ export const makeToyPlot = (half) => {
   let shown = null;
 
   const ring = ({ centre = [0, 0], matrix, name }) => {
-    const { values, vectors } = toyMath.eigen(matrix);
+    const { values, vectors } = eigenOf(matrix);
     const [x, y] = at(centre);
     const [rx, ry] = [values[1], values[0]].map((value) => (REACH * Math.sqrt(Math.max(0, value))) / half);
     const turn = (-180 * Math.atan2(vectors[1][1], vectors[1][0])) / Math.PI;
@@ -29,7 +28,7 @@ export const makeToyPlot = (half) => {
   const show = (drawn, around) => {
     shown = drawn;
     rings.replaceChildren(...around.map(ring));
-    for (let i = 0; i < n; i++) {
+    for (let i = 0; i < SOURCES; i++) {
       const [[x1, y1], [x2, y2]] = [at(drawn.real[i]), at(drawn.synthetic[i])];
       const isRight = drawn.found[i] === i;
       place(pairs[i], { x1, y1, x2, y2, class: isRight ? "toy-pair is-right" : "toy-pair" });

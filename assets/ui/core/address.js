@@ -37,6 +37,11 @@ export const linkHere = () => {
 
 export const remember = () => window.history.replaceState(null, "", linkHere());
 
+export const goTo = (view) => {
+  showView(view);
+  remember();
+};
+
 // Once everything is registered: each takes up what the address keeps for it.
 export const restoreAll = () => {
   if (restored) return;

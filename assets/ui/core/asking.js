@@ -2,6 +2,7 @@
 // back, and what of it goes into the address.
 import { keepInAddress, remember, restored } from "./address.js";
 import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } from "./filter.js";
+import { subjectOf } from "./match.js";
 import { busy, referenceOf, set, state } from "./state.js";
 
 export let askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
@@ -22,9 +23,8 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   let k = null;
   let touched = false; // until something is asked, the address stays as it came
   const trail = [];
-  const names = ["query", "reference", "k", "filter"];
   const address = new URLSearchParams(window.location.search);
-  state.opening = !restored && names.some((name) => address.has(name));
+  state.opening = !restored && ["query", "reference", "k", "filter"].some((name) => address.has(name));
 
   const send = () => {
     touched = true;
@@ -75,19 +75,18 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     const path = pathOf(url);
     return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };
   };
-  const isOther = ({ id, reference, url }) => {
+  const isOther = (query) => {
     if (asked.kind === "none") return touched; // taken away meanwhile
-    if (asked.kind === "query") return id !== asked.id;
-    if (asked.kind === "reference") return reference !== asked.id;
-    return id !== undefined || reference !== undefined || pathOf(url) !== sent;
+    const { kind, id } = subjectOf(query);
+    return kind !== asked.kind || id !== asked.id || (kind === "upload" && pathOf(query.url) !== sent);
   };
   // An answer to another question, or for settings that have changed since: the one that is wanted is on its way.
   isStale = (answer) => {
     if (answer.status !== "answer") return false;
     if (isOther(answer.query)) return true;
     const [then, now] = [answer.gallery?.filter ?? {}, plainFilter()];
-    const same = FILTER_FIELDS.every((field) => then[field]?.length === now[field]?.length && (then[field] ?? []).every((word) => now[field].includes(word)));
-    return !same || (k !== null && answer.k !== k);
+    const isSame = JSON.stringify(FILTER_FIELDS.map((field) => then[field]?.toSorted())) === JSON.stringify(FILTER_FIELDS.map((field) => now[field]));
+    return !isSame || (k !== null && answer.k !== k);
   };
   refresh = send; // the same once more, with the settings as they are now
 
@@ -119,14 +118,13 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   heard("answer", () => {
     const answer = state.answer;
     if (answer?.status !== "answer") return;
-    const { id, reference, url } = answer.query;
+    const { url } = answer.query;
     if (boxed !== pathOf(url)) {
       boxed = pathOf(url);
       trigger("example_select", {});
     }
-    asked = id !== undefined ? { kind: "query", id } : reference !== undefined ? { kind: "reference", id: reference } : { kind: "upload" };
+    asked = subjectOf(answer.query);
     k = answer.k;
-    set("settings", { ...state.settings, k });
     if (touched) remember();
   });
 

@@ -9,7 +9,7 @@ const build = (element, classes, given) => {
     else element.setAttribute(key, value === true ? "" : value);
   }
   element.classList.add(...classes);
-  element.append(...given.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...given.flat(4).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 };
 
@@ -42,8 +42,19 @@ export const hint = (text, meaning, attributes = {}) =>
     make("span.hint-text", { role: "tooltip" }, meaning),
   ]);
 
-// What stays lit when the pointer goes: the row or line that the keyboard is on.
-export const resting = () => {
-  const focused = document.activeElement?.closest?.("[data-ref]");
-  return focused?.matches(":focus-visible") ? Number(focused.dataset.ref) : null;
+// A share from 0 to 1 as a length, and as a bar of that length.
+export const percent = (share) => `${100 * share}%`;
+export const makeBar = (share, kind = "") => make("span", { class: `bar ${kind}` }, make("span", { style: { width: percent(share) } }));
+
+// The head of a table: words become headings of columns, finished cells stay as they are.
+export const makeHead = (...cells) =>
+  make("thead", make("tr", cells.flat().map((cell) => (cell instanceof HTMLTableCellElement ? cell : make("th", { scope: "col" }, cell)))));
+
+// Buttons of which one is pressed. options: [value, words, attributes]; `choose` hears the value of a click, `mark` presses one.
+export const makeChoice = (frame, label, options, choose, button = "button") => {
+  const buttons = options.map(([value, words, attributes]) =>
+    make(button, { "data-value": value, ...attributes, onclick: () => choose(value) }, words),
+  );
+  const mark = (chosen) => buttons.forEach((one, i) => one.setAttribute("aria-pressed", String(options[i][0] === chosen)));
+  return { element: make(frame, { role: "group", "aria-label": label }, buttons), mark };
 };

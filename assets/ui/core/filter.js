@@ -5,22 +5,13 @@ export const FILTER_FIELDS = ["group", "source", "licence"];
 let passed = null; // the last mask, and what it was worked out from
 
 // The filter as the server takes it, {} for none.
-export const plainFilter = () => {
-  const filter = state.filter ?? {};
-  return Object.fromEntries(FILTER_FIELDS.filter((field) => filter[field]?.size).map((field) => [field, [...filter[field]].sort()]));
-};
+export const plainFilter = () =>
+  Object.fromEntries(Object.entries(state.filter ?? {}).filter(([, words]) => words).map(([field, words]) => [field, [...words].sort()]));
 export const filterText = () => JSON.stringify(plainFilter());
 
-// Whether the filter lets a reference pass.
-export const passes = (id) => FILTER_FIELDS.every((field) => {
-  const { values, index } = catalogue.words[field];
-  const wanted = state.filter?.[field];
-  return !wanted?.size || wanted.has(values[index[id]]);
-});
-
 export const setFilter = (filter) => {
-  const kept = Object.fromEntries(FILTER_FIELDS.map((field) => [field, filter?.[field]?.size ? new Set(filter[field]) : null]));
-  set("filter", FILTER_FIELDS.some((field) => kept[field]) ? kept : null);
+  const kept = FILTER_FIELDS.map((field) => [field, filter?.[field]?.size ? new Set(filter[field]) : null]);
+  set("filter", kept.some(([, words]) => words) ? Object.fromEntries(kept) : null);
 };
 
 // In the address a filter reads group:birds|group:sea life|licence:CC0-1.0; a bar within a word is written %7C.
@@ -37,18 +28,22 @@ export const readFilter = (text) => {
   setFilter(filter);
 };
 
-// One byte per reference, 1 where the filter lets it pass; null without a filter.
-export const passingNow = () => {
-  const filter = state.filter ?? null;
-  const asked = filter && FILTER_FIELDS.filter((field) => filter[field]);
-  if (!asked?.length) return null;
-  if (passed?.filter === filter && passed.catalogue === catalogue) return passed.passing;
+// One byte per reference, 1 where a filter lets it pass.
+export const passingOf = (filter) => {
   const passing = new Uint8Array(catalogue.n).fill(1);
-  for (const field of asked) {
+  for (const [field, wanted] of Object.entries(filter)) {
+    if (!wanted) continue;
     const { values, index } = catalogue.words[field];
-    const holds = values.map((word) => filter[field].has(word));
+    const holds = values.map((word) => wanted.has(word));
     for (let id = 0; id < passing.length; id++) if (!holds[index[id]]) passing[id] = 0;
   }
-  passed = { filter, catalogue: catalogue, passing };
   return passing;
+};
+
+// The same of the filter that is set; null without one.
+export const passingNow = () => {
+  const { filter } = state;
+  if (!filter) return null;
+  if (passed?.filter !== filter || passed.catalogue !== catalogue) passed = { filter, catalogue, passing: passingOf(filter) };
+  return passed.passing;
 };

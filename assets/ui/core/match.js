@@ -1,5 +1,6 @@
 // What is known of a match, as interface/present.py sends it: {id, rank, similarity, weight}. A number that is to be shown of every
 // match is named here once: the panel of details, the tip of a map and the tables as files take it from here.
+import { make } from "./dom.js";
 import { state } from "./state.js";
 import { cosineText, shareText } from "./words.js";
 
@@ -21,7 +22,14 @@ export const matchesOf = (space) => {
 
 export const idsOf = (space, answer = state.answer) => answer?.spaces?.[space]?.matches.map(({ id }) => id) ?? [];
 
+// What an answer is about: a bundled query, a picture of the collection, or a visitor's own.
+export const subjectOf = ({ id, reference }) => {
+  if (id !== undefined) return { kind: "query", id };
+  return reference === undefined ? { kind: "upload" } : { kind: "reference", id: reference };
+};
+
 export const truthIds = () => new Set(state.answer?.query?.truth ?? []);
+export const flagOf = (id) => (truthIds().has(id) ? make("span.flag", "True source") : null);
 
 // How a ranking differs from the one before it, and how many pictures the two share.
 // For each id of `now`, in its order: {id, kind: "new" | "up" | "down" | "same", by, was}; and what left, {id, was}, best first.

@@ -2,15 +2,14 @@
 
 export let catalogue;
 
-export const bus = new EventTarget();
+const bus = new EventTarget();
 const mounts = new Map();
 let catalogueArrived;
 export const catalogueReady = new Promise((resolve) => (catalogueArrived = resolve));
 
-// State: answer (last payload), busy (text or null), hover (reference id or null), selected ({id, opener} or null), group (number or
-// null), view ("compare", "inspect" or "why"), selection (Set of reference ids or null),
-// filter ({group, source, licence} -> Set of words or null; null without one), settings ({k}).
-export const state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null, filter: null, settings: {} };
+// answer: last payload; busy: text or null; hover: reference id or null; selected: {id, opener} or null; group: number or null; view:
+// "compare", "inspect" or "why"; selection: Set of reference ids or null; filter: {group, source, licence} -> Set of words or null.
+export const state = { answer: null, busy: null, hover: null, selected: null, group: null, view: null, selection: null, filter: null };
 
 export const set = (name, value) => {
   if (state[name] === value) return;
@@ -18,26 +17,30 @@ export const set = (name, value) => {
   bus.dispatchEvent(new CustomEvent(name));
 };
 
-// A part that is created again replaces its former self, listeners included: `on` a target, `heard` of a change of the state,
-// `resized` where an element is, `themed` where light and dark change.
-export const mountPart = (name) => {
+// A part that is created again replaces its former self, listeners included: `on` a target, `heard` of changes of the state,
+// "answer filter", `resized` where an element is, `themed` where light and dark change, `ready` when the catalogue is there,
+// `ended` when the part is replaced.
+export const mountPart = (name, element) => {
   mounts.get(name)?.abort();
   const controller = new AbortController();
   mounts.set(name, controller);
   const on = (target, type, listener, options = {}) =>
     target.addEventListener(type, listener, { ...options, signal: controller.signal });
   const { signal } = controller;
-  const resized = (element, listener) => {
+  const ended = (listener) => signal.addEventListener("abort", listener);
+  const resized = (target, listener) => {
     const sizes = new ResizeObserver(() => !signal.aborted && listener());
-    sizes.observe(element);
-    signal.addEventListener("abort", () => sizes.disconnect());
+    sizes.observe(target);
+    ended(() => sizes.disconnect());
   };
   const themed = (listener) => {
     const theme = new MutationObserver(listener);
     theme.observe(document.body, { attributeFilter: ["class"] });
-    signal.addEventListener("abort", () => theme.disconnect());
+    ended(() => theme.disconnect());
   };
-  return { on, heard: (event, listener) => on(bus, event, listener), resized, themed, signal };
+  const heard = (names, listener) => names.split(" ").forEach((name) => on(bus, name, listener));
+  const ready = (listener) => catalogueReady.then(() => signal.aborted || listener());
+  return { slot: element.querySelector(".slot"), on, heard, resized, themed, ready, ended, signal };
 };
 
 export const setCatalogue = (given) => {
@@ -50,12 +53,6 @@ export const referenceOf = (id) => {
   const reference = { id, title: titles[id], picture: folders.values[folders.index[id]] + files[id] };
   for (const [field, { values, index }] of Object.entries(words)) reference[field] = values[index[id]];
   return reference;
-};
-
-export const decode = (text) => {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true) / 65535);
 };
 
 export const busy = (text) => set("busy", text);

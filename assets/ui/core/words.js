@@ -7,4 +7,6 @@ export const percentText = (share) => {
 };
 // The share of an answer: an estimate says so wherever it stands.
 export const shareText = (share, estimated) => (estimated ? "\u2248\u00a0" : "") + percentText(share);
-export const cosineText = (similarity) => similarity.toFixed(3).replace("-", "\u2212");
+export const fixedText = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
+export const cosineText = (similarity) => fixedText(similarity, 3);
+export const countText = (n) => n.toLocaleString("en-GB");

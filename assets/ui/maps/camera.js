@@ -1,17 +1,17 @@
 // What part of the shared frame a map shows. Maps that hold one camera move together.
+import { clamp } from "../core/keys.js";
 
 const MOST = 40; // times
 
-export const makeCamera = () => {
+export const makeCamera = (x = 0.5, y = 0.5, zoom = 1) => {
   const heard = new Set();
-  const camera = { x: 0.5, y: 0.5, zoom: 1 };
+  const camera = { x, y, zoom };
 
   // Centre in the unit frame, and how many times larger than the whole; kept so that the view never leaves the frame.
   camera.look = (x, y, zoom) => {
-    const z = Math.max(1, Math.min(MOST, zoom));
+    const z = clamp(zoom, MOST, 1);
     const half = 0.5 / z;
-    const within = (value) => Math.max(half, Math.min(1 - half, value));
-    const [cx, cy] = [within(x), within(y)];
+    const [cx, cy] = [x, y].map((value) => clamp(value, 1 - half, half));
     if (cx === camera.x && cy === camera.y && z === camera.zoom) return;
     Object.assign(camera, { x: cx, y: cy, zoom: z });
     heard.forEach((listener) => listener());
@@ -19,7 +19,7 @@ export const makeCamera = () => {
 
   // The place (x, y) stays where it is on the screen.
   camera.zoomAt = (x, y, factor) => {
-    const zoom = Math.max(1, Math.min(MOST, camera.zoom * factor));
+    const zoom = clamp(camera.zoom * factor, MOST, 1);
     const ratio = camera.zoom / zoom;
     camera.look(x + (camera.x - x) * ratio, y + (camera.y - y) * ratio, zoom);
   };

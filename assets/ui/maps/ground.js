@@ -1,17 +1,51 @@
 // The ground of a map: all points, drawn into a canvas of their own whenever the view or the lighting changes. While a large map is
 // being moved, the ground drawn last is moved instead, and drawn anew when the hand rests.
 import { make } from "../core/dom.js";
-import { drawingOrder, lighting } from "./lighting.js";
-import { colouringOf, isDark, markAt, traceShape } from "./marks.js";
+import { passingNow } from "../core/filter.js";
+import { catalogue, state } from "../core/state.js";
+import { colouringOf, fillShapes, isDark, markAt } from "./marks.js";
 
 const SLOW = 8; // milliseconds a drawing may take before the ground is moved instead
 const REST = 90; // milliseconds without movement after which it is drawn anew
 const STRENGTHS = [0.13, 0.74, 0.97]; // of a mark: dimmed, as ever, lit
 
+let known = { causes: [], levels: null }; // the last lighting, and what it was worked out from
+
+// Which references stand out now, one byte each: 2 lit, by the selection or the legend; 1 as ever; 0 dimmed by them or the filter.
+// Shared by all maps, so it is worked out once per change.
+const lighting = () => {
+  const { filter, selection, group } = state;
+  const { index } = colouringOf();
+  const causes = [catalogue, filter, selection, group, index];
+  if (causes.every((cause, i) => cause === known.causes[i])) return known.levels;
+  const passing = passingNow();
+  const levels = new Uint8Array(catalogue.n);
+  const base = selection || group !== null ? 2 : 1;
+  if (selection) for (const id of selection) levels[id] = base;
+  else levels.fill(base);
+  for (let id = 0; id < levels.length; id++) {
+    if ((passing && !passing[id]) || (group !== null && index[id] !== group)) levels[id] = 0;
+  }
+  known = { causes, levels };
+  return levels;
+};
+
+// Ids in a fixed shuffled order: where marks cover each other, no group of a sorted collection lies on top throughout.
+const drawingOrder = (n) => {
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  let seed = 1;
+  for (let i = n - 1; i > 0; i--) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((seed / 4294967296) * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+};
+
 // map: see map.js; colour: text of a custom property of the style sheet.
 export const makeGround = (map, colour) => {
   const { points, n } = map.view.geometry;
-  const canvas = document.createElement("canvas");
+  const canvas = make("canvas");
   const order = drawingOrder(n);
   let sprites = null; // {key, sheet, side}
   let drawn = null; // the view that was drawn: pixel of the unit frame's corner, and pixels per unit
@@ -21,7 +55,7 @@ export const makeGround = (map, colour) => {
 
   const view = () => {
     const [left, top] = map.toPixel(0, 0);
-    return { left, top, step: 1 / map.perPixel() };
+    return { left, top, step: map.side() };
   };
 
   // Of a point, in pixels: smaller where there are many, larger when zoomed in.
@@ -38,19 +72,13 @@ export const makeGround = (map, colour) => {
     const side = 2 * Math.ceil(1.3 * (radius + hairline)) + 2;
     const sheet = make("canvas", { width: side * marks, height: side * STRENGTHS.length });
     const context = sheet.getContext("2d");
-    const draw = (shape, x, y, size, style) => {
-      context.fillStyle = style;
-      context.beginPath();
-      traceShape(context, shape, x, y, size);
-      context.fill();
-    };
     for (let slot = 0; slot < marks; slot++) {
       const { hue, shape } = markAt(slot, marks);
       STRENGTHS.forEach((strength, level) => {
         const [x, y] = [(slot + 0.5) * side, (level + 0.5) * side];
         context.globalAlpha = strength;
-        if (level && hairline) draw(shape, x, y, radius + hairline, colour("--surface"));
-        draw(shape, x, y, radius, hue);
+        if (level && hairline) fillShapes(context, shape, [[x, y]], radius + hairline, colour("--surface"));
+        fillShapes(context, shape, [[x, y]], radius, hue);
       });
     }
     return (sprites = { key, sheet, side });
@@ -91,7 +119,7 @@ export const makeGround = (map, colour) => {
 
   const move = () => {
     clearTimeout(rest);
-    if (took <= SLOW) return void change();
+    if (took <= SLOW) return change();
     rest = setTimeout(() => {
       change();
       map.schedule();

@@ -1,7 +1,8 @@
 // The hand on a map: hover with a picture, drag to pan, wheel, pinch and double click to zoom, Shift and drag or the lasso to select,
 // arrow keys to walk. Places are kept in the unit frame, so that a line drawn on a moving map stays where it was drawn.
 import { passingNow } from "../core/filter.js";
-import { matchesOf } from "../core/match.js";
+import { ARROWS } from "../core/keys.js";
+import { idsOf } from "../core/match.js";
 import { set, state } from "../core/state.js";
 import { makeTip } from "./tip.js";
 
@@ -9,10 +10,9 @@ const REACH = 16; // pixels within which the pointer catches a point
 const STILL = 4; // pixels a press may move and still be a click
 const TWICE = 230; // milliseconds within which a second click makes a double click
 const STREAM = 300; // milliseconds without a wheel event that end one turn of the wheel
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 let lastWheel = { time: -Infinity, map: null };
 
-export const guideMap = (map, { on, heard, announce, signal }) => {
+export const guideMap = (map, { on, heard, announce, ended }) => {
   const { canvas, plot, view } = map;
   const { geometry } = view;
   const tip = makeTip(map);
@@ -41,8 +41,7 @@ export const guideMap = (map, { on, heard, announce, signal }) => {
 
   const endPress = (finished) => {
     if (press?.lasso && finished && press.moved) select(map.line);
-    press = null;
-    map.line = null;
+    press = map.line = null;
     plot.classList.remove("is-dragged");
     map.schedule();
   };
@@ -52,8 +51,7 @@ export const guideMap = (map, { on, heard, announce, signal }) => {
     touching.set(event.pointerId, [event.offsetX, event.offsetY]);
     canvas.setPointerCapture(event.pointerId);
     if (touching.size > 1) return endPress(false);
-    const lasso = state.lasso || event.shiftKey;
-    press = { x: event.offsetX, y: event.offsetY, moved: false, lasso };
+    press = { x: event.offsetX, y: event.offsetY, moved: false, lasso: state.lasso || event.shiftKey };
   });
 
   on(canvas, "pointermove", (event) => {
@@ -133,9 +131,8 @@ export const guideMap = (map, { on, heard, announce, signal }) => {
   const elsewhere = (event) => event.target.closest?.(".plot") || (lastWheel = { time: event.timeStamp, map: null });
   on(document, "wheel", elsewhere, { passive: true });
 
-  const walk = (arrow) => {
-    const first = matchesOf(view.layers().reduce((a, b) => (b.strength > a.strength ? b : a)).space).keys().next().value ?? 0;
-    const next = map.current === null ? first : geometry.neighbour(map.current, ...arrow, passingNow());
+  const walk = ([down, right]) => {
+    const next = map.current === null ? idsOf(map.space())[0] ?? 0 : geometry.neighbour(map.current, right, -down, passingNow());
     if (next === null) return;
     const [x, y] = map.at(next);
     if (x < 0 || y < 0 || x > map.width || y > map.height) {
@@ -146,20 +143,17 @@ export const guideMap = (map, { on, heard, announce, signal }) => {
 
   on(canvas, "keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const known = {
-      Enter: () => map.current !== null && open(map.current),
-      "+": () => map.camera.zoomBy(1.5),
-      "=": () => map.camera.zoomBy(1.5),
-      "-": () => map.camera.zoomBy(1 / 1.5),
-      0: () => map.camera.reset(),
-    };
-    const action = ARROWS[event.key] ? () => walk(ARROWS[event.key]) : known[event.key];
-    if (!action) return;
+    const { key } = event;
+    if (ARROWS[key]) walk(ARROWS[key]);
+    else if (key === "Enter") map.current !== null && open(map.current);
+    else if (key === "+" || key === "=") map.camera.zoomBy(1.5);
+    else if (key === "-") map.camera.zoomBy(1 / 1.5);
+    else if (key === "0") map.camera.reset();
+    else return;
     event.preventDefault();
-    action();
     if (map.current !== null) tip.show(map.current);
   });
 
   heard("answer", () => show(null));
-  signal.addEventListener("abort", () => clearTimeout(opening));
+  ended(() => clearTimeout(opening));
 };

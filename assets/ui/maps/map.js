@@ -1,8 +1,9 @@
 // One map: points on a canvas, the query pinned at its place and tied to its matches. The points are a ground of their own
-// (map-ground.js); a hover only copies it and draws what lies above.
+// (ground.js); a hover only copies it and draws what lies above.
 import { make } from "../core/dom.js";
 import { truthIds } from "../core/match.js";
 import { state } from "../core/state.js";
+import { countText } from "../core/words.js";
 import { makeCamera } from "./camera.js";
 import { makeGround } from "./ground.js";
 import { guideMap } from "./guide.js";
@@ -14,55 +15,57 @@ const PAD = 22; // pixels around the frame, as many as the largest mark and ring
 // view: {id, geometry, layers: () => [{space, strength}], label: () => text}. A layer is a space whose query, lines and matches
 // show with a strength from 0 to 1; a map of one space has one, a map on the way from one to the next has two.
 export const makeMap = (view, part) => {
-  const { heard, resized, themed, signal } = part;
+  const { heard, resized, themed, ended, signal } = part;
   const canvas = make("canvas", { role: "img", tabindex: "0" });
   const plot = make("div.plot", { "data-map": view.id }, canvas);
   const { points } = view.geometry;
   const map = { view, canvas, plot, width: 0, height: 0, current: null, line: null, camera: null };
   let scale = 1; // device pixels per pixel
-  let pin = null; // the query's picture once it is loaded
+  let pin = null; // the query's picture
   let scheduled = false;
-  let colours = null;
+  let colours = {}; // of the style sheet's custom properties, in the theme at hand
 
-  const inner = () => map.camera.zoom * (Math.min(map.width, map.height) - 2 * PAD);
-  map.toPixel = (x, y) => [map.width / 2 + (x - map.camera.x) * inner(), map.height / 2 - (y - map.camera.y) * inner()];
-  map.toUnit = (px, py) => [map.camera.x + (px - map.width / 2) / inner(), map.camera.y - (py - map.height / 2) / inner()];
-  map.perPixel = () => 1 / inner();
+  map.side = () => map.camera.zoom * (Math.min(map.width, map.height) - 2 * PAD); // of the unit frame, in pixels
+  map.perPixel = () => 1 / map.side();
+  map.toPixel = (x, y) => [map.width / 2 + (x - map.camera.x) * map.side(), map.height / 2 - (y - map.camera.y) * map.side()];
+  map.toUnit = (px, py) => [map.camera.x + (px - map.width / 2) / map.side(), map.camera.y - (py - map.height / 2) / map.side()];
   map.at = (id) => map.toPixel(points[2 * id], points[2 * id + 1]);
   const within = ([x, y], margin) => x > -margin && y > -margin && x < map.width + margin && y < map.height + margin;
 
-  const colour = (name) => {
-    if (!colours) colours = new Map();
-    if (!colours.has(name)) colours.set(name, getComputedStyle(plot).getPropertyValue(name).trim());
-    return colours.get(name);
-  };
-
+  const colour = (name) => (colours[name] ??= getComputedStyle(plot).getPropertyValue(name).trim());
   const ground = makeGround(map, colour);
+
+  // The space that shows most of all.
+  map.space = () => view.layers().reduce((a, b) => (b.strength > a.strength ? b : a)).space;
 
   // The query between the layers' places, in unit coordinates; null without an answer.
   map.query = () => {
-    const placed = view.layers().map(({ space, strength }) => [state.answer?.spaces?.[space]?.position, strength]);
-    if (!placed.length || placed.some(([position]) => !position)) return null;
-    return [0, 1].map((axis) => placed.reduce((sum, [position, strength]) => sum + strength * position[axis], 0));
+    const spaces = state.answer?.spaces;
+    if (!spaces) return null;
+    return [0, 1].map((axis) => view.layers().reduce((sum, { space, strength }) => sum + strength * spaces[space].position[axis], 0));
   };
 
-  const ring = (context, [x, y], radius, style, line) => {
+  const ring = (context, id, radius, style, line, fill = null) => {
     context.beginPath();
-    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.arc(...map.at(id), radius, 0, 2 * Math.PI);
+    if (fill) {
+      context.fillStyle = fill;
+      context.fill();
+    }
     context.lineWidth = line;
     context.strokeStyle = style;
     context.stroke();
   };
 
   const drawMatches = (context, { space, strength }, [qx, qy]) => {
+    const { matches } = state.answer.spaces[space];
+    const { selection } = state;
     const own = colour(`--${space}`);
-    const matches = state.answer.spaces[space].matches;
-    const chosen = state.selection;
+    context.strokeStyle = own;
     context.lineCap = "round";
     for (const { id, weight } of matches) {
-      context.globalAlpha = strength * (0.45 + 0.5 * Math.min(1, weight * 2)) * (!chosen || chosen.has(id) ? 1 : 0.3);
+      context.globalAlpha = strength * (0.45 + 0.5 * Math.min(1, weight * 2)) * (!selection || selection.has(id) ? 1 : 0.3);
       context.lineWidth = 1 + 4 * Math.sqrt(weight);
-      context.strokeStyle = own;
       context.beginPath();
       context.moveTo(qx, qy);
       context.lineTo(...map.at(id));
@@ -70,15 +73,7 @@ export const makeMap = (view, part) => {
     }
     context.globalAlpha = strength;
     const size = Math.max(4.5, ground.radius() + 1.5);
-    for (const { id } of matches) {
-      context.beginPath();
-      context.arc(...map.at(id), size, 0, 2 * Math.PI);
-      context.fillStyle = own;
-      context.fill();
-      context.lineWidth = 2;
-      context.strokeStyle = colour("--paper");
-      context.stroke();
-    }
+    for (const { id } of matches) ring(context, id, size, colour("--paper"), 2, own);
     context.globalAlpha = 1;
   };
 
@@ -93,8 +88,8 @@ export const makeMap = (view, part) => {
       const [extra, line] = truth.size === 1 ? [5, 2.5] : [2.5, 1.5]; // many rings must not hide the matches
       const size = Math.max(4, ground.radius()) + extra;
       for (const id of truth) {
-        if (truth.size === 1) ring(context, map.at(id), size, paper, 5);
-        ring(context, map.at(id), size, colour("--truth"), line);
+        if (truth.size === 1) ring(context, id, size, paper, 5);
+        ring(context, id, size, colour("--truth"), line);
       }
       const near = layers.flatMap(({ space }) => state.answer.spaces[space].matches.map(({ id }) => map.at(id)[1]));
       const hanging = 2 * near.filter((y) => y < place[1] - 1).length > near.length;
@@ -102,8 +97,8 @@ export const makeMap = (view, part) => {
     }
     for (const id of new Set([state.selected?.id, state.hover])) {
       if (typeof id !== "number" || !within(map.at(id), 8)) continue;
-      ring(context, map.at(id), Math.max(7, ground.radius() + 3), paper, 5);
-      ring(context, map.at(id), Math.max(7, ground.radius() + 3), ink, 2);
+      ring(context, id, Math.max(7, ground.radius() + 3), paper, 5);
+      ring(context, id, Math.max(7, ground.radius() + 3), ink, 2);
     }
     if (map.line) drawLasso(context, map.line.map(([x, y]) => map.toPixel(x, y)), ink);
   };
@@ -152,43 +147,31 @@ export const makeMap = (view, part) => {
 
   map.describe = () => {
     const zoom = map.camera.zoom > 1.05 ? ` Enlarged ${map.camera.zoom.toFixed(1)} times.` : "";
-    const chosen = state.selection ? ` ${state.selection.size.toLocaleString("en-GB")} pictures are selected.` : "";
+    const chosen = state.selection ? ` ${countText(state.selection.size)} pictures are selected.` : "";
     const keys = "Arrow keys move between pictures, Enter opens one, plus and minus zoom, 0 shows all.";
     const text = `${view.label()} Coloured by ${colouringOf().name.toLowerCase()}.${chosen}${zoom} ${keys}`;
     if (canvas.getAttribute("aria-label") !== text) canvas.setAttribute("aria-label", text);
   };
 
   const setAnswer = () => {
-    const answer = state.answer;
-    pin = null;
-    const url = answer?.query?.url;
-    if (url) {
-      const image = new Image();
-      image.onload = () => {
-        if (state.answer !== answer) return;
-        pin = image;
-        map.schedule();
-      };
-      image.src = url;
-    }
+    const url = state.answer?.query?.url;
+    pin = url ? make("img", { onload: map.schedule, src: url }) : null;
     map.describe();
     map.schedule();
   };
 
   heard("answer", setAnswer);
-  for (const name of ["hover", "selected"]) heard(name, map.schedule);
-  for (const name of ["group", "selection", "filter", "colours"]) {
-    heard(name, () => {
-      map.describe();
-      map.repaint();
-    });
-  }
-  resized(plot, fit);
-  themed(() => {
-    colours = null;
+  heard("hover selected", map.schedule);
+  heard("group selection filter colours", () => {
+    map.describe();
     map.repaint();
   });
-  signal.addEventListener("abort", () => {
+  resized(plot, fit);
+  themed(() => {
+    colours = {};
+    map.repaint();
+  });
+  ended(() => {
     map.camera.leave(moved);
     ground.leave();
   });

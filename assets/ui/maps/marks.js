@@ -9,7 +9,8 @@ const SHAPES = ["circle", "square", "triangle"];
 const N_NAMED = 21;
 const FIELDS = { group: "Concept group", source: "Source", split: "Split" };
 const SPLITS = ["train", "validation", "test"];
-const made = new Map(); // field -> colouring, of the catalogue at hand
+const splitPlace = (split) => (SPLITS.includes(split) ? SPLITS.indexOf(split) : SPLITS.length);
+let made = {}; // field -> colouring, of the catalogue at hand
 let madeOf = null;
 
 export const isDark = () => document.body.classList.contains("dark") || document.documentElement.classList.contains("dark");
@@ -26,12 +27,8 @@ export const colourFields = () =>
 
 // {field, name, values, index: value of each reference, slots: mark of each value, n: how many marks, named: values in the legend's order}
 export const colouringOf = (field = state.colours ?? "group") => {
-  if (madeOf !== catalogue) {
-    made.clear();
-    madeOf = catalogue;
-  }
-  if (!made.has(field)) made.set(field, madeFor(field));
-  return made.get(field);
+  if (madeOf !== catalogue) [made, madeOf] = [{}, catalogue];
+  return (made[field] ??= madeFor(field));
 };
 
 const madeFor = (field) => {
@@ -39,7 +36,7 @@ const madeFor = (field) => {
   const counts = new Uint32Array(values.length);
   for (const value of index) counts[value]++;
   const order = values.map((_, value) => value);
-  if (field === "split") order.sort((a, b) => place(values[a]) - place(values[b]));
+  if (field === "split") order.sort((a, b) => splitPlace(values[a]) - splitPlace(values[b]));
   else if (values.length > N_NAMED) order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
   const slots = new Uint16Array(values.length);
   order.forEach((value, slot) => (slots[value] = Math.min(slot, N_NAMED - 1)));
@@ -47,23 +44,27 @@ const madeFor = (field) => {
   return { field, name: FIELDS[field], values, index: Uint32Array.from(index), slots, n: Math.min(values.length, N_NAMED), named };
 };
 
-const place = (split) => (SPLITS.includes(split) ? SPLITS.indexOf(split) : SPLITS.length);
-
-// A shape as a path.
-export const traceShape = (context, shape, x, y, r) => {
-  if (shape === "circle") {
+const TRACES = {
+  circle: (context, x, y, r) => {
     context.moveTo(x + r, y);
     context.arc(x, y, r, 0, 2 * Math.PI);
-  } else if (shape === "square") {
-    const h = r * 0.9;
-    context.rect(x - h, y - h, 2 * h, 2 * h);
-  } else {
+  },
+  square: (context, x, y, r) => context.rect(x - 0.9 * r, y - 0.9 * r, 2 * (0.9 * r), 2 * (0.9 * r)),
+  triangle: (context, x, y, r) => {
     const h = r * 1.25;
     context.moveTo(x, y - h);
     context.lineTo(x + h, y + h * 0.8);
     context.lineTo(x - h, y + h * 0.8);
     context.closePath();
-  }
+  },
+};
+
+// One shape at several places [x, y].
+export const fillShapes = (context, shape, places, radius, hue) => {
+  context.fillStyle = hue;
+  context.beginPath();
+  for (const [x, y] of places) TRACES[shape](context, x, y, radius);
+  context.fill();
 };
 
 // A mark as a small picture, for legends and tables.
@@ -73,10 +74,7 @@ export const makeSwatch = (slot, n) => {
     const context = canvas.getContext("2d");
     const { hue, shape } = markAt(slot, n);
     context.clearRect(0, 0, 28, 28);
-    context.fillStyle = hue;
-    context.beginPath();
-    traceShape(context, shape, 14, 14, 9);
-    context.fill();
+    fillShapes(context, shape, [[14, 14]], 9, hue);
   };
   canvas.paint();
   return canvas;

@@ -1,9 +1,11 @@
 // One map that moves: a slider carries every picture from its place in one space to its place in the next, and with it the query, its
 // matches and the true source, so that a room sees what alignment and disentanglement do.
 import { make } from "../core/dom.js";
+import { clamp } from "../core/keys.js";
 import { glide, isCalm } from "../core/motion.js";
+import { makeSlider } from "../core/slider.js";
 import { catalogue, state } from "../core/state.js";
-import { percentText } from "../core/words.js";
+import { countText, percentText } from "../core/words.js";
 import { makeGeometry } from "./geometry.js";
 import { makeMap } from "./map.js";
 
@@ -14,7 +16,7 @@ const TRAVEL = 2600; // milliseconds from one space to the next
 const REST = 900; // milliseconds at a space in between
 
 // places: per space, Float32Array of coordinates. Where everything lies at time t, from 0 (first space) to the last one's number.
-const blendPlaces = (places, t, out) => {
+export const blendPlaces = (places, t, out) => {
   const from = Math.min(Math.floor(t), places.length - 1);
   const [a, b, share] = [places[from], places[Math.min(from + 1, places.length - 1)], t - from];
   for (let i = 0; i < out.length; i++) out[i] = a[i] + share * (b[i] - a[i]);
@@ -22,7 +24,7 @@ const blendPlaces = (places, t, out) => {
 };
 
 export const makeMorph = (places, part) => {
-  const { on, heard, signal } = part;
+  const { heard, ended, signal } = part;
   const { spaces } = catalogue;
   const last = spaces.length - 1;
   const geometry = makeGeometry(Float32Array.from(places[0]));
@@ -41,7 +43,10 @@ export const makeMorph = (places, part) => {
   };
   const map = makeMap({ id: "morph", geometry, layers, label: () => `Map of ${geometry.n} pictures, ${place()}.` }, part);
 
-  const slider = make("input", { type: "range", min: "0", max: String(last), step: "any", value: "0", "aria-label": "From one space to the next" });
+  const slider = makeSlider("From one space to the next", { last, stride: STRIDE, page: 0.5 }, (to, isKey) => {
+    halt();
+    go(isKey ? Math.round(to / STRIDE) * STRIDE : to);
+  });
   const play = make("button.tool.primary", { onclick: () => (stop === null ? start() : halt()) });
   const where = make("p.where");
   const stops = spaces.map((space, i) => {
@@ -50,12 +55,10 @@ export const makeMorph = (places, part) => {
   });
 
   const go = (to) => {
-    t = Math.max(0, Math.min(last, to));
+    t = clamp(to, last);
     if (Math.abs(t - Math.round(t)) < 1e-6) t = Math.round(t);
     blendPlaces(places, t, geometry.points);
-    geometry.moved();
     slider.value = String(t);
-    slider.style.setProperty("--at", `${(100 * t) / last}%`);
     slider.setAttribute("aria-valuetext", place());
     where.textContent = place();
     stops.forEach((stop, i) => stop.setAttribute("aria-current", String(i === t)));
@@ -88,34 +91,21 @@ export const makeMorph = (places, part) => {
     travel(spaces.map((_, i) => i).filter((i) => i > t));
   };
 
-  on(slider, "input", () => {
-    halt();
-    go(Number(slider.value));
-  });
-  on(slider, "keydown", (event) => {
-    const strides = { ArrowRight: STRIDE, ArrowUp: STRIDE, ArrowLeft: -STRIDE, ArrowDown: -STRIDE, PageUp: 0.5, PageDown: -0.5 };
-    const to = { Home: 0, End: last }[event.key] ?? (event.key in strides ? t + strides[event.key] : null);
-    if (to === null) return;
-    event.preventDefault();
-    halt();
-    go(Math.round(to / STRIDE) * STRIDE);
-  });
   // Below each stop, where the space it stands for ranks the true source.
   const tellRanks = () => spaces.forEach((space, i) => {
     const best = state.answer?.query?.ranks?.[space.id]?.[0];
-    const words = best ? ["True source: ", make("span", `rank ${best.toLocaleString("en-GB")}`)] : [];
+    const words = best ? ["True source: ", make("span", `rank ${countText(best)}`)] : [];
     stops[i].lastChild.replaceChildren(...words);
   });
   heard("answer", tellRanks);
   tellRanks();
   heard("view", halt);
-  signal.addEventListener("abort", halt);
+  ended(halt);
   halt();
   go(0);
 
   const words = make("div.morph-words", where, make("div.travel", slider, make("div.stops", ...stops)), play);
   const element = make("div.morph", map.plot, words);
-  // For talk mode: go(t) at once, glide([1, 2]) in time, play(), halt().
-  movingMap = { element, words, map, go, glide: travel, play: start, halt, at: () => t };
+  movingMap = { element, words, map, go, halt, at: () => t };
   return movingMap;
 };

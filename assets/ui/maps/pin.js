@@ -1,12 +1,20 @@
 // What is drawn above the points of a map besides rings and lines: the query's pin and the line of a lasso.
+import { clamp } from "../core/keys.js";
+
+// The middle square of a picture; nothing until it has arrived.
+export const drawSquare = (context, picture, x, y, side) => {
+  if (!picture?.complete || !picture.naturalWidth) return;
+  const cut = Math.min(picture.naturalWidth, picture.naturalHeight);
+  context.drawImage(picture, (picture.naturalWidth - cut) / 2, (picture.naturalHeight - cut) / 2, cut, cut, x, y, side, side);
+};
 
 // The tip is the exact place; the picture hangs on the side with fewer matches.
 export const drawPin = (context, [x, y], { hanging, picture, width, height, ink }) => {
-  const half = 19;
+  const half = 19; // of the picture's side
   const stem = 10;
   const room = stem + 2 * half + 4;
   const below = y < room || (hanging && y < height - room);
-  const cx = Math.max(half + 2, Math.min(width - half - 2, x));
+  const cx = clamp(x, width - half - 2, half + 2);
   const top = below ? y + stem : y - stem - 2 * half;
   context.beginPath();
   context.roundRect(cx - half - 2, top - 2, 2 * half + 4, 2 * half + 4, 5);
@@ -17,14 +25,11 @@ export const drawPin = (context, [x, y], { hanging, picture, width, height, ink 
   context.closePath();
   context.fillStyle = ink;
   context.fill();
-  if (!picture) return;
   context.save();
   context.beginPath();
   context.roundRect(cx - half, top, 2 * half, 2 * half, 3);
   context.clip();
-  const side = Math.min(picture.naturalWidth, picture.naturalHeight);
-  const [sx, sy] = [(picture.naturalWidth - side) / 2, (picture.naturalHeight - side) / 2];
-  context.drawImage(picture, sx, sy, side, side, cx - half, top, 2 * half, 2 * half);
+  drawSquare(context, picture, cx - half, top, 2 * half);
   context.restore();
 };
 

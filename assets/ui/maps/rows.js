@@ -5,55 +5,41 @@ import { FIGURES, matchesOf } from "../core/match.js";
 import { catalogue, referenceOf, state } from "../core/state.js";
 
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-let alphabet = null; // {catalogue, ranks}: the place of each title in alphabetical order, worked out once
 
-const titleRanks = () => {
-  if (alphabet?.catalogue === catalogue) return alphabet.ranks;
-  const { titles } = catalogue;
-  const ranks = new Float64Array(titles.length);
-  titles.map((_, id) => id).sort((a, b) => collator.compare(titles[a], titles[b]) || a - b).forEach((id, rank) => (ranks[id] = rank));
-  alphabet = { catalogue: catalogue, ranks };
-  return ranks;
+// One number for each text to sort by: its place in alphabetical order, NaN where there is none.
+const alphabet = (texts) => {
+  const places = new Float64Array(texts.length);
+  const order = Array.from(texts.keys()).sort((a, b) => collator.compare(texts[a], texts[b]) || a - b);
+  order.forEach((i, place) => (places[i] = texts[i] ? place : NaN));
+  return places;
 };
+let titles = null; // {catalogue, places}: worked out once
 
 // One number per reference to sort by; NaN where there is nothing to compare. key: "title", a field of words, or "rank aligned".
 const sortKeys = (key) => {
-  if (key === "title") return titleRanks();
-  const keys = new Float64Array(catalogue.n).fill(NaN);
+  if (key === "title") {
+    if (titles?.catalogue !== catalogue) titles = { catalogue, places: alphabet(catalogue.titles) };
+    return titles.places;
+  }
   const words = catalogue.words[key];
   if (words) {
-    const order = words.values.map((_, i) => i).sort((a, b) => collator.compare(words.values[a], words.values[b]));
-    const ranks = [];
-    order.forEach((value, rank) => (ranks[value] = words.values[value] ? rank : NaN));
-    words.index.forEach((value, id) => (keys[id] = ranks[value]));
-    return keys;
+    const places = alphabet(words.values);
+    return Float64Array.from(words.index, (value) => places[value]);
   }
   const [figure, space] = key.split(" ");
+  const keys = new Float64Array(catalogue.n).fill(NaN);
   for (const [id, match] of matchesOf(space)) keys[id] = match[figure];
   return keys;
 };
 
-// Ids of the selected references, or of all that pass the filter.
-export const referencesShown = (onlySelected) => {
+// Ids of the references among `within`, or of all, that pass the filter. Sorted; what has no value comes last either way, and equal
+// ones keep the order of the collection.
+export const sortedReferences = (within, { key, descending }) => {
   const passing = passingNow();
-  const { selection } = state;
-  const shown = [];
-  for (let id = 0; id < catalogue.n; id++) {
-    if ((!passing || passing[id]) && (!onlySelected || !selection || selection.has(id))) shown.push(id);
-  }
-  return Uint32Array.from(shown);
-};
-
-// Sorted in place; what has no value comes last either way, and equal ones keep the order of the collection.
-export const sortReferences = (ids, key, descending) => {
   const keys = sortKeys(key);
   const sign = descending ? -1 : 1;
-  return ids.sort((a, b) => {
-    const [x, y] = [keys[a], keys[b]];
-    if (x === y || (x !== x && y !== y)) return a - b;
-    if (x !== x) return 1;
-    return y !== y ? -1 : sign * (x - y);
-  });
+  const ids = Uint32Array.from(within ?? catalogue.titles.keys()).filter((id) => !passing || passing[id]);
+  return ids.sort((a, b) => Number.isNaN(keys[a]) - Number.isNaN(keys[b]) || sign * (keys[a] - keys[b]) || a - b);
 };
 
 // The references as a text of comma-separated values, with their places, and their standing where they are among the matches.

@@ -1,16 +1,22 @@
 // The map that a room sees: every picture travels from its place in one space to its place in the next, with the query and its source
 // as pictures large enough for the back row. Drawn from what the page already has.
 import { make } from "../core/dom.js";
+import { clamp } from "../core/keys.js";
 import { glide } from "../core/motion.js";
-import { catalogue, decode } from "../core/state.js";
-import { colouringOf, markAt, traceShape } from "./marks.js";
+import { readPlaces } from "../core/packed.js";
+import { catalogue } from "../core/state.js";
+import { countText } from "../core/words.js";
+import { colouringOf, fillShapes, markAt } from "./marks.js";
+import { blendPlaces } from "./morph.js";
+import { drawSquare } from "./pin.js";
 
 const TRAVEL = 2200; // milliseconds from one space to the next
 
-export const makeTalkMap = ({ resized, signal }) => {
+export const makeTalkMap = ({ resized, ended, signal }) => {
   const canvas = make("canvas.talk-map", { role: "img" });
-  let places = null; // per space
-  let middle = null; // of all of them, and how far they reach from it along each axis
+  let places = null; // per space; then of all references now
+  let now = null;
+  let middle = null; // of all places, and how far they reach from it along each axis
   let reach = null;
   let answer = null;
   let truth = null;
@@ -21,43 +27,38 @@ export const makeTalkMap = ({ resized, signal }) => {
   let told = () => {};
 
   const gather = () => {
-    const found = catalogue.spaces.map((space) => decode(space.coordinates));
+    places = catalogue.spaces.map((space) => readPlaces(space.coordinates));
+    now = new Float64Array(places[0].length);
     const ends = [0, 1].map((axis) => {
       let [low, high] = [1, 0];
-      for (const list of found) for (let i = axis; i < list.length; i += 2) [low, high] = [Math.min(low, list[i]), Math.max(high, list[i])];
+      for (const list of places) for (let i = axis; i < list.length; i += 2) [low, high] = [Math.min(low, list[i]), Math.max(high, list[i])];
       return [low, high];
     });
     middle = ends.map(([low, high]) => (low + high) / 2);
     reach = ends.map(([low, high]) => Math.max(0.05, (high - low) / 2));
-    return found;
   };
 
-  const blend = (list, i) => {
-    const from = Math.min(Math.floor(t), list.length - 1);
-    const to = Math.min(from + 1, list.length - 1);
-    return list[from][i] + (t - from) * (list[to][i] - list[from][i]);
-  };
-  const spaceNow = () => catalogue.spaces[Math.min(Math.round(t), catalogue.spaces.length - 1)].id;
+  const spaceNow = () => catalogue.spaces[Math.round(t)];
 
+  // A picture in a frame that hangs above its place, or stands below it.
   const framed = (context, image, [x, y], side, colour, above) => {
     const stem = side * 0.22;
     const edge = Math.max(3, side * 0.05);
-    const left = Math.max(edge, Math.min(canvas.clientWidth - side - edge, x - side / 2));
-    const top = Math.max(edge, Math.min(canvas.clientHeight - side - edge, above ? y - stem - side : y + stem));
-    context.strokeStyle = context.fillStyle = colour;
+    const left = clamp(x - side / 2, canvas.clientWidth - side - edge, edge);
+    const top = clamp(above ? y - stem - side : y + stem, canvas.clientHeight - side - edge, edge);
     context.lineWidth = edge;
-    context.beginPath();
-    context.moveTo(x, y);
-    context.lineTo(left + side / 2, above ? top + side : top);
-    context.stroke();
+    stroke(context, colour, [x, y], [left + side / 2, above ? top + side : top]);
     context.fillRect(left - edge, top - edge, side + 2 * edge, side + 2 * edge);
-    if (image?.complete && image.naturalWidth) {
-      const cut = Math.min(image.naturalWidth, image.naturalHeight);
-      context.drawImage(image, (image.naturalWidth - cut) / 2, (image.naturalHeight - cut) / 2, cut, cut, left, top, side, side);
-    }
+    drawSquare(context, image, left, top, side);
+    fillShapes(context, "circle", [[x, y]], edge * 1.6, colour);
+  };
+
+  const stroke = (context, colour, from, to) => {
+    context.strokeStyle = context.fillStyle = colour;
     context.beginPath();
-    context.arc(x, y, edge * 1.6, 0, 2 * Math.PI);
-    context.fill();
+    context.moveTo(...from);
+    context.lineTo(...to);
+    context.stroke();
   };
 
   const draw = () => {
@@ -71,39 +72,24 @@ export const makeTalkMap = ({ resized, signal }) => {
     const side = Math.min(width, height) * 0.12;
     const span = Math.min((width / 2 - side * 0.7) / reach[0], (height / 2 - side * 0.7) / reach[1]);
     const put = (x, y) => [width / 2 + (x - middle[0]) * span, height / 2 - (y - middle[1]) * span];
-    const at = (id) => put(blend(places, 2 * id), blend(places, 2 * id + 1));
+    blendPlaces(places, t, now);
+    const at = (id) => put(now[2 * id], now[2 * id + 1]);
     const token = (name) => getComputedStyle(canvas).getPropertyValue(name).trim();
-    const radius = Math.max(1.5, Math.min(8, (0.2 * span * Math.max(...reach)) / Math.sqrt(catalogue.n)));
+    const radius = clamp((0.2 * span * Math.max(...reach)) / Math.sqrt(catalogue.n), 8, 1.5);
 
     const { index, slots, n } = colouringOf("group");
-    const bySlot = new Map();
-    for (let id = 0; id < catalogue.n; id++) {
-      const slot = slots[index[id]];
-      if (!bySlot.has(slot)) bySlot.set(slot, []);
-      bySlot.get(slot).push(id);
-    }
+    const bySlot = Map.groupBy(index.keys(), (id) => slots[index[id]]);
     context.globalAlpha = 0.6;
-    for (const [slot, ids] of bySlot) {
-      const { hue, shape } = markAt(slot, n);
-      context.fillStyle = hue;
-      context.beginPath();
-      for (const id of ids) traceShape(context, shape, ...at(id), radius);
-      context.fill();
-    }
+    for (const [slot, ids] of bySlot) fillShapes(context, markAt(slot, n).shape, ids.map(at), radius, markAt(slot, n).hue);
     context.globalAlpha = 1;
     if (!answer) return;
-    const query = put(...[0, 1].map((axis) => blend(catalogue.spaces.map(({ id }) => answer.spaces[id].position), axis)));
-    const space = spaceNow();
-    context.strokeStyle = context.fillStyle = token(`--${space}`);
+    const { id: space } = spaceNow();
+    const query = put(...blendPlaces(catalogue.spaces.map(({ id }) => answer.spaces[id].position), t, [0, 0]));
+    const own = token(`--${space}`);
     for (const { id, weight } of answer.spaces[space].matches) {
       context.lineWidth = 2 + 8 * Math.sqrt(weight);
-      context.beginPath();
-      context.moveTo(...query);
-      context.lineTo(...at(id));
-      context.stroke();
-      context.beginPath();
-      context.arc(...at(id), radius * 1.3, 0, 2 * Math.PI);
-      context.fill();
+      stroke(context, own, query, at(id));
+      fillShapes(context, "circle", [at(id)], radius * 1.3, own);
     }
     // The two pictures keep out of each other's way: the one that lies higher hangs above its place.
     const source = truth && at(truth.id);
@@ -112,8 +98,7 @@ export const makeTalkMap = ({ resized, signal }) => {
   };
 
   const settle = () => {
-    const { name } = catalogue.spaces[Math.round(t)];
-    canvas.setAttribute("aria-label", `Map of ${catalogue.n.toLocaleString("en-GB")} pictures: ${name}.`);
+    canvas.setAttribute("aria-label", `Map of ${countText(catalogue.n)} pictures: ${spaceNow().name}.`);
     told(t);
     draw();
   };
@@ -122,7 +107,7 @@ export const makeTalkMap = ({ resized, signal }) => {
 
   const travel = (to) => {
     rest();
-    goal = Math.max(0, Math.min(places.length - 1, to));
+    goal = clamp(to, places.length - 1);
     halt = glide(t, goal, TRAVEL * Math.min(1.5, Math.abs(goal - t)), (place) => {
       if (signal.aborted || (place !== goal && !canvas.isConnected)) return rest();
       t = place;
@@ -130,16 +115,10 @@ export const makeTalkMap = ({ resized, signal }) => {
     });
   };
 
-  const load = (url) => {
-    if (!url) return null;
-    const image = new Image();
-    image.onload = draw;
-    image.src = url;
-    return image;
-  };
+  const load = (url) => (url ? make("img", { onload: draw, src: url }) : null);
 
   resized(canvas, () => canvas.isConnected && draw());
-  signal.addEventListener("abort", rest);
+  ended(rest);
 
   return {
     canvas,
@@ -147,7 +126,7 @@ export const makeTalkMap = ({ resized, signal }) => {
     rest,
     follow: (listener) => (told = listener),
     start: (given, picture, source) => {
-      places ??= gather();
+      if (!places) gather();
       [answer, truth, t, goal] = [given, source, 0, 0];
       pictures = { query: load(picture), truth: load(source?.picture) };
       settle();

@@ -1,5 +1,6 @@
 // The picture and words of the point under the pointer or the keyboard.
 import { make, makePicture } from "../core/dom.js";
+import { clamp } from "../core/keys.js";
 import { matchesOf, standingOf, truthIds } from "../core/match.js";
 import { referenceOf } from "../core/state.js";
 import { colouringOf } from "./marks.js";
@@ -8,11 +9,9 @@ export const makeTip = (map) => {
   const element = make("div.tip", { hidden: true });
 
   const standing = (id) => {
-    const { space } = map.view.layers().reduce((a, b) => (b.strength > a.strength ? b : a));
-    const match = matchesOf(space).get(id);
+    const match = matchesOf(map.space()).get(id);
     const { values, index } = colouringOf();
-    if (!match) return values[index[id]] || "not stated";
-    return standingOf(match);
+    return match ? standingOf(match) : values[index[id]] || "not stated";
   };
 
   const show = (id) => {
@@ -25,7 +24,7 @@ export const makeTip = (map) => {
     }
     element.lastChild.textContent = (truthIds().has(id) ? "True source \u00b7 " : "") + standing(id);
     const [x, y] = map.at(id);
-    const left = Math.max(4, Math.min(map.width - element.offsetWidth - 4, x - element.offsetWidth / 2));
+    const left = clamp(x - element.offsetWidth / 2, map.width - element.offsetWidth - 4, 4);
     const above = y - element.offsetHeight - 14;
     element.style.transform = `translate(${left}px, ${above > 4 ? above : y + 14}px)`;
   };

@@ -9,7 +9,7 @@ const MEANINGS = {
 };
 
 export const mountAbout = (element, props) => {
-  mountPart("about");
+  const { slot } = mountPart("about", element);
   const { how, metrics } = props.value;
 
   const cell = (figure, space) =>
@@ -30,7 +30,7 @@ export const mountAbout = (element, props) => {
       make("thead", [
         make("tr", [
           make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
-          ...measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
+          measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
         ]),
         make("tr", ...measures.flatMap(() => spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)))),
       ]),
@@ -41,15 +41,10 @@ export const mountAbout = (element, props) => {
     ]));
   };
 
-  element.querySelector(".slot").replaceChildren(
-    ...(metrics.length
-      ? [
-          make("section.results", [
-            make("h2.why-part", "How well, measured on concepts that were never trained on"),
-            make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
-            table(),
-          ]),
-        ]
-      : []),
-  );
+  const results = () => make("section.results", [
+    make("h2.why-part", "How well, measured on concepts that were never trained on"),
+    make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
+    table(),
+  ]);
+  slot.replaceChildren(metrics.length ? results() : "");
 };

@@ -1,12 +1,13 @@
 // The answer: what the query looks like, the three columns on one scale, and how their ranks differ.
 import { makeSlopes } from "../charts/slopes.js";
 import { askReference, isStale } from "../core/asking.js";
-import { hint, make, resting } from "../core/dom.js";
-import { passes } from "../core/filter.js";
+import { hint, make, makeChoice } from "../core/dom.js";
+import { passingNow } from "../core/filter.js";
+import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { idsOf, matchesOf, movesBetween } from "../core/match.js";
-import { busy, catalogue, catalogueReady, mountPart, set, state } from "../core/state.js";
+import { busy, catalogue, mountPart, set, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
-import { ESTIMATE_MEANING, departed, matchList, weightBar as bar } from "./columns.js";
+import { ESTIMATE_MEANING, departed, matchList, weightBar } from "./columns.js";
 
 const WEIGHT_MEANING =
   "Attribution weight: the calibrated share of this picture that the reference accounts for. All bars share one scale, from 0 to 100%.";
@@ -15,11 +16,10 @@ const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
 
 export const mountAnswer = (element, props, { watch }) => {
-  const part = mountPart("answer");
-  const { on, heard, signal } = part;
-  const root = element.querySelector(".slot");
+  const part = mountPart("answer", element);
+  const { slot: root, on, heard, ready } = part;
   const status = make("p.status", { role: "status" });
-  const tabs = make("div.tabs", { role: "group", "aria-label": "Choose a space" });
+  let tabs = null; // of a narrow window, where one column is seen at a time
   const columns = make("div.lanes");
   const notice = make("div.notice", { hidden: true });
   const slopes = makeSlopes(part);
@@ -41,27 +41,18 @@ export const mountAnswer = (element, props, { watch }) => {
   const draw = () => {
     const answer = state.answer;
     const shown = answer?.status === "answer";
+    const isError = answer?.status === "error";
+    const title = isError ? answer.title ?? "This picture could not be read" : "Which pictures is yours made of?";
+    const text = isError ? answer.text : "Drop or paste a synthetic picture, pick a file, or try one of the examples.";
+    const next = isError ? "Choose another file, or one of the examples." : "The three columns below will show the closest pictures of the collection.";
     root.dataset.status = answer?.status ?? "empty";
     notice.hidden = shown;
     legend.hidden = !shown;
-    if (!shown) notice.replaceChildren(...noticeOf(answer));
+    if (!shown) notice.replaceChildren(make("h2", title), make("p", text), make("p.muted", next));
     estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
     columns.replaceChildren(...catalogue.spaces.map((space, i) => column(space, catalogue.spaces[i - 1], shown ? answer : null)));
     slopes.show(shown ? answer : null);
   };
-
-  const noticeOf = (answer) =>
-    answer?.status === "error"
-      ? [
-          make("h2", answer.title ?? "This picture could not be read"),
-          make("p", answer.text),
-          make("p.muted", "Choose another file, or one of the examples."),
-        ]
-      : [
-          make("h2", "Which pictures is yours made of?"),
-          make("p", "Drop or paste a synthetic picture, pick a file, or try one of the examples."),
-          make("p.muted", "The three columns below will show the closest pictures of the collection."),
-        ];
 
   const column = (space, before, answer) => {
     const found = answer?.spaces[space.id];
@@ -92,27 +83,27 @@ export const mountAnswer = (element, props, { watch }) => {
     const known = answer.query.truth ?? [];
     if (!known.length) return "";
     const many = known.length > 1;
-    if (answer.gallery && !known.some(passes)) return many ? "True sources: filtered out" : "True source: filtered out";
+    if (answer.gallery && !known.some((id) => passingNow()?.[id] ?? true)) return many ? "True sources: filtered out" : "True source: filtered out";
     const ranks = answer.query.ranks?.[space] ?? [];
     if (!ranks.length) {
       const found = matchesOf(space);
-      const seen = known.filter((id) => found.has(id)).map((id) => found.get(id).rank);
-      if (!seen.length) return `True source: not among the first ${answer.k}`;
-      return `True source: rank ${seen.sort((a, b) => a - b).join(", ")}`;
+      const seen = known.flatMap((id) => found.get(id)?.rank ?? []).sort((a, b) => a - b);
+      return seen.length ? `True source: rank ${seen.join(", ")}` : `True source: not among the first ${answer.k}`;
     }
     return many ? `True sources (${known.length}): best at rank ${ranks[0]}` : `True source: rank ${ranks[0]}`;
   };
 
   const rest = (found, answer) => make("div.rest", [
     make("p", [
-      answer.gallery
-        ? hint("Not shown", "The share of all references beyond the ones shown, together: further down the list, or filtered out.")
-        : hint("Further down the list", "The share of all references beyond the ones shown, together."),
-      bar(found.elsewhere, "faint", null, found.estimated),
+      hint(
+        answer.gallery ? "Not shown" : "Further down the list",
+        `The share of all references beyond the ones shown, together${answer.gallery ? ": further down the list, or filtered out" : ""}.`,
+      ),
+      weightBar(found.elsewhere, "faint", null, found.estimated),
     ]),
     make("p", [
       hint("None of these", "The remainder: the share that no picture of this collection explains."),
-      bar(found.remainder, "hatched", null, found.estimated),
+      weightBar(found.remainder, "hatched", null, found.estimated),
     ]),
   ]);
 
@@ -135,37 +126,27 @@ export const mountAnswer = (element, props, { watch }) => {
   };
 
   const markHover = () => {
-    const id = state.hover;
-    columns.querySelectorAll("[data-ref]").forEach((button) => {
-      button.classList.toggle("is-linked", id !== null && Number(button.dataset.ref) === id);
-    });
+    markHovered(columns);
     slopes.mark();
   };
 
   const markTab = () => {
     const middle = columns.scrollLeft + columns.clientWidth / 2;
     const nearest = [...columns.children].findIndex((one) => one.offsetLeft - columns.offsetLeft + one.offsetWidth > middle);
-    [...tabs.children].forEach((tab, i) => tab.setAttribute("aria-pressed", String(i === Math.max(0, nearest))));
+    tabs.mark(Math.max(0, nearest));
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
-    tabs.replaceChildren(...catalogue.spaces.map((space, i) => {
-      const go = () => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
-      return make("button", { "data-space": space.id, "aria-pressed": String(i === 0), onclick: go }, space.name);
-    }));
-    root.replaceChildren(status, notice, tabs, columns, legend, slopes.root);
-    const refOf = (event) => {
-      const button = event.target.closest?.("[data-ref]");
-      return button ? { id: Number(button.dataset.ref), opener: button } : null;
-    };
+  ready(() => {
+    const go = (i) => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
+    tabs = makeChoice("div.tabs", "Choose a space", catalogue.spaces.map(({ id, name }, i) => [i, name, { "data-space": id }]), go);
+    tabs.mark(0);
+    root.replaceChildren(status, notice, tabs.element, columns, legend, slopes.root);
     on(columns, "click", (event) => {
       const again = event.target.closest?.("[data-again]");
       if (again) askReference(Number(again.dataset.again));
-      else if (refOf(event)) set("selected", refOf(event));
+      else if (referenceAt(event)) set("selected", referenceAt(event));
     });
-    for (const type of ["pointerover", "focusin"]) on(columns, type, (event) => set("hover", refOf(event)?.id ?? resting()));
-    for (const type of ["pointerleave", "focusout"]) on(columns, type, () => set("hover", resting()));
+    followHover(part, columns);
     on(columns, "scroll", markTab, { passive: true });
     heard("answer", draw);
     heard("busy", showBusy);

@@ -1,6 +1,6 @@
 // One column: a space's matches with how each moved since the column before, near-copies folded, and what left at its foot.
-import { hint, make, makePicture } from "../core/dom.js";
-import { truthIds } from "../core/match.js";
+import { hint, make, makeBar, makePicture } from "../core/dom.js";
+import { flagOf, truthIds } from "../core/match.js";
 import { referenceOf } from "../core/state.js";
 import { cosineText, shareText } from "../core/words.js";
 
@@ -11,7 +11,7 @@ export const ESTIMATE_MEANING =
 
 export const weightBar = (share, kind = "", unit = null, estimated = false) => make("span.measure", [
   make("span.number", shareText(share, estimated)),
-  make("span", { class: `bar ${kind}` }, make("span", { style: { width: `${100 * Math.max(0, share)}%` } })),
+  makeBar(Math.max(0, share), kind),
   unit ? make("span.unit", unit) : null,
 ]);
 
@@ -34,8 +34,7 @@ const moveOf = (move, before) => {
 
 const row = (tag, { id, rank, similarity, weight }, move, before, estimated) => {
   const reference = referenceOf(id);
-  const isTruth = truthIds().has(id);
-  const flag = isTruth ? make("span.flag", "True source") : null;
+  const flag = flagOf(id);
   const button = make("button.match", { "data-ref": id }, [
     make("span.rank", make("span.sr", "Rank "), String(rank), moveOf(move, before)),
     make("span.frame", makePicture(reference.picture, rank > 3 ? { loading: "lazy" } : {}), rank === 1 ? flag : null),
@@ -46,9 +45,8 @@ const row = (tag, { id, rank, similarity, weight }, move, before, estimated) => 
     ]),
     weightBar(weight, "", rank === 1 ? (estimated ? "weight, estimate" : "weight") : null, estimated),
   ]);
-  const again = make("button.again", { "aria-label": `Search again with ${reference.title}` }, "Search again");
-  again.dataset.again = id;
-  return make(tag, { class: isTruth ? "is-truth" : null }, button, again);
+  const again = make("button.again", { "data-again": id, "aria-label": `Search again with ${reference.title}` }, "Search again");
+  return make(tag, { class: flag ? "is-truth" : null }, button, again);
 };
 
 // The rows, each followed by its near-copies behind a line that opens; ranks stay those of the whole list.

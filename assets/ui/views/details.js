@@ -1,32 +1,21 @@
 // The panel that opens for a chosen reference: its picture beside the query, its words, and where each space ranks it.
 import { askReference } from "../core/asking.js";
-import { make, makePicture } from "../core/dom.js";
-import { FIGURES, matchesOf, truthIds } from "../core/match.js";
+import { make, makeHead, makePicture } from "../core/dom.js";
+import { FIGURES, flagOf, matchesOf } from "../core/match.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { explainMatch } from "./explain.js";
 
 export const mountDetails = (element) => {
-  const { heard } = mountPart("details");
-  const slot = element.querySelector(".slot");
-  const panel = make("aside.details", {
-    role: "dialog",
-    "aria-label": "Details of the chosen picture",
-    tabindex: "-1",
-    hidden: true,
-  });
+  const { slot, heard } = mountPart("details", element);
+  const panel = make("aside.details", { role: "dialog", "aria-label": "Details of the chosen picture", tabindex: "-1", hidden: true });
   slot.replaceChildren(panel);
   let opener = null;
 
   const fact = (name, ...value) => [make("dt", name), make("dd", ...value)];
 
   const link = (address) => {
-    let url;
-    try {
-      url = new URL(address);
-    } catch {
-      return address;
-    }
-    if (url.protocol !== "https:" && url.protocol !== "http:") return address;
+    const url = URL.canParse(address) ? new URL(address) : null;
+    if (url?.protocol !== "https:" && url?.protocol !== "http:") return address;
     return make("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, url.host + url.pathname);
   };
 
@@ -41,24 +30,21 @@ export const mountDetails = (element) => {
     const cells = match
       ? FIGURES.map(({ text }) => make("td", text(match)))
       : [make("td.muted", { colspan: FIGURES.length }, `not among the first ${state.answer?.k ?? ""}`.trim())];
-    return make("tr", { "data-space": space.id }, [
-      make("th", { scope: "row" }, space.name, " ", make("span.term", space.id)),
-      ...cells,
-    ]);
+    return make("tr", { "data-space": space.id }, make("th", { scope: "row" }, space.name, " ", make("span.term", space.id)), cells);
   });
 
   const open = ({ id }) => {
     const reference = referenceOf(id);
     const query = state.answer?.query;
-    const isTruth = truthIds().has(id);
+    const flag = flagOf(id);
     const close = make("button.close", { "aria-label": "Close details", onclick: () => set("selected", null) }, "Close");
     const pictures = [
       query?.url
         ? make("figure", make("span.frame", makePicture(query.url)), make("figcaption", query.reference === undefined ? "The synthetic picture" : "The picture searched with"))
         : null,
-      make("figure", { class: isTruth ? "is-truth" : null }, [
+      make("figure", { class: flag ? "is-truth" : null }, [
         make("span.frame", makePicture(reference.picture, { alt: reference.title })),
-        make("figcaption", isTruth ? make("span.flag", "True source") : "In the collection"),
+        make("figcaption", flag ?? "In the collection"),
       ]),
     ];
     panel.replaceChildren(
@@ -76,10 +62,8 @@ export const mountDetails = (element) => {
         query?.reference === id ? null : further(id),
         state.answer?.status === "answer"
           ? make("table.standing", [
-              make("thead", [
-                make("tr", ...["Space", ...FIGURES.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name))),
-              ]),
-              make("tbody", ...standing(id)),
+              makeHead("Space", FIGURES.map(({ name }) => name)),
+              make("tbody", standing(id)),
             ])
           : null,
       ]),
@@ -89,16 +73,12 @@ export const mountDetails = (element) => {
   heard("selected", () => {
     const selected = state.selected;
     document.body.classList.toggle("details-open", Boolean(selected));
+    panel.hidden = !selected;
     if (selected) {
-      opener = selected.opener;
       open(selected);
-      panel.hidden = false;
       panel.scrollTop = 0;
       panel.focus({ preventScroll: true });
-    } else {
-      panel.hidden = true;
-      if (opener?.isConnected) opener.focus({ preventScroll: true });
-      opener = null;
-    }
+    } else if (opener?.isConnected) opener.focus({ preventScroll: true });
+    opener = selected?.opener ?? null;
   });
 };

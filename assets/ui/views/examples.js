@@ -1,6 +1,6 @@
 // The strip of bundled examples under the query, the caption of what is shown, and paste or drop anywhere on the page.
 import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
-import { hint, make, makePicture as picture } from "../core/dom.js";
+import { hint, make, makeChoice, makePicture } from "../core/dom.js";
 import { refusalOf } from "../core/files.js";
 import { mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
 
@@ -8,29 +8,27 @@ const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
 
 export const mountExamples = (element, props, { trigger }) => {
-  const { on, heard } = mountPart("examples");
+  const { slot, on, heard } = mountPart("examples", element);
   const picker = () => document.querySelector("#query-picture input[type=file]");
   const shelf = JSON.parse(props.value);
   setCatalogue(shelf);
 
   const caption = make("p.query-caption", { "aria-live": "polite" });
-  const strip = make("div.strip", { role: "group", "aria-label": "Bundled examples" });
   startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });
-  const buttons = shelf.examples.map(({ id, url, label }, i) =>
-    make("button.example", { "data-query": id, "aria-pressed": "false", onclick: () => askQuery(id) }, [
-      picture(url, { alt: `Example ${i + 1}`, loading: "lazy" }),
-      make("span", label),
-    ]),
-  );
-  strip.append(...buttons);
-  const heading = buttons.length ? make("h2.label", "Or try one of these") : null;
+  const options = shelf.examples.map(({ id, url, label }, i) => {
+    const words = [makePicture(url, { alt: `Example ${i + 1}`, loading: "lazy" }), make("span", label)];
+    return [id, words, { "data-query": id }];
+  });
+  const { element: strip, mark } = makeChoice("div.strip", "Bundled examples", options, askQuery, "button.example");
+  mark(null);
+  const heading = options.length ? make("h2.label", "Or try one of these") : null;
   const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
   const offerLine = make("p.offer", choose, "or drop or paste one");
-  element.querySelector(".slot").replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
+  slot.replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
 
   heard("answer", () => {
     const query = state.answer?.query;
-    buttons.forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.query) === query?.id)));
+    mark(query?.id);
     const back = query && wayBack();
     if (!query) caption.textContent = "";
     else if (query.reference !== undefined) {

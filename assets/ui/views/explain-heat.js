@@ -1,7 +1,9 @@
 // A picture with the heat of its regions over it: squares as they are, never smoothed. A grid that the arrow keys walk.
 import { make, makePicture } from "../core/dom.js";
+import { ARROWS, clamp } from "../core/keys.js";
+import { fixedText } from "../core/words.js";
 
-const BANDS = ["top", "middle", "bottom"];
+const BANDS = ["Top", "Middle", "Bottom"];
 const SIDES = ["left", "centre", "right"];
 const N_FOR = 3; // regions listed that speak for the match, and
 const N_AGAINST = 2; // against it
@@ -12,20 +14,19 @@ export const placeOf = (cell, side) => {
   const row = Math.floor(cell / side);
   const column = cell % side;
   const [band, flank] = [BANDS[third(row, side)], SIDES[third(column, side)]];
-  const words = band === "middle" && flank === "centre" ? "centre" : `${band} ${flank}`;
-  return { row: row + 1, column: column + 1, words };
+  return { row: row + 1, column: column + 1, words: band === "Middle" && flank === "centre" ? "Centre" : `${band} ${flank}` };
 };
 
 // One decimal more than elsewhere: a region's part is small.
 export const heatNumber = (value) => Math.abs(value).toFixed(4);
-export const similarityWithout = (value, similarity) => (similarity - value).toFixed(4).replace("-", "\u2212");
+export const similarityWithout = (value, similarity) => fixedText(similarity - value, 4);
 
 // What a region does, for hover, focus and screen readers.
 const heatWords = (cell, value, similarity, side) => {
   const { row, column, words } = placeOf(cell, side);
   const does = value < 0 ? `takes ${heatNumber(value)} away` : `adds ${heatNumber(value)}`;
   return {
-    place: `${words[0].toUpperCase()}${words.slice(1)}, row ${row}, column ${column}`,
+    place: `${words}, row ${row}, column ${column}`,
     does,
     without: `without it ${similarityWithout(value, similarity)} instead of ${similarityWithout(0, similarity)}`,
   };
@@ -63,7 +64,7 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
   let active = 0;
 
   // The network sees the whole picture squeezed to a square, so the regions stretch with the picture.
-  const fit = () => cover.style.setProperty("--ratio", image.naturalWidth && image.naturalHeight ? image.naturalWidth / image.naturalHeight : 1);
+  const fit = () => cover.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight || 1);
   on(image, "load", fit);
 
   const say = (cell) => {
@@ -85,15 +86,13 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
     cells[active].tabIndex = 0;
   };
 
-  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   on(cover, "keydown", (event) => {
-    const step = steps[event.key];
+    const step = ARROWS[event.key];
     if (!shown || !step) return;
     event.preventDefault();
-    const last = shown.side - 1;
-    const row = Math.max(0, Math.min(last, Math.floor(active / shown.side) + step[0]));
-    const column = Math.max(0, Math.min(last, (active % shown.side) + step[1]));
-    walk(row * shown.side + column);
+    const { side } = shown;
+    const [row, column] = [Math.floor(active / side), active % side].map((i, axis) => clamp(i + step[axis], side - 1));
+    walk(row * side + column);
     cells[active].focus();
   });
   const of = (event) => cells.indexOf(event.target.closest?.("[role=gridcell]"));

@@ -1,6 +1,6 @@
 // Before a match is chosen: what to begin with.
 import { make, makePicture } from "../core/dom.js";
-import { matchesOf, truthIds } from "../core/match.js";
+import { flagOf, matchesOf, truthIds } from "../core/match.js";
 import { catalogue, referenceOf } from "../core/state.js";
 
 const N_OFFERED = 4;
@@ -21,14 +21,10 @@ const candidates = () => {
 
 const candidate = ({ id, standing }, choose) => {
   const reference = referenceOf(id);
-  const isTruth = truthIds().has(id);
-  return make("button", { class: `candidate${isTruth ? " is-truth" : ""}`, "data-explain": id, onclick: () => choose(id) }, [
+  const flag = flagOf(id);
+  return make("button", { class: `candidate${flag ? " is-truth" : ""}`, "data-explain": id, onclick: () => choose(id) }, [
     make("span.frame", makePicture(reference.picture, { loading: "lazy" })),
-    make("span.words", [
-      make("span.title", reference.title),
-      make("span.muted", standing),
-      isTruth ? make("span.flag", "True source") : null,
-    ]),
+    make("span.words", make("span.title", reference.title), make("span.muted", standing), flag),
   ]);
 };
 

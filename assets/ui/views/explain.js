@@ -1,9 +1,9 @@
 // Explain a match: where in the two pictures a space finds what they share.
 import { keepInAddress, remember, showView } from "../core/address.js";
-import { make, makePicture } from "../core/dom.js";
+import { make, makeChoice, makePicture } from "../core/dom.js";
 import { matchesOf, truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
-import { catalogue, catalogueReady, mountPart, referenceOf, set, state } from "../core/state.js";
+import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { cosineText } from "../core/words.js";
 import { makeBoth } from "./explain-both.js";
 import { makeHeatPane, plainHeat } from "./explain-heat.js";
@@ -13,13 +13,15 @@ import { allRegions, heatLegend, makeStrongest } from "./explain-tables.js";
 export let explainMatch;
 
 const LEAD = "Which regions of the two pictures carry their similarity, in each space.";
+const IDEA = "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces.";
 const LOADING = "Explaining\u2026 The network is loading: the first time takes some seconds.";
 const NO_SERVER = "Something went wrong on the server. Please try again.";
 const SIDES = ["query", "reference"];
+const bySide = (make) => Object.fromEntries(SIDES.map((side) => [side, make(side)]));
 
 export const mountExplain = (element, props, { server }) => {
-  const part = mountPart("explain");
-  const { on, heard, signal } = part;
+  const part = mountPart("explain", element);
+  const { slot, on, heard, ready, signal } = part;
   const reason = props.value?.reason ?? null;
   let subject = null; // the reference of the match shown
   let reply = null; // the server's answer about it,
@@ -35,12 +37,12 @@ export const mountExplain = (element, props, { server }) => {
   const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
   const title = make("h3");
   const another = make("button.tool", "Another match");
-  const switcher = make("div.explain-spaces", { role: "group", "aria-label": "Choose a space" });
+  let { element: switcher } = makeChoice("div.explain-spaces", "Choose a space", [], null);
   const both = makeBoth(part);
   const status = make("p.explain-status", { role: "status" });
   const invite = make("div.explain-invite");
-  const strongest = Object.fromEntries(SIDES.map((side) => [side, makeStrongest({ onPoint: (cell) => panes[side].mark(cell) })]));
-  const panes = Object.fromEntries(SIDES.map((side) => [side, makeHeatPane(part, { name: side, onPoint: strongest[side].light })]));
+  const strongest = bySide((side) => makeStrongest({ onPoint: (cell) => panes[side].mark(cell) }));
+  const panes = bySide((side) => makeHeatPane(part, { name: side, onPoint: strongest[side].light }));
   const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
   const legend = make("div.heat-legend");
   const limits = make("p.limits");
@@ -57,7 +59,7 @@ export const mountExplain = (element, props, { server }) => {
     make("div.explain-foot", limits, numbers),
   ]);
   const lead = make("p.lead", LEAD);
-  element.querySelector(".slot").replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
+  slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
 
   const setFade = () => body.style.setProperty("--fade", fade.value / 100);
   on(fade, "input", setFade);
@@ -81,12 +83,7 @@ export const mountExplain = (element, props, { server }) => {
     const mine = (ticket = ++tickets);
     fault = null;
     draw();
-    let answer;
-    try {
-      answer = await server.explain_match({ ...question(), reference: subject });
-    } catch {
-      answer = null;
-    }
+    const answer = await server.explain_match({ ...question(), reference: subject }).catch(() => null);
     if (signal.aborted || mine !== ticket) return; // another match was chosen meanwhile
     ticket = 0;
     if (answer?.spaces) [reply, loaded] = [answer, true];
@@ -105,9 +102,10 @@ export const mountExplain = (element, props, { server }) => {
     if (scroll) element.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
     return ask();
   };
-  const explainSpace = (id) => {
+  const chooseSpace = (id) => {
     space = id;
     draw();
+    remember();
   };
 
   // One space's heat of one picture as the panes, the tables and the small pictures take it.
@@ -120,36 +118,28 @@ export const mountExplain = (element, props, { server }) => {
 
   const drawSwitcher = (pictures) => {
     const focused = document.activeElement?.closest?.(".explain-spaces button")?.dataset.space;
-    const buttons = catalogue.spaces.map(({ id, name }) => {
+    const options = catalogue.spaces.map(({ id, name }) => {
       const similarity = reply?.spaces[id]?.similarity ?? matchesOf(id).get(subject)?.similarity;
       const minis = SIDES.map((side) => {
         const heat = heatOf(id, side);
         return make("span.mini", makePicture(pictures[side]), heat ? plainHeat(heat) : null);
       });
-      const onclick = () => {
-        explainSpace(id);
-        remember();
-      };
-      return make("button", { "data-space": id, "aria-pressed": String(id === space), onclick }, [
-        make("span.minis", { "aria-hidden": "true" }, minis),
-        make("span.words", [
-          make("b", name),
-          similarity === undefined ? null : make("span.muted", make("span.unit", "similarity "), make("span.number", cosineText(similarity))),
-        ]),
-      ]);
+      const figure = similarity === undefined ? null : [make("span.unit", "similarity "), make("span.number", cosineText(similarity))];
+      const words = make("span.words", make("b", name), figure && make("span.muted", figure));
+      return [id, [make("span.minis", { "aria-hidden": "true" }, minis), words], { "data-space": id }];
     });
-    switcher.replaceChildren(...buttons);
+    const { element: fresh, mark } = makeChoice("div.explain-spaces", "Choose a space", options, chooseSpace);
+    mark(space);
+    switcher.replaceWith(fresh);
+    switcher = fresh;
     if (focused) switcher.querySelector(`[data-space="${focused}"]`)?.focus({ preventScroll: true });
   };
 
-  const drawInvite = (phase) => {
+  const inviteOf = (phase) => {
     const button = (text) => make("button.tool.primary", { onclick: ask }, text);
-    const content = {
-      idle: () => [make("p", "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces."), button("Explain this match")],
-      error: () => [make("p", make("b", "No explanation this time. "), fault), button("Try again")],
-      absent: () => [make("p", make("b", "Not available here. "), reason)],
-    }[phase];
-    invite.replaceChildren(...(content?.() ?? []));
+    if (phase === "idle") return [make("p", IDEA), button("Explain this match")];
+    if (phase === "error") return [make("p", make("b", "No explanation this time. "), fault), button("Try again")];
+    return phase === "absent" ? [make("p", make("b", "Not available here. "), reason)] : [];
   };
 
   const draw = () => {
@@ -172,10 +162,10 @@ export const mountExplain = (element, props, { server }) => {
     status.textContent = phase === "busy" ? (loaded || state.answer.ready ? "Explaining\u2026" : LOADING) : "";
     title.textContent = reference.title;
     both.show({ url: pictures.query, name: names.query }, { url: pictures.reference, name: names.reference });
-    drawInvite(phase);
+    invite.replaceChildren(...inviteOf(phase));
     drawSwitcher(pictures);
     const { name } = catalogue.spaces.find(({ id }) => id === space);
-    const heats = Object.fromEntries(SIDES.map((side) => [side, heatOf(space, side)]));
+    const heats = bySide((side) => heatOf(space, side));
     for (const side of SIDES) {
       panes[side].show(pictures[side], side === "query" ? names.query : reference.title, names[side]);
       panes[side].heat(heats[side], `Regions of ${names[side].toLowerCase()} in ${name}`);
@@ -211,8 +201,7 @@ export const mountExplain = (element, props, { server }) => {
     if (id < catalogue.n) explainMatch(id);
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
+  ready(() => {
     asked = JSON.stringify(question());
     draw();
     keepInAddress(

@@ -1,8 +1,10 @@
 // The filter of the gallery: which groups, sources and licences are searched. Several values each; the counts are those that remain.
 import { refresh } from "../core/asking.js";
 import { hint, make } from "../core/dom.js";
-import { passes, setFilter } from "../core/filter.js";
-import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
+import { passingNow, passingOf, setFilter } from "../core/filter.js";
+import { ARROWS, clamp } from "../core/keys.js";
+import { catalogue, mountPart, state } from "../core/state.js";
+import { countText } from "../core/words.js";
 
 const FIELDS = [["group", "Group"], ["source", "Source"], ["licence", "Licence"]];
 const MOST = 100; // lines at a time: a list of thousands is narrowed by typing
@@ -10,60 +12,57 @@ const MANY = 8; // values from which a search field is offered
 const WAIT = 200; // milliseconds, so that several ticks are one search
 const MEANING = "Only these are named in the columns. The weights stay those of the whole collection, so they need not add up to 100%.";
 
+const isChosen = (field, value) => Boolean(state.filter?.[field]?.has(value));
+
+// How many references hold each value of a field and pass the filter of the others.
+const countsOf = (field) => {
+  const { values, index } = catalogue.words[field];
+  const counts = new Array(values.length).fill(0);
+  passingOf({ ...state.filter, [field]: null }).forEach((passes, id) => (counts[index[id]] += passes));
+  return counts;
+};
+
 export const mountFilters = (element) => {
-  const { on, heard, signal } = mountPart("filters");
-  const slot = element.querySelector(".slot");
+  const { slot, on, heard, ready, ended } = mountPart("filters", element);
   let waiting = null;
 
-  const apply = () => {
+  const apply = (filter) => {
+    setFilter(filter);
     clearTimeout(waiting);
     waiting = setTimeout(() => refresh(), WAIT);
   };
-  signal.addEventListener("abort", () => clearTimeout(waiting));
+  ended(() => clearTimeout(waiting));
 
   const toggle = (field, value) => {
-    const filter = { ...(state.filter ?? {}) };
-    const values = new Set(filter[field] ?? []);
+    const values = new Set(state.filter?.[field]);
     if (!values.delete(value)) values.add(value);
-    filter[field] = values;
-    setFilter(filter);
-    apply();
-  };
-
-  // How many references hold each value of a field and pass the filter of the others.
-  const countsOf = (field) => {
-    const { n, words } = catalogue;
-    const others = FIELDS.map(([id]) => id).filter((id) => id !== field && state.filter?.[id]?.size);
-    const allowed = others.map((id) => words[id].values.map((value) => state.filter[id].has(value)));
-    const counts = new Array(words[field].values.length).fill(0);
-    for (let id = 0; id < n; id++) {
-      if (others.every((other, i) => allowed[i][words[other].index[id]])) counts[words[field].index[id]] += 1;
-    }
-    return counts;
+    apply({ ...state.filter, [field]: values });
   };
 
   const picker = (field, name) => {
+    const { values } = catalogue.words[field];
+    const find = `Find a ${name.toLowerCase()}`;
     const button = make("button.filter-open", { "aria-expanded": "false", "aria-haspopup": "dialog" }, name);
-    const search = make("input", { type: "search", placeholder: `Find a ${name.toLowerCase()}`, "aria-label": `Find a ${name.toLowerCase()}` });
+    const search = make("input", { type: "search", placeholder: find, "aria-label": find });
     const list = make("ul.filter-values");
     const more = make("p.muted", { role: "status" });
-    const many = catalogue.words[field].values.length > MANY;
-    const panel = make("div.filter-panel", { role: "dialog", "aria-label": `Filter by ${name.toLowerCase()}`, hidden: true }, many ? search : null, list, more);
+    const named = { role: "dialog", "aria-label": `Filter by ${name.toLowerCase()}` };
+    const panel = make("div.filter-panel", { ...named, hidden: true }, values.length > MANY ? search : null, list, more);
     let order = [];
 
+    const line = (i, count) => {
+      const checked = isChosen(field, values[i]);
+      const box = make("input", { type: "checkbox", "data-value": String(i), checked, disabled: !checked && !count });
+      const words = [make("span.filter-word", values[i] || "not stated"), make("span.number.muted", countText(count))];
+      return make("li", make("label", box, words));
+    };
     const fill = () => {
-      const { values } = catalogue.words[field];
       const counts = countsOf(field);
       const text = search.value.trim().toLowerCase();
       const found = order.filter((i) => values[i].toLowerCase().includes(text));
-      list.replaceChildren(...found.slice(0, MOST).map((i) => {
-        const chosen = Boolean(state.filter?.[field]?.has(values[i]));
-        const box = make("input", { type: "checkbox", "data-value": String(i), disabled: !chosen && !counts[i] });
-        box.checked = chosen;
-        return make("li", make("label", box, make("span.filter-word", values[i] || "not stated"), make("span.number.muted", counts[i].toLocaleString("en-GB"))));
-      }));
+      list.replaceChildren(...found.slice(0, MOST).map((i) => line(i, counts[i])));
       const rest = found.length - MOST;
-      more.textContent = !found.length ? "Nothing by this name." : rest > 0 ? `and ${rest.toLocaleString("en-GB")} more: type to narrow` : "";
+      more.textContent = !found.length ? "Nothing by this name." : rest > 0 ? `and ${countText(rest)} more: type to narrow` : "";
     };
 
     const close = (back) => {
@@ -74,10 +73,9 @@ export const mountFilters = (element) => {
     };
     const open = () => {
       pickers.forEach((one) => one.close(false));
-      const { values } = catalogue.words[field];
       const counts = countsOf(field);
-      const chosen = (i) => Number(Boolean(state.filter?.[field]?.has(values[i])));
-      order = values.map((_, i) => i).sort((a, b) => chosen(b) - chosen(a) || counts[b] - counts[a] || values[a].localeCompare(values[b]));
+      const chosen = (i) => Number(isChosen(field, values[i]));
+      order = [...values.keys()].sort((a, b) => chosen(b) - chosen(a) || counts[b] - counts[a] || values[a].localeCompare(values[b]));
       search.value = "";
       panel.hidden = false;
       button.setAttribute("aria-expanded", "true");
@@ -85,71 +83,68 @@ export const mountFilters = (element) => {
       panel.querySelector("input:not([disabled])")?.focus();
     };
 
+    // The filter has changed: the ticks follow, and the focus stays where it is.
+    const follow = () => {
+      button.classList.toggle("is-set", Boolean(state.filter?.[field]));
+      if (panel.hidden) return;
+      const at = document.activeElement?.dataset?.value;
+      fill();
+      if (at !== undefined) panel.querySelector(`[data-value="${at}"]`)?.focus();
+    };
+
     on(button, "click", () => (panel.hidden ? open() : close(true)));
     on(search, "input", fill);
-    on(list, "change", (event) => toggle(field, catalogue.words[field].values[Number(event.target.dataset.value)]));
+    on(list, "change", (event) => toggle(field, values[Number(event.target.dataset.value)]));
     on(panel, "keydown", (event) => {
       if (event.key === "Escape") {
         event.stopPropagation();
         return close(true);
       }
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      const step = ARROWS[event.key]?.[0];
       if (!step) return;
       event.preventDefault();
       const stops = [...panel.querySelectorAll("input:not([disabled])")];
-      stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(document.activeElement) + step))]?.focus();
+      stops[clamp(stops.indexOf(document.activeElement) + step, stops.length - 1)]?.focus();
     });
-    return { field, root: make("div.filter", button, panel), button, panel, fill, close };
+    return { root: make("div.filter", button, panel), button, follow, close };
   };
 
   let pickers = [];
   const chips = make("span.filter-chips");
   const total = make("p.filter-total");
 
-  const show = () => {
-    const filter = state.filter;
-    for (const { field, button, panel, fill } of pickers) {
-      const n = filter?.[field]?.size ?? 0;
-      button.classList.toggle("is-set", n > 0);
-      if (panel.hidden) continue;
-      const at = document.activeElement?.dataset?.value;
-      fill();
-      if (at !== undefined) panel.querySelector(`[data-value="${at}"]`)?.focus();
-    }
-    const chosen = FIELDS.flatMap(([field]) => [...(filter?.[field] ?? [])].map((value) => [field, value]));
-    chips.replaceChildren(...chosen.map(([field, value]) => {
-      const name = value || "not stated";
-      const onclick = () => {
-        toggle(field, value);
-        (chips.querySelector(".chip") ?? pickers[0].button).focus();
-      };
-      return make("button.chip", { "aria-label": `Take ${name} out of the filter`, onclick }, name, make("span", { "aria-hidden": "true" }, " \u00d7"));
-    }));
-    if (chosen.length) {
-      const onclick = () => {
-        setFilter(null);
-        pickers[0].button.focus();
-        apply();
-      };
-      chips.append(make("button.filter-clear", { onclick }, "Clear"));
-    }
-    const all = catalogue.n;
-    const left = filter ? Array.from({ length: all }, (_, id) => id).filter(passes).length : all;
-    const count = (n) => n.toLocaleString("en-GB");
-    total.replaceChildren(...(filter ? [`${count(left)} of ${count(all)} pictures; `, hint("weights as in the whole collection", MEANING)] : [`all ${count(all)} pictures`]));
+  const chip = (field, value) => {
+    const name = value || "not stated";
+    const onclick = () => {
+      toggle(field, value);
+      (chips.querySelector(".chip") ?? pickers[0].button).focus();
+    };
+    return make("button.chip", { "aria-label": `Take ${name} out of the filter`, onclick }, name, make("span", { "aria-hidden": "true" }, " \u00d7"));
+  };
+  const clear = () => {
+    apply(null);
+    pickers[0].button.focus();
   };
 
-  catalogueReady.then(() => {
-    if (signal.aborted) return;
+  const show = () => {
+    pickers.forEach(({ follow }) => follow());
+    const chosen = FIELDS.flatMap(([field]) => [...(state.filter?.[field] ?? [])].map((value) => chip(field, value)));
+    chips.replaceChildren(...chosen, chosen.length ? make("button.filter-clear", { onclick: clear }, "Clear") : "");
+    const passing = passingNow();
+    const all = `${countText(catalogue.n)} pictures`;
+    const left = () => countText(passing.reduce((sum, passes) => sum + passes, 0));
+    total.replaceChildren(...(passing ? [`${left()} of ${all}; `, hint("weights as in the whole collection", MEANING)] : [`all ${all}`]));
+  };
+
+  ready(() => {
     pickers = FIELDS.filter(([field]) => catalogue.words[field].values.length > 1).map(([field, name]) => picker(field, name));
-    slot.replaceChildren(
-      ...(pickers.length
-        ? [make("div.filters", { role: "group", "aria-label": "Filter the collection" }, make("span.filter-lead", "Search in"), ...pickers.map((one) => one.root), total, chips)]
-        : []),
-    );
+    slot.replaceChildren();
+    if (!pickers.length) return;
+    const lead = make("span.filter-lead", "Search in");
+    slot.append(make("div.filters", { role: "group", "aria-label": "Filter the collection" }, lead, pickers.map(({ root }) => root), total, chips));
     on(document, "pointerdown", (event) => pickers.forEach((one) => one.root.contains(event.target) || one.close(false)));
     on(slot, "focusout", (event) => pickers.forEach((one) => event.relatedTarget && !one.root.contains(event.relatedTarget) && one.close(false)));
     heard("filter", show);
-    if (pickers.length) show();
+    show();
   });
 };

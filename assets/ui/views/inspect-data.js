@@ -1,5 +1,6 @@
 // The table behind Inspect: outcomes unpacked from what the server sends, facets with counts, order, and figures of what is chosen.
 // Nothing here draws. A row is one query with a known source; `lists` of a facet say which of its values a row has.
+import { readBytes, readNumbers } from "../core/packed.js";
 import { catalogue } from "../core/state.js";
 
 const SPLITS = {
@@ -16,16 +17,10 @@ const CLASSES = {
   wrong_everywhere: ["Wrong everywhere", "www"],
 };
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
-const unpack = ({ bits, data }) => {
-  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  const read = { 8: (i) => bytes[i], 16: (i) => view.getUint16(2 * i, true), 32: (i) => view.getUint32(4 * i, true) }[bits];
-  return Float64Array.from({ length: (8 * bytes.length) / bits }, (_, i) => read(i));
-};
+const unpack = ({ bits, data }) => readNumbers(data, bits);
 
 export const readMask = (text, m) => {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const bytes = readBytes(text);
   return Uint8Array.from({ length: m }, (_, i) => (bytes[i >> 3] >> (i & 7)) & 1);
 };
 export const writeMask = (rows, m) => {
@@ -38,15 +33,13 @@ export const readOutcomes = (sent) => {
   const spaces = catalogue.spaces.map(({ id }) => id);
   const ids = unpack(sent.ids);
   const m = ids.length;
-  const bySpace = (packed) => {
-    const all = unpack(packed);
+  const bySpace = (packed, read = (level) => level) => {
+    const all = Float64Array.from(unpack(packed), read);
     return spaces.map((_, s) => all.subarray(s * m, (s + 1) * m));
   };
-  const words = {};
-  for (const [key, { values, index }] of Object.entries(sent.words)) words[key] = { values, index: unpack(index) };
+  const words = Object.fromEntries(Object.entries(sent.words).map(([key, { values, index }]) => [key, { values, index: unpack(index) }]));
   const { root, folder, name } = sent.pictures;
-  const folderOf = unpack(folder.index);
-  const nameOf = unpack(name.index);
+  const [folderOf, nameOf] = [unpack(folder.index), unpack(name.index)];
   const table = {
     m,
     spaces,
@@ -56,62 +49,52 @@ export const readOutcomes = (sent) => {
     rank: bySpace(sent.rank),
     found: bySpace(sent.found),
     first: bySpace(sent.first),
-    similarity: bySpace(sent.similarity).map((levels) => levels.map((level) => (level / 65535) * 2 - 1)),
-    weight: bySpace(sent.weight).map((levels) => levels.map((level) => level / 65535)),
+    similarity: bySpace(sent.similarity, (level) => (level / 65535) * 2 - 1),
+    weight: bySpace(sent.weight, (level) => level / 65535),
     picture: (i) => root + folder.values[folderOf[i]] + name.values[nameOf[i]],
     word: (key, i) => words[key].values[words[key].index[i]],
     label: (key, value) => sent.labels[key]?.[value] ?? capital(value || "not named"),
+    typeOf: (i) => table.label("type", table.word("type", i)),
     measures: sent.measures,
   };
-  table.typeOf = (i) => table.label("type", table.word("type", i));
-  table.groupOf = (id) => catalogue.words.group.index[id];
 
-  const single = (key) => {
-    const { values, index } = words[key];
-    return { values, lists: Array.from(index, (value) => [value]) };
-  };
-  const facet = (key, title, { values, lists }, describe) => ({
+  // `describe` gives a value its label, `compare` puts values in order where they do not come in it.
+  const facet = (key, title, values, lists, describe, compare = () => 0) => ({
     key,
     title,
     values: values.map((value) => ({ value, ...describe(value) })),
     lists,
-    order: values.map((_, v) => v),
+    order: [...values.keys()].sort((a, b) => compare(values[a], values[b])),
   });
-  const split = facet("split", "Split", single("split"), (value) => ({
-    label: SPLITS[value]?.[0] ?? capital(value || "no split"),
-    note: SPLITS[value]?.[1],
-  }));
-  const place = (v) => [...Object.keys(SPLITS), split.values[v].value].indexOf(split.values[v].value); // others last
-  split.order.sort((a, b) => place(a) - place(b));
-  const classes = sent.classes.map((id) => CLASSES[id]?.[1] ?? "---");
-  const classLists = Array.from({ length: m }, (_, i) =>
-    classes.flatMap((pattern, v) =>
-      [...pattern].every((mark, s) => mark === "-" || (mark === "r") === (table.rank[s][i] === 1)) ? [v] : [],
-    ),
-  );
-  const groups = catalogue.words.group.values;
+  const single = (key, title, describe, compare) =>
+    facet(key, title, words[key].values, Array.from(words[key].index, (value) => [value]), describe, compare);
+
+  const place = (split) => [...Object.keys(SPLITS), split].indexOf(split); // others last
+  const splitWords = (value) => ({ label: SPLITS[value]?.[0] ?? capital(value || "no split"), note: SPLITS[value]?.[1] });
+  const patterns = sent.classes.map((id) => CLASSES[id]?.[1] ?? "---");
+  const holds = (pattern, i) => [...pattern].every((mark, s) => mark === "-" || (mark === "r") === (table.rank[s][i] === 1));
+  const classLists = Array.from({ length: m }, (_, i) => [...patterns.keys()].filter((v) => holds(patterns[v], i)));
+  const groups = catalogue.words.group;
   table.facets = [
-    split,
-    facet("outcome", "What the steps did", { values: sent.classes, lists: classLists }, (id) => ({
-      label: CLASSES[id]?.[0] ?? id,
-      pattern: CLASSES[id]?.[1],
-    })),
-    facet("type", "Kind of query", single("type"), (value) => ({ label: table.label("type", value) })),
-    facet("generator", "Generator", single("generator"), (value) => ({
+    single("split", "Split", splitWords, (a, b) => place(a) - place(b)),
+    facet("outcome", "What the steps did", sent.classes, classLists, (id) => ({ label: CLASSES[id]?.[0] ?? id, pattern: CLASSES[id]?.[1] })),
+    single("type", "Kind of query", (value) => ({ label: table.label("type", value) })),
+    single("generator", "Generator", (value) => ({
       label: capital(table.label("generator", value).replace(/^the /i, "")),
       note: sent.held_out.includes(value) ? "left out: the heads never saw it" : null,
     })),
-    facet("group", "Concept group of the source", { values: groups, lists: Array.from(table.truth, (id) => [table.groupOf(id)]) }, (value) => ({
-      label: capital(value || "no group"),
-    })),
+    facet(
+      "group",
+      "Concept group of the source",
+      groups.values,
+      Array.from(table.truth, (id) => [groups.index[id]]),
+      (value) => ({ label: capital(value || "no group") }),
+      (a, b) => a.localeCompare(b),
+    ),
   ];
-  table.facets.find(({ key }) => key === "group").order.sort((a, b) => groups[a].localeCompare(groups[b]));
-  table.splits = new Set(split.values.map(({ value }) => value));
+  table.splits = new Set(words.split.values);
   return table;
 };
-
-// What a row shows in a confusion: the concept or the group of a reference, as an index into the catalogue's words.
-const confusionLabel = (by, id) => catalogue.words[by].index[id];
 
 // The chosen rows, and for each facet how many rows each of its values would leave, the other filters given.
 // `filters`: facet key -> Set of values; `pair`: {space, by, from, to} or null; `near`: a mask of rows or null.
@@ -135,27 +118,24 @@ export const chooseRows = (table, filters, pair, near) => {
   return { rows, counts };
 };
 
+// What a space made of a row, in a confusion: the concept or group of the source and of the first answer; null where that is right.
+const confusionOf = (table, s, by, i) => {
+  if (table.rank[s][i] === 1) return null;
+  const { values, index } = catalogue.words[by];
+  return { from: values[index[table.truth[i]]], to: values[index[table.first[s][i]]] };
+};
+
 const inPair = (table, { space, by, from, to }, i) => {
-  const s = table.spaces.indexOf(space);
-  const { values } = catalogue.words[by];
-  return (
-    table.rank[s][i] !== 1 && values[confusionLabel(by, table.truth[i])] === from &&
-    values[confusionLabel(by, table.first[s][i])] === to
-  );
+  const found = confusionOf(table, table.spaces.indexOf(space), by, i);
+  return found?.from === from && found.to === to;
 };
 
 // Wrong first answers of one space, counted by pair of labels; most frequent first, then by name.
 export const countPairs = (table, rows, s, by) => {
-  const { values } = catalogue.words[by];
-  const found = new Map();
-  for (const i of rows) {
-    if (table.rank[s][i] === 1) continue;
-    const from = confusionLabel(by, table.truth[i]);
-    const key = from * values.length + confusionLabel(by, table.first[s][i]);
-    found.set(key, (found.get(key) ?? 0) + 1);
-  }
-  const pairs = Array.from(found, ([key, n]) => ({ from: values[Math.floor(key / values.length)], to: values[key % values.length], n }));
-  return pairs.sort((a, b) => b.n - a.n || (a.from + a.to < b.from + b.to ? -1 : 1));
+  const wrong = rows.map((i) => confusionOf(table, s, by, i)).filter(Boolean);
+  const pairs = Map.groupBy(wrong, ({ from, to }) => JSON.stringify([from, to]));
+  const counted = Array.from(pairs.values(), (same) => ({ ...same[0], n: same.length }));
+  return counted.sort((a, b) => b.n - a.n || (a.from + a.to < b.from + b.to ? -1 : 1));
 };
 
 // One query's figure, as aad.metrics has it, and its mean over rows.
@@ -180,7 +160,6 @@ export const inspectOrders = (table) => {
 };
 
 export const orderRows = (rows, { of }, isRising) => {
-  const value = new Map(rows.map((i) => [i, of(i)]));
   const sign = isRising ? 1 : -1;
-  return [...rows].sort((a, b) => sign * (value.get(a) - value.get(b)) || a - b);
+  return [...rows].sort((a, b) => sign * (of(a) - of(b)) || a - b);
 };

@@ -1,6 +1,8 @@
 // Inspect: what a space takes a source for (confusions), and which references it offers too often (hubs). Both filter the list.
-import { hint, make, makePicture as picture, svg } from "../core/dom.js";
+import { hint, make, makeBar, makeHead, makePicture, svg } from "../core/dom.js";
+import { ARROWS } from "../core/keys.js";
 import { catalogue, referenceOf } from "../core/state.js";
+import { countText, fixedText } from "../core/words.js";
 import { inspectSegment } from "./inspect-charts.js";
 import { countPairs, writeMask } from "./inspect-data.js";
 
@@ -8,19 +10,20 @@ const MOST_GROUPS = 24;
 const N_PAIRS = 10;
 const SKEWNESS_MEANING =
   "Skewness of N\u2081\u2080, how often each picture is among the ten nearest of a query. 0 is a symmetric spread; large values mean that a few hubs are near everything (Radovanovi\u0107 et al., 2010). Right answers skew it somewhat too, since only some pictures are true sources.";
-const shortened = (text) => text || "no group";
+const NOTHING = "No query is chosen: remove a filter.";
+const named = (text) => text || "no group";
 
 export const inspectPairs = (context) => {
   const { part, table } = context;
-  const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, space, space]), "Space");
+  const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, space, { "data-space": space }]), "Space");
   const said = make("p.muted");
   const grid = make("div.scroller", { tabindex: "-1" });
   const pairs = make("div.pairs");
 
   const choose = (by, from, to) => context.change({ pair: { space: context.state.lens, by, from, to }, tab: "queries" });
   const isChosen = (by, from, to) => {
-    const { pair, lens: space } = context.state;
-    return Boolean(pair && pair.space === space && pair.by === by && pair.from === from && pair.to === to);
+    const { pair, lens } = context.state;
+    return pair?.space === lens && pair.by === by && pair.from === from && pair.to === to;
   };
 
   const matrix = (counted) => {
@@ -31,16 +34,15 @@ export const inspectPairs = (context) => {
     const cell = (from, to) => {
       const n = found.get(`${from}|${to}`);
       const isOwn = from === to;
-      if (!n) return make("td", { class: isOwn ? "is-own" : null }, make("span.sr", "0"));
-      const words = `${n} of ${shortened(from)} taken for ${isOwn ? "another of them" : shortened(to)}`;
+      const words = `${n} of ${named(from)} taken for ${isOwn ? "another of them" : named(to)}`;
       const look = { "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } };
-      const onclick = () => choose("group", from, to);
-      return make("td", { class: isOwn ? "is-own" : null }, make("button", { tabindex: "-1", "aria-label": words, ...look, onclick }, String(n)));
+      const button = { tabindex: "-1", "aria-label": words, ...look, onclick: () => choose("group", from, to) };
+      return make("td", { class: isOwn ? "is-own" : null }, n ? make("button", button, String(n)) : make("span.sr", "0"));
     };
     const element = make("table.confusion", { "data-space": context.state.lens }, [
       make("caption", "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
-      make("thead", make("tr", make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", shortened(name)))))),
-      make("tbody", ...names.map((from) => make("tr", make("th", { scope: "row" }, shortened(from)), ...names.map((to) => cell(from, to))))),
+      makeHead(make("td"), names.map((name) => make("span", named(name)))),
+      make("tbody", names.map((from) => make("tr", make("th", { scope: "row" }, named(from)), names.map((to) => cell(from, to))))),
     ]);
     walkCells(element);
     return element;
@@ -52,7 +54,7 @@ export const inspectPairs = (context) => {
     if (buttons.length) (buttons.find((one) => one.getAttribute("aria-pressed") === "true") ?? buttons[0]).tabIndex = 0;
     part.on(element, "keydown", (event) => {
       const at = event.target.closest("button");
-      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      const step = ARROWS[event.key];
       if (!at || !step) return;
       event.preventDefault();
       const rows = [...element.tBodies[0].rows];
@@ -68,14 +70,14 @@ export const inspectPairs = (context) => {
 
   const bars = (title, by, counted) => {
     const most = counted[0]?.n ?? 1;
-    const items = counted.slice(0, N_PAIRS).map(({ from, to, n }) => {
-      return make("li", make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
-        make("span.words", shortened(from), make("span.muted", from === to ? " taken for another of them" : " taken for "), from === to ? null : shortened(to)),
+    const items = counted.slice(0, N_PAIRS).map(({ from, to, n }) =>
+      make("li", make("button.pair", { "aria-pressed": String(isChosen(by, from, to)), onclick: () => choose(by, from, to) }, [
+        make("span.words", named(from), make("span.muted", from === to ? " taken for another of them" : " taken for "), from === to ? null : named(to)),
         make("span.number", String(n)),
-        make("span.bar", make("span", { style: { width: `${(100 * n) / most}%` } })),
-      ]));
-    });
-    return make("section", { "data-space": context.state.lens }, make("h3", title), make("ol", ...items));
+        makeBar(n / most),
+      ])),
+    );
+    return make("section", { "data-space": context.state.lens }, make("h3", title), make("ol", items));
   };
 
   const draw = () => {
@@ -84,18 +86,18 @@ export const inspectPairs = (context) => {
     const rows = context.rowsWithout("pair");
     const s = table.spaces.indexOf(state.lens);
     const [groups, concepts] = ["group", "concept"].map((by) => countPairs(table, rows, s, by));
-    const n = groups.reduce((sum, pair) => sum + pair.n, 0);
-    const own = groups.filter(({ from, to }) => from === to).reduce((sum, pair) => sum + pair.n, 0);
+    const sum = (counted) => counted.reduce((total, pair) => total + pair.n, 0);
+    const n = sum(groups);
     const hasGroups = new Set(groups.flatMap(({ from, to }) => [from, to])).size > 1;
-    said.textContent = n
-      ? `${n.toLocaleString("en-GB")} of ${rows.length.toLocaleString("en-GB")} first answers are wrong${hasGroups ? `; ${own.toLocaleString("en-GB")} of these are another picture of the right group` : ""}. Choose a pair to list its queries.`
-      : rows.length
-        ? "Every first answer is right here: nothing is taken for something else."
-        : "No query is chosen: remove a filter.";
-    const drawn = n && hasGroups ? matrix(groups) : null;
+    const own = countText(sum(groups.filter(({ from, to }) => from === to)));
+    const within = hasGroups ? `; ${own} of these are another picture of the right group` : "";
+    if (n) said.textContent = `${countText(n)} of ${countText(rows.length)} first answers are wrong${within}. Choose a pair to list its queries.`;
+    else said.textContent = rows.length ? "Every first answer is right here: nothing is taken for something else." : NOTHING;
+    const drawn = hasGroups ? matrix(groups) : null;
     grid.replaceChildren(drawn ?? "");
     grid.hidden = !drawn;
-    pairs.replaceChildren(...(n ? [hasGroups ? bars("Most frequent, by group", "group", groups) : null, bars("Most frequent, by concept", "concept", concepts)].filter(Boolean) : []));
+    const lists = [hasGroups ? bars("Most frequent, by group", "group", groups) : null, n ? bars("Most frequent, by concept", "concept", concepts) : null];
+    pairs.replaceChildren(...lists.filter(Boolean));
   };
   return { element: make("div", make("div.panel-head", lens.element, said), make("div.confusions", grid, pairs)), draw };
 };
@@ -104,8 +106,7 @@ export const inspectHubs = (context) => {
   const { part, table } = context;
   const said = make("p.muted");
   const columns = make("div.trio.hubs");
-  let latest = 0;
-  let asked = "";
+  let asked = ""; // what the columns are about, or are to be
 
   const curve = (counts, most, expected) => {
     const x = (i) => (100 * i) / Math.max(1, counts.length - 1);
@@ -123,7 +124,7 @@ export const inspectHubs = (context) => {
     const onclick = () => context.change({ hub: { space, id }, tab: "queries" }).catch((error) => (said.textContent = `The list did not arrive: ${error.message}`));
     const isChosen = chosen?.space === space && chosen?.id === id;
     return make("li", make("button.hub", { "data-ref": id, "aria-pressed": String(isChosen), onclick }, [
-      make("span.frame", picture(reference.picture, { loading: "lazy" })),
+      make("span.frame", makePicture(reference.picture, { loading: "lazy" })),
       make("span.words", make("span.title", reference.title), make("span.muted.number", deserved ? `the source of ${deserved} of these` : "the source of none of these")),
       make("span.number.count", make("span.sr", "among the first ten of "), String(count), make("span.unit", "queries")),
     ]));
@@ -133,12 +134,11 @@ export const inspectHubs = (context) => {
     const space = table.spaces[s];
     const one = reply.spaces[s];
     const most = Math.max(...reply.spaces.map(({ curve: counts }) => counts[0]));
-    const n = catalogue.n.toLocaleString("en-GB");
     return make("section.lane", { "data-space": space }, [
       make("h3", catalogue.spaces[s].name, " ", make("span.term", space)),
-      make("p", hint("Hubness", SKEWNESS_MEANING), ` (skewness of N\u2081\u2080) `, make("b.number", one.skewness.toFixed(2).replace("-", "\u2212"))),
+      make("p", hint("Hubness", SKEWNESS_MEANING), ` (skewness of N\u2081\u2080) `, make("b.number", fixedText(one.skewness, 2))),
       curve(one.curve, most, reply.expected),
-      make("p.muted.axis", make("span", `offered ${one.curve[0]} times`), make("span", `${one.never.toLocaleString("en-GB")} of ${n} never`)),
+      make("p.muted.axis", make("span", `offered ${one.curve[0]} times`), make("span", `${countText(one.never)} of ${countText(catalogue.n)} never`)),
       make("ol", ...one.top.map((entry) => hub(space, entry))),
     ]);
   };
@@ -149,25 +149,24 @@ export const inspectHubs = (context) => {
     const key = `${mask} ${JSON.stringify(context.state.hub)}`;
     if (key === asked) return;
     asked = key;
-    const turn = (latest += 1);
-    if (!rows.length) {
-      said.textContent = "No query is chosen: remove a filter.";
-      columns.replaceChildren();
-      return;
-    }
+    const show = (words, reply = null) => {
+      said.textContent = words;
+      columns.replaceChildren(...(reply ? table.spaces.map((_, s) => column(reply, s)) : []));
+      columns.classList.remove("is-pending");
+    };
+    if (!rows.length) return show(NOTHING);
     columns.classList.add("is-pending");
     try {
       const reply = await context.ask("inspect_hubs", { rows: mask });
-      if (turn !== latest || part.signal.aborted) return;
-      said.textContent = `How often each picture is among the first ${reply.k} of ${reply.n.toLocaleString("en-GB")} queries, from the most to the least offered; all three curves share one scale. An even hand would offer each ${reply.expected.toFixed(1)} times (the line). Choose a picture to list the queries it is offered to.`;
-      columns.replaceChildren(...table.spaces.map((_, s) => column(reply, s)));
+      if (key !== asked || part.signal.aborted) return;
+      const even = `An even hand would offer each ${reply.expected.toFixed(1)} times (the line).`;
+      const words = `How often each picture is among the first ${reply.k} of ${countText(reply.n)} queries, from the most to the least offered; all three curves share one scale.`;
+      show(`${words} ${even} Choose a picture to list the queries it is offered to.`, reply);
     } catch (error) {
-      if (turn !== latest) return;
+      if (key !== asked) return;
       asked = "";
-      said.textContent = `The hubs did not arrive: ${error.message}`;
-      columns.replaceChildren();
+      show(`The hubs did not arrive: ${error.message}`);
     }
-    columns.classList.remove("is-pending");
   };
   return { element: make("div", make("div.panel-head", said), columns), draw };
 };

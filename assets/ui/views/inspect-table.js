@@ -1,10 +1,12 @@
 // Inspect: the chosen queries, a leaf at a time, each with its true source and the first answer of every space; and the way to
 // Compare and back.
-import { linkHere, remember, showView } from "../core/address.js";
+import { goTo, linkHere, remember, showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
-import { make, makePicture as picture } from "../core/dom.js";
+import { make, makePicture } from "../core/dom.js";
+import { nextPlace } from "../core/keys.js";
+import { makePager } from "../core/pager.js";
 import { referenceOf, state } from "../core/state.js";
-import { cosineText, percentText } from "../core/words.js";
+import { cosineText, countText, percentText } from "../core/words.js";
 import { inspectOrders, orderRows } from "./inspect-data.js";
 import { outcomeMark } from "./inspect-facets.js";
 
@@ -22,11 +24,8 @@ export const inspectList = (context) => {
     make("p", "Remove a filter above, or start over."),
     make("button.plain", { onclick: context.reset }, "Start over"),
   ]);
-  const where = make("span.number");
-  const leaves = { First: () => 0, Previous: () => context.state.leaf - 1, Next: () => context.state.leaf + 1, Last: () => Math.ceil(ordered.length / PER_LEAF) - 1 };
-  const [first, back, on, last] = Object.entries(leaves).map(([name, to]) => make("button.plain", { onclick: () => go(to()) }, name));
-  const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, first, back, where, on, last);
-  let ordered = [];
+  const { where, buttons, show } = makePager(PER_LEAF, (words, onclick) => make("button.plain", { onclick }, words), (first) => go(first / PER_LEAF));
+  const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, buttons.toSpliced(2, 0, where));
   let drawn = "";
 
   const answer = (i, s) => {
@@ -34,11 +33,11 @@ export const inspectList = (context) => {
     const found = referenceOf(table.first[s][i]);
     const isRight = table.rank[s][i] === 1;
     return make("span", { class: `answer ${isRight ? "is-right" : "is-wrong"}`, "data-space": space }, [
-      make("span.frame", picture(found.picture, { loading: "lazy", title: found.title })),
+      make("span.frame", makePicture(found.picture, { loading: "lazy", title: found.title })),
       make("span.words", [
         make("span.right-or-wrong", outcomeMark(isRight ? "r" : "w"), isRight ? "Right" : "Wrong", make("span.sr", ` in ${space}`)),
         make("span.muted.what", isRight ? "" : found.concept || found.title),
-        make("span.muted.number", isRight ? "" : `source at ${table.rank[s][i].toLocaleString("en-GB")}`),
+        make("span.muted.number", isRight ? "" : `source at ${countText(table.rank[s][i])}`),
         make("span.muted.number", { title: `similarity ${cosineText(table.similarity[s][i])}` }, `weight ${percentText(table.weight[s][i])}`),
       ]),
     ]);
@@ -48,8 +47,8 @@ export const inspectList = (context) => {
     const source = referenceOf(table.truth[i]);
     const more = table.sources[i] > 1 ? `one of ${table.sources[i]} sources` : null;
     return make("li", make("button.case", { "data-query": table.ids[i], onclick: () => context.open(position) }, [
-      make("span.frame", picture(table.picture(i), { loading: "lazy" })),
-      make("span.frame.source", picture(source.picture, { loading: "lazy" })),
+      make("span.frame", makePicture(table.picture(i), { loading: "lazy" })),
+      make("span.frame.source", makePicture(source.picture, { loading: "lazy" })),
       make("span.words", [
         make("span.title", source.title),
         make("span.muted", [table.typeOf(i), table.word("split", i), more].filter(Boolean).join(", ")),
@@ -61,9 +60,8 @@ export const inspectList = (context) => {
   const draw = () => {
     const { state } = context;
     const rule = orders.find(({ key }) => key === state.order);
-    ordered = context.ordered = orderRows(state.choice.rows, rule, state.isRising);
-    const nLeaves = Math.max(1, Math.ceil(ordered.length / PER_LEAF));
-    state.leaf = Math.min(state.leaf, nLeaves - 1);
+    const ordered = (context.ordered = orderRows(state.choice.rows, rule, state.isRising));
+    state.leaf = Math.min(state.leaf, Math.max(0, context.leafOf(ordered.length - 1)));
     const from = state.leaf * PER_LEAF;
     const shown = ordered.slice(from, from + PER_LEAF);
     select.value = state.order;
@@ -71,9 +69,7 @@ export const inspectList = (context) => {
     turn.hidden = state.order === "collection";
     empty.hidden = ordered.length > 0;
     head.hidden = pager.hidden = !ordered.length;
-    where.textContent = `${(from + 1).toLocaleString("en-GB")}\u2013${(from + shown.length).toLocaleString("en-GB")} of ${ordered.length.toLocaleString("en-GB")}`;
-    first.disabled = back.disabled = state.leaf === 0;
-    on.disabled = last.disabled = state.leaf === nLeaves - 1;
+    show(from, ordered.length);
     list.start = from + 1;
     if (drawn === shown.join()) return; // the same rows: their pictures and the focus stay
     drawn = shown.join();
@@ -88,11 +84,10 @@ export const inspectList = (context) => {
   part.on(select, "change", () => context.change({ order: select.value, isRising: false }));
   part.on(list, "keydown", (event) => {
     const cases = [...list.querySelectorAll(".case")];
-    const at = cases.indexOf(event.target);
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: cases.length - 1 }[event.key];
-    if (at < 0 || next === undefined) return;
+    const next = cases[nextPlace(cases.indexOf(event.target), event.key, cases.length)];
+    if (!next) return;
     event.preventDefault();
-    cases[next]?.focus();
+    next.focus();
   });
   context.leafOf = (position) => Math.floor(position / PER_LEAF);
   const bar = make("div.panel-head", make("label", make("span", "Order by"), select), turn, make("span.muted", "Choose a query to open it in Compare."));
@@ -105,20 +100,20 @@ export const inspectWalk = (context) => {
   let position = null; // of the query opened from here, among the ordered rows
   let asked = new Set(); // the queries this walk has asked for; answers may come late
   let scroll = 0;
-  const back = make("button.plain", "\u2190 Back to Inspect");
+  const back = make("button.plain", { onclick: () => goTo("inspect") }, "\u2190 Back to Inspect");
   const before = make("button.plain", { onclick: () => ask(position - 1) }, "Previous");
   const after = make("button.plain", { onclick: () => ask(position + 1) }, "Next");
   const where = make("span.number.muted");
   const bar = make("div.walk", { role: "group", "aria-label": "Queries chosen in Inspect", hidden: true }, back, where, before, after);
   document.querySelector("#nav .slot")?.append(bar);
-  part.signal.addEventListener("abort", () => bar.remove());
+  part.ended(() => bar.remove());
 
   const draw = () => {
     const isHere = position !== null && state.view === "compare";
     bar.hidden = !isHere;
     if (!isHere) return;
     const n = context.ordered.length;
-    where.textContent = `${(position + 1).toLocaleString("en-GB")} of ${n.toLocaleString("en-GB")} chosen`;
+    where.textContent = `${countText(position + 1)} of ${countText(n)} chosen`;
     before.disabled = position === 0;
     after.disabled = position === n - 1;
   };
@@ -137,10 +132,6 @@ export const inspectWalk = (context) => {
     ask(at);
     window.history.pushState({ from: "inspect" }, "", linkHere());
   };
-  part.on(back, "click", () => {
-    showView("inspect");
-    remember();
-  });
   part.heard("answer", () => {
     const { answer } = state;
     if (answer?.status === "answer" && !asked.has(answer.query?.id)) position = null; // another picture: the walk is over

@@ -1,9 +1,10 @@
 // Inspect: every evaluated query, what each space made of it, and where a space fails.
 // This file holds what is chosen and keeps it in the address; facets, list, figures, confusions and hubs draw themselves.
-import { keepInAddress, remember, showView } from "../core/address.js";
+import { goTo, keepInAddress, remember, showView } from "../core/address.js";
 import { make } from "../core/dom.js";
 import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
-import { inspectRecall, inspectSummary } from "./inspect-charts.js";
+import { countText } from "../core/words.js";
+import { followFigures, inspectRecall, inspectSummary } from "./inspect-charts.js";
 import { chooseRows, inspectOrders, readMask, readOutcomes } from "./inspect-data.js";
 import { inspectFacets } from "./inspect-facets.js";
 import { inspectHubs, inspectPairs } from "./inspect-panels.js";
@@ -15,12 +16,12 @@ const FACTORS = ["type", "generator", "group", "split"];
 const isShown = () => state.view === "inspect";
 
 export const mountInspect = (element, props, { server }) => {
-  const part = mountPart("inspect");
+  const part = mountPart("inspect", element);
   const { n, n_queries: nQueries } = props.value;
-  const slot = element.querySelector(".slot");
   const body = make("div.inspect");
   let table = null;
   let views = [];
+  let follow = null; // asks for the figures of what is chosen
   let wanted = null; // what the address asks for, until the table is there
   let loading = null;
 
@@ -54,6 +55,15 @@ export const mountInspect = (element, props, { server }) => {
     update();
     if (isShown()) remember();
   };
+  context.toggle = (key, value, isOn) => {
+    const filters = { ...context.state.filters };
+    const values = new Set(filters[key] ?? []);
+    if (isOn) values.add(value);
+    else values.delete(value);
+    if (values.size) filters[key] = values;
+    else delete filters[key];
+    context.change({ filters });
+  };
   context.reset = () => context.change({ filters: fresh().filters, pair: null, hub: null });
   context.rowsWithout = (name) => {
     const { filters, pair, near } = context.state;
@@ -68,28 +78,23 @@ export const mountInspect = (element, props, { server }) => {
   const update = () => {
     const { state } = context;
     state.choice = chooseRows(table, state.filters, state.pair, state.near);
+    follow();
     views.forEach(({ draw }) => draw());
   };
 
-  const tabs = () => {
-    const panels = {
-      queries: inspectList(context),
-      recall: inspectRecall(context),
-      confusions: inspectPairs(context),
-      hubs: inspectHubs(context),
+  const tabs = (panels) => {
+    const walk = (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = buttons.at((buttons.indexOf(event.currentTarget) + step) % buttons.length);
+      next.focus();
+      next.click();
     };
     const buttons = TABS.map(([id, name]) => {
-      const button = make("button", { role: "tab", id: `inspect-tab-${id}`, "aria-controls": `inspect-panel-${id}` }, name);
-      part.on(button, "click", () => context.change({ tab: id }, { keepLeaf: true }));
-      part.on(button, "keydown", (event) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!step) return;
-        event.preventDefault();
-        const next = buttons[(buttons.indexOf(button) + step + buttons.length) % buttons.length];
-        next.focus();
-        next.click();
-      });
-      return button;
+      const onclick = () => context.change({ tab: id }, { keepLeaf: true });
+      const named = { role: "tab", id: `inspect-tab-${id}`, "aria-controls": `inspect-panel-${id}` };
+      return make("button", { ...named, onclick, onkeydown: walk }, name);
     });
     const frames = TABS.map(([id]) =>
       make("div", { role: "tabpanel", id: `inspect-panel-${id}`, "aria-labelledby": `inspect-tab-${id}` }, panels[id].element),
@@ -101,8 +106,8 @@ export const mountInspect = (element, props, { server }) => {
       frames[t].hidden = !isOpen;
       if (isOpen) panels[id].draw();
     });
-    const bar = make("div.inspect-tabs", { role: "tablist", "aria-label": "What to look at" }, ...buttons);
-    return { element: make("div", bar, ...frames), draw };
+    const bar = make("div.inspect-tabs", { role: "tablist", "aria-label": "What to look at" }, buttons);
+    return { element: make("div", bar, frames), draw };
   };
 
   const load = async () => {
@@ -116,7 +121,13 @@ export const mountInspect = (element, props, { server }) => {
       context.state = fresh();
       const facets = inspectFacets(context);
       const summary = inspectSummary(context);
-      const below = tabs();
+      const recall = inspectRecall(context);
+      const below = tabs({ queries: inspectList(context), recall, confusions: inspectPairs(context), hubs: inspectHubs(context) });
+      const arrived = () => {
+        summary.fill();
+        if (context.state.tab === "recall") recall.fill();
+      };
+      ({ figures: context.figures, follow } = followFigures(context, arrived));
       inspectWalk(context);
       views = [facets, summary, below];
       body.replaceChildren(facets.element, make("div.findings", summary.element, below.element));
@@ -125,26 +136,20 @@ export const mountInspect = (element, props, { server }) => {
       if (part.signal.aborted) return;
       loading = null;
       const again = make("button.plain", { onclick: open }, "Try again");
-      body.replaceChildren(
-        make("div.notice", { role: "alert" }, make("h2", "The outcomes did not arrive"), make("p", error.message), again),
-      );
+      body.replaceChildren(make("div.notice", { role: "alert" }, make("h2", "The outcomes did not arrive"), make("p", error.message), again));
     }
     body.removeAttribute("aria-busy");
   };
   const open = () => (loading ??= n ? load() : null);
 
   const waiting = () => make("div.waiting", [
-    make("p", { role: "status" }, `Searching all ${n.toLocaleString("en-GB")} queries in three spaces\u2026`),
-    ...Array.from({ length: 5 }, () => make("span.blank", { "aria-hidden": "true" })),
+    make("p", { role: "status" }, `Searching all ${countText(n)} queries in three spaces\u2026`),
+    Array.from({ length: 5 }, () => make("span.blank", { "aria-hidden": "true" })),
   ]);
 
   const nothing = () => {
-    const back = make("button.plain", "Go to Compare");
-    part.on(back, "click", () => {
-      showView("compare");
-      remember();
-    });
-    const which = nQueries ? `None of the ${nQueries.toLocaleString("en-GB")} queries of this collection has one` : "This collection has no queries";
+    const back = make("button.plain", { onclick: () => goTo("compare") }, "Go to Compare");
+    const which = nQueries ? `None of the ${countText(nQueries)} queries of this collection has one` : "This collection has no queries";
     return make("div.notice", [
       make("h2", "Nothing here can be right or wrong"),
       make("p", `This view compares what each space answers with the true source of a query. ${which}, so there is nothing to count.`),
@@ -202,7 +207,7 @@ export const mountInspect = (element, props, { server }) => {
     update();
   };
 
-  slot.replaceChildren(
+  part.slot.replaceChildren(
     make("header.inspect-head", [
       make("h2", "Where does each space fail?"),
       n ? make("p", "Every query whose true source is known, with the first answer of each space. Choose some, see what they share, open one in Compare.") : null,

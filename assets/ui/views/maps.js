@@ -1,8 +1,10 @@
 // The three maps side by side on one frame, or one map that moves through them; what is chosen for all of them; how far each can be trusted.
 import { keepInAddress, remember } from "../core/address.js";
-import { hint, make } from "../core/dom.js";
-import { catalogue, catalogueReady, decode, mountPart, referenceOf, set, state } from "../core/state.js";
-import { percentText } from "../core/words.js";
+import { hint, make, makeChoice } from "../core/dom.js";
+import { idsOf } from "../core/match.js";
+import { readPlaces } from "../core/packed.js";
+import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
+import { countText, percentText } from "../core/words.js";
 import { makeCamera } from "../maps/camera.js";
 import { makeGeometry } from "../maps/geometry.js";
 import { makeLegend } from "../maps/legend.js";
@@ -17,9 +19,8 @@ const FIDELITY_MEANING =
   "A flat map cannot keep every neighbourhood. This is the share of each picture's 10 most similar pictures that are also among its 10 nearest on this map, averaged over the collection. The columns above use the full space, not the map.";
 
 export const mountMaps = (element) => {
-  const part = mountPart("maps");
-  const { on, heard, signal } = part;
-  const slot = element.querySelector(".slot");
+  const part = mountPart("maps", element);
+  const { slot, on, heard, ready } = part;
   const spoken = make("p.sr", { "aria-live": "polite" });
   part.announce = (text) => (spoken.textContent = text);
 
@@ -32,26 +33,26 @@ export const mountMaps = (element) => {
   ]);
 
   const mapOf = (space, points) => {
-    const n = catalogue.n.toLocaleString("en-GB");
     const layers = [{ space: space.id, strength: 1 }];
     const label = () => {
-      const best = state.answer?.spaces?.[space.id]?.matches[0];
-      const place = best ? ` Your picture lies closest to ${referenceOf(best.id).title}.` : "";
-      return `Map of ${n} pictures in the ${space.id} space.${place}`;
+      const [best] = idsOf(space.id);
+      const place = best === undefined ? "" : ` Your picture lies closest to ${referenceOf(best).title}.`;
+      return `Map of ${countText(catalogue.n)} pictures in the ${space.id} space.${place}`;
     };
     return makeMap({ id: space.id, geometry: makeGeometry(points), layers: () => layers, label }, part);
   };
 
-  // Buttons of which one is pressed.
-  const choice = (name, options, get, set) => {
-    const choose = (event) => {
-      set(event.currentTarget.dataset.value);
+  // What is kept in the state under a name, as buttons that follow it.
+  const choice = (title, options, name) => {
+    const choose = (value) => {
+      set(name, value);
       remember();
     };
-    const buttons = options.map(([value, words]) => make("button.tool", { "data-value": value, onclick: choose }, words));
-    const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === get())));
-    mark();
-    return { element: make("div.choice", { role: "group", "aria-label": name }, make("span.muted", name), ...buttons), mark };
+    const { element, mark } = makeChoice("div.choice", title, options, choose, "button.tool");
+    element.prepend(make("span.muted", title));
+    heard(name, () => mark(state[name]));
+    mark(state[name]);
+    return element;
   };
 
   const tool = (words, label, onclick) => make("button.tool", { "aria-label": label, onclick }, words);
@@ -59,17 +60,14 @@ export const mountMaps = (element) => {
   const build = () => {
     const { spaces, n } = catalogue;
     state.colours ??= "group";
-    const places = spaces.map((space) => decode(space.coordinates));
+    state.mapsShown ??= "trio";
+    const places = spaces.map((space) => readPlaces(space.coordinates));
     const maps = spaces.map((space, i) => mapOf(space, places[i]));
     const trio = make("div.trio", ...spaces.map((space, i) => figure(space, maps[i])));
     const morph = makeMorph(places, part);
     const all = [...maps, morph.map];
     everyMap = { all, show: (way) => set("mapsShown", way) };
 
-    const colours = choice("Colour by", colourFields(), () => state.colours, (field) => set("colours", field));
-    heard("colours", colours.mark);
-    const ways = [["trio", "Side by side"], ["morph", "Morph"]];
-    const way = choice("Show", ways, () => state.mapsShown, everyMap.show);
     const showWay = () => {
       const moving = state.mapsShown === "morph";
       trio.hidden = moving;
@@ -78,7 +76,6 @@ export const mountMaps = (element) => {
       together.hidden = moving;
       if (moving) morph.words.append(legend);
       else trio.after(legend);
-      way.mark();
     };
     heard("mapsShown", showWay);
 
@@ -96,9 +93,7 @@ export const mountMaps = (element) => {
       const lead = all[0].camera;
       for (const map of all) {
         const { x, y, zoom } = map.camera;
-        const camera = linked ? lead : makeCamera();
-        if (!linked) camera.look(x, y, zoom);
-        map.hold(camera);
+        map.hold(linked ? lead : makeCamera(x, y, zoom));
       }
       together.setAttribute("aria-pressed", String(linked));
     };
@@ -109,15 +104,15 @@ export const mountMaps = (element) => {
       tool("Reset", "Show the whole map", cameras((camera) => camera.reset())),
     ];
     const bar = make("div.toolbar", [
-      way.element,
-      colourFields().length > 1 ? colours.element : null,
+      choice("Show", [["trio", "Side by side"], ["morph", "Morph"]], "mapsShown"),
+      colourFields().length > 1 ? choice("Colour by", colourFields(), "colours") : null,
       make("div.choice.tools", { role: "group", "aria-label": "Move and select" }, together, lasso, ...zooms),
     ]);
 
     slot.replaceChildren(
       make("h2", "The same collection, mapped three times"),
       make("p.lead", [
-        `Each mark is one of ${n.toLocaleString("en-GB")} pictures; marks that lie close look alike to that space. Lines tie your picture to its matches, thicker for more weight; a green ring is the true source. `,
+        `Each mark is one of ${countText(n)} pictures; marks that lie close look alike to that space. Lines tie your picture to its matches, thicker for more weight; a green ring is the true source. `,
         matchMedia("(pointer: coarse)").matches ? "Pinch to zoom; choose the lasso to draw around pictures." : "Drag to move, turn the wheel to zoom, hold Shift and drag to select.",
       ]),
       bar,
@@ -128,7 +123,6 @@ export const mountMaps = (element) => {
       spoken,
     );
     markLasso();
-    state.mapsShown ??= "trio";
     showWay();
     keepInAddress("map", () => (state.mapsShown === "morph" ? "morph" : null), everyMap.show);
     keepInAddress("colour", () => (state.colours === "group" ? null : state.colours), (field) => {
@@ -154,5 +148,5 @@ export const mountMaps = (element) => {
   };
   on(document, "keydown", escape, { capture: true });
 
-  catalogueReady.then(() => signal.aborted || build());
+  ready(build);
 };

@@ -1,19 +1,15 @@
 // The three views, and a place for what stands beside them.
-import { keepInAddress, remember, restoreAll, showView } from "../core/address.js";
+import { goTo, keepInAddress, restoreAll, showView } from "../core/address.js";
 import { make } from "../core/dom.js";
-import { catalogueReady, mountPart, state } from "../core/state.js";
+import { mountPart, state } from "../core/state.js";
 
 const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["why", "Why it works"]];
 
 export const mountNav = (element) => {
-  const { heard, signal } = mountPart("nav");
-  const open = (event) => {
-    showView(event.currentTarget.dataset.view);
-    remember();
-  };
-  const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: open }, name));
+  const { slot, heard, ready } = mountPart("nav", element);
+  const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: () => goTo(id) }, name));
   const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
-  element.querySelector(".slot").replaceChildren(make("nav", { "aria-label": "Views" }, ...buttons, extras));
+  slot.replaceChildren(make("nav", { "aria-label": "Views" }, buttons, extras));
   const mark = () => buttons.forEach((button) => {
     if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
@@ -22,5 +18,5 @@ export const mountNav = (element) => {
   keepInAddress("view", () => (state.view === "compare" ? null : state.view), showView);
   if (!state.view) showView("compare");
   mark();
-  catalogueReady.then(() => signal.aborted || restoreAll());
+  ready(restoreAll);
 };

@@ -1,10 +1,12 @@
 // Many files at once: one after the other is sent and answered; a table grows, and becomes a CSV or one report.
-import { make, makePicture } from "../core/dom.js";
+import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
 import { catalogue, referenceOf, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
 
+export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
+const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder", "convincing"];
 const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
 
 // `open` shows the panel that this stands in, `askReport` asks the server for a report.
@@ -26,7 +28,7 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   const fill = () => {
     const heads = catalogue.spaces.map(({ id, name }) => make("th", { scope: "col", "data-space": id }, name));
-    scroller.replaceChildren(make("table.batch", make("thead", make("tr", make("th", { scope: "col" }, "File"), ...heads)), body));
+    scroller.replaceChildren(make("table.batch", makeHead("File", heads), body));
     body.replaceChildren();
   };
 
@@ -46,11 +48,8 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   const add = (row) => {
     rows.push(row);
-    const name = make("th", { scope: "row" }, row.name);
-    const cells = row.error
-      ? [make("td.batch-error", { colspan: "3" }, row.error)]
-      : catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
-    body.append(make("tr", name, ...cells));
+    const answers = () => catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
+    body.append(make("tr", make("th", { scope: "row" }, row.name), row.error ? make("td.batch-error", { colspan: "3" }, row.error) : answers()));
   };
 
   const compare = async (file) => {
@@ -95,11 +94,11 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   const table = () => {
     const { spaces } = catalogue;
-    const heads = spaces.flatMap(({ id }) => ["best_id", "best_title", "similarity", "weight", "remainder", "convincing"].map((name) => `${id}_${name}`));
+    const heads = spaces.flatMap(({ id }) => FIGURES.map((name) => `${id}_${name}`));
     const figures = ({ best, remainder, convincing }) => [best?.id, best ? referenceOf(best.id).title : null, best?.similarity, best?.weight, remainder, convincing];
     return csvText([
       ["file", ...heads, "error"],
-      ...rows.map(({ name, reply, error }) => [name, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error ?? null]),
+      ...rows.map(({ name, reply, error }) => [name, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error]),
     ]);
   };
 
@@ -117,7 +116,7 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
       const cases = rows.filter(({ path }) => path).map(({ name, path }) => ({ kind: "upload", path, name }));
       const html = await askReport({ cases, refused: rows.filter(({ error }) => error).map(({ name, error }) => [name, error]), ...settings() });
       download("attributions.html", html, "text/html");
-      status.textContent = "The report is saved: one file, with its pictures in it.";
+      status.textContent = REPORT_SAVED;
     } catch (error) {
       status.textContent = `The report could not be made: ${error.message}`;
     }
@@ -126,19 +125,15 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   // Several files dropped anywhere come here; on the window, so before the part that takes a single one.
   const several = (event) => (event.dataTransfer?.files.length > 1 && !state.talk ? [...event.dataTransfer.files] : null);
-  on(
-    window,
-    "drop",
-    (event) => {
-      const files = several(event);
-      if (!files) return;
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      open();
-      run(files);
-    },
-    { capture: true },
-  );
+  const take = (event) => {
+    const files = several(event);
+    if (!files) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    open();
+    run(files);
+  };
+  on(window, "drop", take, { capture: true });
 
   const element = make("section.takeaway-batch", { "aria-labelledby": "batch-title" }, [
     make("h3", { id: "batch-title" }, "Many pictures"),
@@ -148,5 +143,5 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     status,
     scroller,
   ]);
-  return { element, run };
+  return element;
 };

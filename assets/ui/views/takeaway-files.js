@@ -2,6 +2,7 @@
 import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { csvText } from "../core/files.js";
+import { subjectOf } from "../core/match.js";
 import { referenceOf } from "../core/state.js";
 
 const FIELDS = ["title", "source", "licence", "author", "url", "concept", "group"];
@@ -9,7 +10,10 @@ const FIELDS = ["title", "source", "licence", "author", "url", "concept", "group
 // Letters and digits of any script, for a file's name.
 export const slug = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "picture";
 
-export const answerName = (query) => (query.id !== undefined ? `query-${query.id}` : query.reference !== undefined ? `reference-${query.reference}` : "upload");
+export const answerName = (query) => {
+  const { kind, id } = subjectOf(query);
+  return id === undefined ? kind : `${kind}-${id}`;
+};
 
 // As /attribute answers, with what was asked added. An upload's picture is named by nothing: its address ends with the day.
 export const answerJson = (answer, stamp) => {
@@ -17,18 +21,10 @@ export const answerJson = (answer, stamp) => {
   const { url, ...asked } = query;
   const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(({ id }) => id)));
   const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, referenceOf(id)[field]]))]);
-  const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => [
-    space,
-    {
-      space,
-      matches: matches.map(({ id, ...figures }) => ({ reference_id: id, ...figures })),
-      remainder,
-      elsewhere,
-      position,
-      convincing,
-      ...(estimated ? { estimated } : {}),
-    },
-  ]);
+  const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => {
+    const found = matches.map(({ id, ...figures }) => ({ reference_id: id, ...figures }));
+    return [space, { space, matches: found, remainder, elsewhere, position, convincing, ...(estimated ? { estimated } : {}) }];
+  });
   const link = noLink?.() ? null : linkHere();
   return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, references: Object.fromEntries(references), stamp, link };
 };

@@ -1,8 +1,7 @@
 // A PNG of any panel of the page. The panel is copied with its pictures and canvases as data, set into an SVG together with the
 // page's own style sheets, and drawn: nothing is loaded while that happens, so the canvas can be read again.
+import { make, svg } from "../core/dom.js";
 
-const XHTML = "http://www.w3.org/1999/xhtml";
-const SVG = "http://www.w3.org/2000/svg";
 const SCALE = 2;
 const PAD = 24;
 const FOOT = 32;
@@ -18,19 +17,17 @@ const asData = (blob) =>
   });
 
 // A picture no larger than it is shown, as data; null when it does not arrive.
-const pictureData = async (url, width, height) => {
-  const image = new Image();
-  image.src = url;
+const pictureData = async (url, { width, height }) => {
+  const image = make("img", { src: url });
   try {
     await image.decode();
   } catch {
     return null;
   }
   const share = Math.min(1, (SCALE * Math.max(width, height, 16)) / Math.max(image.naturalWidth, image.naturalHeight));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(share * image.naturalWidth));
-  canvas.height = Math.max(1, Math.round(share * image.naturalHeight));
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  const [wide, high] = [image.naturalWidth, image.naturalHeight].map((side) => Math.max(1, Math.round(share * side)));
+  const canvas = make("canvas", { width: wide, height: high });
+  canvas.getContext("2d").drawImage(image, 0, 0, wide, high);
   return canvas.toDataURL("image/webp", 0.92);
 };
 
@@ -40,12 +37,13 @@ const faceData = async (rule) => {
   if (!found) return "";
   try {
     const reply = await fetch(new URL(found[1], base));
-    const data = reply.ok ? await asData(await reply.blob()) : null;
-    return data ? rule.cssText.replace(/src:[^;}]*/, `src: url("${data}")`) : "";
+    return reply.ok ? rule.cssText.replace(/src:[^;}]*/, `src: url("${await asData(await reply.blob())}")`) : "";
   } catch {
     return "";
   }
 };
+
+const bare = (family) => family.trim().replaceAll(/["']/g, "");
 
 // The style sheets as they apply now: media queries are decided here, for in the picture they would be asked of its own width.
 const styles = async (families) => {
@@ -55,7 +53,7 @@ const styles = async (families) => {
       if (rule instanceof CSSMediaRule) {
         if (matchMedia(rule.conditionText).matches) await walk(rule.cssRules);
       } else if (rule instanceof CSSFontFaceRule) {
-        if (families.includes(rule.style.getPropertyValue("font-family").replaceAll(/["']/g, ""))) texts.push(await faceData(rule));
+        if (families.includes(bare(rule.style.getPropertyValue("font-family")))) texts.push(await faceData(rule));
       } else if (rule instanceof CSSImportRule) {
         if (rule.styleSheet) await walk(rule.styleSheet.cssRules);
       } else texts.push(rule.cssText);
@@ -76,18 +74,15 @@ const styles = async (families) => {
 const still = async (original, copy) => {
   const box = original.getBoundingClientRect();
   if (original.tagName === "CANVAS") {
-    const image = document.createElement("img");
-    const style = getComputedStyle(original);
-    for (const name of PLACED) image.style.setProperty(name, style.getPropertyValue(name));
-    image.src = original.width && original.height ? original.toDataURL() : "";
-    copy.replaceWith(image);
+    const look = getComputedStyle(original);
+    const style = Object.fromEntries(PLACED.map((name) => [name, look.getPropertyValue(name)]));
+    copy.replaceWith(make("img", { src: original.width && original.height ? original.toDataURL() : "", style }));
   } else if (original.tagName === "IMG" && original.currentSrc + original.src) {
-    const data = await pictureData(original.currentSrc || original.src, box.width, box.height);
-    for (const name of ["srcset", "loading", "decoding"]) copy.removeAttribute(name);
+    const data = await pictureData(original.currentSrc || original.src, box);
+    for (const name of ["src", "srcset", "loading", "decoding"]) copy.removeAttribute(name);
     if (data) copy.setAttribute("src", data);
-    else copy.removeAttribute("src");
-  } else if (original.localName === "image" && original.namespaceURI === SVG) {
-    const data = await pictureData(original.href.baseVal, box.width, box.height);
+  } else if (original instanceof SVGImageElement) {
+    const data = await pictureData(original.href.baseVal, box);
     if (data) copy.setAttribute("href", data);
     else copy.remove();
   }
@@ -110,28 +105,18 @@ const copyOf = async (element, width) => {
   return whole;
 };
 
+// A picture of the element, PAD pixels of room around it.
 const drawable = async (element, width, height) => {
   const root = document.documentElement;
-  const svg = document.createElementNS(SVG, "svg");
-  const size = [["width", width + 2 * PAD], ["height", height + 2 * PAD], ["class", root.className]];
-  for (const [name, value] of size) svg.setAttribute(name, value);
   const look = getComputedStyle(element);
-  svg.style.cssText = `font-size: ${getComputedStyle(root).fontSize}`;
-  const frame = document.createElementNS(SVG, "foreignObject");
-  frame.setAttribute("width", "100%");
-  frame.setAttribute("height", "100%");
-  const ground = document.createElementNS(XHTML, "div");
-  ground.style.cssText = `padding: ${PAD}px; font: ${look.font}; color: ${look.color}`;
-  const style = document.createElementNS(XHTML, "style");
-  const families = look.fontFamily.split(",").map((name) => name.trim().replaceAll(/["']/g, ""));
-  style.textContent = await styles(families);
-  ground.append(style, await copyOf(element, width));
-  frame.append(ground);
-  svg.append(frame);
+  const style = make("style", await styles(look.fontFamily.split(",").map(bare)));
+  const ground = make("div", { style: { padding: `${PAD}px`, font: look.font, color: look.color } }, style, await copyOf(element, width));
+  const frame = svg("foreignObject", { width: "100%", height: "100%" }, ground);
+  const size = { width: width + 2 * PAD, height: height + 2 * PAD, class: root.className };
+  const drawing = svg("svg", { ...size, style: { "font-size": getComputedStyle(root).fontSize } }, frame);
   // Characters that XML does not allow would spoil the whole picture.
-  const text = new XMLSerializer().serializeToString(svg).replaceAll(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "");
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  const text = new XMLSerializer().serializeToString(drawing).replaceAll(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "");
+  const image = make("img", { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}` });
   await image.decode();
   return image;
 };
@@ -141,9 +126,7 @@ export const imageOf = async (element, provenance) => {
   const box = element.getBoundingClientRect();
   const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
   const image = await drawable(element, width, height);
-  const canvas = document.createElement("canvas");
-  canvas.width = SCALE * (width + 2 * PAD);
-  canvas.height = SCALE * (height + 2 * PAD + FOOT);
+  const canvas = make("canvas", { width: SCALE * (width + 2 * PAD), height: SCALE * (height + 2 * PAD + FOOT) });
   const context = canvas.getContext("2d");
   const tokens = getComputedStyle(document.body);
   context.scale(SCALE, SCALE);
@@ -153,5 +136,6 @@ export const imageOf = async (element, provenance) => {
   context.fillStyle = tokens.getPropertyValue("--muted") || "#666";
   context.font = `13px ${getComputedStyle(element).fontFamily}`;
   context.fillText(provenance, PAD, height + PAD + FOOT, width);
-  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("The picture is too large for this browser."))), "image/png"));
+  const tooLarge = new Error("The picture is too large for this browser.");
+  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(tooLarge)), "image/png"));
 };

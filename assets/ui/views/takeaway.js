@@ -3,12 +3,13 @@ import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { make } from "../core/dom.js";
 import { download } from "../core/files.js";
+import { subjectOf } from "../core/match.js";
 import { mountPart, set, state } from "../core/state.js";
-import { makeBatch } from "./takeaway-batch.js";
+import { REPORT_SAVED, makeBatch } from "./takeaway-batch.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
-let openTakeaway;
+const REPORT_MEANING = "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints.";
 
 // What can be taken as a picture, where it is on the page now, and what it is called there.
 const PANELS = [
@@ -22,16 +23,17 @@ const PANELS = [
   ["#why .slot > section, #why .slot > * > section", (section) => section.querySelector("h2, h3")?.textContent.trim()],
 ];
 
-// A small button beside the views, once those are there.
-export const addExtra = (button, signal) => {
+// A small button beside the views, once those are there, for as long as its part is.
+export const addExtra = (part, button) => {
   const place = document.querySelector("#nav .nav-extras");
-  if (place) place.append(button);
-  else if (!signal.aborted) requestAnimationFrame(() => addExtra(button, signal));
+  if (!place) return part.signal.aborted || requestAnimationFrame(() => addExtra(part, button));
+  place.append(button);
+  part.ended(() => button.remove());
 };
 
 export const mountTakeaway = (element, props, { server, upload }) => {
-  const part = mountPart("takeaway");
-  const { on, signal } = part;
+  const part = mountPart("takeaway", element);
+  const { slot, on } = part;
   const { stamp, max_files: most, accept } = props.value;
   const status = make("p.takeaway-status", { role: "status" });
   const shown = make("div.takeaway-shown");
@@ -42,13 +44,12 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     make("header", make("h2", { id: "takeaway-title" }, "Take away"), close),
     shown,
     panels,
-    batch.element,
+    batch,
     status,
   ]);
   const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
-  element.querySelector(".slot").replaceChildren(dialog);
-  addExtra(opener, signal);
-  signal.addEventListener("abort", () => opener.remove());
+  slot.replaceChildren(dialog);
+  addExtra(part, opener);
 
   const say = (text) => (status.textContent = text);
   const action = (words, work, attributes = {}) => {
@@ -65,12 +66,11 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   };
 
   const nameOf = (answer) => `${slug(stamp.name ?? "attribution")}-${answerName(answer.query)}`;
-  const caseOf = ({ query }) =>
-    query.id !== undefined
-      ? { kind: "query", id: query.id }
-      : query.reference !== undefined
-        ? { kind: "reference", id: query.reference }
-        : { kind: "upload", path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
+  const caseOf = ({ query }) => {
+    const subject = subjectOf(query);
+    if (subject.kind !== "upload") return subject;
+    return { ...subject, path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
+  };
 
   const askReport = async (request) => {
     const reply = await server.takeaway_report(request);
@@ -81,7 +81,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     say("Making the report\u2026");
     const html = await askReport({ cases: [caseOf(answer)], k: answer.k, filter: answer.gallery?.filter ?? {} });
     download(`${nameOf(answer)}.html`, html, "text/html");
-    return "The report is saved: one file, with its pictures in it.";
+    return REPORT_SAVED;
   };
   const takeJson = (answer) => () => {
     download(`${nameOf(answer)}.json`, JSON.stringify(answerJson(answer, stamp), null, 1), "application/json");
@@ -119,15 +119,13 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   const fillShown = () => {
     const { answer, view } = state;
     const isAnswer = view === "compare" && answer?.status === "answer";
-    const files = isAnswer
-      ? make("div.takes", action("Report (HTML)", takeReport(answer), { class: "take primary" }), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer)))
-      : null;
-    const words = isAnswer
-      ? "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints."
-      : view === "compare"
-        ? "Nothing is shown yet: give a picture first."
-        : "An answer can be taken away from the first view, Compare.";
-    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", words), ...[files, linkLine()].filter(Boolean));
+    const nothing = view === "compare" ? "Nothing is shown yet: give a picture first." : "An answer can be taken away from the first view, Compare.";
+    shown.replaceChildren(make("h3", "What is shown"), make("p.muted", isAnswer ? REPORT_MEANING : nothing));
+    if (isAnswer) {
+      const report = action("Report (HTML)", takeReport(answer), { class: "take primary" });
+      shown.append(make("div.takes", report, action("JSON", takeJson(answer)), action("CSV", takeCsv(answer))));
+    }
+    shown.append(linkLine());
   };
 
   const fillPanels = () => {
@@ -142,7 +140,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
   };
 
-  openTakeaway = () => {
+  const openTakeaway = () => {
     if (dialog.open) return;
     set("selected", null);
     say("");

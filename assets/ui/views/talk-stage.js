@@ -1,7 +1,7 @@
 // What a room sees: one step of the story at a time, in type that reads from the back.
-import { make } from "../core/dom.js";
+import { make, makeBar } from "../core/dom.js";
 import { catalogue, referenceOf } from "../core/state.js";
-import { percentText, shareText } from "../core/words.js";
+import { countText, percentText, shareText } from "../core/words.js";
 import { makeTalkMap } from "../maps/talk.js";
 
 export const makeTalkStage = (part, stage) => {
@@ -10,84 +10,65 @@ export const makeTalkStage = (part, stage) => {
   let stops = [];
 
   // Pictures come with the story, as data; those of a live picture from where the page has them.
-  const source = (key, address) => shown.story.pictures[key] ?? address;
-  const queryPicture = (query) => (query.id === undefined ? query.url : source(`query-${query.id}`, query.url));
-  const referencePicture = (id) => source(`reference-${id}`, referenceOf(id).picture);
+  const queryPicture = ({ id, url }) => shown.story.pictures[`query-${id}`] ?? url;
+  const referencePicture = (id) => shown.story.pictures[`reference-${id}`] ?? referenceOf(id).picture;
   const picture = (url, alt) => make("span.talk-frame", make("img", { src: url, alt }));
 
-  const words = () => make("div.talk-words", ...(shown.points ?? []).map((point) => make("p", point)));
+  const words = () => make("div.talk-words", shown.points?.map((point) => make("p", point)));
 
   const opening = () =>
     make("div.talk-opening", shown.answer ? picture(queryPicture(shown.answer.query), "The synthetic picture") : words());
 
+  const source = (id) => picture(referencePicture(id), referenceOf(id).title);
+
   const asked = () => {
     const { query } = shown.answer;
     const [truth] = query.truth ?? [];
-    const found = truth === undefined || !shown.truth ? null : truth;
+    const hidden = () => make("figure", make("span.talk-frame.talk-hidden", "?"), make("figcaption", "Its true source"));
+    const told = () => make("figure.is-truth", source(truth), make("figcaption", "True source"));
     return make("div.talk-asked", [
       make("figure", picture(queryPicture(query), "The synthetic picture"), make("figcaption", "The synthetic picture")),
-      truth === undefined
-        ? null
-        : make("figure", { class: found === null ? null : "is-truth" }, [
-            found === null ? make("span.talk-frame.talk-hidden", "?") : picture(referencePicture(found), referenceOf(found).title),
-            make("figcaption", found === null ? "Its true source" : "True source"),
-          ]),
+      truth === undefined ? null : shown.truth ? told() : hidden(),
     ]);
   };
 
-  const wall = () => make("div.talk-side", [
-    asked(),
-    make("div.talk-wall", ...shown.story.wall.map((id) => picture(referencePicture(id), referenceOf(id).title))),
-  ]);
+  const wall = () => make("div.talk-side", asked(), make("div.talk-wall", shown.story.wall.map(source)));
 
   const isTruth = (id) => shown.truth && (shown.answer.query.truth ?? []).includes(id);
+  const standingIn = (space) => {
+    const [rank] = shown.answer?.query.ranks?.[space] ?? [];
+    return rank ? `True source: rank ${countText(rank)}` : "";
+  };
 
   const column = (space) => {
     const isOpen = shown.spaces.includes(space.id);
     const { matches, convincing, estimated } = shown.answer.spaces[space.id];
-    const rank = shown.answer.query.ranks?.[space.id]?.[0];
-    const standing = rank ? `True source: rank ${rank.toLocaleString("en-GB")}` : "";
     const head = make("header", make("h3", space.name), make("p.term", space.id));
     if (!isOpen || !matches.length) return make("section.talk-column.is-closed", { "data-space": space.id }, head);
     const [{ id, weight }, ...others] = matches;
     const more = others.slice(0, shown.only ? 7 : 3);
     return make("section.talk-column", { "data-space": space.id }, [
       head,
-      make("p.talk-standing", standing || (convincing ? "" : "No convincing source")),
-      make("div", { class: `talk-first${isTruth(id) ? " is-truth" : ""}` }, picture(referencePicture(id), referenceOf(id).title)),
-      make("p.talk-named", [
-        make("span.talk-name", referenceOf(id).title),
-        make("span.number", shareText(weight, estimated)),
-        make("span.bar", make("span", { style: { width: `${100 * weight}%` } })),
-      ]),
-      make("div.talk-more", [
-        ...more.map(({ id: other }) => make("span", { class: isTruth(other) ? "is-truth" : null }, picture(referencePicture(other), referenceOf(other).title))),
-      ]),
+      make("p.talk-standing", standingIn(space.id) || (convincing ? "" : "No convincing source")),
+      make("div", { class: `talk-first${isTruth(id) ? " is-truth" : ""}` }, source(id)),
+      make("p.talk-named", make("span.talk-name", referenceOf(id).title), make("span.number", shareText(weight, estimated)), makeBar(weight)),
+      make("div.talk-more", more.map(({ id: other }) => make("span", { class: isTruth(other) ? "is-truth" : null }, source(other)))),
     ]);
   };
 
   const compared = () => {
     const spaces = catalogue.spaces.filter(({ id }) => !shown.only || shown.only === id);
-    return make("div.talk-side", [
-      asked(),
-      make("div", { class: `talk-columns${shown.only ? " is-single" : ""}` }, ...spaces.map(column)),
-    ]);
+    return make("div.talk-side", asked(), make("div", { class: `talk-columns${shown.only ? " is-single" : ""}` }, spaces.map(column)));
   };
 
   const maps = () => {
-    const { spaces } = catalogue;
-    const ranks = shown.answer?.query.ranks ?? {};
-    stops = spaces.map((space) => make("li", { "data-space": space.id }, [
-      make("b", space.name),
-      make("span.term", space.id),
-      ranks[space.id]?.length ? make("span.talk-standing", `True source: rank ${ranks[space.id][0].toLocaleString("en-GB")}`) : null,
-    ]),
-    );
-    const legend = make("p.talk-legend", [
-      "The synthetic picture is tied to its closest matches.",
-      shown.answer?.query.truth?.length ? " In the green frame, its true source." : null,
-    ]);
-    return make("div.talk-maps", map.canvas, make("div", make("ol", ...stops), legend));
+    stops = catalogue.spaces.map(({ id, name }) => {
+      const standing = standingIn(id);
+      return make("li", { "data-space": id }, make("b", name), make("span.term", id), standing ? make("span.talk-standing", standing) : null);
+    });
+    const framed = shown.answer?.query.truth?.length ? " In the green frame, its true source." : "";
+    const legend = make("p.talk-legend", `The synthetic picture is tied to its closest matches.${framed}`);
+    return make("div.talk-maps", map.canvas, make("div", make("ol", stops), legend));
   };
 
   const figures = () => make("div.talk-figures", catalogue.spaces.map((space) => {
@@ -95,9 +76,14 @@ export const makeTalkStage = (part, stage) => {
     return make("div", { "data-space": space.id }, [
       make("span.talk-name", space.name, " ", make("span.term", space.id)),
       make("b.number", percentText(share)),
-      make("span.bar", make("span", { style: { width: `${100 * share}%` } })),
+      makeBar(share),
     ]);
   }));
+
+  const truthOf = (answer) => {
+    const [id] = answer?.query.truth ?? [];
+    return id === undefined ? null : { id, picture: referencePicture(id) };
+  };
 
   const kinds = { opening, wall, case: compared, maps, figures, end: words };
 
@@ -114,12 +100,7 @@ export const makeTalkStage = (part, stage) => {
     },
     // Whether the step itself had something left to do.
     advance: (by) => shown?.kind === "maps" && map.advance(by),
-    travel: (to) => map.travel(to),
-    rest: () => map.rest(),
+    travel: map.travel,
+    rest: map.rest,
   };
-
-  function truthOf(answer) {
-    const [id] = answer?.query.truth ?? [];
-    return id === undefined ? null : { id, picture: referencePicture(id) };
-  }
 };

@@ -15,12 +15,22 @@ const KEYS = [
   ["H or ?", "these keys"],
   ["Esc", "leave"],
 ];
+// The step that shows a picture given during the talk.
+const LIVE = {
+  kind: "case",
+  truth: true,
+  title: "A picture from the room",
+  line: "What is closest to it, in each space?",
+  notes: "Any arrow key goes back to the story.",
+};
 const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " "]; // a presenter's remote sends PageDown and PageUp
 const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
 
+const showOrHide = (element) => (element.hidden = !element.hidden);
+
 export const mountTalk = (element, props, { server }) => {
-  const part = mountPart("talk");
-  const { on, heard, signal } = part;
+  const part = mountPart("talk", element);
+  const { slot, on, heard } = part;
   let story = null;
   let at = 0;
   let only = null; // the space shown alone
@@ -52,30 +62,28 @@ export const mountTalk = (element, props, { server }) => {
       control("\u2192", "Next step", () => move(1)),
       make("span.talk-gap"),
       open,
-      control("Notes", "Notes for the speaker (N)", () => (notes.hidden = !notes.hidden)),
-      control("Keys", "Keys (H)", () => (keys.hidden = !keys.hidden)),
+      control("Notes", "Notes for the speaker (N)", () => showOrHide(notes)),
+      control("Keys", "Keys (H)", () => showOrHide(keys)),
       control("Full screen", "Full screen (F)", () => toggleFull()),
       control("Leave", "Leave (Esc)", () => leave()),
     ]),
     keys,
   ]);
   const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
-  element.querySelector(".slot").replaceChildren(dialog);
-  addExtra(opener, signal);
+  slot.replaceChildren(dialog);
+  addExtra(part, opener);
   const drawing = makeTalkStage(part, stage);
 
   const step = () => story?.steps[at];
   const caseOf = () => live ?? (step()?.case ? story.cases[step().case] : null);
 
   const draw = () => {
-    const { kind, spaces, truth, points } = live ? { kind: "case", spaces: catalogue.spaces.map(({ id }) => id), truth: true } : step();
-    title.textContent = live ? "A picture from the room" : step().title;
-    line.textContent = live ? "What is closest to it, in each space?" : step().line;
-    notes.textContent = live ? "Any arrow key goes back to the story." : step().notes;
+    const now = live ? { ...LIVE, spaces: catalogue.spaces.map(({ id }) => id) } : step();
+    [title.textContent, line.textContent, notes.textContent] = [now.title, now.line, now.notes];
     count.textContent = `${at + 1} / ${story.steps.length}`;
     open.hidden = !caseOf() || live;
     dialog.dataset.step = live ? "live" : String(at + 1);
-    drawing.show({ kind, answer: caseOf(), spaces, truth, points, only, story });
+    drawing.show({ ...now, answer: caseOf(), only, story });
   };
 
   // The maps move before the step does: each press goes on to the next space.
@@ -117,20 +125,14 @@ export const mountTalk = (element, props, { server }) => {
     document.body.classList.add("is-talking");
     if (!document.fullscreenElement) toggleFull();
     if (!story) {
-      title.textContent = "Preparing the story\u2026";
-      line.textContent = "";
+      const say = (first, second) => ([title.textContent, line.textContent] = [first, second]);
+      say("Preparing the story\u2026", "");
       count.textContent = "";
       open.hidden = true;
-      try {
-        await catalogueReady;
-        story = await server.talk_story({});
-        if (!story?.steps) throw new Error("no story");
-      } catch {
-        story = null;
-        title.textContent = "The story did not arrive";
-        line.textContent = "The server did not answer. Leave with Esc, and try again.";
-        return;
-      }
+      await catalogueReady;
+      const sent = await server.talk_story({}).catch(() => null);
+      if (!sent?.steps) return say("The story did not arrive", "The server did not answer. Leave with Esc, and try again.");
+      story = sent;
     }
     if (!dialog.open) return;
     [at, only, live] = [0, null, null];
@@ -174,17 +176,17 @@ export const mountTalk = (element, props, { server }) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     event.stopPropagation(); // these keys are not the page's now
     const { key } = event;
-    const isButton = event.target.closest?.("button") && (key === " " || key === "Enter");
-    if (isButton) return;
-    const showKeys = () => (keys.hidden = !keys.hidden);
-    const known = { f: toggleFull, n: () => (notes.hidden = !notes.hidden), h: showKeys, "?": showKeys, escape: () => leave() };
-    NEXT.forEach((one) => (known[one.toLowerCase()] = () => move(1)));
-    BACK.forEach((one) => (known[one.toLowerCase()] = () => move(-1)));
-    ["1", "2", "3"].forEach((one, i) => (known[one] = () => choose(i)));
-    const work = known[key.toLowerCase()];
-    if (!work) return;
+    if (event.target.closest?.("button") && (key === " " || key === "Enter")) return;
+    const letter = key.toLowerCase();
+    if (NEXT.includes(key)) move(1);
+    else if (BACK.includes(key)) move(-1);
+    else if (["1", "2", "3"].includes(key)) choose(Number(key) - 1);
+    else if (letter === "f") toggleFull();
+    else if (letter === "n") showOrHide(notes);
+    else if (letter === "h" || key === "?") showOrHide(keys);
+    else if (key === "Escape") leave();
+    else return;
     event.preventDefault();
-    work();
   };
   on(dialog, "keydown", pressed);
   on(document, "keydown", (event) => {
@@ -194,7 +196,6 @@ export const mountTalk = (element, props, { server }) => {
     enter();
   });
   on(opener, "click", enter);
-  signal.addEventListener("abort", () => opener.remove());
 
   // A picture dropped or pasted while talking is answered by the page, and shown here.
   heard("busy", () => {

@@ -1,9 +1,11 @@
 // The toy: two dimensions, two domains, one slider. What it computes is in toy-math.js, what it draws in toy-plot.js.
-import { makeExhibit, makeReadout, nextPlace } from "../charts/panels.js";
-import { toyMath as maths } from "../charts/toy-math.js";
+import { lineFrame, linePath, makeExhibit, makeReadout } from "../charts/panels.js";
+import { SOURCES, balanceOf, drawPictures, embedPictures, mapMatrix, mapPoints, meanOf, momentsOf, placeOf, rawPictures, solveMap, weightAt } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
-import { make, svg } from "../core/dom.js";
+import { make, percent, svg } from "../core/dom.js";
+import { clamp, nextPlace } from "../core/keys.js";
 import { glide } from "../core/motion.js";
+import { makeSlider } from "../core/slider.js";
 import { state } from "../core/state.js";
 
 export let toyNow;
@@ -19,74 +21,81 @@ const SENTENCES = [
   "Infomax spreads all pictures evenly (orange ring, the covariance C, towards the dashed circle: white); alone it makes rendering as loud as what is shown.",
 ];
 
+const isAt = (t, place) => Math.abs(t - place) < 0.005;
+const whereOf = (t, balance) => {
+  if (t === 0) return "alignment alone";
+  if (t === 1) return "as good as Infomax alone";
+  if (isAt(t, balance)) return "in balance";
+  return t < balance ? "alignment outweighs" : "Infomax outweighs";
+};
+
 export const makeToy = (part) => {
-  const { on, heard, signal } = part;
+  const { heard, ended, signal } = part;
   const before = makeToyPlot(5.6);
   const after = makeToyPlot(3.4);
-  const slider = make("input", { type: "range", min: "0", max: "1", step: "any", "aria-label": "Infomax weight, beside an alignment weight of 1" });
+  const slider = makeSlider("Infomax weight, beside an alignment weight of 1", { last: 1, stride: STRIDE, page: 0.1 }, (to) => {
+    halt();
+    go(to);
+  });
   const [seen, matched, weightWords] = [make("b.number"), make("b.number"), make("p.toy-weight.number", { "aria-live": "polite" })];
   const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
   let halt = () => {};
 
-  const count = (share) => `${Math.round(share * maths.SOURCES)} of ${maths.SOURCES} matched`;
-  const raw = (images) => images.map(([picture]) => picture);
-
+  const count = (share) => `${Math.round(share * SOURCES)} of ${SOURCES} matched`;
   const go = (t) => {
-    toy.t = Math.max(0, Math.min(1, t));
-    toy.weight = maths.weightAt(toy.t);
-    toy.solution = maths.solve(toy.moments, toy.weight);
-    toy.embedding = maths.embed(toy.data, toy.solution.map);
+    toy.t = clamp(t, 1);
+    toy.weight = weightAt(toy.t);
+    toy.solution = solveMap(toy.moments, toy.weight);
+    toy.embedding = embedPictures(toy.data, toy.solution.map);
     const { nuisance, covariance } = toy.moments;
     after.show(toy.embedding, [
       { matrix: [1, 0, 1], name: "ring-white" },
-      { matrix: maths.around(toy.solution.map, covariance), name: "ring-all" },
-      { matrix: maths.around(toy.solution.map, nuisance), name: "ring-views" },
+      { matrix: mapMatrix(toy.solution.map, covariance), name: "ring-all" },
+      { matrix: mapMatrix(toy.solution.map, nuisance), name: "ring-views" },
     ]);
     matched.textContent = count(toy.embedding.share);
     slider.value = String(toy.t);
-    const balance = maths.placeOf(maths.balance(toy.solution.ratios));
-    const where = toy.t === 0 ? "alignment alone" : toy.t === 1 ? "as good as Infomax alone" : Math.abs(toy.t - balance) < 0.005 ? "in balance" : toy.t < balance ? "alignment outweighs" : "Infomax outweighs";
+    const balance = balanceNow();
+    const where = whereOf(toy.t, balance);
     const weight = toy.weight === 0 ? "0" : toy.weight.toPrecision(2);
     weightWords.replaceChildren("Infomax weight ", make("b", weight), make("span.muted", `  ${where}`));
     slider.setAttribute("aria-valuetext", `${weight}, ${where}: ${count(toy.embedding.share)}`);
-    curve.marker.style.left = `${100 * toy.t}%`;
-    curve.balance.style.left = `${100 * balance}%`;
-    stops.forEach((stop, i) => stop.setAttribute("aria-pressed", String(Math.abs([0, balance, 1][i] - toy.t) < 0.005)));
+    curve.marker.style.left = percent(toy.t);
+    curve.balance.style.left = percent(balance);
+    stops.forEach((stop, i) => stop.setAttribute("aria-pressed", String(isAt(toy.t, [0, balance, 1][i]))));
     light(null);
   };
 
   const deal = (seed) => {
     toy.seed = seed;
-    toy.data = maths.draw(seed);
-    toy.moments = maths.moments(toy.data);
-    const [real, synthetic] = [raw(toy.data.real), raw(toy.data.synthetic)];
-    const found = maths.nearest(real, synthetic);
-    toy.rawShare = found.filter((i, j) => i === j).length / found.length;
+    toy.data = drawPictures(seed);
+    toy.moments = momentsOf(toy.data);
+    const drawn = rawPictures(toy.data);
+    toy.rawShare = drawn.share;
     const rings = (images) => {
-      const centre = maths.meanOf(images.flat());
+      const centre = meanOf(images.flat());
       return [
         { centre, matrix: toy.moments.covariance, name: "ring-all" },
         { centre, matrix: toy.moments.nuisance, name: "ring-views" },
       ];
     };
-    before.show({ real, synthetic, found }, [...rings(toy.data.real), ...rings(toy.data.synthetic)]);
+    before.show(drawn, [...rings(toy.data.real), ...rings(toy.data.synthetic)]);
     seen.textContent = count(toy.rawShare);
     curve.own.setAttribute("d", pathOf(sharesOf(seed)));
   };
 
   // Share matched along the slider, for one draw.
   const sharesOf = (seed) => {
-    const data = maths.draw(seed);
-    const found = maths.moments(data);
-    return Array.from({ length: STEPS + 1 }, (_, i) => maths.embed(data, maths.solve(found, maths.weightAt(i / STEPS)).map).share);
+    const data = drawPictures(seed);
+    const found = momentsOf(data);
+    return Array.from({ length: STEPS + 1 }, (_, i) => embedPictures(data, solveMap(found, weightAt(i / STEPS)).map).share);
   };
-  const pathOf = (shares) => shares.map((share, i) => `${i ? "L" : "M"}${(100 * i) / STEPS} ${100 - 100 * share}`).join("");
+  const pathOf = (shares) => linePath(shares, (i) => (100 * i) / STEPS, (share) => 100 - 100 * share);
   const curve = (() => {
     const [mean, own] = [svg("path.line-other"), svg("path.line-own")];
-    const lines = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, mean, own);
     const [marker, balance] = [make("span.guide"), make("span.toy-balance")];
-    const ticks = ["0", "50%", "100%"].map((text, i) => make("span.tick", { style: { bottom: `${50 * i}%` } }, text));
-    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, ...ticks, lines, balance, marker) };
+    const frame = lineFrame([[0, "0"], [0.5, "50%"], [1, "100%"]], [mean, own], balance, marker);
+    return { mean, own, marker, balance, element: make("div.lines.toy-curve", { "aria-hidden": "true" }, frame) };
   })();
   const drawMean = () => {
     if (state.view !== "why" || curve.mean.hasAttribute("d")) return;
@@ -99,7 +108,7 @@ export const makeToy = (part) => {
     halt();
     halt = glide(toy.t, to, TRAVEL * Math.max(0.2, Math.abs(to - toy.t)), (place) => signal.aborted || go(place));
   };
-  const balanceNow = () => maths.placeOf(maths.balance(toy.solution.ratios));
+  const balanceNow = () => placeOf(balanceOf(toy.solution.ratios));
   const button = (words, onclick) => make("button", { onclick }, words);
   const stops = [button("Alignment alone", () => travel(0)), button("In balance", () => travel(balanceNow())), button("Infomax alone", () => travel(1))];
   const reset = () => {
@@ -112,35 +121,18 @@ export const makeToy = (part) => {
     deal(toy.seed + 1);
     go(toy.t);
   });
-  on(slider, "input", () => {
-    halt();
-    go(Number(slider.value));
-  });
-  on(slider, "keydown", (event) => {
-    const strides = { ArrowRight: STRIDE, ArrowUp: STRIDE, ArrowLeft: -STRIDE, ArrowDown: -STRIDE, PageUp: 0.1, PageDown: -0.1 };
-    const to = { Home: 0, End: 1 }[event.key] ?? (event.key in strides ? toy.t + strides[event.key] : null);
-    if (to === null) return;
-    event.preventDefault();
-    halt();
-    go(to);
-  });
   heard("view", () => (halt(), drawMean()));
-  signal.addEventListener("abort", () => halt());
+  ended(() => halt());
 
   const light = (source) => {
-    const views = source === null ? [] : [toy.data.real, toy.data.synthetic];
-    const centred = (images) => {
-      const centre = maths.meanOf(images.flat());
-      const [a, b, c] = toy.solution.map;
-      return images[source].map(([x, y]) => [x - centre[0], y - centre[1]]).map(([x, y]) => [a * x + b * y, b * x + c * y]);
-    };
-    before.light(source, views.flatMap((images) => images[source]));
-    after.light(source, views.flatMap(centred));
+    const domains = source === null ? [] : [toy.data.real, toy.data.synthetic];
+    before.light(source, domains.flatMap((images) => images[source]));
+    after.light(source, domains.flatMap((images) => mapPoints(images[source], images, toy.solution.map)));
   };
   const side = (title, result, plot) => make("div.toy-side", make("p.toy-title", make("span", title), result), plot.svg);
   const plots = make(
     "div.toy-plots",
-    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${maths.SOURCES} sources in two dimensions: what the network sees, and after the map.` },
+    { tabindex: "0", role: "img", "aria-label": `Two pictures of ${SOURCES} sources in two dimensions: what the network sees, and after the map.` },
     side("First glance", seen, before),
     side("After the map", matched, after),
   );
@@ -151,7 +143,7 @@ export const makeToy = (part) => {
       const plot = [before, after].find(({ svg }) => svg.contains(event.target));
       return plot ? plot.sourceAt(event) : null;
     },
-    move: (place, key) => nextPlace(place, key, maths.SOURCES),
+    move: (place, key) => nextPlace(place, key, SOURCES),
     tell: (source) => {
       const found = toy.embedding.found[source];
       return `Source ${source + 1}: after the map its synthetic picture lies nearest to ${found === source ? "its own real one" : `the real one of source ${found + 1}, a wrong match`}.`;
@@ -181,6 +173,6 @@ export const makeToy = (part) => {
   deal(SEED);
   go(0);
   drawMean();
-  Object.assign(toy, { go, glide: travel, reset, element });
+  toy.go = go;
   return element;
 };

@@ -1,17 +1,18 @@
 // Why it works: the two steps in words, a toy to try them on, and the theory as it was measured on this collection.
 import { make } from "../core/dom.js";
 import { mountPart } from "../core/state.js";
+import { countText } from "../core/words.js";
 import { makeToy } from "./toy.js";
 import { whyFamilies, whyTheory } from "./why-measured.js";
 
 export const mountWhy = (element, props) => {
-  const part = mountPart("why");
+  const part = mountPart("why", element);
   const { how, theory, families, commands } = props.value;
 
   const missing = (title, words, command) =>
     make("div.unmeasured", make("h3", title), make("p", words), make("code", { tabindex: "0" }, command));
 
-  element.querySelector(".slot").replaceChildren(
+  part.slot.replaceChildren(
     make("header.why-head", [
       make("h2", "Why it works"),
       make("p", "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots first, then see what they did to this collection."),
@@ -24,7 +25,7 @@ export const mountWhy = (element, props) => {
     ...(theory
       ? [
           make("p.why-lead", [
-            `On ${theory.n_pairs.test.toLocaleString("en-GB")} synthetic pictures of ${theory.n_sources.test.toLocaleString("en-GB")} sources whose concepts no training saw. `,
+            `On ${countText(theory.n_pairs.test)} synthetic pictures of ${countText(theory.n_sources.test)} sources whose concepts no training saw. `,
             "Pairs are used here for looking, never for learning; the oracle alone, \u201cShown the pairs\u201d, learnt from pairs of training concepts.",
           ]),
           ...whyTheory(part, theory),

@@ -5,16 +5,14 @@ that were rendered with it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aad.bundle import Bundle, BundleError
-from aad.method import Head, Views
-from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
-from aad.spaces import Domain
+from aad.method import Views
+from precompute.common import figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,44 +91,28 @@ def read_queries(bundle: Bundle, family: str, split: str, with_crops: bool = Fal
         made_features, made_ids = stored["features"][made], stored["exemplar_id"][made]
         ignored = stored["ignored_id"][made]
     whole = np.concatenate([features[own], made_features]).astype(np.float32)
+    crops = np.zeros((len(whole), 0, whole.shape[1]), np.float32)
+    if with_crops and len(made):
+        raise BundleError("crops are of the bundle's own queries; of those that extract_families makes there are none")
+    if with_crops:
+        with np.load(scratch_file(bundle, "query_crops.npz", "extract_crops"), allow_pickle=False) as stored:
+            row_of = {int(query_id): row for row, query_id in enumerate(stored["query_ids"])}
+            crops = stored["crops"][[row_of[i] for i in own]].astype(np.float32)
     return Queries(
         whole,
         (*(tuple(entries[i]["exemplar_ids"]) for i in own), *((int(i),) for i in made_ids)),
         np.concatenate([np.full(len(own), -1), ignored]).astype(np.int64),
         (*(entries[i]["type"] for i in own), *(family for _ in made)),
         (*(entries[i]["concept"] for i in own), *(references[i]["concept"] for i in made_ids)),
-        _read_crops(bundle, own, len(made)) if with_crops else np.zeros((len(whole), 0, whole.shape[1]), np.float32),
+        crops,
     )
 
 
-def _read_crops(bundle: Bundle, own: Sequence[int], n_made: int) -> np.ndarray:
-    if n_made:
-        raise BundleError("crops are of the bundle's own queries; of those that extract_families makes there are none")
-    with np.load(scratch_file(bundle, "query_crops.npz", "extract_crops"), allow_pickle=False) as stored:
-        row_of = {int(query_id): row for row, query_id in enumerate(stored["query_ids"])}
-        return stored["crops"][[row_of[i] for i in own]].astype(np.float32)
-
-
-def score(head: Head, references: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
-    """``score_similarities`` of the cosine under a head, with all references as the gallery."""
-    embedded = head.embed(queries.features, Domain.SYNTHETIC)
-    return score_similarities(embedded @ head.embed(references, Domain.REAL).T, queries)
-
-
-def score_similarities(similarities: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
-    """Per-query recall@1 and reciprocal rank, each (n,), from (n, m) similarities to all references; changes them."""
+def score(similarities: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:
+    """Figures of each query, from (n, m) similarities to all references, which it changes."""
     ignored = np.flatnonzero(queries.ignored_ids >= 0)
     similarities[ignored, queries.ignored_ids[ignored]] = -np.inf
-    ranks = [exemplar_ranks(row, ids) for row, ids in zip(similarities, queries.exemplar_ids, strict=True)]
-    return {
-        "recall@1": np.array([recall_at_k(rank, 1) for rank in ranks]),
-        "mrr": np.array([reciprocal_rank(rank) for rank in ranks]),
-    }
-
-
-def interval(values: np.ndarray, concepts: Sequence[str]) -> dict[str, Any]:
-    """Mean and bootstrap 95 % interval over concepts, rounded for a file."""
-    return {key: round(value, 4) for key, value in asdict(bootstrap_interval(values, concepts)).items()}
+    return figures.score(similarities, queries.exemplar_ids)
 
 
 def scratch_file(bundle: Bundle, name: str, step: str) -> Path:

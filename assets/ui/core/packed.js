@@ -1,0 +1,9 @@
+// Numbers as the server packs them: little-endian integers as base64.
+
+const KINDS = { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array };
+
+export const readBytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+export const readNumbers = (text, bits) => new KINDS[bits](readBytes(text).buffer);
+
+// Coordinates from 0 to 1: x0, y0, x1, y1 ...
+export const readPlaces = (text) => Float32Array.from(readNumbers(text, 16), (level) => level / 65535);

@@ -1,0 +1,269 @@
+"""Read what AbC (Attribution by Customization, Wang et al., ICCV 2023) releases as `torch.save` files, and what stands in for it.
+
+    test case    `exemplar_paths`, `exemplar_chunks`, `exemplar_tensors` and, each a dictionary from prompt type to its values,
+                 `synth_paths`, `synth_ids`, `synth_tensors`
+    mapper       {"real_mapper": {"weight" (k, d), "bias" (k)}, "synth_mapper": {...}}; ours has the same four tensors in a
+                 safetensors file, as `real_mapper.weight` and so on. The embedding is ``normalise(weight x + bias)``
+    calibrator   `inv_tau` and `bias`
+
+The LAION gallery is in `precompute/abc/laion.py`. Only tensors, numbers, text, lists and dictionaries are read, never objects that
+running code would restore.
+"""
+
+import os
+import pickle
+import reprlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from aad.bundle import read_heads
+from aad.hub import open_bundle
+from aad.method import Head
+from aad.spaces import Domain, Space
+from precompute.abc.splits import BenchmarkError, require
+
+if TYPE_CHECKING:
+    import torch
+
+BIAS_GAIN = 0.001  # the authors' calibrator stores its bias divided by this
+MAPPERS = {Domain.REAL: "real_mapper", Domain.SYNTHETIC: "synth_mapper"}
+
+
+@dataclass(frozen=True, slots=True)
+class TypeQueries:
+    """The m queries of one prompt type.
+
+    Attributes:
+        paths: m image paths.
+        ids: (m,) int64, the model that made each query, an index into ``TestCase.chunks``.
+        features: (m, d) float32.
+    """
+
+    paths: list[str]
+    ids: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class TestCase:
+    """One of AbC's test cases: the models' exemplars, and their queries of each prompt type.
+
+    Attributes:
+        exemplar_paths: n image paths.
+        exemplars: (n, d) float32.
+        chunks: per model, the half-open range (start, end) of its exemplars.
+        queries: by prompt type (`gpt`, and `object` or `media`), in the file's order.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest takes a class of this name for tests
+
+    exemplar_paths: list[str]
+    exemplars: np.ndarray
+    chunks: list[tuple[int, int]]
+    queries: dict[str, TypeQueries]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``weight x + bias``.
+
+    Attributes:
+        weight: (k, d) float32.
+        bias: (k,) float64.
+        of_unit_rows: the map is for features of unit length, so x is scaled to it first. Our heads are fitted on such; the
+            authors' mappers on features as their files have them.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    of_unit_rows: bool = False
+
+
+Maps = dict[Domain, Affine]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrator:
+    """AbC's attribution weight: ``relu(exp(inverse_temperature (s - s_max)) + bias)``, normalised over the gallery.
+
+    Attributes:
+        inverse_temperature: per unit of cosine, above 0.
+        bias: as it is added, above -1; where it is negative, references far below the best get no weight.
+    """
+
+    inverse_temperature: float
+    bias: float
+
+
+def read_test_case(path: str | os.PathLike[str]) -> TestCase:
+    """Read one test case, checking every key, type, shape and range.
+
+    Raises:
+        BenchmarkError: the file is missing or departs from the form; the first departure is named.
+    """
+    keys = ("exemplar_tensors", "exemplar_paths", "exemplar_chunks", "synth_tensors", "synth_paths", "synth_ids")
+    tensors, paths, chunks, *synth = load_entries(path, "test-case features", *keys)
+    exemplars = _array(tensors, "exemplar_tensors", ("n", "d"), path)
+    n, d = exemplars.shape
+    per_model = isinstance(chunks, list) and chunks != []
+    _require(per_model, "exemplar_chunks", "a list of one (start, end) per model", chunks, path)
+    for model, chunk in enumerate(chunks):
+        pair = isinstance(chunk, tuple | list) and len(chunk) == 2 and all(type(bound) is int for bound in chunk)
+        fits, wanted = pair and 0 <= chunk[0] < chunk[1] <= n, f"(start, end) with 0 <= start < end <= {n}"
+        _require(fits, f"exemplar_chunks[{model}]", wanted, chunk, path)
+    for key, value in zip(keys[3:], synth, strict=True):
+        by_type = isinstance(value, dict) and value != {} and all(isinstance(kind, str) for kind in value)
+        _require(by_type, key, "a dictionary from prompt type to its values", value, path)
+        _require(value.keys() == synth[0].keys(), key, f"about the prompt types {', '.join(synth[0])}", value, path)
+    queries = {}
+    for kind in synth[0]:
+        values, names, makers = (f"{key}[{kind!r}]" for key in keys[3:])
+        features = _array(synth[0][kind], values, ("m", d), path)
+        texts = _texts(synth[1][kind], len(features), names, path)
+        queries[kind] = TypeQueries(texts, _ids(synth[2][kind], len(features), len(chunks), makers, path), features)
+    return TestCase(_texts(paths, n, "exemplar_paths", path), exemplars, [(a, b) for a, b in chunks], queries)
+
+
+def read_mapper(path: str | os.PathLike[str]) -> Maps:
+    """The two maps of a mapper checkpoint, by domain.
+
+    Args:
+        path: an official `.pth`, or a `.safetensors` as `python -m precompute.abc_train` writes it.
+
+    Raises:
+        BenchmarkError: missing, damaged, another kind of mapper, or shapes that do not fit together.
+    """
+    maps: Maps = {}
+    shape: tuple[str | int, ...] = ("k", "d")
+    for (domain, name), part in zip(MAPPERS.items(), load_entries(path, "the mapper", *MAPPERS.values()), strict=True):
+        wanted = "a linear layer with the keys weight and bias (mlp and channel mappers are not supported)"
+        _require(isinstance(part, dict) and part.keys() == {"weight", "bias"}, name, wanted, part, path)
+        weight = _array(part["weight"], f"{name}.weight", shape, path)
+        bias = _array(part["bias"], f"{name}.bias", weight.shape[:1], path)
+        maps[domain], shape = Affine(weight, bias.astype(np.float64)), weight.shape
+    return maps
+
+
+def read_calibrator(path: str | os.PathLike[str]) -> Calibrator:
+    """AbC's calibrator checkpoint: the scalars `inv_tau` and `bias`.
+
+    Raises:
+        BenchmarkError: missing, damaged, not two scalars, or values under which no reference would have a weight.
+    """
+    found = load_entries(path, "the calibrator", "inv_tau", "bias")
+    inv_tau, bias = (_array(v, k, (), path).item() for k, v in zip(("inv_tau", "bias"), found, strict=True))
+    _require(inv_tau > 0, "inv_tau", "above 0", inv_tau, path)
+    _require(BIAS_GAIN * bias > -1, "bias", f"above {-1 / BIAS_GAIN:g}", bias, path)
+    return Calibrator(inv_tau, BIAS_GAIN * bias)
+
+
+def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:
+    """The head of one space of a bundle, as maps.
+
+    Raises:
+        BundleError: no such bundle, or its heads are missing or damaged.
+    """
+    return layers(read_heads(open_bundle(Path(folder)))[Space(space)])
+
+
+def layers(head: Head) -> Maps:
+    """A head as linear layers: ``weight (x - centre)`` is ``weight x + bias`` with ``bias = -weight centre``."""
+    return {d: Affine(head.weight[d], -(head.weight[d].astype(np.float64) @ head.centre[d]), True) for d in Domain}
+
+
+def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[Any]:
+    """Entries of a `torch.save` file that holds a dictionary; tensors stay on disk until they are read, where the format allows it.
+
+    Args:
+        path: written by torch 1.6 or newer (a zip file, memory-mapped), or by an older one (read whole); or a safetensors file,
+            whose `name.key` are entries of a dictionary `name`.
+        what: names the file in errors, such as "LAION features".
+        keys: of the entries.
+
+    Raises:
+        BenchmarkError: missing, damaged, it holds objects that only running code could restore, or lacks a key.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = {}
+            for name, tensor in load_file(path).items():
+                content.setdefault(name.partition(".")[0], {})[name.partition(".")[2]] = tensor
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise BenchmarkError(
+            f"{what} must be a readable file of tensors, numbers, text, lists and dictionaries, got {path} ({reason}); check the "
+            "path, download the file again, or save it again as such"
+        ) from None
+    if not isinstance(content, dict):
+        raise BenchmarkError(f"{what} must be a dictionary, got {type(content).__name__} in {path}; check the file")
+    if missing := [key for key in keys if key not in content]:
+        raise BenchmarkError(f"{what} must have the key `{missing[0]}`, got {_told(content)} in {path}; check the file")
+    return [content[key] for key in keys]
+
+
+def float_tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> "torch.Tensor":
+    """The value, seen to be a float tensor of a shape whose axes are lengths or, where any will do, names; () is one number.
+
+    Raises:
+        BenchmarkError: it is something else.
+    """
+    import torch
+
+    fits = isinstance(value, torch.Tensor) and value.is_floating_point() and 0 not in value.shape
+    if fits:
+        sizes = value.shape if shape else value.squeeze().shape
+        fits = len(sizes) == len(shape) and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+    _require(fits, key, f"a float tensor of shape {shape} with at least one row".replace("'", ""), value, path)
+    tensor: torch.Tensor = value.detach()
+    return tensor
+
+
+def _array(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> np.ndarray:
+    """As float32: a copy, so that the file is let go of."""
+    import torch
+
+    array = np.array(float_tensor(value, key, shape, path).to(torch.float32).numpy())
+    finite = np.isfinite(array).reshape(len(array) if shape else 1, -1).all(1)
+    _require(bool(finite.all()), key, "finite", f"a value that is not, in row {int(finite.argmin())}", path)
+    return array
+
+
+def _texts(value: Any, n: int, key: str, path: str | os.PathLike[str]) -> list[str]:
+    fits = isinstance(value, list) and len(value) == n and all(isinstance(text, str) for text in value)
+    _require(fits, key, f"a list of {n} texts, one per row of its tensor", value, path)
+    return list(value)
+
+
+def _ids(value: Any, m: int, n_models: int, key: str, path: str | os.PathLike[str]) -> np.ndarray:
+    import torch
+
+    values = value.tolist() if isinstance(value, torch.Tensor) else value
+    wanted = f"{m} whole numbers from 0 to {n_models - 1}, the model of each query"
+    _require(isinstance(values, list | tuple) and len(values) == m, key, wanted, values, path)
+    for index, model in enumerate(values):
+        fits = type(model) is int and 0 <= model < n_models
+        _require(fits, f"{key}[{index}]", f"a whole number from 0 to {n_models - 1}", model, path)
+    return np.array(values, dtype=np.int64)
+
+
+def _require(is_so: bool, key: str, wanted: str, value: object, path: str | os.PathLike[str]) -> None:
+    require(is_so, key, wanted, value if isinstance(value, str) else _told(value), path, "check which file this is")
+
+
+def _told(value: Any) -> str:
+    if hasattr(value, "dtype"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return f"keys {', '.join(map(str, value)) or 'none'}" if isinstance(value, dict) else reprlib.repr(value)

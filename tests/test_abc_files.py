@@ -1,0 +1,249 @@
+"""What AbC releases is read whole; LAION features are converted once and whole; each departure is named with file and remedy."""
+
+import errno
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from aad.spaces import Domain
+from precompute.abc import laion
+from precompute.abc.files import read_calibrator, read_mapper, read_test_case
+from precompute.abc.laion import open_laion
+from precompute.abc.splits import BenchmarkError
+from precompute.common import rows
+from precompute.common.lock import HeldError
+from tests.abc_files import case_content, write_calibrator, write_laion
+
+FEATS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+PATHS = [f"laion/{i}, with \u2028 and \n.png" for i in range(50)]
+
+
+def content() -> dict[str, Any]:
+    generator = np.random.default_rng(1)
+    queries = {kind: generator.normal(size=(4, 6)).astype(np.float32) for kind in ("gpt", "object")}
+    ids = {kind: np.array([0, 0, 1, 1]) for kind in queries}
+    return case_content(generator.normal(size=(5, 6)).astype(np.float32), [2, 3], queries, ids)
+
+
+def broken(key: str, value: Any, kind: str | None = None) -> dict[str, Any]:
+    saved = content()
+    if kind:
+        saved[key][kind] = value
+    else:
+        saved[key] = value
+    return saved
+
+
+def layer(weight: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"weight": weight, "bias": bias}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_laion(tmp_path / "laion_subset.pth", FEATS)
+
+
+EYE, ZEROS = torch.eye(2), torch.zeros(2)
+NAN = torch.tensor([[1.0], [float("nan")]])
+NO_IDS = {key: value for key, value in content().items() if key != "synth_ids"}
+READERS = {"mapper": read_mapper, "calibrator": read_calibrator, "laion": open_laion, "case": read_test_case}
+DEPARTURES: list[tuple[str, Any, str]] = [
+    ("mapper", {"real_mapper": layer(EYE, ZEROS)}, "must have the key `synth_mapper`, got keys real"),
+    ("mapper", {"0.weight": EYE, "1.running_mean": ZEROS}, "linear layer.*got keys 0.weight, 1.runn"),
+    ("mapper", {"weights": torch.ones(1, 2)}, "linear layer.*mlp and channel mappers are not supported"),
+    ("mapper", EYE, r"`real_mapper` must be a linear layer.*got torch.float32 \(2, 2\)"),
+    ("mapper", layer(EYE, torch.zeros(3)), r"real_mapper.bias` must be .* \(2,\) .*got torch.float32 \(3,\)"),
+    ("mapper", layer(torch.ones(2), ZEROS), r"real_mapper.weight` must be a float tensor of shape \(k, d\)"),
+    ("mapper", layer(EYE.int(), ZEROS), "real_mapper.weight` must be a float tensor"),
+    ("mapper", layer(EYE / 0, ZEROS), "real_mapper.weight` must be finite"),
+    (
+        "mapper",
+        {"real_mapper": layer(EYE, ZEROS), "synth_mapper": layer(torch.eye(3), torch.zeros(3))},
+        r"synth_mapper.weight` must be .* of shape \(2, 2\).*\(3, 3\)",
+    ),
+    ("mapper", [EYE], "must be a dictionary, got list"),
+    ("calibrator", {"inv_tau": torch.tensor(1.0)}, "must have the key `bias`, got keys inv_tau"),
+    ("calibrator", {"inv_tau": torch.ones(2), "bias": torch.tensor(0.0)}, r"`inv_tau` must be .*\(\).*got .*\(2,\)"),
+    ("calibrator", {"inv_tau": torch.tensor(0.0), "bias": torch.tensor(0.0)}, "`inv_tau` must be above 0"),
+    ("calibrator", {"inv_tau": torch.tensor(1.0), "bias": torch.tensor(-1000.0)}, "`bias` must be above -1000"),
+    ("calibrator", {"inv_tau": NAN[1], "bias": torch.tensor(0.0)}, "`inv_tau` must be finite"),
+    ("calibrator", {"inv_tau": 1.0, "bias": 0.0}, "`inv_tau` must be a float tensor.*, got 1.0"),
+    ("laion", {"features": 1}, "must have the key `feats`, got keys features"),
+    ("laion", {"feats": torch.ones(3), "paths": ["a"] * 3}, r"of shape \(n, d\) .*got torch.float32 \(3,\)"),
+    ("laion", {"feats": torch.ones(3, 2).int(), "paths": ["a"] * 3}, "float tensor .*got torch.int32"),
+    ("laion", {"feats": torch.ones(3, 2).bfloat16(), "paths": ["a"] * 3}, "float32, float64, got bfloat16"),
+    ("laion", {"feats": torch.ones(3, 2), "paths": ["a"] * 2}, "a list of 3 texts.*got a list of 2"),
+    ("laion", {"feats": torch.ones(3, 2), "paths": [1, 2, 3]}, "a list of 3 texts"),
+    ("laion", {"feats": NAN, "paths": ["a", "b.png"]}, r"finite.*row 1 \(b.png\)"),
+    ("laion", {"feats": Path("code"), "paths": []}, "must be a readable file of tensors"),
+    ("case", NO_IDS, "must have the key `synth_ids`"),
+    ("case", broken("exemplar_tensors", torch.ones(5)), r"`exemplar_tensors` must be a float tensor .*\(n, d\)"),
+    ("case", broken("exemplar_tensors", torch.ones(5, 6).int()), "`exemplar_tensors` must be a float tensor"),
+    ("case", broken("exemplar_tensors", torch.ones(5, 6) / 0), "`exemplar_tensors` must be finite.*row 0"),
+    ("case", broken("exemplar_paths", ["a"] * 4), "`exemplar_paths` must be a list of 5 texts.*a list of 4"),
+    ("case", broken("exemplar_chunks", []), "`exemplar_chunks` must be a list.*got a list of 0"),
+    ("case", broken("exemplar_chunks", [(0, 2), (2, 6)]), r"exemplar_chunks\[1\].*end <= 5, got \(2, 6\)"),
+    ("case", broken("exemplar_chunks", [(0, 0), (0, 5)]), r"exemplar_chunks\[0\].*start < end"),
+    ("case", broken("exemplar_chunks", [(0, 2), (2, 5.0)]), r"exemplar_chunks\[1\]"),
+    ("case", broken("synth_tensors", torch.ones(4, 6)), r"`synth_tensors` must be a dictionary.*got .*\(4, 6\)"),
+    ("case", broken("synth_tensors", {}), "`synth_tensors` must be a dictionary.*keys none"),
+    ("case", broken("synth_paths", {"gpt": ["a"] * 4}), "about the prompt types gpt, object, got keys gpt"),
+    ("case", broken("synth_tensors", torch.ones(4, 7), "gpt"), r"synth_tensors\['gpt'\].*\(m, 6\).*\(4, 7\)"),
+    ("case", broken("synth_tensors", torch.ones(0, 6), "gpt"), r"synth_tensors\['gpt'\].*at least one row"),
+    ("case", broken("synth_paths", ["a"] * 3, "object"), r"synth_paths\['object'\].*4 texts"),
+    ("case", broken("synth_ids", [0, 1, 2, 1], "object"), r"synth_ids\['object'\]\[2\].*0 to 1, .*got 2"),
+    ("case", broken("synth_ids", [0, 1, 1], "object"), r"synth_ids\['object'\].*a list of 3"),
+    ("case", broken("synth_ids", [0, 1, True, 1], "object"), r"synth_ids\['object'\]\[2\].*got True"),
+]
+
+
+def test_a_file_in_another_form_is_refused_with_its_name_and_what_to_do(tmp_path: Path) -> None:
+    for number, (kind, value, said) in enumerate(DEPARTURES):
+        path = tmp_path / f"{number}.pth"
+        if kind == "mapper" and not isinstance(value, list) and "real_mapper" not in list(value):
+            value = {"real_mapper": value, "synth_mapper": value}
+        torch.save(value, path)
+        with pytest.raises(BenchmarkError, match=said) as refusal:
+            READERS[kind](path)
+        assert str(path) in str(refusal.value) and ";" in str(refusal.value), said
+        assert not path.with_suffix(".converted").exists()
+
+
+def test_missing_truncated_and_foreign_files_are_refused(tmp_path: Path, source: Path) -> None:
+    whole = source.read_bytes()
+    for name, data in (("half.pth", whole[: len(whole) // 2]), ("text.pth", b"404"), ("empty.pth", b"")):
+        (tmp_path / name).write_bytes(data)
+        for read in (open_laion, read_test_case):
+            with pytest.raises(BenchmarkError, match="download the file again"):
+                read(tmp_path / name)
+    (tmp_path / "m.safetensors").write_bytes(b"no")
+    for read, name in ((read_mapper, "m"), (read_mapper, "none"), (read_calibrator, "none"), (open_laion, "none")):
+        with pytest.raises(BenchmarkError, match="check the path"):
+            read(tmp_path / f"{name}.safetensors")
+    save_file({"real_mapper.weight": torch.eye(2), "synth_mapper.weight": torch.eye(2)}, tmp_path / "m.safetensors")
+    with pytest.raises(BenchmarkError, match=r"`real_mapper` must be a linear layer.*got keys weight in"):
+        read_mapper(tmp_path / "m.safetensors")
+
+
+def test_state_dict_of_real_layers_is_read(tmp_path: Path) -> None:
+    layers = {name: torch.nn.Linear(3, 3) for name in ("real_mapper", "synth_mapper")}
+    torch.save({name: layer.state_dict() for name, layer in layers.items()}, tmp_path / "m.pth")
+    weight = read_mapper(tmp_path / "m.pth")[Domain.SYNTHETIC].weight
+    np.testing.assert_array_equal(weight, layers["synth_mapper"].weight.detach().numpy())
+
+
+def test_calibrator_is_read_with_the_bias_that_is_used(tmp_path: Path) -> None:
+    calibrator = read_calibrator(write_calibrator(tmp_path / "c.pth", 31.5, -2.0))
+    assert (calibrator.inverse_temperature, calibrator.bias) == (31.5, pytest.approx(-0.002))
+
+
+@pytest.mark.parametrize("ids_as_tensor", [False, True])
+def test_every_field_of_a_test_case_is_read(tmp_path: Path, ids_as_tensor: bool) -> None:
+    saved = content()
+    saved["exemplar_tensors"] = saved["exemplar_tensors"].half()
+    saved["synth_tensors"]["gpt"].requires_grad_()
+    if ids_as_tensor:
+        saved["synth_ids"] = {kind: torch.tensor(ids) for kind, ids in saved["synth_ids"].items()}
+    torch.save(saved, tmp_path / "test_artchive.pth")
+    case = read_test_case(tmp_path / "test_artchive.pth")
+    assert case.exemplar_paths == saved["exemplar_paths"] and case.chunks == [(0, 2), (2, 5)]
+    np.testing.assert_array_equal(case.exemplars, saved["exemplar_tensors"].numpy())
+    assert list(case.queries) == ["gpt", "object"]
+    for kind, queries in case.queries.items():
+        assert queries.paths == saved["synth_paths"][kind] and queries.ids.tolist() == [0, 0, 1, 1]
+        np.testing.assert_array_equal(queries.features, saved["synth_tensors"][kind].detach().numpy())
+        assert queries.features.dtype == case.exemplars.dtype == np.float32
+
+
+@pytest.mark.parametrize(("dtype", "old_format"), [(np.float16, False), (np.float32, True)])
+def test_every_row_and_path_of_laion_arrives_as_released(
+    tmp_path: Path, dtype: Any, old_format: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(laion, "COPY_BYTES", 7 * 6 * np.dtype(dtype).itemsize)  # seven rows at a time
+    opened = open_laion(write_laion(tmp_path / "laion.pth", FEATS.astype(dtype), PATHS, old_format=old_format))
+    assert opened.features.dtype == dtype and isinstance(opened.features, np.memmap)
+    np.testing.assert_array_equal(opened.features, FEATS.astype(dtype))
+    np.testing.assert_array_equal(opened.rows(10, 13), opened.features[10:13])
+    np.testing.assert_array_equal(opened.rows(48, 99), opened.features[48:])
+    assert list(opened.paths) == PATHS
+
+
+def test_conversion_happens_once_unless_the_file_is_another(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_laion(source).folder
+    assert folder == tmp_path / "laion_subset.converted"
+    with monkeypatch.context() as patch:
+        patch.setattr(laion, "_convert", lambda *_: pytest.fail("converted again"))
+        for again in (source, folder):
+            np.testing.assert_array_equal(open_laion(again).features, FEATS)
+        released = source.read_bytes()
+        source.unlink()  # 3 GB that are not needed twice
+        np.testing.assert_array_equal(open_laion(source).features, FEATS)
+    write_laion(source, FEATS[:20] + 1)
+    np.testing.assert_array_equal(open_laion(source).features, FEATS[:20] + 1)
+    source.write_bytes(released)
+    assert open_laion(source, tmp_path / "elsewhere" / "dino").folder == tmp_path / "elsewhere" / "dino"
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_conversion_that_fails_leaves_nothing_half(
+    tmp_path: Path, source: Path, trouble: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = (
+        (BenchmarkError, r"No space left.*--cache") if isinstance(trouble, OSError) else (KeyboardInterrupt, None)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "append", lambda *_: (_ for _ in ()).throw(trouble))
+        with pytest.raises(expected[0], match=expected[1]):
+            open_laion(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["laion_subset.pth"]
+    np.testing.assert_array_equal(open_laion(source).features, FEATS)
+
+
+def test_what_a_killed_conversion_left_is_written_over_and_a_living_one_is_let_be(tmp_path: Path, source: Path) -> None:
+    half = tmp_path / ".laion_subset.converted.partial"
+    half.mkdir()
+    (half / "features.npy").write_bytes(b"half")
+    file = os.open(half, os.O_RDONLY)
+    fcntl.flock(file, fcntl.LOCK_EX)  # as another run holds it
+    with pytest.raises(HeldError, match=r"another run .*is at work"):
+        open_laion(source)
+    assert (half / "features.npy").read_bytes() == b"half"
+    os.close(file)
+    np.testing.assert_array_equal(open_laion(source).features, FEATS)
+    assert not half.exists()
+
+
+def test_folder_with_other_files_is_never_deleted(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(BenchmarkError, match=r"new, empty or one of ours.*--cache"):
+        open_laion(source, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_damaged_converted_folder_is_refused(tmp_path: Path, source: Path) -> None:
+    folder = open_laion(source).folder
+    facts = json.loads((folder / "laion.json").read_text())
+    for text in (json.dumps(facts | {"n": 51}), json.dumps(facts | {"format": 0}), "no"):
+        (folder / "laion.json").write_text(text)
+        with pytest.raises(BenchmarkError, match="delete the folder"):
+            open_laion(folder)
+    (folder / "laion.json").write_text(json.dumps(facts))
+    (folder / "paths.jsonl").write_text('"one"\n')
+    with pytest.raises(BenchmarkError, match="1 paths for 50 rows"):
+        _ = open_laion(folder).paths
+    (folder / "features.npy").write_bytes((folder / "features.npy").read_bytes()[:-8])
+    with pytest.raises(BenchmarkError, match=r"features\.npy cannot be read"):
+        open_laion(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BenchmarkError, match=r"must be the released \.pth file"):
+        open_laion(tmp_path / "empty")
