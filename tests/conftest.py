@@ -33,7 +33,7 @@ ROOMS = {
     "browser": ("tests/browser/",),
     "page": ("tests/test_benchmarks.py", "tests/test_endpoints.py", "tests/test_privacy.py", "tests/test_serving.py"),
 }
-LONGEST = ("browser", "tests/test_engines.py", "tests/test_precompute.py", "page", "tests/test_backbones_releases.py")
+LONGEST = ("browser", "tests/test_engines.py", "tests/test_precompute.py", "page", "tests/test_backbones_files.py")
 LOCAL_HOSTS = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "", None}
 
 

@@ -17,7 +17,6 @@ import pytest
 
 from aad.bundle import BundleError
 from aad.files import write_atomically
-from aad.spaces import Space
 from precompute import run as run_steps
 from precompute.common import rows
 from precompute.common.cli import run_step
@@ -180,7 +179,7 @@ def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path, monkeypatch):
     module = importlib.import_module("precompute.build_index")
     monkeypatch.setattr(module, "build_index", lambda *_, **__: ({"codes": np.zeros(10_000)}, {}))
     wanted = {"method": "compressed", "target": 0.9, "seed": 0}
-    asked = (tmp_path, Space.ALIGNED, None, np.zeros((1, 2)), wanted)
+    asked = (tmp_path / "index_aligned.safetensors", None, np.zeros((1, 2)), wanted)
     with pytest.raises(SystemExit, match="free some space") as ended, limited(1000):
         run_step(lambda _: module._built(*asked), [])
     assert "index_aligned.safetensors cannot be written" in str(ended.value) and not files(tmp_path)

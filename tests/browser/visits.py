@@ -207,5 +207,5 @@ def show_maps(page: Page) -> None:
 
 
 def scrolls_sideways(page: Page) -> bool:
-    window = page.viewport_size
-    return bool(window and page.evaluate("document.documentElement.scrollWidth") > window["width"])
+    window = page.viewport_size  # Gradio's frame cuts off what is wider: it has the width, not the document
+    return bool(window and page.evaluate("document.querySelector('.gradio-container').scrollWidth") > window["width"])
