@@ -19,7 +19,10 @@ from tests.hub_server import point_to
 from tests.release_files import randomise, saved, shallow, variants
 
 # Larger than another of the same layout, or, of SSCD, tested in part below.
-LARGER = {"dino_vitb16", "dinov2_vitb14", "dinov3_vitb16", "mocov3_vitb16", "clip_vitb32", "sscd_disc_mixup"}
+LARGER = {
+    *("clip_vitb16", "clip_vitb32", "dino_vitb16", "dinov2_vitb14", "dinov3_vitb16", "mocov3_vitb16", "vit_b16_384"),
+    "sscd_disc_mixup",
+}
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
 
 
@@ -103,6 +106,7 @@ def test_dinov2_positions_are_interpolated_as_the_release_does(tmp_path):
         assert np.allclose(positions[1:, 0].reshape(16, 16).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sscd_is_torchvisions_resnet_with_a_generalised_mean(tmp_path):
     from torchvision.models import resnet50
 

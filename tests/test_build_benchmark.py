@@ -177,6 +177,7 @@ def test_tiles_do_not_overlap_and_blank_ones_go_first() -> None:
     assert tile.tobytes() == canvas.crop((40, 30, 80, 60)).tobytes()
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
     stand_in: tuple[list[Entry], Pictures], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_only_what_is_damaged_changed_or_gone_is_computed_again(tmp_path):
     assert len(rows(out)) == 5 and "00002.npy" not in contents(out)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
     folder = folder_of(tmp_path / "photos", 14)
     embed(tmp_path / "whole", folder)
@@ -73,7 +74,7 @@ def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_workers_end_with_their_driver_and_only_what_is_missing_is_computed_again(tmp_path, how):
     folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
     embed(tmp_path / "whole", folder)

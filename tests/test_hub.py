@@ -254,6 +254,7 @@ def test_steps_read_a_bundle_on_the_hub_and_refuse_to_write_to_it(commit, tmp_pa
         evaluate.main(["--bundle", address])
 
 
+@pytest.mark.slow
 def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(commit, hub, tmp_path):
     port = free_port()
     environment = {"AAD_BUNDLE": f"{ADDRESS}@{commit}", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}

@@ -63,6 +63,7 @@ def test_figures_do_not_depend_on_how_many_similarities_are_held(whole, monkeypa
     assert figures["spaces"]["aligned"]["validation"]["media"]["n_queries"] == M
 
 
+@pytest.mark.slow
 def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
     seen = {}
 

@@ -65,8 +65,8 @@ def write_cases(root: Path, sources: list[list[str]]) -> None:
 
 def train(benchmark: Path, bundle: Path) -> dict[str, bytes]:
     run("extract_features", "--benchmark", benchmark, "--bundle", bundle, "--threads", 1)
-    made = ("--made", "filters", "--n-made", 1)
-    run("extract_views", "--bundle", bundle, "--n-views", 1, "--kinds", "plain", "filters", *made, "--threads", 1)
+    drawn = ("--n-views", 1, "--kinds", "plain", "--made", "photometric", "--n-made", 1)
+    run("extract_views", "--bundle", bundle, *drawn, "--threads", 1)
     run("train_heads", "--bundle", bundle, "--threads", 1)
     return {name: data for name, data in contents(bundle).items() if name != "manifest.json"}
 

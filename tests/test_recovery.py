@@ -73,6 +73,7 @@ def test_views_that_keep_what_the_generator_replaces_mislead(seed):
     assert recovered(nuisance_whitening(broken.views, SHRINKAGE), broken) < 0.6
 
 
+@pytest.mark.slow
 def test_pairs_are_not_misled_by_what_only_views_share():
     broken = two_domains(0, n_private=N_SOURCES)
     assert matched(oracle(broken), broken) > 0.3
