@@ -38,7 +38,7 @@ class Case(NamedTuple):
         picture: path or PIL image.
         attribution: what was found.
         query_id: which bundled query it is; adds its kind, its true sources and their ranks.
-        filter: the part of the gallery that was searched, as `interface.filters.chosen` takes it.
+        filter: the part of the gallery that was searched, as `interface.requests.filtered` takes it.
         note: what stands under the picture where it is no bundled query.
     """
 
