@@ -9,7 +9,7 @@ from typing import Any
 
 from interface import scripts
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 #: for a page that has loaded: afterwards ``window.attributionPage`` has what the modules export, as it is at that moment
 OPEN_DOOR = """async () => {
@@ -25,7 +25,8 @@ def chromium() -> str:
     Raises:
         FileNotFoundError: there is none.
     """
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    named = os.environ.get("CHROMIUM")
+    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
     if found is None:
         raise FileNotFoundError("Chromium is needed: install it, or name its path in the variable CHROMIUM")
     return found

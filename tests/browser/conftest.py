@@ -7,7 +7,6 @@ lines of the run say so; with NEED_BROWSER=1 in the environment they fail instea
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 import app
 from aad.bundle import Bundle
+from benchmarks.door import chromium
 from tests.browser import HAS_PLAYWRIGHT
 from tests.browser.visits import WINDOW, Visit
 from tests.fakes import FakeAttributor, free_port
@@ -34,22 +34,17 @@ BROWSER_FLAGS = [
 HERE = Path(__file__).parent
 
 
-def chromium() -> str | None:
-    """Path of a browser, if this machine has one."""
-    named = os.environ.get("CHROMIUM")
-    names = [named] if named else ["/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome"]
-    return next((found for name in names if (found := shutil.which(name))), None)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the tests out where they cannot run; the server runs in this process, and its libraries warn of their own affairs."""
-    lacking = "" if HAS_PLAYWRIGHT else "the package playwright (requirements-dev.txt)"
-    if not lacking and chromium() is None:
-        lacking = "Chromium: install it, or name its path in the variable CHROMIUM"
+    lacking = "" if HAS_PLAYWRIGHT else "they need the package playwright (requirements-dev.txt)"
+    try:
+        chromium()
+    except FileNotFoundError as error:
+        lacking = lacking or str(error)
     for module in {item.getparent(pytest.Module) for item in items if HERE in item.path.parents} - {None}:
         module.add_marker(pytest.mark.filterwarnings("ignore"))
         if lacking and not os.environ.get("NEED_BROWSER"):
-            module.add_marker(pytest.mark.skip(reason=f"the browser tests need {lacking}"))
+            module.add_marker(pytest.mark.skip(reason=lacking))
 
 
 @pytest.fixture(scope="package")
