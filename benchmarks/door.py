@@ -9,7 +9,7 @@ from typing import Any
 
 from interface import scripts
 
-BROWSERS = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 #: for a page that has loaded: afterwards ``window.attributionPage`` has what the modules export, as it is at that moment
 OPEN_DOOR = """async () => {
