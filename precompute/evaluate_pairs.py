@@ -1,0 +1,230 @@
+r"""How often the sources of pictures that real generators made are found, per space and kind of picture, with intervals.
+
+Reads   FOLDER in AbC's layout: exemplar/, synth/KIND/, json/*.json; and pictures.csv, where it is there, whose columns file and
+        repository say what was published together
+        the bundle: its heads, and its references, which stand in the gallery beside all exemplars of FOLDER
+Writes  --out, the figures as JSON; --page, the failures with their pictures as one HTML file; what is embedded is kept in .work/ of
+        the bundle, so that a run goes on, and another gallery takes seconds
+
+A query is found at rank r when the best placed of its true sources stands at r. Each figure is a mean over repositories, weighted
+by the square root of their number of pictures; `all` is the mean of the kinds; intervals are bootstrap 95 % over repositories.
+A gallery that holds what the heads were trained on flatters them: --splits keeps such references out, --others adds strangers.
+
+    python -m precompute.evaluate_pairs FOLDER
+    python -m precompute.evaluate_pairs FOLDER --splits validation test --others PHOTOGRAPHS --out pairs.json --page failures.html
+"""
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from aad.backbones import Backbone
+from aad.bundle import Bundle, BundleError, read_heads, write_atomically
+from aad.hub import open_bundle
+from aad.images import ImageError, load_image
+from aad.references import read_references
+from aad.spaces import SPACES, Domain, Space
+from aad.vectors import l2_normalise
+from precompute.common import pairs
+from precompute.common.cli import add_network_options, command_line, run_step, step_parser
+from precompute.common.embedding import embed_in_shards, file_key
+from precompute.common.gallery import images_below
+from precompute.common.lock import hold, lets_go
+from precompute.common.store import write_table
+from precompute.pictures.drawing import open_backbone
+
+N_CELLS = 40_000_000  # similarities held at a time: 160 MB
+N_SHOWN = 200  # failures on the page, of all kinds together
+SIDE = 160  # pixels of a picture on the page
+TEMPLATE = Path(__file__).parent / "common" / "failures.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one space answers to m queries; each array is (m,), rows are of the gallery.
+
+    Attributes:
+        ranks: of the best placed true source.
+        source: which one that is, and ``source_similarity``.
+        first: what stands first, and ``first_similarity``.
+    """
+
+    ranks: np.ndarray
+    source: np.ndarray
+    source_similarity: np.ndarray
+    first: np.ndarray
+    first_similarity: np.ndarray
+
+
+@lets_go
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__, reads_only=True)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures with their sources, in AbC's layout")
+    own = parser.add_mutually_exclusive_group()
+    own.add_argument("--splits", nargs="+", metavar="SPLIT", help="only the bundle's references of these; all")
+    own.add_argument("--no-distractors", action="store_true", help="none of the bundle's references")
+    parser.add_argument(
+        "--others",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="more real pictures that are no source",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the figures as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the failures as one HTML file")
+    add_network_options(parser)
+    arguments = parser.parse_args(argv)
+    queries, exemplars = pairs.read_pairs(arguments.folder)
+    others = [path for folder in arguments.others for path in _pictures(folder)]
+    bundle = open_bundle(arguments.bundle)
+    hold(bundle.folder)
+    references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
+    rows = _rows(bundle, references.words("split"), arguments)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
+    embedded = partial(_embedded, backbone, bundle.folder / ".work")
+    real, made = embedded([*exemplars, *others], "real"), embedded([query.file for query in queries], "synthetic")
+    found = {}
+    for space, head in read_heads(bundle).items():
+        stored = bundle.read_array(f"references_{space}.npy", (len(references), None))[rows]
+        gallery = np.concatenate([head.embed(real, Domain.REAL), l2_normalise(stored)])
+        found[space] = search(head.embed(made, Domain.SYNTHETIC), gallery, [query.sources for query in queries])
+    ranks = {str(space): one.ranks for space, one in found.items()}
+    kinds, repositories = [query.kind for query in queries], [query.repository for query in queries]
+    result = {
+        "command": command_line("precompute.evaluate_pairs", argv),
+        "bundle": bundle.sha256,
+        "n_queries": len(queries),
+        "n_repositories": len(set(repositories)),
+        "n_exemplars": len(exemplars),
+        "n_others": len(others) + len(rows),
+        **pairs.intervals(ranks, kinds, repositories),
+    }
+    print(table(result))
+    for path in filter(None, (arguments.out, arguments.page)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.out:
+        write_table(arguments.out, result)
+    if arguments.page:
+        files = [*exemplars, *others, *(references[row].path for row in rows.tolist())]
+        write_atomically(arguments.page, page(queries, files, found).encode())
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if found := sorted(images_below(folder)):
+        return found
+    raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
+
+
+def _rows(bundle: Bundle, splits: Sequence[str], arguments: Any) -> np.ndarray:
+    """Of the bundle's references in the gallery."""
+    if unknown := {*(arguments.splits or ())} - {*splits}:
+        there = ", ".join(sorted(filter(None, {*splits}))) or "none"
+        raise BundleError(f"{bundle.folder} has no reference of the split {min(unknown)}; its splits: {there}")
+    if arguments.no_distractors:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.isin(splits, arguments.splits)) if arguments.splits else np.arange(len(splits))
+
+
+def _embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
+    """Features of pictures, (n, d): the network runs once for all spaces."""
+
+    def load(i: int) -> list[Image.Image]:
+        try:
+            return [load_image(files[i])]
+        except ImageError as error:
+            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+
+    keys = [file_key(path, str(path)) for path in files]
+    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
+
+
+def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> Found:
+    """Compare m queries with n references.
+
+    Args:
+        queries: (m, d) unit rows.
+        gallery: (n, d) unit rows.
+        sources: rows of the true sources of each query.
+    """
+    parts, step = [], max(1, N_CELLS // len(gallery))
+    for start in range(0, len(queries), step):
+        similarities, known = queries[start : start + step] @ gallery.T, sources[start : start + step]
+        first = similarities.argmax(1)
+        source = np.array([max(some, key=row.__getitem__) for some, row in zip(known, similarities, strict=True)])
+        at = np.arange(len(first))
+        ranks = pairs.best_ranks(similarities, known)
+        parts.append((ranks, source, similarities[at, source], first, similarities[at, first]))
+    return Found(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The figures of each kind, then what one space gains on another: in all, and by kind."""
+    head = "{n_queries} queries of {n_repositories} repositories, {n_exemplars} exemplars, {n_others} other references"
+    lines, spaces = [head.format_map(result)], result["spaces"]
+    for kind in spaces[SPACES[0]]:
+        told = {
+            space: " ".join(f"{cell['mean']:.3f}" for cell in kinds[kind].values()) for space, kinds in spaces.items()
+        }
+        lines.append(f"{kind:10s} " + " | ".join(f"{space} {means}" for space, means in told.items()))
+    for name, kinds in result["differences"].items():
+        lines.append(f"{name}: {_gain(kinds[pairs.ALL])}")
+        lines += [f"  {kind}: {_gain(cells)}" for kind, cells in kinds.items() if kind != pairs.ALL]
+    return "\n".join(lines)
+
+
+def _gain(cells: Mapping[str, Mapping[str, float]]) -> str:
+    shown = ("hit@1", "MRR")
+    return ", ".join(f"{m} {{mean:+.3f}} ({{low:+.3f}} to {{high:+.3f}})".format_map(cells[m]) for m in shown)
+
+
+def page(queries: Sequence[pairs.Pair], files: Sequence[Path], found: Mapping[Space, Found]) -> str:
+    """The queries whose source does not stand first in the last space, by kind and worst first, as HTML with its pictures in it.
+
+    Args:
+        queries: all of them.
+        files: pictures of the gallery.
+        found: what each space answers.
+    """
+    import jinja2
+
+    ranks, kinds = found[SPACES[-1]].ranks, sorted({query.kind for query in queries})
+    parts = []
+    for kind in kinds:
+        own = [i for i, query in enumerate(queries) if query.kind == kind]
+        failed = sorted((i for i in own if ranks[i] > 1), key=lambda i: -ranks[i])
+        parts.append((kind, len(own), len(failed), failed[: N_SHOWN // len(kinds)]))
+    shown = [i for *_, some in parts for i in some]
+    wanted = {queries[i].file for i in shown} | {files[found[SPACES[-1]].source[i]] for i in shown}
+    wanted |= {files[one.first[i]] for i in shown for one in found.values()}
+    uris = {path: _thumbnail(path) for path in tqdm(sorted(wanted), "thumbnails", unit="image", disable=None)}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    n = len(queries), int((ranks > 1).sum()), len(shown)
+    return template.render(n=n, parts=parts, queries=queries, files=files, found=found, uris=uris, last=SPACES[-1])
+
+
+def _thumbnail(path: Path) -> str | None:
+    """A small picture as a data address; none where a reference's picture is not here."""
+    try:
+        picture = load_image(path)
+    except ImageError:
+        return None
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture.save(buffer := io.BytesIO(), "webp", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+if __name__ == "__main__":
+    run_step(main)
