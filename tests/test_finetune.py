@@ -514,7 +514,7 @@ def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, mo
     ("name", "trained"),
     [
         ("efficientnet_lite0", ("blocks.5.", "blocks.6.")),
-        ("efficientnet_lite0_moments", ("blocks.5.", "blocks.6.", "last.")),
+        pytest.param("efficientnet_lite0_moments", ("blocks.5.", "blocks.6.", "last."), marks=pytest.mark.slow),
     ],
 )
 def test_efficientnet_lite0_is_tuned_in_its_last_blocks(name, trained, tmp_path, monkeypatch):
