@@ -4,7 +4,7 @@
     explanation["disentangled"].similarity       # 0.272
     explanation["disentangled"].heat_query[2, 3]  # 0.006: without this region it would be 0.266
 
-*Leave a region out of the pooling.* The backbone pools grids of positions (14, 7 and 7 a side) into one feature. For each cell of
+*Leave a region out of the pooling.* The backbone pools grids of positions (7 to 28 a side) into one feature. For each cell of
 the coarsest grid the feature is pooled again without that cell's positions, embedded by the space's head, and compared with the
 whole other picture: ``heat = similarity(whole) - similarity(without the region)``, exact linear algebra after one run of the
 network. Heat above 0 speaks for the match; below 0 against it: without that region the two would be more alike.
@@ -23,7 +23,7 @@ import functools
 import math
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +33,7 @@ from PIL import Image
 
 from aad.answers import Reference
 from aad.backbones import RELEASES, Backbone
+from aad.backbones.networks import EPSILON, N_PAIRED, Pooling
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
@@ -40,7 +41,8 @@ from aad.vectors import l2_normalise
 if TYPE_CHECKING:
     from aad.attribution import Attributor
 
-N_PICTURES = 64  # whose pooled features are kept, a quarter of a megabyte each
+N_PICTURES = 16  # whose pooled features are kept, up to a megabyte and a half each
+LAST = -1  # number of the layer behind the stages
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
 AGREEMENT = 1e-3  # largest difference allowed between our pooling and the backbone's own; float32 leaves 1e-6
 
@@ -79,9 +81,9 @@ class Explanation:
 
 def why_not(attributor: "Attributor") -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
-    name, known = attributor.stamp["backbone"], ", ".join(other for other, release in RELEASES.items() if release.pools)
-    words = f"The backbone {name} does not pool its feature from a grid of regions, as {known} does, so none can be left out."
-    return None if name in RELEASES and RELEASES[name].pools else words
+    name, known = attributor.stamp["backbone"], [other for other, release in RELEASES.items() if release.pools]
+    words = f"The backbone {name} does not pool its feature from a grid of regions, so none can be left out. Those that do: "
+    return None if name in known else f"{words}{', '.join(known)}."
 
 
 def explain(
@@ -120,43 +122,67 @@ def explain(
     return Explanation(spaces, math.isqrt(len(ours) - 1))
 
 
-def pool_without_regions(grids: Sequence[np.ndarray]) -> np.ndarray:
+def pool_without_regions(grids: Mapping[int, np.ndarray], pooling: Pooling) -> np.ndarray:
     """The pooled feature of a picture, and what it would be without each region.
 
     Args:
-        grids: per pooled block (channels, s, s) activations; every s is a multiple of the smallest, which is ``side``.
+        grids: (channels, s, s) activations by number of the stage, and ``LAST``; every s is a multiple of the smallest, ``side``.
+        pooling: what is taken of them; of what remains without a region, the same.
 
     Returns:
-        (1 + side * side, d) float32 unit rows: the whole picture, then without each region in reading order. Of each grid come the
-        mean and the standard deviation over the positions that remain, each scaled to unit length.
+        (1 + side * side, d) float32 unit rows: the whole picture, then without each region in reading order. Each part is scaled to
+        unit length, as in the backbone.
 
     Raises:
         ExplanationError: the grids do not nest, or are of a single position.
     """
-    sides = [grid.shape[1] for grid in grids]
+    sides = [grid.shape[1] for grid in grids.values()]
     side = min(sides)
-    if any(grid.shape[1:] != (s, s) for grid, s in zip(grids, sides, strict=True)) or any(s % side for s in sides):
-        shapes = ", ".join(" x ".join(map(str, grid.shape[1:])) for grid in grids)
+    if any(grid.shape[1:] != (s, s) or s % side for grid, s in zip(grids.values(), sides, strict=True)):
+        shapes = ", ".join(" x ".join(map(str, grid.shape[1:])) for grid in grids.values())
         raise ExplanationError(f"the pooled grids must be square and nest into each other, got {shapes}")
     if side < 2:
         raise ExplanationError(
             "the pooled grids must have at least 2 x 2 positions, got 1 x 1: nothing can be left out"
         )
-    parts = []
-    for grid in grids:
-        channels, s, _ = grid.shape
-        middle = grid.mean((1, 2), dtype=np.float64)
-        centred = (grid - middle[:, None, None]).reshape(channels, side, s // side, side, s // side)
-        total = (centred**2).sum((1, 2, 3, 4))
-        # In centred terms a removed region's own sums give the remaining positions' moments: no pass over what remains.
-        removed, removed_squares = (x.sum((2, 4)).reshape(channels, -1) for x in (centred, centred**2))
-        n, n_left = s * s, s * s - (s // side) ** 2
-        shift = -removed / n_left
-        variance = (total[:, None] - removed_squares - n_left * shift**2) / (n_left - 1)
-        mean = middle[:, None] + np.column_stack([np.zeros(channels), shift])
-        std = np.sqrt(np.maximum(np.column_stack([total / (n - 1), variance]), 0))  # rounding may leave -1e-17
-        parts += [part / np.maximum(np.linalg.norm(part, axis=0), TINY) for part in (mean, std)]
-    return l2_normalise(np.concatenate(parts).T)
+    parts = [part for stage in pooling.moments for part in _moments(grids[stage], side)]
+    if pooling.last:
+        parts.append(_moments(grids[LAST], side)[0])
+    parts += [_covariance(grids[stage], side) for stage in pooling.covariances]
+    lengths = [np.maximum(np.linalg.norm(part, axis=1, keepdims=True), TINY) for part in parts]
+    return l2_normalise(np.concatenate([part / length for part, length in zip(parts, lengths, strict=True)], axis=1))
+
+
+def _moments(grid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations, each (1 + side * side, channels): of the whole, then without each region."""
+    middle, removed, n_left = _left_out(grid, side)
+    shift, squares = -removed.sum(2) / n_left, (removed**2).sum(2)
+    variance = (squares.sum(0) - squares - n_left * shift**2) / (n_left - 1)
+    return middle + shift, np.sqrt(np.maximum(variance, 0))  # rounding may leave -1e-17
+
+
+def _covariance(grid: np.ndarray, side: int) -> np.ndarray:
+    """Covariances of the first k channels with their signed roots, (1 + side * side, k * (k + 1) / 2), likewise."""
+    _, removed, n_left = _left_out(grid[:N_PAIRED], side)
+    shift, products = -removed.sum(2) / n_left, removed @ removed.transpose(0, 2, 1)
+    left = products.sum(0) - products - (n_left * shift)[:, :, None] * shift[:, None]
+    values = left[:, *np.triu_indices(left.shape[1])] / n_left
+    return values / np.sqrt(np.abs(values) + EPSILON)
+
+
+def _left_out(grid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grid's means (channels,); its centred positions that are left out (1 + side * side, channels, n); how many remain.
+
+    First nothing is left out, so that region is of zeros. In centred terms a region's own sums give the moments of what remains:
+    no pass over that.
+    """
+    channels, s, _ = grid.shape
+    step, n_regions = s // side, side * side
+    middle = grid.mean((1, 2), dtype=np.float64)
+    cells = (grid - middle[:, None, None]).reshape(channels, side, step, side, step).transpose(1, 3, 0, 2, 4)
+    removed = np.zeros((1 + n_regions, channels, step * step))
+    removed[1:] = cells.reshape(n_regions, channels, step * step)
+    return middle, removed, s * s - step * step * (np.arange(1 + n_regions) > 0)[:, None]
 
 
 class _Reader:
@@ -186,17 +212,19 @@ class _Reader:
             if threading.get_ident() == thread:  # another thread may be embedding an upload with the same network
                 found[number] = output[0].float().cpu().numpy()
 
-        pools = RELEASES[name].pools
+        pools = cast(Pooling, RELEASES[name].pools)
+        layers = {stage: network.blocks[stage] for stage in {*pools.moments, *pools.covariances}}
+        if pools.last:
+            layers[LAST] = network.last
         with self._running, contextlib.ExitStack() as hooks:
-            for number in pools:
-                hook = network.blocks[number].register_forward_hook(functools.partial(keep, number))
-                hooks.callback(hook.remove)
+            for number, layer in layers.items():
+                hooks.callback(layer.register_forward_hook(functools.partial(keep, number)).remove)
             own = self._backbone.embed([image])[0]
-        features = pool_without_regions([found[number] for number in pools])
+        features = pool_without_regions(found, pools)
         if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
             raise ExplanationError(
-                f"the backbone {name} must pool mean and standard deviation of its blocks {pools}, but its own feature differs: "
-                "correct `pools` in its record"
+                f"the backbone {name} must give the parts that its record says, {pools}, but its own feature differs: correct "
+                "`pools` in its record"
             )
         return features
 

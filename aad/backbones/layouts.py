@@ -124,9 +124,10 @@ def lite0_final(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
 
 
 def lite0_depths(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """The same, for the network that is read at several depths; what comes behind its last stage is dropped."""
-    named = _renamed(lite0_final(tensors, network), ("^conv_stem", "stem.0"), ("^bn1", "stem.1"))
-    return {name: tensor for name, tensor in named.items() if name.startswith(("stem.", "blocks."))}
+    """The same, for a network that is read at several depths; what comes behind the last layer that it reads is dropped."""
+    stem, last = (("^conv_stem", "stem.0"), ("^bn1", "stem.1")), (("^conv_head", "last.0"), ("^bn2", "last.1"))
+    named = _renamed(lite0_final(tensors, network), *stem, *last)
+    return {name: tensor for name, tensor in named.items() if hasattr(network, name.partition(".")[0])}
 
 
 def dino(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
