@@ -33,7 +33,7 @@ from PIL import Image
 
 from aad.answers import Reference
 from aad.backbones import RELEASES, Backbone
-from aad.backbones.networks import EPSILON, N_PAIRED, Pooling
+from aad.backbones.networks import EPSILON, Pooling, mixtures
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
@@ -145,7 +145,9 @@ def pool_without_regions(grids: Mapping[int, np.ndarray], pooling: Pooling) -> n
         raise ExplanationError(
             "the pooled grids must have at least 2 x 2 positions, got 1 x 1: nothing can be left out"
         )
-    parts = [part for stage in pooling.moments for part in _moments(grids[stage], side)]
+    parts = []
+    for stage in pooling.means:
+        parts += _moments(grids[stage], side)[: 1 + (stage in pooling.deviations)]
     if pooling.last:
         parts.append(_moments(grids[LAST], side)[0])
     parts += [_covariance(grids[stage], side) for stage in pooling.covariances]
@@ -162,8 +164,8 @@ def _moments(grid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _covariance(grid: np.ndarray, side: int) -> np.ndarray:
-    """Covariances of the first k channels with their signed roots, (1 + side * side, k * (k + 1) / 2), likewise."""
-    _, removed, n_left = _left_out(grid[:N_PAIRED], side)
+    """Covariances of k mixtures of channels with their signed roots, (1 + side * side, k * (k + 1) / 2), likewise."""
+    _, removed, n_left = _left_out(np.tensordot(mixtures(len(grid)), grid, 1), side)
     shift, products = -removed.sum(2) / n_left, removed @ removed.transpose(0, 2, 1)
     left = products.sum(0) - products - (n_left * shift)[:, :, None] * shift[:, None]
     values = left[:, *np.triu_indices(left.shape[1])] / n_left
@@ -213,7 +215,7 @@ class _Reader:
                 found[number] = output[0].float().cpu().numpy()
 
         pools = cast(Pooling, RELEASES[name].pools)
-        layers = {stage: network.blocks[stage] for stage in {*pools.moments, *pools.covariances}}
+        layers = {stage: network.blocks[stage] for stage in {*pools.means, *pools.covariances}}
         if pools.last:
             layers[LAST] = network.last
         with self._running, contextlib.ExitStack() as hooks:

@@ -18,7 +18,7 @@ from aad import Attributor, load_image
 from aad import explain as module
 from aad.answers import Query, Reference
 from aad.backbones import RELEASES, load_backbone
-from aad.backbones.networks import EPSILON, N_PAIRED, Pooling
+from aad.backbones.networks import EPSILON, N_MIXED, Pooling, mixtures
 from aad.explain import LAST, ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
 from aad.method import Head
@@ -170,7 +170,7 @@ def test_of_two_equal_pictures_every_region_speaks_for_the_match(toy: Toy) -> No
 
 def test_where_all_positions_are_alike_leaving_one_out_changes_nothing() -> None:
     values = np.random.default_rng(0).random((5, 1, 1), dtype=np.float32)
-    rows = pool_without_regions({i: np.tile(values, (1, s, s)) for i, s in enumerate((14, 7))}, Pooling((0, 1)))
+    rows = pool_without_regions({i: np.tile(values, (1, s, s)) for i, s in enumerate((14, 7))}, Pooling((0, 1), (0, 1)))
     assert rows.shape == (50, 20) and np.allclose(rows, rows[0], atol=1e-6)
     assert not np.isnan(rows).any() and not rows[:, 5:10].any(), "nothing varies: the deviations are zero"
 
@@ -178,29 +178,29 @@ def test_where_all_positions_are_alike_leaving_one_out_changes_nothing() -> None
 def test_the_pooled_feature_survives_a_large_common_offset() -> None:
     rng = np.random.default_rng(0)
     small = rng.random((6, 7, 7))
-    rows = pool_without_regions({0: (small + 1000).astype(np.float32)}, Pooling((0,)))
+    rows = pool_without_regions({0: (small + 1000).astype(np.float32)}, Pooling((0,), (0,)))
     kept = (small + 1000).astype(np.float32).astype(np.float64).reshape(6, 49)[:, 1:]
     std = kept.std(1, ddof=1)
     assert np.allclose(rows[1, 6:] * np.sqrt(2), std / np.linalg.norm(std), atol=1e-6)
 
 
 def test_without_a_region_means_deviations_and_covariances_are_those_of_the_positions_that_remain() -> None:
-    """numpy's own moments of what remains, position by position; one grid has more channels than covariances take."""
+    """numpy's own moments of what remains, position by position; one grid has more channels than are kept of mixtures."""
     rng = np.random.default_rng(0)
-    grids = {2: rng.normal(2, 1, (5, 6, 6)), 4: rng.normal(0, 3, (N_PAIRED + 4, 3, 3)), LAST: rng.random((8, 3, 3))}
+    grids = {2: rng.normal(2, 1, (5, 6, 6)), 4: rng.normal(0, 3, (N_MIXED + 4, 3, 3)), LAST: rng.random((8, 3, 3))}
     rows = pool_without_regions(
-        {k: grid.astype(np.float32) for k, grid in grids.items()}, Pooling((2, 4), True, (2, 4))
+        {k: grid.astype(np.float32) for k, grid in grids.items()}, Pooling((2, 4), (2,), True, (2, 4))
     )
-    assert rows.shape == (10, 2 * (5 + N_PAIRED + 4) + 8 + 15 + N_PAIRED * (N_PAIRED + 1) // 2)
+    assert rows.shape == (10, 2 * 5 + N_MIXED + 4 + 8 + 15 + N_MIXED * (N_MIXED + 1) // 2)
     for number, region in enumerate([None, *itertools.product(range(3), repeat=2)]):
         left = {}
         for k, grid in grids.items():
             step = grid.shape[1] // 3
             places = itertools.product(range(grid.shape[1]), repeat=2)
             left[k] = np.array([grid[:, y, x] for y, x in places if (y // step, x // step) != region])
-        parts = [part for k in (2, 4) for part in (left[k].mean(0), left[k].std(0, ddof=1))] + [left[LAST].mean(0)]
+        parts = [left[2].mean(0), left[2].std(0, ddof=1), left[4].mean(0), left[LAST].mean(0)]
         for k in (2, 4):
-            covariance = np.cov(left[k][:, :N_PAIRED].T, bias=True)
+            covariance = np.cov(mixtures(len(grids[k])) @ left[k].T, bias=True)
             values = np.array([covariance[i, j] for i in range(len(covariance)) for j in range(i, len(covariance))])
             parts.append(values / np.sqrt(np.abs(values) + EPSILON))
         expected = np.concatenate([part / np.linalg.norm(part) for part in parts]) / np.sqrt(len(parts))
@@ -278,7 +278,7 @@ def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(tmp_path
 
 def test_a_table_that_does_not_fit_the_network_is_noticed(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        RELEASES, "efficientnet_lite0", replace(RELEASES["efficientnet_lite0"], pools=Pooling((4, 5, 5)))
+        RELEASES, "efficientnet_lite0", replace(RELEASES["efficientnet_lite0"], pools=Pooling((4, 5, 5), (4, 5, 5)))
     )
     with pytest.raises(ExplanationError, match="correct `pools` in its record"):
         explain(toy, 0, 1)
@@ -300,7 +300,9 @@ def test_unknown_references_and_queries_and_what_is_no_picture_are_refused(toy: 
 @pytest.mark.parametrize(("shapes", "words"), [([(14, 14), (5, 5)], "nest"), ([(7, 8)], "square"), ([(1, 1)], "1 x 1")])
 def test_grids_that_share_no_regions_are_refused(shapes: list[tuple[int, int]], words: str) -> None:
     with pytest.raises(ExplanationError, match=words):
-        pool_without_regions({i: np.ones((3, *shape), np.float32) for i, shape in enumerate(shapes)}, Pooling((0,)))
+        pool_without_regions(
+            {i: np.ones((3, *shape), np.float32) for i, shape in enumerate(shapes)}, Pooling((0,), (0,))
+        )
 
 
 def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found() -> None:
