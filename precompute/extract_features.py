@@ -51,7 +51,7 @@ from precompute.common.steps import write_step
 
 @lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, backbone="efficientnet_lite0")
+    parser = step_parser(__doc__, backbone="efficientnet_lite0_moments")
     parser.add_argument("--list", action="store_true", help="show all backbones and stop")
     parser.add_argument("--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC's layout")
     parser.add_argument(

@@ -36,7 +36,7 @@ from precompute.pictures.folders import LISTING, OPTIONS, add_folder_options, gi
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
-BACKBONE = "efficientnet_lite0"  # of the shipped bundle
+BACKBONE = "efficientnet_lite0_moments"  # of the shipped bundle
 RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")
 
 

@@ -42,7 +42,7 @@ def step_parser(
     return parser
 
 
-def add_backbone_option(parser: argparse.ArgumentParser, default: str | None = "efficientnet_lite0") -> None:
+def add_backbone_option(parser: argparse.ArgumentParser, default: str | None = "efficientnet_lite0_moments") -> None:
     """``--backbone``; without a default it is what a bundle must have been made with."""
     said = "frozen encoder; extract_features --list shows them all" if default else "refuse a bundle of another encoder"
     parser.add_argument("--backbone", default=default, choices=sorted(BACKBONES), metavar="NAME", help=said)
