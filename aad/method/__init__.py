@@ -11,7 +11,7 @@ from aad.method.head import Head
 from aad.method.losses import info_nce, infomax_gaussian
 from aad.method.training import ALIGNED, DISENTANGLED, TrainConfig, fit_head
 from aad.method.views import Views
-from aad.method.whitening import nuisance_whitening
+from aad.method.whitening import leading_directions, nuisance_whitening
 
 __all__ = ["ALIGNED", "DISENTANGLED", "Head", "TrainConfig", "Views", "fit_head", "info_nce", "infomax_gaussian"]
-__all__ += ["nuisance_whitening"]
+__all__ += ["leading_directions", "nuisance_whitening"]

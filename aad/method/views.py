@@ -14,8 +14,8 @@ class Views:
     """Unpaired training data: unit rows of backbone features; ``[:, 0]`` is the image itself, the rest are views of it.
 
     Attributes:
-        real: (n_r, v_r, d) float32.
-        synthetic: (n_s, v_s, d) float32.
+        real: (n_r, v_r, d) float16 or float32.
+        synthetic: (n_s, v_s, d), likewise.
     """
 
     real: np.ndarray
@@ -34,12 +34,28 @@ class Views:
 
     def centre(self, domain: Domain) -> np.ndarray:
         """Mean of the images themselves, (d,) float32."""
-        return self.of(domain)[:, 0].mean(0).astype(np.float32)
+        return self.of(domain)[:, 0].mean(0, dtype=np.float64).astype(np.float32)
 
     def spread(self, domain: Domain) -> np.ndarray:
         """Covariance of all views, (d, d) float64."""
         return covariance(self.of(domain))
 
-    def moved(self, domain: Domain, centre: np.ndarray, matrix: np.ndarray) -> Any:
-        """``matrix (view - centre)`` of all views, (n, v, d): an array, or what gives the same for an array of image numbers."""
-        return (self.of(domain) - centre) @ matrix.T
+    def moved(self, domain: Domain, centre: np.ndarray, basis: np.ndarray) -> Any:
+        """All views as ``coordinates`` says, (n, v, r + d): an array, or what gives the same for an array of image numbers."""
+        return coordinates(self.of(domain), centre, basis)
+
+
+def coordinates(rows: np.ndarray, centre: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Rows about a centre: first along r orthonormal directions, then all that lies outside of them.
+
+    Args:
+        rows: (..., d).
+        centre: (d,).
+        basis: (r, d).
+
+    Returns:
+        (..., r + d) float32. Products between rows are those of the centred rows, and a map of the directions maps the first r columns.
+    """
+    moved = rows.astype(np.float32) - centre
+    leading = moved @ basis.T
+    return np.concatenate([leading, moved - leading @ basis], axis=-1)
