@@ -4,7 +4,7 @@
     embedded = head.embed(features, "synthetic")
 
 ``losses`` has the idea in two terms, ``training`` the one loop that minimises them, ``head`` what is learnt, ``whitening`` the same
-optimum without training, and ``views`` what both are given. What was tried and does not ship is in ``precompute/experiments``.
+optimum without training, and ``views`` what both are given. What the settings gave is in docs/real_generators.md.
 """
 
 from aad.method.head import Head

@@ -47,9 +47,8 @@ def fit_head(
 ) -> tuple[Head, list[dict[str, float]]]:
     """Fit a head by contrastive alignment and, where the settings ask for it, Infomax.
 
-    Without Infomax the map starts at the identity. With it, the map is trained in coordinates in which the leading directions of
-    all views together are white, and starts at the identity there: Infomax's own optimum, from which alignment then departs. From
-    the plain identity the same optimum is reached too slowly, because the features' variances span several orders of magnitude.
+    The map starts at the identity; with Infomax at Infomax's own optimum, where the leading directions of all views are white, and
+    alignment departs from there. From the identity that is reached too slowly: variances span several orders of magnitude.
 
     Args:
         views: unpaired training data.
@@ -61,29 +60,26 @@ def fit_head(
         The head, and one dictionary of losses per tenth of the run.
 
     References:
-        Liu et al., arXiv:2601.22663, for the two terms; linear heads on frozen features that map leading directions only,
-        contrasting each image with others of its own domain only, and the start are ours.
+        Liu et al., arXiv:2601.22663, for the two terms; linear heads on frozen features that map leading directions only, contrast
+        within each domain only, and the start are ours.
     """
     import torch
 
-    torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     leading = leading or leading_directions(views, config.rank)
-    r = len(leading.basis)
-    start = torch.from_numpy(whitening(leading, config.shrinkage)) if config.infomax_weight else torch.eye(r)
-    centre = {domain: views.centre(domain) for domain in Domain}
+    r, centre = len(leading.basis), {domain: views.centre(domain) for domain in Domain}
     inputs = {domain: views.moved(domain, centre[domain], leading.basis) for domain in Domain}  # (n, v, r + d) each
     identity = torch.eye(r)
+    start = torch.from_numpy(whitening(leading, config.shrinkage)) if config.infomax_weight else identity
     change = identity.clone().requires_grad_()  # of the start
     optimiser = torch.optim.Adam([change], lr=config.learning_rate)
     history: list[dict[str, float]] = []
     for step in range(1, config.n_steps + 1):
         weight = change @ start
         alignment = torch.zeros(())
-        for domain in Domain:
-            n = len(inputs[domain])
-            batch = torch.from_numpy(inputs[domain][rng.choice(n, min(n, config.batch_size), replace=False)])
-            first, second = (mapped(rows, weight) for rows in two_views(batch, rng))
+        for rows in inputs.values():
+            batch = torch.from_numpy(rows[rng.choice(len(rows), min(len(rows), config.batch_size), replace=False)])
+            first, second = (torch.cat([x[:, :r] @ weight.T, x[:, r:]], 1) for x in two_views(batch, rng))
             alignment = alignment + info_nce(first, second, config.temperature) / 2
         infomax = infomax_gaussian(change) if config.infomax_weight else torch.zeros(())
         anchor = (change - identity).square().sum() / r
@@ -96,16 +92,7 @@ def fit_head(
             history.append({"step": step} | {name: round(term.item(), 6) for name, term in terms.items()})
         if progress:
             progress(step, loss.item())
-    learnt = (change @ start).detach().numpy()
-    return Head(centre, dict.fromkeys(Domain, learnt), leading.basis), history
-
-
-def mapped(rows: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
-    """(n, r + d) rows in ``coordinates`` with the (r, r) map applied to the leading ones."""
-    import torch
-
-    r = len(weight)
-    return torch.cat([rows[:, :r] @ weight.T, rows[:, r:]], dim=1)
+    return Head(centre, dict.fromkeys(Domain, (change @ start).detach().numpy()), leading.basis), history
 
 
 def two_views(images: "torch.Tensor", rng: np.random.Generator) -> "tuple[torch.Tensor, torch.Tensor]":

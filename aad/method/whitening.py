@@ -30,8 +30,7 @@ class Leading:
 def leading_directions(views: Views, rank: int) -> Leading:
     """Principal directions of the views, real and synthetic images counted alike, as many as ``rank`` or as there are.
 
-    Whitening every direction would blow up those of which a few thousand pictures say nothing, and cutting them off loses what
-    tells pictures apart: on real generators' pictures both find fewer sources than leaving them alone (docs/real_generators.md).
+    On real generators' pictures, whitening all directions or cutting off all others finds fewer sources (docs/real_generators.md).
     """
     from scipy.linalg import eigh
 
@@ -45,8 +44,25 @@ def leading_directions(views: Views, rank: int) -> Leading:
 
 
 def whitening(leading: Leading, shrinkage: float) -> np.ndarray:
-    """(r, r) map that makes the leading directions as loud as the rest: Infomax alone, ``C^(-1/2)``."""
-    return relative_root(leading.spread, leading.rest, leading.basis.shape[1], shrinkage)
+    """(r, r) map that makes the leading directions as loud as the rest, ``C^(-1/2)`` in units of the rest's: Infomax alone.
+
+    A share of the whole (d, d) covariance, the shrinkage, is replaced by its mean eigenvalue times the identity first.
+
+    >>> whitening(Leading(np.eye(2, 4), np.diag([4.0, 1.0]), 1.0), 0.0).round(6).tolist()
+    [[0.5, 0.0], [0.0, 1.0]]
+
+    Raises:
+        ValueError: the shrinkage is not in [0, 1], or a direction without variance would be blown up without bound.
+    """
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage must be within 0..1, got {shrinkage}")
+    r, d = leading.basis.shape
+    mean = (np.trace(leading.spread) + leading.rest * (d - r)) / d
+    variances, directions = np.linalg.eigh((1 - shrinkage) * leading.spread + shrinkage * mean * np.eye(r))
+    level = (1 - shrinkage) * leading.rest + shrinkage * mean
+    if min(variances[0], level) <= 1e-12 * max(variances[-1], 1e-300):  # below the precision of a covariance's sums
+        raise ValueError("the covariance is singular: give more images than dimensions, or a shrinkage above 0")
+    return ((directions * (variances / level) ** -0.5) @ directions.T).astype(np.float32)
 
 
 def nuisance_whitening(views: Views, shrinkage: float, leading: Leading) -> Head:
@@ -55,9 +71,8 @@ def nuisance_whitening(views: Views, shrinkage: float, leading: Leading) -> Head
     For two views x, x' of one image, ``E|Wx - Wx'|^2 / 2 = tr(W N W')`` is alignment, and the entropy of a Gaussian embedding is
     ``log det(W C W') / 2 = log|det W|`` plus a constant: Infomax. Their sum ``tr(W N W') - 2 log|det W|`` has the gradient
     ``2 W N - 2 W^(-T)``, which is zero where ``W' W = N^(-1)``; it is convex in ``W' W``, so this is the minimum. The rotation is
-    left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out.
-    Without Infomax the minimum is ``W = 0``, collapse; without alignment, with power ``tr(W C W')`` in its place, ``C^(-1/2)``.
-    With ``a tr(W N W') + b tr(W C W') - 2 log|det W|`` it is ``(a N + b C)^(-1/2)``: the same principal directions as for b = 0.
+    left open and changes no cosine; the symmetric root is the one nearest to the identity. The power of the images, C, drops out:
+    with ``a tr(W N W') + b tr(W C W') - 2 log|det W|`` it is ``(a N + b C)^(-1/2)``: the same principal directions as for b = 0.
 
     Args:
         views: unpaired training data.
@@ -76,32 +91,6 @@ def nuisance_whitening(views: Views, shrinkage: float, leading: Leading) -> Head
         n = len(within) * (within.shape[1] - 1) * len(Domain)  # unbiased in the number of views; domains counted alike
         inner, outer = within[..., :r].reshape(-1, r).astype(np.float64), within[..., r:]
         spread += inner.T @ inner / n
-        rest += float(np.square(outer).sum(dtype=np.float64)) / n / max(1, d - r)
-    weight = relative_root(spread, rest if r < d else np.trace(spread) / r, d, shrinkage)
-    return Head(centre, dict.fromkeys(Domain, weight), leading.basis)
-
-
-def relative_root(spread: np.ndarray, rest: float, d: int, shrinkage: float) -> np.ndarray:
-    """Inverse root of a covariance along r of d directions, in units of the inverse root of what the others have.
-
-    Args:
-        spread: (r, r).
-        rest: mean variance of the d - r other directions.
-        d: number of directions in all.
-        shrinkage: share of the (d, d) covariance replaced by its mean eigenvalue times the identity.
-
-    >>> relative_root(np.diag([4.0, 1.0]), 1.0, 4, 0.0).round(6).tolist()
-    [[0.5, 0.0], [0.0, 1.0]]
-
-    Raises:
-        ValueError: the shrinkage is not in [0, 1], or a direction without variance would be blown up without bound.
-    """
-    if not 0 <= shrinkage <= 1:
-        raise ValueError(f"shrinkage must be within 0..1, got {shrinkage}")
-    r = len(spread)
-    mean = (np.trace(spread) + rest * (d - r)) / d
-    variances, directions = np.linalg.eigh((1 - shrinkage) * spread + shrinkage * mean * np.eye(r))
-    if variances[0] <= 1e-12 * max(variances[-1], 1e-300):  # below the precision of the sums behind a covariance
-        raise ValueError("the covariance is singular: give more images than dimensions, or a shrinkage above 0")
-    level = (1 - shrinkage) * rest + shrinkage * mean
-    return ((directions * (variances / level) ** -0.5) @ directions.T).astype(np.float32)
+        rest += float(np.einsum("nvd,nvd->", outer, outer, dtype=np.float64)) / n / max(1, d - r)
+    quiet = Leading(leading.basis, spread, rest if r < d else np.trace(spread) / r)
+    return Head(centre, dict.fromkeys(Domain, whitening(quiet, shrinkage)), leading.basis)
