@@ -74,7 +74,7 @@ def effective_rank(embeddings: np.ndarray) -> float:
     Raises:
         ValueError: all rows are alike.
     """
-    variances = np.square(np.linalg.svd(embeddings - embeddings.mean(0, dtype=np.float64), compute_uv=False))
+    variances = np.linalg.eigvalsh(_smaller_gram(embeddings - embeddings.mean(0, dtype=np.float64)))
     if not variances.any():
         raise ValueError("embeddings that are all alike have no directions")
     shares = variances[variances > 0] / variances.sum()
