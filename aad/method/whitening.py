@@ -34,7 +34,7 @@ def leading_directions(views: Views, rank: int) -> Leading:
     """
     from scipy.linalg import eigh
 
-    both = sum(views.spread(domain) for domain in Domain) / 2
+    both = (views.spread(Domain.REAL) + views.spread(Domain.SYNTHETIC)) / 2
     d = len(both)
     rank = min(rank, d)
     variances, directions = eigh(both, subset_by_index=[d - rank, d - 1])

@@ -58,7 +58,7 @@ def cross_spectrum(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
 
     From the triangular factors of both, so that n rows of many dimensions cost what n dimensions would.
     """
-    first, second = (np.linalg.qr((x - x.mean(0, dtype=np.float64)).T, mode="r") for x in (real, synthetic))
+    first, second = (np.linalg.qr(x.T - x.mean(0, dtype=np.float64)[:, None])[1] for x in (real, synthetic))
     return np.linalg.svd(first @ second.T / len(real), compute_uv=False)
 
 
