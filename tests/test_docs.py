@@ -11,6 +11,7 @@ from aad.bundle import DEFAULT_BUNDLE, Bundle
 from benchmarks import pages, plan
 from precompute import leave_out, measure_theory
 from precompute.evaluate import evaluate, table
+from precompute.pictures import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -113,6 +114,11 @@ def _three(words):
 def test_the_table_of_the_theory_page_is_the_bundles(bundle):
     page = (DOCS / "theory.md").read_text("utf-8")
     assert shown(page, "python -m precompute.measure_theory") == measure_theory.table(bundle.read_json("theory.json"))
+
+
+def test_the_pictures_of_others_that_the_page_thanks_for_are_those_that_the_shipped_heads_saw(bundle):
+    page = (DOCS / "real_generators.md").read_text("utf-8")
+    assert shown(page, "python -m precompute.train_heads --table") == folders.table(folders.read_listing(bundle))
 
 
 def test_the_tables_of_the_scaling_page_are_their_commands_figures():

@@ -4,7 +4,7 @@ A family is left out of everything that training sees: the synthetic images that
 that were rendered with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,20 +35,27 @@ class Queries:
     concepts: tuple[str, ...]
 
 
-def read_views(bundle: Bundle, left_out: Sequence[str] = ()) -> Views:
+def read_views(bundle: Bundle, left_out: Sequence[str] = (), without_files: Collection[str] = ()) -> Views:
     """Training views of step 3, in float16 as they are stored.
 
     Args:
         bundle: whose scratch folder holds the views.
         left_out: families whose synthetic images and whose views are dropped.
+        without_files: images to drop, as ``real_files`` and ``synthetic_files`` name them, with what was made of them. Pictures of
+            folders are then seen nowhere; the bundle's own stay in the surroundings of others.
 
     Raises:
         BundleError: the file is missing, or too little remains to train on.
     """
     with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
-        kinds = {domain: ~np.isin(stored[f"{domain}_kinds"], left_out) for domain in Domain}
-        real = stored["real"][:, kinds[Domain.REAL]]
-        synthetic = stored["synthetic"][np.ix_(~np.isin(stored["generators"], left_out), kinds[Domain.SYNTHETIC])]
+        real, synthetic = stored["real"], stored["synthetic"]
+        rows = [np.full(len(real), True), ~np.isin(stored["generators"], left_out)]
+        if without_files:
+            for kept, domain in zip(rows, Domain, strict=True):
+                kept &= ~np.isin(stored[f"{domain}_files"], list(without_files))
+            rows[1] &= (stored["synthetic_files"] != "") | rows[0][stored["synthetic_sources"]]
+        kinds = (~np.isin(stored[f"{domain}_kinds"], left_out) for domain in Domain)
+        real, synthetic = (of[np.ix_(*kept)] for of, *kept in zip((real, synthetic), rows, kinds, strict=True))
     try:
         return Views(real, synthetic)
     except ValueError as error:
