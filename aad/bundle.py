@@ -214,11 +214,11 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
             head = heads[space] = Head.from_tensors(tensors, space)
         if head.dim != dim:
             raise bundle.refusal(name, f"is for {head.dim} features, the backbone gives {dim}")
-        if (k := len(head.weight[Domain.REAL])) != dim:
-            raise bundle.refusal(name, f"gives {k} dimensions in {space}, the references have {dim}")
+        if head.n_out != dim:
+            raise bundle.refusal(name, f"gives {head.n_out} dimensions in {space}, the references have {dim}")
         is_shared = f"{space}.weight" in tensors
         weights = {f"{space}.weight"} if is_shared else {f"{space}.{domain}.weight" for domain in Domain}
-        unread -= weights | {f"{space}.{domain}.centre" for domain in Domain}
+        unread -= weights | {"basis"} | {f"{space}.{domain}.centre" for domain in Domain}
     if unread:
         raise bundle.refusal(name, f"holds tensors that are of no head, {min(unread)!r:.80} among them")
     return heads

@@ -19,14 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.method import ALIGNED, DISENTANGLED, Head, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Head, fit_head, leading_directions
 from aad.spaces import SPACES, Space
 from precompute.common import figures
 from precompute.common.cli import limit_threads, run_step, step_parser, versions
 from precompute.common.figures import Scores
-from precompute.common.left_out import read_queries, read_views, score
+from precompute.common.left_out import cosine, read_queries, read_views, score
 from precompute.common.lock import hold, lets_go
-from precompute.experiments.variations import cosine
 from precompute.pictures.families import FAMILIES
 
 SPLITS = ("validation", "test")
@@ -56,9 +55,10 @@ def main(argv: Sequence[str]) -> None:
         for family in arguments.families:
             bar.set_description(f"without {family}")
             views = read_views(bundle, [family])
+            leading = leading_directions(views, ALIGNED.rank)
             heads = {Space.BACKBONE: Head.identity(views.real.shape[2])}
             for space, config in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
-                heads[space], _ = fit_head(views, config, lambda step, loss: bar.update())
+                heads[space], _ = fit_head(views, config, lambda *_: bar.update(), leading)
             for split in arguments.splits:
                 queries = read_queries(bundle, family, split)
                 scores = {space: score(cosine(heads[space], queries, references), queries) for space in SPACES}

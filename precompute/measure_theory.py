@@ -29,6 +29,7 @@ from precompute.experiments.baselines import cca, cross_covariance
 from precompute.experiments.theory import (
     correlations,
     cross_correlation,
+    cross_spectrum,
     diagonal_share,
     effective_rank,
     linear_cka,
@@ -187,14 +188,13 @@ def _matching(head: Head, train: Pairs, test: Pairs, own_coordinates: bool = Fal
     picture = cross_correlation(real, synthetic)
     variates = cca(fitted[0] @ basis.T, fitted[1] @ basis.T, SHRINKAGE, min(VARIATES, len(basis)))
     held_up = correlations(*(variates.apply(rows @ basis.T, d) for rows, d in zip(found, Domain, strict=True)))
-    spectrum = np.linalg.svd(cross_covariance(found[0], found[1]), compute_uv=False)
     return {
         "cross_correlation": _rounded(picture, 2),
         "diagonal_share": {
             "covariance": _rounded(diagonal_share(cross_covariance(real, synthetic))),
             "correlation": _rounded(diagonal_share(picture)),
         },
-        "spectrum": _rounded(spectrum[:SPECTRUM], 5),
+        "spectrum": _rounded(cross_spectrum(*found)[:SPECTRUM], 5),
         "canonical_correlations": _rounded(held_up),
     }
 

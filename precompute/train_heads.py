@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
-from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions
 from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
@@ -89,10 +89,11 @@ def main(argv: Sequence[str]) -> None:
             listed = [row for row in read_listing(scratch) if row["generator"] not in arguments.leave_out]
             seen |= {"folders": count(listed)} if listed else {}
         heads, settings = {}, {"seed": arguments.seed, "versions": versions("torch", "numpy")}
+        leading = leading_directions(views, ALIGNED.rank)
         for space, shipped in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
             config = replace(shipped, **changes)
             with tqdm(total=config.n_steps, desc=space, unit="step", disable=None) as bar:
-                heads[space], history = fit_head(views, config, lambda *_, bar=bar: bar.update())
+                heads[space], history = fit_head(views, config, lambda *_, bar=bar: bar.update(), leading)
             settings[str(space)] = {"config": _told(config), "history": history}
         settings |= seen
     tensors = {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}
@@ -113,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
 def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
     parts = (head.embed(rows, Domain.REAL).astype(np.float16) for rows in stored_chunks(stored.path, CHUNK))
-    return write_rows(path, (len(stored), len(head.weight[Domain.REAL])), parts, bar.update)
+    return write_rows(path, (len(stored), head.n_out), parts, bar.update)
 
 
 def _stored(bundle: Bundle, given: dict[Domain, Sequence[Path]]) -> tuple[StoredViews, dict[str, Any]]:
@@ -145,10 +146,10 @@ def _stored(bundle: Bundle, given: dict[Domain, Sequence[Path]]) -> tuple[Stored
 
 
 def _told(config: TrainConfig) -> dict[str, Any]:
-    """The settings as bundles of format 1 name them, with those that only ``precompute.experiments`` changes."""
+    """The settings as bundles of format 1 name them."""
     form = "gaussian" if config.infomax_weight else "none"
     infomax = {"infomax": form, "infomax_weight": config.infomax_weight or DISENTANGLED.infomax_weight}
-    return {"alignment": "info_nce", "shared": True, "anchor_weight": 0.0} | asdict(config) | infomax
+    return {"alignment": "info_nce", "shared": True} | asdict(config) | infomax
 
 
 def _taken(source: Bundle, bundle: Bundle) -> tuple[dict[Space, Head], dict[str, Any]]:

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aad.method import Head, Views
+from aad.method import Head, Views, leading_directions, nuisance_whitening
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
+from precompute.abc.files import layers
 from precompute.experiments.baselines import cca
 from precompute.experiments.theory import principal_directions, subspace_agreement
 
@@ -79,6 +80,26 @@ def two_domains(seed: int = 0, m: int = 3000, n_private: int = 0, turned: bool =
 def _sources(rng: np.random.Generator, n: int) -> np.ndarray:
     """Independent, of unit variance, not Gaussian."""
     return rng.uniform(-np.sqrt(3), np.sqrt(3), (n, N_SOURCES))
+
+
+def nuisance(views: np.ndarray) -> np.ndarray:
+    """Mean covariance of (n, v, d) views about their own image's mean, (d, d), unbiased in v."""
+    within = (views - views.mean(1, keepdims=True, dtype=np.float64)).reshape(-1, views.shape[-1])
+    return within.T @ within / (len(views) * (views.shape[1] - 1))
+
+
+def whitened(views: Views, shrinkage: float) -> Head:
+    """Nuisance whitening in all directions."""
+    return nuisance_whitening(views, shrinkage, leading_directions(views, D))
+
+
+def whitened_apart(views: Views, shrinkage: float) -> Head:
+    """The same with a matrix for each domain, of its own nuisance."""
+    apart = {domain: whitened(Views(views.of(domain), views.of(domain)), shrinkage) for domain in Domain}
+    return Head(
+        {domain: head.centre[domain] for domain, head in apart.items()},
+        {domain: layers(head)[domain].weight for domain, head in apart.items()},
+    )
 
 
 def oracle(data: TwoDomains) -> Head:

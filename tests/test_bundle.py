@@ -164,6 +164,11 @@ def test_heads_that_are_none_are_refused(bundle: Path) -> None:
         ("lacks aligned.real.weight", {k: v for k, v in tensors.items() if k != "aligned.weight"}),
         ("lacks", {}),
         ("'other' among them", tensors | {"other": np.ones(3, np.float32)}),
+        ("basis must be finite and of shape (64, 64)", tensors | {"basis": np.ones((3, D), np.float16)}),
+        (
+            "aligned.weight must be finite and of shape (64, 64)",
+            tensors | {"aligned.weight": weight[:, :3].copy(), "basis": weight},
+        ),
         ("'aligned.real.weight' among them", tensors | {"aligned.real.weight": weight}),
         ("aligned.weight must be finite", tensors | {"aligned.weight": np.full_like(weight, np.inf)}),
         ("synthetic.centre must be finite", tensors | {"aligned.synthetic.centre": np.full(D, np.nan, np.float32)}),

@@ -125,7 +125,7 @@ def embedding_without(toy: Toy, path: Path, region: tuple[int, int] | None, spac
         parts += [positions.mean(1), positions.std(1)]
     feature = torch.cat([torch.nn.functional.normalize(part, dim=0) for part in parts])
     head = toy.heads[space]
-    mapped = head.weight[domain] @ (feature.numpy() / np.linalg.norm(feature.numpy()) - head.centre[domain])
+    mapped = head.apply(feature.numpy() / np.linalg.norm(feature.numpy()), domain)
     return mapped / np.linalg.norm(mapped)
 
 

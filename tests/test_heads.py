@@ -6,6 +6,7 @@ import pytest
 from aad.method import Head
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
+from precompute.abc.files import layers
 
 
 def features(n: int = 30, d: int = 6) -> np.ndarray:
@@ -18,6 +19,17 @@ def some_head(shared: bool) -> Head:
     return Head(
         {domain: 0.1 * generator.normal(size=6).astype(np.float32) for domain in Domain},
         {Domain.REAL: real, Domain.SYNTHETIC: real if shared else synthetic},
+    )
+
+
+def leading_head(rank: int = 3, d: int = 6) -> Head:
+    """Maps ``rank`` of d directions, each domain with a matrix of its own."""
+    generator = np.random.default_rng(2)
+    basis = np.linalg.qr(generator.normal(size=(d, rank)))[0].T.astype(np.float32)
+    return Head(
+        {domain: 0.1 * generator.normal(size=d).astype(np.float32) for domain in Domain},
+        {domain: generator.normal(size=(rank, rank)).astype(np.float32) for domain in Domain},
+        basis,
     )
 
 
@@ -35,6 +47,39 @@ def test_a_head_centres_then_maps_then_normalises():
             assert np.allclose(row, expected / np.linalg.norm(expected), atol=1e-5)
 
 
+@pytest.mark.parametrize("rank", [0, 3, 6])
+def test_a_head_of_leading_directions_equals_its_dense_form(rank):
+    head = leading_head(rank)
+    assert (head.dim, head.n_out) == (6, 6)
+    dense = Head(head.centre, {domain: layer.weight for domain, layer in layers(head).items()})
+    for domain in Domain:
+        for row, feature in zip(head.apply(features(), domain), features(), strict=True):
+            y = feature - head.centre[domain]
+            inside = head.basis.T @ head.basis @ y
+            assert np.allclose(row, y - inside + head.basis.T @ head.weight[domain] @ head.basis @ y, atol=1e-5)
+        assert np.allclose(head.embed(features(), domain), dense.embed(features(), domain), atol=1e-5)
+
+
+def test_the_heads_of_a_file_share_its_basis_and_a_file_without_one_holds_dense_heads():
+    head, other = leading_head(), leading_head()
+    tensors = head.to_tensors("aligned") | other.to_tensors("disentangled")
+    assert [key for key in tensors if "basis" in key] == ["basis"]
+    for name in ("aligned", "disentangled"):
+        back = Head.from_tensors(tensors, name)
+        assert np.abs(back.embed(features(), "real") - head.embed(features(), "real")).max() < 2e-3
+    assert Head.from_tensors(some_head(shared=True).to_tensors("aligned"), "aligned").basis is None
+    for key, wrong, says in (
+        ("basis", tensors["basis"][:2], r"basis must be finite and of shape \(3, 6\), got \(2, 6\)"),
+        (
+            "aligned.real.weight",
+            np.ones((3, 6), np.float16),
+            r"weight must be finite and of shape \(3, 3\), got \(3, 6\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Head.from_tensors(tensors | {key: wrong}, "aligned")
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_tensors_carry_a_head_and_a_shared_matrix_is_stored_once(shared):
     head = some_head(shared)
@@ -48,10 +93,14 @@ def test_tensors_carry_a_head_and_a_shared_matrix_is_stored_once(shared):
 def test_half_precision_moves_a_cosine_by_less_than_a_thousandth():
     rows, generator = features(50, 64), np.random.default_rng(2)
     weight = (np.eye(64) + 0.3 * generator.normal(size=(64, 64))).astype(np.float32)
-    head = Head(dict.fromkeys(Domain, np.full(64, 0.01, np.float32)), dict.fromkeys(Domain, weight))
-    stored = Head.from_tensors(head.to_tensors("aligned"), "aligned")
-    before, after = (h.embed(rows, "synthetic") @ h.embed(rows, "real").T for h in (head, stored))
-    assert 0 < np.abs(before - after).max() < 1e-3
+    centre, basis = dict.fromkeys(Domain, np.full(64, 0.01, np.float32)), leading_head(16, 64).basis
+    for head in (
+        Head(centre, dict.fromkeys(Domain, weight)),
+        Head(centre, dict.fromkeys(Domain, weight[:16, :16]), basis),
+    ):
+        stored = Head.from_tensors(head.to_tensors("aligned"), "aligned")
+        before, after = (h.embed(rows, "synthetic") @ h.embed(rows, "real").T for h in (head, stored))
+        assert 0 < np.abs(before - after).max() < 1e-3
 
 
 @pytest.mark.parametrize("rows", [np.zeros((3, 5)), np.zeros(6)])

@@ -1,16 +1,16 @@
 """The step that looks at the theory, on a small bundle whose sources are known: see tests/recovery.py."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aad.bundle import Bundle, BundleError
-from aad.method import nuisance_whitening
+from aad.method import ALIGNED, fit_head, leading_directions, nuisance_whitening
 from aad.spaces import SPACES, Domain
 from precompute.common.steps import write_step
-from precompute.experiments.baselines import centring
 from precompute.measure_theory import main, measure
 from tests.recovery import N_SOURCES, D, TwoDomains, two_domains
 
@@ -40,7 +40,9 @@ def small_bundle(folder: Path, data: TwoDomains, exemplar_ids: np.ndarray | None
         command="test",
         sections={"backbone": {"name": "linear", "dim": D}},
     )
-    heads = {"aligned": centring(data.views), "disentangled": nuisance_whitening(data.views, 0.01)}
+    leading = leading_directions(data.views, D)
+    heads = {"aligned": fit_head(data.views, replace(ALIGNED, n_steps=0), leading=leading)[0]}  # centred, no more
+    heads["disentangled"] = nuisance_whitening(data.views, 0.01, leading)
     tensors = {key: tensor for name, head in heads.items() for key, tensor in head.to_tensors(name).items()}
     write_step(folder, "train_heads", {"heads.safetensors": tensors}, command="test")
     return folder

@@ -9,6 +9,7 @@ from precompute.experiments.theory import (
     correlations,
     cross_correlation,
     cross_covariance,
+    cross_spectrum,
     diagonal_share,
     effective_rank,
     linear_cka,
@@ -58,6 +59,21 @@ def test_cross_correlation_agrees_with_numpy_and_is_zero_without_variance():
     real[:, 1] = 0.1  # a constant that has no exact binary form
     assert np.array_equal(cross_correlation(real, synthetic)[1], np.zeros(3))
     assert correlations(real, synthetic)[1] == 0
+
+
+@pytest.mark.parametrize(("n", "d"), [(9, 30), (30, 9), (8, 8)])
+def test_few_rows_of_many_dimensions_give_what_the_full_matrices_give(n, d):
+    rng = np.random.default_rng(2)
+    real, synthetic = rng.normal(size=(n, d)) + 3, rng.normal(size=(n, d - 2))
+    expected = np.linalg.svd(cross_covariance(real, synthetic), compute_uv=False)
+    found = cross_spectrum(real, synthetic)
+    assert len(found) == min(n, d - 2) and np.allclose(found, expected[: len(found)])
+    assert np.allclose(expected[len(found) :], 0)
+    directions = np.linalg.eigh(np.cov(real.T))[1].T[::-1][:3]
+    assert np.allclose(np.abs(principal_directions(real, 3) @ directions.T), np.eye(3), atol=1e-7)
+    real[:, 1] = 0.1  # a constant has no correlation, and is not counted as one with itself
+    squared = np.square(cross_correlation(real, real))
+    assert redundancy(real) == pytest.approx((squared.sum() - np.trace(squared)) / (d * (d - 1)))
 
 
 def test_diagonal_share_is_one_for_a_diagonal_and_one_over_d_for_equal_entries():
@@ -174,7 +190,8 @@ def test_cka_equals_the_estimator_written_as_a_sum_over_four_different_rows():
         (lambda: diagonal_share(np.ones((2, 3))), "square matrix"),
         (lambda: effective_rank(np.full((5, 3), 0.5)), "all alike"),
         (lambda: redundancy(np.zeros((5, 1))), "between dimensions"),
-        (lambda: principal_directions(np.ones((9, 4)), 5), "k must be"),
+        (lambda: principal_directions(np.ones((9, 4)), 5), r"k must be within 1\.\.4"),
+        (lambda: principal_directions(np.ones((4, 9)), 4), r"k must be within 1\.\.3"),
         (lambda: linear_cka(np.eye(3), np.eye(3)), "matched rows"),
         (lambda: linear_cka(np.eye(5), np.eye(6)), "matched rows"),
         (lambda: linear_cka(np.ones((5, 2)), np.arange(10.0).reshape(5, 2)), "all alike"),

@@ -1,8 +1,8 @@
 """Learnt maps from backbone features to an embedding. Plain numpy: serving needs no torch.
 
-A head takes a domain's centre away and applies one square matrix. An untrained head is the identity, so "untrained" equals
-"backbone". Each domain has its own centre and may have its own matrix, because real and synthetic images differ in their mean and
-in how they vary; the shipped heads share the matrix.
+A head takes a domain's centre away, maps the few hundred directions in which pictures differ most, and leaves all others as they
+are: what tells one picture from the next is spread thinly over those, too thinly to learn a map of them. An untrained head changes
+nothing, so "untrained" equals "backbone". Each domain has its own centre, because their means differ; they share the map.
 """
 
 from dataclasses import dataclass
@@ -15,40 +15,49 @@ from aad.vectors import FLOATS, l2_normalise
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """``embedding = normalise(weight (feature - centre))``, with centre and weight per domain.
+    """``normalise(y + basis' (weight - 1) basis y)`` of ``y = feature - centre``; without a basis ``normalise(weight y)``.
 
     Attributes:
         centre: per domain, (d,) float32.
-        weight: per domain, (k, d) float32; one array for both where the domains share it.
+        weight: per domain, (r, r) float32, of the leading directions; without a basis (k, d), of all. One array where shared.
+        basis: (r, d) float32 with orthonormal rows, the leading directions; None for a dense map.
     """
 
     centre: dict[Domain, np.ndarray]
     weight: dict[Domain, np.ndarray]
+    basis: np.ndarray | None = None
 
     @classmethod
     def identity(cls, d: int) -> "Head":
-        """The head that changes nothing.
+        """The head that changes nothing: it has no leading directions.
 
         >>> Head.identity(2).embed(np.array([[0.6, 0.8]], dtype=np.float32), Domain.REAL).round(2).tolist()
         [[0.6000000238418579, 0.800000011920929]]
         """
-        return cls(
-            dict.fromkeys(Domain, np.zeros(d, np.float32)),
-            dict.fromkeys(Domain, np.eye(d, dtype=np.float32)),
-        )
+        centre, weight = np.zeros(d, np.float32), np.zeros((0, 0), np.float32)
+        return cls(dict.fromkeys(Domain, centre), dict.fromkeys(Domain, weight), np.zeros((0, d), np.float32))
 
     @property
     def dim(self) -> int:
-        """Columns that ``embed`` takes."""
-        return self.weight[Domain.REAL].shape[1]
+        """Columns that ``embed`` takes, d."""
+        return self.centre[Domain.REAL].size
+
+    @property
+    def n_out(self) -> int:
+        """Columns that ``embed`` gives: d, or k of a dense map."""
+        return self.dim if self.basis is not None else len(self.weight[Domain.REAL])
 
     def apply(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
-        """The map alone: (..., d) features of one domain to (..., k) float32 rows of any length."""
+        """The map alone: (..., d) features of one domain to (..., n_out) float32 rows of any length."""
         domain = Domain(domain)
-        return (features.astype(np.float32) - self.centre[domain]) @ self.weight[domain].T
+        moved = features.astype(np.float32) - self.centre[domain]
+        if self.basis is None:
+            return moved @ self.weight[domain].T
+        leading = moved @ self.basis.T
+        return moved + (leading @ self.weight[domain].T - leading) @ self.basis
 
     def embed(self, features: np.ndarray, domain: Domain | str) -> np.ndarray:
-        """Map (n, d) features of one domain to (n, k) float32 embeddings of unit length.
+        """Map (n, d) features of one domain to (n, n_out) float32 embeddings of unit length.
 
         Raises:
             ValueError: the features do not have ``dim`` columns.
@@ -60,17 +69,15 @@ class Head:
     def to_tensors(self, name: str) -> dict[str, np.ndarray]:
         """Flat dictionary for a safetensors file.
 
-        ``{name}.{domain}.centre`` in float32; ``{name}.weight`` where both domains share it, else ``{name}.{domain}.weight``, in
-        float16, which halves the file and moves a cosine by less than 0.001.
+        ``{name}.{domain}.centre`` in float32; in float16, which halves the file and moves a cosine by less than 0.001,
+        ``{name}.weight`` where both domains share it, else ``{name}.{domain}.weight``, and ``basis``, one for all heads of a file.
         """
-        real, synthetic = self.weight[Domain.REAL], self.weight[Domain.SYNTHETIC]
-        if real is synthetic or np.array_equal(real, synthetic):
-            weights = {f"{name}.weight": real}
-        else:
-            weights = {f"{name}.{domain}.weight": self.weight[domain] for domain in Domain}
-        halved = {key: np.ascontiguousarray(weight, dtype=np.float16) for key, weight in weights.items()}
+        real, synthetic = self.weight.values()
+        shared = real is synthetic or np.array_equal(real, synthetic)
+        halved = {f"{name}.weight": real} if shared else {f"{name}.{d}.weight": self.weight[d] for d in Domain}
+        halved |= {} if self.basis is None else {"basis": self.basis}
         centres = {f"{name}.{d}.centre": np.ascontiguousarray(self.centre[d], dtype=np.float32) for d in Domain}
-        return centres | halved
+        return centres | {key: np.ascontiguousarray(tensor, dtype=np.float16) for key, tensor in halved.items()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], name: str) -> "Head":
@@ -79,19 +86,20 @@ class Head:
         Raises:
             ValueError: a tensor is missing, or shapes do not fit together, or a value is not finite.
         """
-        stem = {d: name if f"{name}.weight" in tensors else f"{name}.{d}" for d in Domain}
-        centres = {d: f"{name}.{d}.centre" for d in Domain}
-        weights = {d: f"{stem[d]}.weight" for d in Domain}
-        wanted = dict.fromkeys([*centres.values(), *weights.values()])
-        if missing := [key for key in wanted if key not in tensors]:
+        centres, has_basis = {d: f"{name}.{d}.centre" for d in Domain}, "basis" in tensors
+        weights = {d: f"{name}.weight" if f"{name}.weight" in tensors else f"{name}.{d}.weight" for d in Domain}
+        if missing := [key for key in (*centres.values(), *dict.fromkeys(weights.values())) if key not in tensors]:
             raise ValueError(f"head {name!r} lacks {', '.join(missing)}")
         dim, k = tensors[centres[Domain.REAL]].size, (*tensors[weights[Domain.REAL]].shape, 0)[0]
-        for key in wanted:
-            shape, found = (dim,) if key.endswith("centre") else (k, dim), tensors[key]
+        wanted = dict.fromkeys(centres.values(), (dim,)) | ({"basis": (k, dim)} if has_basis else {})
+        wanted |= dict.fromkeys(weights.values(), (k, k if has_basis else dim))
+        for key, shape in wanted.items():
+            found = tensors[key]
             if found.dtype not in FLOATS:
                 raise ValueError(f"{key} must be float16 or float32, got {found.dtype}")
             if found.shape != shape or not np.isfinite(found).all():
                 got = found.shape if found.shape != shape else "NaN or infinity"
                 raise ValueError(f"{key} must be finite and of shape {shape}, got {got}")
         loaded = {key: tensors[key].astype(np.float32) for key in wanted}
-        return cls({d: loaded[centres[d]] for d in Domain}, {d: loaded[weights[d]] for d in Domain})
+        centre, weight = ({d: loaded[keys[d]] for d in Domain} for keys in (centres, weights))
+        return cls(centre, weight, loaded.get("basis"))

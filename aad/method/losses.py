@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def info_nce(first: "torch.Tensor", second: "torch.Tensor", temperature: float) -> "torch.Tensor":
     """Contrastive alignment: each row of ``first`` must find its own row of ``second`` among the batch, and the reverse.
 
-    Symmetric in-batch InfoNCE on cosine similarity. Indistinguishable embeddings give ``log n``; a perfect and confident
-    match tends to 0.
+    Symmetric in-batch InfoNCE on the cosine. Indistinguishable embeddings give ``log n``; a confident match tends to 0.
 
     Args:
         first: (n, d) embeddings of one view of n images.
@@ -41,9 +40,8 @@ def info_nce(first: "torch.Tensor", second: "torch.Tensor", temperature: float) 
     from torch.nn import functional as F
 
     if first.shape != second.shape or first.ndim != 2 or len(first) < 2:
-        raise ValueError(
-            f"views must share one (n, d) shape with n >= 2, got {tuple(first.shape)} and {tuple(second.shape)}"
-        )
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise ValueError(f"views must share one (n, d) shape with n >= 2, got {shapes}")
     logits = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature  # (n, n)
     own = torch.arange(len(first), device=first.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
@@ -63,8 +61,7 @@ def infomax_gaussian(weight: "torch.Tensor") -> "torch.Tensor":
         Scalar, nats per dimension, at least 0.
 
     References:
-        Linsker, Computer 21(3), 1988, and Bell and Sejnowski, Neural Computation 7(6), 1995, for Infomax; the Gaussian form is
-        ours, the paper's abstract does not name its form.
+        Linsker, Computer 21(3), 1988, and Bell and Sejnowski, Neural Computation 7(6), 1995; the Gaussian form is ours.
     """
     import torch
 

@@ -172,7 +172,16 @@ def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:
 
 def layers(head: Head) -> Maps:
     """A head as linear layers: ``weight (x - centre)`` is ``weight x + bias`` with ``bias = -weight centre``."""
-    return {d: Affine(head.weight[d], -(head.weight[d].astype(np.float64) @ head.centre[d]), True) for d in Domain}
+    dense = {domain: _dense(head, domain) for domain in Domain}
+    return {d: Affine(weight, -(weight.astype(np.float64) @ head.centre[d]), True) for d, weight in dense.items()}
+
+
+def _dense(head: Head, domain: Domain) -> np.ndarray:
+    """The map of a domain as one matrix, (k, d): with a basis ``1 + basis' (weight - 1) basis``."""
+    weight, basis = head.weight[domain], head.basis
+    if basis is None:
+        return weight
+    return np.eye(head.dim, dtype=np.float32) + basis.T @ (weight - np.eye(len(basis), dtype=np.float32)) @ basis
 
 
 def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[Any]:

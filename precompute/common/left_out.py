@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from aad.bundle import Bundle, BundleError
-from aad.method import Views
+from aad.method import Head, Views
 from aad.spaces import Domain
 from precompute.common import figures
 
@@ -26,7 +26,6 @@ class Queries:
         ignored_ids: (n,) a reference that is neither right nor wrong, because the query shows it too; -1 for none.
         types: query type of each; the family's name where it has no types.
         concepts: concept of each, which intervals resample.
-        crops: (n, c, d) features of further crops of each; none of them (c = 0) unless asked for.
     """
 
     features: np.ndarray
@@ -34,23 +33,14 @@ class Queries:
     ignored_ids: np.ndarray
     types: tuple[str, ...]
     concepts: tuple[str, ...]
-    crops: np.ndarray
 
 
-def read_views(
-    bundle: Bundle,
-    left_out: Sequence[str] = (),
-    without_kinds: Sequence[str] = (),
-    share: float = 1.0,
-    without_files: Collection[str] = (),
-) -> Views:
-    """Training views of step 3.
+def read_views(bundle: Bundle, left_out: Sequence[str] = (), without_files: Collection[str] = ()) -> Views:
+    """Training views of step 3, in float16 as they are stored.
 
     Args:
         bundle: whose scratch folder holds the views.
         left_out: families whose synthetic images and whose views are dropped.
-        without_kinds: kinds of view to drop besides.
-        share: of each domain's images to keep, in (0, 1], drawn with a fixed seed.
         without_files: images to drop, as ``real_files`` and ``synthetic_files`` name them, with what was made of them. Pictures of
             folders are then seen nowhere; the bundle's own stay in the surroundings of others.
 
@@ -64,32 +54,19 @@ def read_views(
             for kept, domain in zip(rows, Domain, strict=True):
                 kept &= ~np.isin(stored[f"{domain}_files"], list(without_files))
             rows[1] &= (stored["synthetic_files"] != "") | rows[0][stored["synthetic_sources"]]
-        kinds = (~np.isin(stored[f"{domain}_kinds"], [*left_out, *without_kinds]) for domain in Domain)
+        kinds = (~np.isin(stored[f"{domain}_kinds"], left_out) for domain in Domain)
         real, synthetic = (of[np.ix_(*kept)] for of, *kept in zip((real, synthetic), rows, kinds, strict=True))
-    if share < 1:
-        rng = np.random.default_rng(0)
-        real, synthetic = (
-            rows[np.sort(rng.permutation(len(rows))[: max(2, round(share * len(rows)))])] for rows in (real, synthetic)
-        )
     try:
-        return Views(real.astype(np.float32), synthetic.astype(np.float32))
+        return Views(real, synthetic)
     except ValueError as error:
         raise BundleError(f"{error}; give more pictures, or take another bundle's heads with --heads-from") from error
 
 
-def read_training_pairs(bundle: Bundle, left_out: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Matched (n, d) real and synthetic training features, for baselines that need pairs; nothing shipped is fitted on them."""
-    with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
-        kept = ~np.isin(stored["generators"], left_out) & (stored["synthetic_sources"] >= 0)
-        real = stored["real"][stored["synthetic_sources"][kept], 0]
-        return real.astype(np.float32), stored["synthetic"][kept, 0].astype(np.float32)
-
-
-def read_queries(bundle: Bundle, family: str, split: str, with_crops: bool = False) -> Queries:
+def read_queries(bundle: Bundle, family: str, split: str) -> Queries:
     """Every query of a family in a split: the bundle's own, and those that ``extract_families`` made.
 
     Raises:
-        BundleError: a scratch file is missing; or crops are asked for, and the family has queries that are not the bundle's own.
+        BundleError: a scratch file is missing.
     """
     entries, references = bundle.read_json("queries.json"), bundle.read_json("references.json")
     features = bundle.read_array("queries_backbone.npy", (len(entries), bundle.manifest["backbone"]["dim"]))
@@ -102,22 +79,18 @@ def read_queries(bundle: Bundle, family: str, split: str, with_crops: bool = Fal
         made = np.flatnonzero((stored["family"] == family) & (stored["split"] == split))
         made_features, made_ids = stored["features"][made], stored["exemplar_id"][made]
         ignored = stored["ignored_id"][made]
-    whole = np.concatenate([features[own], made_features]).astype(np.float32)
-    crops = np.zeros((len(whole), 0, whole.shape[1]), np.float32)
-    if with_crops and len(made):
-        raise BundleError("crops are of the bundle's own queries; of those that extract_families makes there are none")
-    if with_crops:
-        with np.load(scratch_file(bundle, "query_crops.npz", "extract_crops"), allow_pickle=False) as stored:
-            row_of = {int(query_id): row for row, query_id in enumerate(stored["query_ids"])}
-            crops = stored["crops"][[row_of[i] for i in own]].astype(np.float32)
     return Queries(
-        whole,
+        np.concatenate([features[own], made_features]).astype(np.float32),
         (*(tuple(entries[i]["exemplar_ids"]) for i in own), *((int(i),) for i in made_ids)),
         np.concatenate([np.full(len(own), -1), ignored]).astype(np.int64),
         (*(entries[i]["type"] for i in own), *(family for _ in made)),
         (*(entries[i]["concept"] for i in own), *(references[i]["concept"] for i in made_ids)),
-        crops,
     )
+
+
+def cosine(head: Head, queries: Queries, references: np.ndarray) -> np.ndarray:
+    """Cosines of n queries with (m, d) references in a head's space, (n, m)."""
+    return head.embed(queries.features, Domain.SYNTHETIC) @ head.embed(references, Domain.REAL).T
 
 
 def score(similarities: np.ndarray, queries: Queries) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aad.method import Views
+from aad.method.views import coordinates
 from aad.spaces import Domain
 from aad.vectors import covariance
 
@@ -42,9 +43,9 @@ class StoredViews(Views):
         """Covariance of all views, (d, d) float64."""
         return self._moments[domain][1]
 
-    def moved(self, domain: Domain, centre: np.ndarray, matrix: np.ndarray) -> "Moved":
+    def moved(self, domain: Domain, centre: np.ndarray, basis: np.ndarray) -> "Moved":
         """As of ``Views``, computed for the images that are asked for when they are."""
-        return Moved(self.of(domain), centre, matrix)
+        return Moved(self.of(domain), centre, basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ class Moved:
 
     rows: Any
     centre: np.ndarray
-    matrix: np.ndarray
+    basis: np.ndarray
 
     def __len__(self) -> int:
         return self.rows.shape[0]
 
     def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
-        return (self.rows[chosen] - self.centre) @ self.matrix.T
+        return coordinates(self.rows[chosen], self.centre, self.basis)
 
 
 def streamed_moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

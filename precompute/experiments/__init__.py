@@ -1,1 +1,1 @@
-"""What was tried and does not ship: other forms of the method, and baselines."""
+"""What does not ship: methods that are given the pairs, measures of the theory, and a fine-tuned backbone."""

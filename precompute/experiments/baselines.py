@@ -1,86 +1,18 @@
-"""What the heads are measured against: closed forms without pairs, and two methods that are given the pairs.
+"""What the heads are measured against: two methods that are given the pairs. Each returns a dense ``Head``.
 
-Notation: ``C`` is the covariance of a domain's images (or of all their views), ``N`` the covariance of views within one image (the
-**nuisance**: all that changes while the content stays), ``S = C - N`` what the views of one image share.
+    supervised    contrastive maps, the AbC recipe
+    cca           canonical correlation analysis, the oracle that the methods without pairs approximate
 
-    without pairs    centring, whitening (C^-1/2), view_cca (CCA between two views); nuisance_whitening (N^-1/2) is in aad.method
-    with pairs       supervised (contrastive maps, the AbC recipe), cca (the oracle that the unpaired methods approximate)
-
-Each function returns a ``Head``. Numpy only, but for ``supervised``, which needs torch. Covariances weigh both domains equally.
+Numpy only, but for ``supervised``, which needs torch.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from aad.method import Head, Views
-from aad.method.whitening import eigen, head_about_means, inverse_root, nuisance, shrunk
+from aad.method import Head
 from aad.spaces import Domain
 from aad.vectors import covariance
-
-
-def centring(views: Views) -> Head:
-    """Take each domain's mean away and change nothing else: the part of alignment that needs no training."""
-    return _shared(views, np.eye(views.real.shape[2]))
-
-
-def whitening(
-    views: Views,
-    shrinkage: float,
-    fitted_on: Literal["real", "joint", "per_domain"] = "joint",
-    kind: Literal["zca", "pca"] = "zca",
-    on: Literal["images", "views"] = "images",
-) -> Head:
-    """Infomax alone, in second order: every direction equally loud, ``W C W' = I``.
-
-    Where both domains share the matrix, ``zca`` and ``pca`` differ by a rotation and give the same cosines. With a matrix for each
-    domain they do not: ``zca`` is the whitening nearest to the identity and keeps roughly parallel domains parallel, ``pca`` turns
-    each domain to axes of its own and loses the match between them.
-
-    Args:
-        views: unpaired training data.
-        shrinkage: in [0, 1]; share of the covariance replaced by its mean eigenvalue times the identity.
-        fitted_on: whose covariance: the real images' for both domains, the mean of both domains', or each domain's own.
-        kind: the symmetric root, or principal directions scaled to unit variance.
-        on: covariance of the images themselves, or of all their views.
-
-    References:
-        Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018, for the kinds of whitening.
-    """
-    rows = {domain: views.of(domain)[:, 0] if on == "images" else views.of(domain) for domain in Domain}
-    spread = {domain: covariance(rows[domain]) for domain in Domain}
-    root = inverse_root if kind == "zca" else principal_root
-    if fitted_on == "per_domain":
-        apart = {domain: root(shrunk(spread[domain], shrinkage)).astype(np.float32) for domain in Domain}
-        return head_about_means(views, apart)
-    real, synthetic = spread[Domain.REAL], spread[Domain.SYNTHETIC]
-    return _shared(views, root(shrunk(real if fitted_on == "real" else (real + synthetic) / 2, shrinkage)))
-
-
-def view_cca(views: Views, shrinkage: float, rank: int | None = None, weighting: float = 0.0) -> Head:
-    """Canonical directions between two random views of one image, both domains' covariances averaged.
-
-    Two views have the covariance C each and the cross-covariance S, so that CCA between them is one symmetric generalised
-    eigenproblem, ``S w = r C w``; r is the correlation of two views along w. As ``C = S + N``, it is ``S w = r / (1 - r) N w`` as
-    well: the directions are the principal directions of the nuisance-whitened images. Only the scale along them differs. With
-    ``weighting=0.5`` and full rank the cosines are exactly those of ``nuisance_whitening``, at any shrinkage, as only N is shrunk.
-
-    Args:
-        views: unpaired training data.
-        shrinkage: as in ``nuisance_whitening``; C is then S plus the shrunk N.
-        rank: directions kept, most correlated first; all when None.
-        weighting: each variate is multiplied with ``(1 - r)^-weighting``; at 0 all have unit variance, and at full rank that is
-            Infomax alone again, the cosines of ``C^(-1/2)``: directions tell nothing until some are preferred.
-    """
-    within = (nuisance(views.real) + nuisance(views.synthetic)) / 2
-    common = (covariance(views.real) + covariance(views.synthetic)) / 2 - within
-    root = inverse_root(common + shrunk(within, shrinkage))
-    r, turned = np.linalg.eigh(root @ common @ root)
-    r, turned = r[::-1][:rank], turned[:, ::-1][:, :rank]
-    scale = np.maximum(1 - r, 1e-12) ** -weighting  # r reaches 1 where views never differ
-    weight = signed((root @ turned).T) * scale[:, None]
-    return _shared(views, weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,23 +117,33 @@ def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first - first.mean(0, dtype=np.float64)).T @ (second - second.mean(0, dtype=np.float64)) / len(first)
 
 
-def principal_root(matrix: np.ndarray) -> np.ndarray:
-    """Principal directions scaled to unit variance (PCA whitening), (d, d), loudest first; raises as ``inverse_root``.
+def shrunk(matrix: np.ndarray, shrinkage: float) -> np.ndarray:
+    """The (d, d) covariance with a share of it replaced by its mean eigenvalue times the identity; the trace stays.
 
-    >>> principal_root(np.diag([0.25, 4.0])).round(6).tolist()
-    [[0.0, 0.5], [2.0, 0.0]]
+    >>> shrunk(np.diag([3.0, 1.0]), 0.5).tolist()
+    [[2.5, 0.0], [0.0, 1.5]]
     """
-    variances, directions = eigen(matrix)
-    return signed(directions.T[::-1]) * variances[::-1, None] ** -0.5
+    return (1 - shrinkage) * matrix + shrinkage * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+
+
+def inverse_root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric (d, d) matrix whose square is the inverse (ZCA): whitening that turns nothing.
+
+    >>> inverse_root(np.diag([4.0, 0.25])).round(6).tolist()
+    [[0.5, 0.0], [0.0, 2.0]]
+
+    Raises:
+        ValueError: a direction without variance; it would be blown up without bound.
+    """
+    variances, directions = np.linalg.eigh(matrix)
+    if variances[0] <= 1e-12 * max(variances[-1], 1e-300):  # below the precision of the sums behind a covariance
+        raise ValueError("the covariance is singular: give more pairs than dimensions, or a shrinkage above 0")
+    return (directions * variances**-0.5) @ directions.T
 
 
 def signed(directions: np.ndarray) -> np.ndarray:
     """The (k, d) rows, each with its largest entry positive: an eigenvector leaves its sign open."""
     return directions * np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
-
-
-def _shared(views: Views, weight: np.ndarray) -> Head:
-    return head_about_means(views, dict.fromkeys(Domain, weight.astype(np.float32)))
 
 
 def _head(centre: dict[Domain, np.ndarray], weight: dict[Domain, np.ndarray]) -> Head:

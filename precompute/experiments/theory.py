@@ -11,7 +11,6 @@ said where they matter.
 
 import numpy as np
 
-from aad.vectors import covariance
 from precompute.experiments.baselines import cross_covariance, signed
 
 
@@ -54,6 +53,15 @@ def correlations(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     return np.divide(products, scales, out=np.zeros_like(products), where=scales > 0)
 
 
+def cross_spectrum(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    """Singular values of the cross-covariance of matched (n, d) and (n, e) rows, (min(n, d, e),), loudest first.
+
+    From the triangular factors of both, so that n rows of many dimensions cost what n dimensions would.
+    """
+    first, second = (np.linalg.qr(x.T - x.mean(0, dtype=np.float64)[:, None])[1] for x in (real, synthetic))
+    return np.linalg.svd(first @ second.T / len(real), compute_uv=False)
+
+
 def effective_rank(embeddings: np.ndarray) -> float:
     """Number of directions that (n, d) embeddings use: exp of the entropy of their covariance's normalised spectrum.
 
@@ -66,7 +74,7 @@ def effective_rank(embeddings: np.ndarray) -> float:
     Raises:
         ValueError: all rows are alike.
     """
-    variances = np.square(np.linalg.svd(embeddings - embeddings.mean(0, dtype=np.float64), compute_uv=False))
+    variances = np.linalg.eigvalsh(_smaller_gram(embeddings - embeddings.mean(0, dtype=np.float64)))
     if not variances.any():
         raise ValueError("embeddings that are all alike have no directions")
     shares = variances[variances > 0] / variances.sum()
@@ -87,15 +95,27 @@ def redundancy(embeddings: np.ndarray) -> float:
     d = embeddings.shape[1]
     if d < 2:
         raise ValueError(f"redundancy is between dimensions, got {d}")
-    squared = np.square(cross_correlation(embeddings, embeddings))
-    return float((squared.sum() - np.trace(squared)) / (d * (d - 1)))
+    deviations = _deviations(embeddings)
+    centred = embeddings - embeddings.mean(0, dtype=np.float64)
+    scaled = np.divide(centred, deviations, out=np.zeros_like(centred), where=deviations > 0)
+    correlations = _smaller_gram(scaled) / len(scaled)  # or the rows' products, whose squares have the same sum
+    return float((np.square(correlations).sum() - (deviations > 0).sum()) / (d * (d - 1)))
 
 
 def principal_directions(embeddings: np.ndarray, k: int) -> np.ndarray:
     """The k loudest directions of (n, d) embeddings, (k, d) orthonormal, loudest first, each with its largest entry positive."""
-    if not 1 <= k <= embeddings.shape[1]:
-        raise ValueError(f"k must be within 1..{embeddings.shape[1]}, got {k}")
-    return signed(np.linalg.eigh(covariance(embeddings))[1].T[::-1][:k])
+    from scipy.linalg import eigh
+
+    n, d = embeddings.shape
+    if not 1 <= k <= min(n - 1, d):
+        raise ValueError(f"k must be within 1..{min(n - 1, d)}, got {k}")
+    centred = embeddings - embeddings.mean(0, dtype=np.float64)
+    gram = _smaller_gram(centred)
+    directions = eigh(gram, subset_by_index=[len(gram) - k, len(gram) - 1])[1].T[::-1]
+    if n < d:  # of the rows' products: the same directions, seen from the rows
+        directions = directions @ centred
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return signed(directions)
 
 
 def subspace_agreement(scores: np.ndarray, target: np.ndarray) -> float:
@@ -140,6 +160,11 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     if power <= 0:
         raise ValueError("embeddings that are all alike have no similarity structure")
     return float(dependence / np.sqrt(power))
+
+
+def _smaller_gram(rows: np.ndarray) -> np.ndarray:
+    """Products of all pairs of columns of (n, d) rows, or of all pairs of rows where these are fewer."""
+    return rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
 
 
 def _gram(rows: np.ndarray) -> np.ndarray:
