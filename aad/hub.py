@@ -26,7 +26,7 @@ CHECKSUMS = "checksums.json"
 PICTURES = "pictures"
 FORMAT = 1
 # All that a bundle has. What else a repository may hold, pickles among it, never reaches this machine.
-WANTED = ["*.json", "*.npy", "*.safetensors", "*.md", f"{PICTURES}/*"]
+WANTED = ["*.json", "*.npy", "*.safetensors", "*.csv", "*.md", f"{PICTURES}/*"]
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)

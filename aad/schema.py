@@ -228,6 +228,7 @@ CONTENTS = {
     "backbone": Part("extract_features", _BACKBONE),
     "examples": Part("extract_features", [WHOLE]),  # queries that the page offers first
     "heads.safetensors": Part("train_heads"),  # the aligned and the disentangled head
+    "training_pictures.csv": Part("train_heads"),  # what they saw besides the benchmark; only where there was something
     "references_aligned.npy": Part("train_heads"),  # (n, d) float16 unit rows
     "references_disentangled.npy": Part("train_heads"),  # (n, d) float16 unit rows
     "index_backbone.safetensors": Part("build_index"),  # what finds the nearest of very many references

@@ -1,21 +1,27 @@
 """Step 3: embed views of the training images, and synthetic images made from them, for contrastive self-supervision.
 
-Reads   references.json and queries.json of the bundle and their images; only entries of the train split, or of no split
-Writes  .work/views.npz in the bundle, float16 features of n_r real and n_s synthetic images:
+Reads   references.json and queries.json of the bundle and their images, only entries of the train split, or of no split; and any
+        folders of real (--photographs) and generated (--generated) pictures, see precompute/pictures/folders.py for which
+Writes  .work/views.npz in the bundle, float16 features of n_r real and n_s synthetic images, the bundle's own first:
           real (n_r, v_r, d), real_kinds (v_r,)                       "whole", then the kind of each view
           synthetic (n_s, v_s, d), synthetic_kinds (v_s,)             "whole", then "plain"
           generators (n_s,), synthetic_sources (n_s,)                 row in real that each was made from, -1 for none; for
                                                                       baselines that need pairs: training never reads it
+          real_files, synthetic_files                                 path of each, "" for what was made
+          real_repositories, synthetic_repositories                   where a folder says it, else ""
+        .work/training_pictures.csv, a row for each picture of the folders, if there are any
 
 A view of a real image is re-framed and relit (kind plain), and then restyled (the other kinds). Synthetic images are the bundle's
-queries and images made from each real one (--made); their views are plain. arbitrary_style and multistyle26 need
-requirements-dev.txt. Stops and goes on: what is on disk is not computed again.
+queries, images made from each of its real ones (--made), and the generated pictures; their views are plain. What a view shows
+besides its image, surroundings and styles, is of the bundle's own training images. arbitrary_style and multistyle26 need
+requirements-dev.txt. Stops and goes on: what is on disk is not computed again, also with other folders.
 
     python -m precompute.extract_views
     python -m precompute.extract_views --kinds plain filters --made filters composite photometric    # without style networks
+    python -m precompute.extract_views --photographs FOLDER ANOTHER --generated ANOTHER THIRD
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,7 @@ from PIL import Image
 
 from aad.backbones import Backbone
 from aad.bundle import Bundle
+from aad.spaces import Domain
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold, lets_go
@@ -38,12 +45,14 @@ from precompute.pictures.drawing import (
     training_pictures,
 )
 from precompute.pictures.families import see_that_networks_are_there
+from precompute.pictures.folders import add_folder_options, given_folders, training_folders, write_listing
 
 
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_drawing_options(parser, n_views=12, n_made=2)
+    add_folder_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     add_network_options(parser)
@@ -55,12 +64,16 @@ def main(argv: Sequence[str]) -> None:
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     real, queries = training_pictures(bundle)
+    folders = training_folders(bundle, given_folders(arguments))
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
-    drawing = Embedding(real, queries, backbone, bundle.folder / ".work", arguments.seed)
+    scratch = bundle.folder / ".work"
+    drawing = Embedding(real, queries, folders, backbone, scratch, arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)
-    write_arrays(bundle.folder / ".work" / "views.npz", **stored)
+    (scratch / "views.npz").unlink(missing_ok=True)  # first: the list must never be that of other views
+    write_listing(scratch, folders)
+    write_arrays(scratch / "views.npz", **stored)
     for domain in ("real", "synthetic"):
         print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
 
@@ -71,54 +84,96 @@ class Embedding(Drawing):
     Args:
         real: training images; also surroundings, backdrops and styles.
         queries: the bundle's own synthetic training images.
+        folders: further pictures of each domain.
         backbone: embeds what is drawn.
         scratch: folder for shards.
         seed: of everything drawn.
     """
 
-    def __init__(self, real: Pictures, queries: Pictures, backbone: Backbone, scratch: Path, seed: int) -> None:
+    def __init__(
+        self,
+        real: Pictures,
+        queries: Pictures,
+        folders: Mapping[Domain, Sequence[Pictures]],
+        backbone: Backbone,
+        scratch: Path,
+        seed: int,
+    ) -> None:
         super().__init__(real, queries, seed)
-        self.backbone, self.scratch = backbone, scratch
+        self.folders, self.backbone, self.scratch = folders, backbone, scratch
 
     def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
-        """``real`` and ``real_kinds``."""
-        parts = [self._embed(self.real, lambda i: [self.real.whole(i)], "whole", "real images")]
-        if n_views:
-            parts += [
-                self._embed(self.real, partial(self.views, kind, n_views), ["views", kind, n_views], f"{kind} views")
-                for kind in kinds
-            ]
+        """``real``, ``real_kinds``, ``real_files`` and ``real_repositories``."""
+        folders = self.folders[Domain.REAL]
         names = ["whole", *(kind for kind in kinds for _ in range(n_views))]
-        return {"real": np.concatenate(parts, axis=1).astype(np.float16), "real_kinds": np.array(names)}
+        rows = self._room(len(self.real) + sum(map(len, folders)), len(names))
+        start = 0
+        for pictures in (self.real, *folders):
+            part, start = rows[start : start + len(pictures)], start + len(pictures)
+            part[:, :1] = self._embed(pictures, partial(_whole, pictures), "whole", "real images")
+            for column in range(1, len(names), n_views or 1):
+                draw = partial(self.views, pictures, kind := names[column], n_views)
+                embedded = self._embed(pictures, draw, ["views", kind, n_views], f"{kind} views")
+                part[:, column : column + n_views] = embedded
+        about = _about(Domain.REAL, self.real.names, folders)
+        return {"real": rows, "real_kinds": np.array(names), **about}
 
     def synthetic_images(self, families: Sequence[str], n_made: int) -> dict[str, np.ndarray]:
-        """``synthetic``, ``synthetic_kinds``, ``generators`` and ``synthetic_sources``; queries first, then by family."""
-        rows = {exemplar: row for row, exemplar in enumerate(self.real.ids)}
-        sources = [rows.get(next(iter(entry.get("exemplar_ids", [])), -1), -1) for entry in self.queries.entries]
-        generators = [str(entry.get("generator", "unknown")) for entry in self.queries.entries]
-        parts = [self._embed(self.queries, self.query, ["query", N_SYNTHETIC_VIEWS], "synthetic images")]
-        for family in families if n_made else ():
-            settings = ["made", family, n_made, N_SYNTHETIC_VIEWS]
-            parts.append(self._embed(self.real, partial(self._made, family, n_made), settings, f"made: {family}"))
-            generators += [family] * (n_made * len(self.real))
-            sources += [row for row in range(len(self.real)) for _ in range(n_made)]
-        shape = (1 + N_SYNTHETIC_VIEWS, self.backbone.spec.dim)
-        groups = [np.zeros((0, *shape)), *(part.reshape(-1, *shape) for part in parts if len(part))]
+        """``synthetic``, what is told of it, and ``synthetic_sources``; queries first, then by family, then by folder."""
+        folders, families = self.folders[Domain.SYNTHETIC], families if n_made else ()
+        places = {exemplar: row for row, exemplar in enumerate(self.real.ids)}
+        sources = [places.get(next(iter(entry.get("exemplar_ids", [])), -1), -1) for entry in self.queries.entries]
+        sources += [row for row in range(len(self.real)) for _ in range(n_made)] * len(families)
+        made = [family for family in families for _ in range(n_made * len(self.real))]
+        own, others = ([str(entry.get("generator", "unknown")) for some in group for entry in some.entries]
+                       for group in ([self.queries], folders))  # fmt: skip
+        rows = self._room(len(sources) + len(others), 1 + N_SYNTHETIC_VIEWS)
+        start = 0
+        for part in self._synthetic_parts(families, n_made):
+            part = part.reshape(-1, *rows.shape[1:])
+            rows[start : start + len(part)], start = part, start + len(part)
         return {
-            "synthetic": np.concatenate(groups).astype(np.float16),
+            "synthetic": rows,
             "synthetic_kinds": np.array(["whole"] + ["plain"] * N_SYNTHETIC_VIEWS),
-            "generators": np.array(generators, dtype=str),
-            "synthetic_sources": np.array(sources, dtype=np.int64),
+            "generators": np.array([*own, *made, *others], dtype=str),
+            "synthetic_sources": np.array([*sources, *(-1 for _ in others)], dtype=np.int64),
+            **_about(Domain.SYNTHETIC, [*self.queries.names, *("" for _ in made)], folders),
         }
+
+    def _synthetic_parts(self, families: Sequence[str], n_made: int) -> Iterator[np.ndarray]:
+        given = ["query", N_SYNTHETIC_VIEWS]
+        yield self._embed(self.queries, partial(self.synthetic, self.queries), given, "synthetic images")
+        for family in families:
+            settings = ["made", family, n_made, N_SYNTHETIC_VIEWS]
+            yield self._embed(self.real, partial(self._made, family, n_made), settings, f"made: {family}")
+        for pictures in self.folders[Domain.SYNTHETIC]:
+            yield self._embed(pictures, partial(self.synthetic, pictures), given, "synthetic images")
+
+    def _room(self, n: int, n_views: int) -> np.ndarray:
+        """For all rows at half precision, filled part by part: there may be a gigabyte of them, which is not to be held twice."""
+        return np.empty((n, n_views, self.backbone.spec.dim), np.float16)
 
     def _embed(
         self, pictures: Pictures, draw: Callable[[int], list[Image.Image]], settings: object, label: str
     ) -> np.ndarray:
-        pool = [self.seed, self.real.keys]  # every picture may show any other
+        pool = [self.seed, self.real.keys]  # every picture may show any of these
+        label = " ".join([label, *(f"of {entry['folder']}" for entry in pictures.entries[:1] if "folder" in entry)])
         return embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
 
     def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
         return [picture for number in range(n_made) for picture in self.made(family, i, number)]
+
+
+def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
+    return [pictures.whole(i)]
+
+
+def _about(domain: Domain, own: Sequence[str], folders: Sequence[Pictures]) -> dict[str, np.ndarray]:
+    """File and repository of each image of a domain."""
+    entries = [entry for pictures in folders for entry in pictures.entries]
+    files = [*own, *(entry["path"] for entry in entries)]
+    repositories = [*("" for _ in own), *(entry["repository"] for entry in entries)]
+    return {f"{domain}_files": np.array(files, str), f"{domain}_repositories": np.array(repositories, str)}
 
 
 if __name__ == "__main__":

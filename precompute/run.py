@@ -2,11 +2,14 @@
 
 The demo benchmark and its bundle, as shipped:
 
-    python -m precompute.run
+    python -m precompute.run [--photographs FOLDER ...] [--generated FOLDER ...]
 
-Your own pictures, with the shipped heads (add --train to fit heads on your folders; that needs --queries):
+The two options name folders of any real and any generated pictures, unpaired, to train the heads on as well.
+
+Your own pictures, with the shipped heads (add --train to fit heads on your folders; that needs --queries or --generated):
 
     python -m precompute.run --references FOLDER [--queries FOLDER] --bundle OUT
+    python -m precompute.run --references FOLDER --train --photographs FOLDER --generated FOLDER --bundle OUT
     python app.py --bundle OUT
 
 With another backbone, or other weights; the shipped heads do not fit those, so your folders need --train:
@@ -25,10 +28,11 @@ from pathlib import Path
 import numpy as np
 
 from aad.backbones.spec import TORCH
-from aad.bundle import DEFAULT_BUNDLE
+from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.search import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
 from precompute.common.lock import hold, lets_go
+from precompute.pictures.folders import LISTING, OPTIONS, add_folder_options, given_folders
 
 HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
@@ -40,6 +44,7 @@ RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__, backbone=BACKBONE)
     add_network_options(parser)
+    add_folder_options(parser)
     parser.add_argument("--references", type=Path, help="your own folder of real images")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
     parser.add_argument(
@@ -51,8 +56,18 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.references is None and (arguments.queries or arguments.train):
         parser.error("--queries and --train go with --references")
-    if arguments.train and not arguments.queries:
-        parser.error("--train needs synthetic images as well: give --queries FOLDER")
+    if arguments.train and not (arguments.queries or arguments.generated):
+        parser.error("--train needs synthetic images as well: give --queries FOLDER or --generated FOLDER")
+    folders = [
+        text
+        for domain, paths in given_folders(arguments).items()
+        for text in ([f"--{OPTIONS[domain]}", *map(str, paths)] if paths else [])
+    ]
+    trains = arguments.references is None or arguments.train
+    if folders and not trains:
+        parser.error("--photographs and --generated are for training heads: add --train")
+    if trains and not folders and (lacking := _seen_by_the_shipped()):
+        print(lacking, flush=True)
     engine = chosen_engine(arguments)  # once for all steps, whose features must not mix
     other = arguments.backbone != BACKBONE or arguments.weights is not None or engine != TORCH
     if (arguments.references or other) and arguments.bundle.resolve() == DEFAULT_BUNDLE:
@@ -66,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     running = ["--weights", str(arguments.weights)] if arguments.weights else []
     running += ["--device", arguments.device] if arguments.device != "cpu" else []
     running += ["--engine", engine] if engine != TORCH else []
-    for step, options in steps(arguments.references, arguments.queries, arguments.train, arguments.packages):
+    for step, options in steps(arguments.references, arguments.queries, arguments.train, arguments.packages, folders):
         if step == "build_benchmark":
             if not other or arguments.packages:  # what ships with the project is there, and the same for every backbone
                 _run(step, options)
@@ -92,31 +107,44 @@ def _run(step: str, options: Sequence[str]) -> None:
     print(f"   {time.monotonic() - started:.0f} s", flush=True)
 
 
+def _seen_by_the_shipped() -> str:
+    """What the shipped heads were trained on besides, in a line; nothing where that is nothing, or they are not there."""
+    try:
+        folders = Bundle.open(DEFAULT_BUNDLE).manifest["steps"]["train_heads"]["folders"].values()
+    except (BundleError, KeyError):
+        return ""
+    n, m = (sum(counts.get(domain, 0) for counts in folders) for domain in OPTIONS)
+    return (
+        f"the shipped heads also saw {n:,} photographs and {m:,} generated pictures, see {LISTING} of their bundle; give "
+        "--photographs and --generated to train on such"
+    )
+
+
 def _is_large(bundle: Path) -> bool:
     """Whether the references are too many to compare them one by one in memory."""
     return method_for(len(np.load(bundle / "references_backbone.npy", mmap_mode="r", allow_pickle=False))) != "exact"
 
 
 def steps(
-    references: Path | None, queries: Path | None, train: bool, packages: Path | None
+    references: Path | None, queries: Path | None, train: bool, packages: Path | None, folders: Sequence[str] = ()
 ) -> list[tuple[str, list[str]]]:
-    """The steps with their options, without those that say which bundle and which backbone."""
+    """The steps with their options, without those that say which bundle and which backbone; ``folders`` are options to train on."""
     if references is None:
         return [
             ("build_benchmark", ["--packages", str(packages)] if packages else []),
             ("extract_features", []),
-            ("extract_views", []),
+            ("extract_views", [*folders]),
             ("train_heads", ["--leave-out", HELD_OUT]),
             *((step, []) for step in ("calibrate", "project", "evaluate")),
             *((step, []) for step in ("extract_families", "leave_out", "measure_theory")),
         ]
-    folders = ["--references", str(references), *(["--queries", str(queries)] if queries else [])]
+    own = ["--references", str(references), *(["--queries", str(queries)] if queries else [])]
     heads = (
-        [("extract_views", []), ("train_heads", [])]
+        [("extract_views", [*folders]), ("train_heads", [])]
         if train
         else [("train_heads", ["--heads-from", str(DEFAULT_BUNDLE)])]
     )
-    return [("extract_features", folders), *heads, ("calibrate", []), ("project", [])]
+    return [("extract_features", own), *heads, ("calibrate", []), ("project", [])]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Step 4: fit the aligned and the disentangled head without pairs, and embed the references with them.
 
-Reads   .work/views.npz of the bundle (step 3); or folders of shards (extract_shards) with --real and --synthetic; or with
-        --heads-from another bundle's heads
-Writes  heads.safetensors, references_aligned.npy and references_disentangled.npy
+Reads   .work/views.npz of the bundle, and .work/training_pictures.csv if there is one (step 3); or folders of shards
+        (extract_shards) with --real and --synthetic; or with --heads-from another bundle's heads
+Writes  heads.safetensors, references_aligned.npy and references_disentangled.npy; and training_pictures.csv, the pictures of
+        folders that were trained on, where there are any
 
     python -m precompute.train_heads --leave-out multistyle26       # as shipped: this generator's images stay unseen
+    python -m precompute.train_heads --table                        # which pictures of folders the heads saw
     python -m precompute.train_heads --bundle OUT --heads-from assets/bundle
     python -m precompute.train_heads --bundle OUT --real SHARDS/real --synthetic SHARDS/one SHARDS/two --steps 5000
 
@@ -33,6 +35,7 @@ from precompute.common.rows import passing, stored_chunks, write_rows
 from precompute.common.steps import write_step
 from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
 from precompute.common.stored_views import StoredViews
+from precompute.pictures.folders import LISTING, count, read_listing, table
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
@@ -41,6 +44,7 @@ CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a small
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add = parser.add_argument
+    add("--table", action="store_true", help="print the pictures of folders that the heads saw, as Markdown, and stop")
     add("--heads-from", type=Path, help="take the heads of this bundle instead of training")
     without = "train without this family's images and views"
     add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
@@ -58,9 +62,14 @@ def main(argv: Sequence[str]) -> None:
         parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
     if arguments.steps < 1 or arguments.batch_size < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
+    if arguments.table:
+        print(table(read_listing(Bundle.open(arguments.bundle))))
+        return
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
+    scratch = arguments.bundle / ".work"
     stored = bundle.map_rows("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
+    listed: list[dict[str, str]] = []
     if arguments.heads_from:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
@@ -77,6 +86,8 @@ def main(argv: Sequence[str]) -> None:
             views = read_views(bundle, arguments.leave_out)
             seen = {"left_out": sorted(arguments.leave_out)}
             seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
+            listed = [row for row in read_listing(scratch) if row["generator"] not in arguments.leave_out]
+            seen |= {"folders": count(listed)} if listed else {}
         heads, settings = {}, {"seed": arguments.seed, "versions": versions("torch", "numpy")}
         for space, shipped in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
             config = replace(shipped, **changes)
@@ -85,7 +96,6 @@ def main(argv: Sequence[str]) -> None:
             settings[str(space)] = {"config": _told(config), "history": history}
         settings |= seen
     tensors = {name: t for space, head in heads.items() for name, t in head.to_tensors(space).items()}
-    scratch = arguments.bundle / ".work"
     files = {space: scratch / f"references_{space}.npy" for space in heads}
     with passing(*files.values()):
         with tqdm(total=len(heads) * len(stored), desc="embed references", unit="reference", disable=None) as bar:
@@ -93,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
         write_step(
             arguments.bundle,
             "train_heads",
-            {"heads.safetensors": tensors, **embedded},
+            {"heads.safetensors": tensors, **embedded, **({LISTING: listed} if listed else {})},
             command=command_line("precompute.train_heads", argv),
             settings=settings,
         )

@@ -13,6 +13,7 @@ from precompute import leave_out, measure_theory
 from precompute.compare import table as compared
 from precompute.evaluate import evaluate, table
 from precompute.experiments.variations import VARIATIONS
+from precompute.pictures import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -122,6 +123,11 @@ def test_a_table_of_the_ablation_page_is_its_log(name):
 def test_the_table_of_the_theory_page_is_the_bundles(bundle):
     page = (DOCS / "theory.md").read_text("utf-8")
     assert shown(page, "python -m precompute.measure_theory") == measure_theory.table(bundle.read_json("theory.json"))
+
+
+def test_the_pictures_of_others_that_the_page_thanks_for_are_those_that_the_shipped_heads_saw(bundle):
+    page = (DOCS / "real_generators.md").read_text("utf-8")
+    assert shown(page, "python -m precompute.train_heads --table") == folders.table(folders.read_listing(bundle))
 
 
 def test_every_line_is_one_that_the_command_still_makes():

@@ -1,5 +1,6 @@
 """Step 3 and its companion for test families: what they store, what they must not look at, and what survives Ctrl-C."""
 
+import csv
 import json
 import shutil
 import sys
@@ -12,8 +13,9 @@ from PIL import Image
 from aad.backbones import Backbone, BackboneError
 from aad.bundle import Bundle, BundleError
 from precompute import extract_families, extract_views
+from precompute.abc.splits import BenchmarkError
 from precompute.pictures import drawing, families
-from tests.small import LITE0, SPLITS, ThumbnailNetwork, picture, small_bundle
+from tests.small import LITE0, SPLITS, ThumbnailNetwork, folder_of, picture, small_bundle
 
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
@@ -77,6 +79,34 @@ def copied(drawn, folder: Path) -> Path:
     return folder / "bundle"
 
 
+def with_table(folder: Path, rows: list[tuple[str, str, str]], columns: str = "file,role,licence") -> Path:
+    """A pictures.csv of file, role and licence; every row's repository is that of its number."""
+    lines = [columns + ",repository,generator", *(f"{','.join(row)},lab/{i},G{i}" for i, row in enumerate(rows))]
+    folder.mkdir(exist_ok=True)
+    (folder / "pictures.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path) -> dict[str, object]:
+    """Options for three photographs of no repository, two real ones of a table and three generated ones, one of no table."""
+    photos, made = folder_of(tmp_path / "photos", 3, first=400), folder_of(tmp_path / "made", 1, first=450)
+    lab = folder_of(tmp_path / "lab", 5, first=500)
+    roles = ["exemplar", "exemplar", "synthetic", "synthetic"]
+    names = ["500.png", "lab/deep/501.png", "lab/502.png", "deep/503.png"]
+    with_table(lab, [(name, role, "MIT") for name, role in zip(names, roles, strict=True)])
+    return {"--photographs": (photos, lab), "--generated": (lab, made)}
+
+
+def given(folders: dict[str, object]) -> list[object]:
+    return [word for option, paths in folders.items() for word in (option, *paths)]
+
+
+def listing(bundle: Path) -> list[dict[str, str]]:
+    with (bundle / ".work" / "training_pictures.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
 def test_views_are_stored_by_kind_and_synthetic_images_by_generator(drawn):
     made = drawn[1]
     assert made["real"].shape == (4, 5, LITE0.dim) and made["real"].dtype == np.float16
@@ -137,6 +167,115 @@ def test_interrupted_views_go_on_where_they_stopped(drawn, tmp_path, monkeypatch
     assert 0 < second.seen <= 20 + 60
     third = use(monkeypatch, ThumbnailNetwork())
     assert same(views(bundle), drawn[1]) and third.seen == 0
+
+
+def test_pictures_of_folders_follow_the_bundles_own_which_stay_as_they_were(drawn, folders, tmp_path, network):
+    bundle, own = copied(drawn, tmp_path / "copy"), drawn[1]
+    made = views(bundle, *PLAIN, *given(folders))
+    for name in own:
+        more = 0 if name.endswith("_kinds") else 5 if name.startswith("real") else 3
+        assert len(made[name]) == len(own[name]) + more, name
+        assert np.array_equal(made[name][: len(own[name])], own[name]), name
+    real = ["photos/400.png", "photos/402.png", "photos/deep/401.png", "lab/500.png", "lab/deep/501.png"]
+    assert made["real_files"].tolist()[4:] == real
+    assert made["real_repositories"].tolist() == [""] * 7 + ["lab/0", "lab/1"]
+    assert made["synthetic_files"].tolist()[:4] == [f"q{i}.png" for i in range(4)]
+    assert made["synthetic_files"].tolist()[4:] == [""] * 16 + ["lab/502.png", "lab/deep/503.png", "made/450.png"]
+    assert made["generators"].tolist()[20:] == ["G2", "G3", "unknown"]
+    assert made["synthetic_sources"].tolist()[20:] == [-1] * 3
+    images = [Image.open(tmp_path / name) for name in (*made["real_files"][4:], *made["synthetic_files"][20:])]
+    whole = Backbone(LITE0, ThumbnailNetwork()).embed(images)
+    assert np.allclose(np.concatenate([made["real"][4:, 0], made["synthetic"][20:, 0]]), whole, atol=1e-3)
+    for rows in (made["real"], made["synthetic"]):
+        flat = rows.reshape(-1, LITE0.dim)
+        assert len(np.unique(flat, axis=0)) == len(flat)
+    rows = listing(bundle)
+    assert [row["file"] for row in rows] == [*made["real_files"][4:], *made["synthetic_files"][20:]]
+    assert [(row["domain"], row["folder"]) for row in rows[4:6]] == [("real", "lab"), ("synthetic", "lab")]
+    assert (rows[4]["repository"], rows[4]["licence"], len(rows[4]["sha256"])) == ("lab/1", "MIT", 64)
+    assert same(views(bundle), own) and not (bundle / ".work" / "training_pictures.csv").exists()
+
+
+def test_another_folder_costs_its_own_pictures_and_nothing_that_is_there(drawn, folders, tmp_path, monkeypatch):
+    bundle = copied(drawn, tmp_path / "copy")
+    shutil.copytree(drawn[0] / ".work", bundle / ".work")
+    use(monkeypatch, ThumbnailNetwork(stop_after=8))
+    with pytest.raises(KeyboardInterrupt):
+        views(bundle, *PLAIN, *given(folders))
+    first = use(monkeypatch, ThumbnailNetwork())
+    whole = views(bundle, *PLAIN, *given(folders))
+    assert first.seen < (n := 5 * 5 + 3 * 3)  # 5 real pictures with 4 views, 3 generated ones with 2
+    shutil.rmtree(bundle / ".work")
+    shutil.copytree(drawn[0] / ".work", bundle / ".work")
+    second = use(monkeypatch, ThumbnailNetwork())
+    assert same(views(bundle, *PLAIN, *given(folders)), whole) and second.seen == n
+    third = use(monkeypatch, ThumbnailNetwork())
+    views(bundle, *PLAIN, *given(folders), "--generated", folder_of(tmp_path / "late", 2, first=600))
+    assert third.seen == 2 * 3
+
+
+def test_only_pictures_that_may_be_trained_on_are_taken_and_each_once(drawn, tmp_path, network, capsys):
+    bundle, lab = copied(drawn, tmp_path / "copy"), folder_of(tmp_path / "lab", 9, first=500)
+    licences = [
+        "CC-BY-4.0",
+        "none stated",
+        "CC BY-NC 4.0",
+        "",
+        "Apache-2.0",
+        "bsd-3-clause",
+        "AGPL-3.0",
+        "CC BY-SA 4.0",
+        "MIT",
+    ]
+    names = [f"deep/{i}.png" if i % 2 else f"{i}.png" for i in range(500, 509)]
+    with_table(lab, [(name, "exemplar", licence) for name, licence in zip(names, licences, strict=True)])
+    (lab / "deep" / "505.png").write_bytes((lab / "500.png").read_bytes())
+    for name, i in (("deep/507.png", 2), ("508.png", 8)):  # of the bundle: one to train on, one held out
+        (lab / name).write_bytes((tmp_path / "copy" / "pictures" / f"r{i}.png").read_bytes())
+    others = folder_of(tmp_path / "others", 1, first=700)
+    (others / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (others / "held.png").write_bytes((tmp_path / "copy" / "pictures" / "q5.png").read_bytes())
+    (others / "twice.png").write_bytes((lab / "504.png").read_bytes())
+    views(bundle, "--kinds", "--made", "--photographs", lab, "--photographs", lab, "--generated", others)
+    assert [row["file"] for row in listing(bundle)] == ["lab/500.png", "lab/504.png", "others/700.png"]
+    told = capsys.readouterr()
+    assert "1 of 4 images" in told.err and "broken.jpg" in told.err
+    said = told.out.splitlines()
+    start, end = (said.index(f"{n} {one} pictures of {of}") for n, one, of in ((2, "real", lab), (0, "real", lab)))
+    passed = {
+        *(
+            f"  1 passed over: licence {licence!r} does not permit training"
+            for licence in licences[1:3] + licences[6:7]
+        ),
+        *("  1 passed over: no licence", "  1 passed over: given twice"),
+        f"  1 passed over: that {bundle} trains on anyway",
+        f"  1 passed over: held out by {bundle} for validation or test",
+    }
+    assert set(said[start + 1 : end]) == passed
+    assert f"1 synthetic pictures of {others}" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "why"),
+    [
+        ([("500.png", "exemplar", "MIT")], "file,what,licence", r"columns file, role and licence \(no role\)"),
+        (
+            [("500.png", "exemplar", "none stated")],
+            "file,role,licence",
+            r"got none \(1: licence 'none stated'.*--photographs",
+        ),
+        ([("500.png", "synthetic", "MIT")], "file,role,licence", "got none .no row has that role"),
+        ([("elsewhere/500.png", "exemplar", "MIT")], "file,role,licence", "must be a path that starts at .*lab"),
+        ([("/etc/500.png", "exemplar", "MIT")], "file,role,licence", "must be a path that starts at .*lab"),
+    ],
+)
+def test_a_table_that_gives_nothing_to_train_on_is_refused(drawn, tmp_path, network, rows, columns, why):
+    lab = with_table(folder_of(tmp_path / "lab", 1, first=500), rows, columns)
+    with pytest.raises(BenchmarkError, match=why):
+        views(drawn[0], *PLAIN, "--photographs", lab)
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        views(drawn[0], *PLAIN, "--generated", tmp_path / "nowhere")
+    assert network.seen == 0
 
 
 def test_folders_without_splits_or_generators_are_used_whole(tmp_path, network):

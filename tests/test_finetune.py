@@ -426,7 +426,7 @@ def test_the_pools_hold_the_activations_of_the_right_pictures(tmp_path, monkeypa
     wholes = backbone.embed([real.whole(i) for i in range(4)])
     taken = cut.tail(pool.take(np.arange(4), np.zeros(4, int))).detach().numpy()
     assert np.allclose(taken, wholes, atol=2e-3)
-    view = drawn.views("filters", 2, 3)[1]
+    view = drawn.views(real, "filters", 2, 3)[1]
     taken = cut.tail(pool.take(np.array([3]), np.array([4]))).detach().numpy()
     assert np.allclose(taken, backbone.embed([view]), atol=2e-3)
     pool = drawn.synthetic_pool(["multistyle26", "photometric"], ["photometric", "near_copy"], 2)

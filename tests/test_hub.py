@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from copy import deepcopy
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,8 @@ from huggingface_hub import constants
 import app
 from aad.attribution import Attributor
 from aad.bundle import BundleError
-from aad.hub import CHECKSUMS, local_bundle, parse_address
+from aad.hub import CHECKSUMS, WANTED, local_bundle, parse_address
+from aad.schema import CONTENTS
 from interface import present
 from precompute import evaluate, publish
 from precompute.common.steps import write_step
@@ -69,6 +71,10 @@ def unplugged(tmp_path, monkeypatch):
 def commit(hub):
     """Where the tiny bundle is on the stand-in."""
     return hub.repositories["model", NAME].branches["main"]
+
+
+def test_every_file_that_a_bundle_may_have_is_fetched():
+    assert not [name for name in CONTENTS if "." in name and not any(fnmatch(name, one) for one in WANTED)]
 
 
 def test_a_malformed_address_is_refused_with_the_right_form():

@@ -86,6 +86,8 @@ def small_bundle(folder: Path) -> Path:
         synthetic_kinds=np.array(["whole", "plain", "plain"]),
         generators=np.repeat(GENERATORS, 10),
         synthetic_sources=np.where(np.arange(30) < 29, sources, -1),
+        real_files=np.array([f"{i}.png" for i in range(10)]),
+        synthetic_files=np.array([""] * 20 + [f"q{i}.png" for i in range(10)]),
     )
     made = np.tile(np.arange(10, 30), 2)
     np.savez(
@@ -119,6 +121,12 @@ def test_a_family_left_out_is_in_neither_the_images_nor_the_views_nor_the_pairs(
     assert len(read_training_pairs(untouched, ["multistyle26"])[0]) == 19  # one of the twenty has no known source
     with pytest.raises(BundleError, match=r"at least two images of each domain.*more pictures"):
         read_views(untouched, GENERATORS)
+
+
+def test_a_file_left_out_is_seen_neither_itself_nor_in_what_was_made_of_it(untouched):
+    everything, without = read_views(untouched), read_views(untouched, without_files={"3.png", "q5.png"})
+    assert np.array_equal(without.real, np.delete(everything.real, 3, 0))
+    assert np.array_equal(without.synthetic, np.delete(everything.synthetic, [3, 13, 25], 0))
 
 
 def test_a_share_of_the_images_is_drawn_from_all_of_them_and_the_same_each_time(untouched):

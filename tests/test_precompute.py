@@ -11,7 +11,8 @@ import pytest
 
 from aad import Attributor, BundleError
 from aad.backbones import Backbone
-from aad.method import ALIGNED, DISENTANGLED
+from aad.bundle import Bundle
+from aad.method import ALIGNED, DISENTANGLED, Head
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
 from precompute.common.embedding import embed_in_shards
@@ -19,7 +20,7 @@ from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, ThumbnailNetwork, contents, picture
+from tests.small import LITE0, ThumbnailNetwork, contents, folder_of, picture
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -202,6 +203,75 @@ def test_what_cannot_be_used_is_refused_in_words(shipped, tmp_path):
     np.savez(scratch, **kept | {"synthetic": kept["synthetic"][:1], "generators": kept["generators"][:1]})
     with pytest.raises(BundleError, match=r"two images of each domain.*more pictures"):
         run("train_heads", "--bundle", tmp_path / "bundle")
+
+
+def test_a_bundle_lists_the_pictures_of_folders_that_its_heads_saw(quick, shipped, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_heads, "fit_head", lambda views, *_: (Head.identity(views.real.shape[-1]), {}))
+    shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
+    bundle, photos, lab = (
+        tmp_path / "bundle",
+        folder_of(tmp_path / "photos", 2, 400),
+        folder_of(tmp_path / "lab", 5, 500),
+    )
+    told = ["500.png,exemplar,MIT,a/b,", "502.png,synthetic,MIT,a/b,one", "504.png,synthetic,CC BY 4.0 (a|b),a/b,two"]
+    (lab / "pictures.csv").write_text("\n".join(["file,role,licence,repository,generator", *told]))
+    drawn = ("--bundle", bundle, "--n-views", 1, "--kinds", "plain", "--made", "--threads", 1)
+    folders = ("--photographs", photos, lab, "--generated", lab)
+
+    def trained(*options: object) -> tuple[dict, str]:
+        run("train_heads", "--bundle", bundle, "--threads", 1, *options)
+        capsys.readouterr()
+        run("train_heads", "--bundle", bundle, "--table")
+        return json.loads((bundle / "manifest.json").read_text()), capsys.readouterr().out
+
+    run("extract_views", *drawn, *folders)
+    manifest, table = trained()
+    step = manifest["steps"]["train_heads"]
+    assert step["folders"] == {"photos": {"real": 2}, "lab": {"real": 1, "synthetic": 2}}
+    assert (step["n_real"], step["n_synthetic"]) == (8 + 3, 8 + 2)
+    rows = Bundle.open(bundle).read_bytes("training_pictures.csv").decode().splitlines()
+    assert rows[0] == "domain,folder,file,repository,generator,licence,sha256" and len(rows) == 6
+    assert rows[4].startswith("synthetic,lab,lab/502.png,a/b,one,MIT,")
+    assert table.splitlines()[2:] == [
+        "| a/b | 1 | 2 | CC BY 4.0 (a\\|b); MIT |",
+        "| photos, of no repository | 2 | 0 | not stated |",
+        "| all | 3 | 2 |  |",
+    ]
+    manifest, table = trained("--leave-out", "two")
+    assert manifest["steps"]["train_heads"]["folders"]["lab"] == {"real": 1, "synthetic": 1} and "(a" not in table
+    run("extract_views", *drawn)
+    manifest, table = trained()
+    assert table == "These heads saw no pictures but those of their benchmark.\n"
+    assert "training_pictures.csv" not in manifest["files"] and "folders" not in manifest["steps"]["train_heads"]
+
+
+def test_run_passes_folders_on_to_training_and_says_what_it_lacks_without_them(shipped, tmp_path, monkeypatch, capsys):
+    done = {}
+    monkeypatch.setattr("precompute.run._run", lambda step, options: done.__setitem__(step, list(options)))
+    bundle = tmp_path / "shipped"
+    shutil.copytree(shipped / "bundle", bundle)
+    monkeypatch.setattr("precompute.run.DEFAULT_BUNDLE", bundle)
+    out, folders = ("--bundle", tmp_path / "out"), ("--photographs", "one", "two", "--generated", "two")
+    own = ("--references", tmp_path, "--train")
+    np.save(tmp_path / "references_backbone.npy", np.zeros((1, 1), np.float16))
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / "references_backbone.npy", tmp_path / "out")
+    for options in ((), own):
+        run("run", *out, *options, *folders)
+        assert done["extract_views"] == [*folders, "--bundle", str(tmp_path / "out")]
+    run("run", *out)
+    assert done["extract_views"] == ["--bundle", str(tmp_path / "out")] and "also saw" not in capsys.readouterr().out
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["steps"]["train_heads"]["folders"] = {"a": {"real": 1500}, "b": {"real": 1, "synthetic": 7}}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    run("run", *out)
+    assert "also saw 1,501 photographs and 7 generated pictures, see training_pictures.csv" in capsys.readouterr().out
+    run("run", *out, *folders)
+    assert "also saw" not in capsys.readouterr().out
+    for options, why in (((*own[:2], *folders), "add --train"), (own, "--queries FOLDER or --generated FOLDER")):
+        with pytest.raises(SystemExit):
+            run("run", *out, *options)
+        assert why in capsys.readouterr().err
 
 
 def test_run_takes_shipped_heads_unless_told_to_train(tmp_path):

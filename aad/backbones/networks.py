@@ -23,7 +23,7 @@ CHANNELS = (16, 24, 40, 80, 112, 192, 320)  # of the stages; grids of 112, 56, 2
 DEPTHS = Pooling((4, 5, 6))  # chosen on AbC-mini's validation concepts
 SECOND_ORDER = Pooling((2, 3, 4, 5, 6), True, (2, 3, 4, 5))  # chosen on real generators' pictures
 N_PAIRED = 48  # channels of a stage whose covariances are taken, 1176 numbers; channels have no order, so the first do
-EPSILON = 1e-3  # beside a covariance, whose median is 0.5 to 0.9: keeps its root's slope at zero finite
+EPSILON = 1e-3  # beside a covariance, nine in ten of which exceed 0.5: keeps the slope of its root at zero finite
 SSCD_STAGES = (3, 4, 6, 3)  # ResNet-50's blocks by stage
 GEM_POWER = 3.0  # of SSCD's generalised mean over positions
 

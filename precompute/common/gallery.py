@@ -5,10 +5,12 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from tqdm import tqdm
 
 from aad.bundle import write_atomically
 from aad.images import SUFFIXES, ImageError, load_image
@@ -119,13 +121,13 @@ def from_folders(references: Path, queries: Path | None) -> Gallery:
     root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
     told = metadata_of(references)
     reference_entries = []
-    for path in _images(references):
+    for path in readable_images(references):
         name = path.relative_to(references.resolve()).as_posix()
         entry = {"title": path.stem.replace("_", " "), "source": references.name, "licence": "not stated"}
         reference_entries.append({"path": path.relative_to(root).as_posix()} | entry | told.get(name, {}))
     query_entries = [
         {"path": path.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": []}
-        for path in (_images(queries) if queries else [])
+        for path in (readable_images(queries) if queries else [])
     ]
     return Gallery(references.name, root, reference_entries, query_entries, spread(query_entries))
 
@@ -139,11 +141,21 @@ def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
     return [ids[row] for row in range(rows) for ids in by_type.values() if row < len(ids)][:n]
 
 
-def _images(folder: Path) -> list[Path]:
+def readable_images(folder: Path, paths: Iterable[Path] | None = None) -> list[Path]:
+    """The images of a folder that can be read; the others are listed on stderr.
+
+    Args:
+        folder: with folders in it or not.
+        paths: which of its images; all below it when None.
+
+    Raises:
+        NotADirectoryError: it does not exist or has no readable image.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder of images")
     readable, refused = [], []
-    for path in sorted(images_below(folder.resolve())):
+    images = sorted(images_below(folder.resolve())) if paths is None else list(paths)
+    for path in tqdm(images, f"look through {folder.name}", unit="image", disable=None):
         try:
             load_image(path)
             readable.append(path)
@@ -169,6 +181,34 @@ def images_below(folder: Path) -> Iterator[Path]:
             path = Path(place, name)
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 yield path
+
+
+def placed(folder: Path, name: str) -> tuple[Path, tuple[str, ...]]:
+    """Where a picture lies whose name starts at the folder or with its own name, and the parts of its path below the folder."""
+    parts = PurePosixPath(name).parts
+    if (folder / name).exists():
+        return folder / name, parts
+    return folder.resolve().parent / name, parts[1:]
+
+
+def picture_rows(folder: Path, columns: Sequence[str]) -> list[dict[str, str]] | None:
+    """The rows of a folder's pictures.csv, which has these columns; None where there is no such file.
+
+    Raises:
+        BenchmarkError: it cannot be read, or lacks a column.
+    """
+    path = folder / "pictures.csv"
+    if not path.exists():
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            table = csv.DictReader(lines, restval="")
+            if missing := [column for column in columns if column not in (table.fieldnames or ())]:
+                raise ValueError(f"no {missing[0]}")
+            return list(table)
+    except (ValueError, csv.Error) as error:
+        wanted = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]]))
+        raise BenchmarkError(f"{path} must be UTF-8 with the columns {wanted} ({error}); correct it") from None
 
 
 def metadata_of(folder: Path) -> dict[str, dict[str, str]]:

@@ -4,7 +4,7 @@ A family is left out of everything that training sees: the synthetic images that
 that were rendered with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from aad.bundle import Bundle, BundleError
 from aad.method import Views
+from aad.spaces import Domain
 from precompute.common import figures
 
 
@@ -37,7 +38,11 @@ class Queries:
 
 
 def read_views(
-    bundle: Bundle, left_out: Sequence[str] = (), without_kinds: Sequence[str] = (), share: float = 1.0
+    bundle: Bundle,
+    left_out: Sequence[str] = (),
+    without_kinds: Sequence[str] = (),
+    share: float = 1.0,
+    without_files: Collection[str] = (),
 ) -> Views:
     """Training views of step 3.
 
@@ -46,14 +51,21 @@ def read_views(
         left_out: families whose synthetic images and whose views are dropped.
         without_kinds: kinds of view to drop besides.
         share: of each domain's images to keep, in (0, 1], drawn with a fixed seed.
+        without_files: images to drop, as ``real_files`` and ``synthetic_files`` name them, with what was made of them. Pictures of
+            folders are then seen nowhere; the bundle's own stay in the surroundings of others.
 
     Raises:
         BundleError: the file is missing, or too little remains to train on.
     """
     with np.load(scratch_file(bundle, "views.npz", "extract_views"), allow_pickle=False) as stored:
-        real = stored["real"][:, ~np.isin(stored["real_kinds"], [*left_out, *without_kinds])]
-        kept = ~np.isin(stored["generators"], left_out)
-        synthetic = stored["synthetic"][kept][:, ~np.isin(stored["synthetic_kinds"], [*left_out, *without_kinds])]
+        real, synthetic = stored["real"], stored["synthetic"]
+        rows = [np.full(len(real), True), ~np.isin(stored["generators"], left_out)]
+        if without_files:
+            for kept, domain in zip(rows, Domain, strict=True):
+                kept &= ~np.isin(stored[f"{domain}_files"], list(without_files))
+            rows[1] &= (stored["synthetic_files"] != "") | rows[0][stored["synthetic_sources"]]
+        kinds = (~np.isin(stored[f"{domain}_kinds"], [*left_out, *without_kinds]) for domain in Domain)
+        real, synthetic = (of[np.ix_(*kept)] for of, *kept in zip((real, synthetic), rows, kinds, strict=True))
     if share < 1:
         rng = np.random.default_rng(0)
         real, synthetic = (

@@ -5,17 +5,17 @@ the square root of their number of queries in that kind, so that no large page d
 Intervals are bootstrap 95 % over repositories, whose pictures fail together.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aad.metrics import Interval
 from precompute.abc.splits import BenchmarkError, load_split, require
+from precompute.common.gallery import picture_rows, placed
 
 MEASURES = {"hit@1": lambda ranks: ranks == 1, "hit@5": lambda ranks: ranks <= 5, "MRR": lambda ranks: 1 / ranks}
 ALL = "all"  # stands beside the kinds
@@ -56,13 +56,14 @@ def read_pairs(folder: Path) -> tuple[list[Pair], list[Path]]:
         raise BenchmarkError(
             f"{folder}/json/*.json must name synthetic pictures and their exemplars, got none; check the folder"
         )
-    places = {name: _placed(folder, name) for case in cases for name in case.paths}
+    places = {name: placed(folder, name) for case in cases for name in case.paths}
     if missing := [name for name, (file, _) in places.items() if not file.is_file()]:
         raise BenchmarkError(
             f"the pictures that {folder}/json names must be there, {len(missing)} of {len(places)} are not, {missing[0]} first; "
             f"their paths start at {folder} or with its own name"
         )
-    stated = _repositories(table_file := folder / "pictures.csv")
+    table = picture_rows(folder, ("file", "repository"))
+    stated = None if table is None else {row["file"]: row["repository"] for row in table}
     exemplars = sorted({name for case in cases for name in case.exemplars})
     rows, pairs = {name: row for row, name in enumerate(exemplars)}, []
     for case in cases:
@@ -72,29 +73,9 @@ def read_pairs(folder: Path) -> tuple[list[Pair], list[Path]]:
             repository = parts[2] if len(parts) > 3 else "/".join(group) or case.exemplars[0]
             if stated is not None:
                 repository = stated.get(name) or ""
-                require(bool(repository), "repository", f"told of {name}", "none", table_file, "add it")
+                require(bool(repository), "repository", f"told of {name}", "none", folder / "pictures.csv", "add it")
             pairs.append(Pair(kind, file, sources, repository))
     return pairs, [places[name][0] for name in exemplars]
-
-
-def _placed(folder: Path, name: str) -> tuple[Path, tuple[str, ...]]:
-    """Where a picture lies, and the parts of its path below the folder."""
-    parts = PurePosixPath(name).parts
-    if (folder / name).exists():
-        return folder / name, parts
-    return folder.resolve().parent / name, parts[1:]
-
-
-def _repositories(path: Path) -> dict[str, str] | None:
-    if not path.exists():
-        return None
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            return {row["file"]: row["repository"] for row in csv.DictReader(lines)}
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchmarkError(
-            f"{path} must be UTF-8 with the columns file and repository ({error}); correct it"
-        ) from None
 
 
 def best_ranks(similarities: np.ndarray, sources: Sequence[Sequence[int]]) -> np.ndarray:

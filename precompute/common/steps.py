@@ -1,6 +1,8 @@
 """Steps write into a bundle: each its own files and its part of the manifest, in an order in which later ones rest on earlier."""
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,8 +34,8 @@ def write_step(
     Args:
         folder: the bundle; created when missing.
         step: one of ``aad.schema.STEPS``.
-        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, anything JSON for ``.json``;
-            or the ``Path`` of a finished file on the same disk, which is moved into place.
+        files: name to content: an array for ``.npy``, a dictionary of arrays for ``.safetensors``, rows by column for ``.csv``,
+            anything JSON for ``.json``; or the ``Path`` of a finished file on the same disk, which is moved into place.
         command: the command line that makes this step again.
         sections: entries for the manifest itself.
         settings: seeds, versions and choices worth keeping with the step.
@@ -89,10 +91,8 @@ def _written(place: Path, content: Any) -> tuple[Path, dict[str, Any]]:
 
 
 def encode(name: str, content: Any) -> bytes:
-    """The bytes of a file: an array as ``.npy``, a dictionary of arrays as ``.safetensors``, anything else as JSON."""
+    """The bytes of a file: an array as ``.npy``, a dictionary of arrays as ``.safetensors``, rows as ``.csv``, all else as JSON."""
     if name.endswith(".npy"):
-        import io
-
         buffer = io.BytesIO()
         np.save(buffer, content, allow_pickle=False)
         return buffer.getvalue()
@@ -100,4 +100,10 @@ def encode(name: str, content: Any) -> bytes:
         from safetensors.numpy import save
 
         return save(dict(content))
+    if name.endswith(".csv"):
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(content[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(content)
+        return text.getvalue().encode()
     return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=name == "manifest.json") + "\n").encode()

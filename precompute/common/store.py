@@ -24,7 +24,7 @@ import numpy as np
 
 from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, write_atomically
-from aad.files import file_sha256
+from aad.files import beside, file_sha256, naming
 from aad.spaces import Domain
 from precompute.common.steps import encode
 
@@ -43,10 +43,14 @@ def write_array(path: Path, array: np.ndarray) -> str:
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write a ``.npz`` file beside its place and rename it."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
+    """Write a ``.npz`` file beside its place and rename it; array by array, as all of them once more may not fit in memory."""
+    partial = beside(path)
+    try:
+        with naming(path), partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_table(path: Path, content: object) -> None:

@@ -62,7 +62,7 @@ class Activations(Drawing):
         whole: list[Item] = [(real.keys[i], partial(_whole, real, i)) for i in range(len(real))]
         parts = [self._keep(whole, "whole", "real images")]
         for kind in kinds if n_views else ():
-            items: list[Item] = [(real.keys[i], partial(self.views, kind, n_views, i)) for i in range(len(real))]
+            items: list[Item] = [(real.keys[i], partial(self.views, real, kind, n_views, i)) for i in range(len(real))]
             parts.append(self._keep(items, ["views", kind, n_views], f"{kind} views"))
         return _pool(parts, axis=1)
 
@@ -75,7 +75,7 @@ class Activations(Drawing):
         parts = []
         for generator in generators:
             own = [i for i, entry in enumerate(self.queries.entries) if generator_of(entry) == generator]
-            items: list[Item] = [(self.queries.keys[i], partial(self.query, i)) for i in own]
+            items: list[Item] = [(self.queries.keys[i], partial(self.synthetic, self.queries, i)) for i in own]
             parts.append(self._keep(items, "query", f"{generator} images"))
         for family in families:
             items = [

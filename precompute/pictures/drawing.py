@@ -41,15 +41,15 @@ def add_drawing_options(parser: argparse.ArgumentParser, n_views: int, n_made: i
 
 
 class Pictures:
-    """n images of a bundle, in the order of its table.
+    """n images of a bundle, in the order of its table; or of a folder.
 
     Args:
-        bundle: says where the images lie.
-        entries: (id, entry) of each, from references.json or queries.json.
+        place: where the images lie: the bundle that says so, or a folder.
+        entries: (id, entry) of each, from references.json or queries.json; of a folder, entries with a ``path`` below it.
     """
 
-    def __init__(self, bundle: Bundle, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-        root = (bundle.folder / bundle.section("images")).resolve()
+    def __init__(self, place: Bundle | Path, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        root = place if isinstance(place, Path) else (place.folder / place.section("images")).resolve()
         self.ids = [i for i, _ in entries]
         self.entries = [entry for _, entry in entries]
         self.names = [str(entry["path"]) for entry in self.entries]
@@ -89,12 +89,17 @@ def training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
         BundleError: there is no such real image.
     """
     real, queries = (
-        Pictures(bundle, [(i, e) for i, e in enumerate(bundle.read_json(name)) if e.get("split", "") in ("train", "")])
+        Pictures(bundle, [(i, entry) for i, entry in enumerate(bundle.read_json(name)) if may_train(entry)])
         for name in ("references.json", "queries.json")
     )
     if not len(real):
         raise BundleError(f"{bundle.folder} has no reference in the train split, so there is nothing to train on")
     return real, queries
+
+
+def may_train(entry: Mapping[str, Any]) -> bool:
+    """Whether a picture of a bundle is of the train split, or of no split."""
+    return entry.get("split", "") in ("train", "")
 
 
 class Drawing:
@@ -111,20 +116,20 @@ class Drawing:
         self.real, self.queries, self.seed, self.purpose = real, queries, seed, purpose
         self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
 
-    def views(self, kind: str, n_views: int, i: int) -> list[Image.Image]:
-        """The first views of one kind of the i-th real image."""
-        drawn = []
+    def views(self, pictures: Pictures, kind: str, n_views: int, i: int) -> list[Image.Image]:
+        """The first views of one kind of the i-th of some real images."""
+        own, drawn = i if pictures is self.real else None, []
         for number in range(n_views):
-            rng = view_rng(self.seed, self._key(kind, self.real.names[i]), number)
-            view = self._plain(self.real.drawable(i), i, rng)
+            rng = view_rng(self.seed, self._key(kind, pictures.names[i]), number)
+            view = self._plain(pictures.drawable(i), own, rng)
             if kind in RESTYLE:
-                view = RESTYLE[kind](view, self.real.drawable(self.real.another(i, rng)), rng)
+                view = RESTYLE[kind](view, self.real.drawable(self.real.another(own, rng)), rng)
             drawn.append(view)
         return drawn
 
-    def query(self, i: int) -> list[Image.Image]:
-        """The i-th synthetic image of the bundle, and plain views of it."""
-        image, rng = self.queries.whole(i), view_rng(self.seed, self._key("", self.queries.names[i]), 0)
+    def synthetic(self, pictures: Pictures, i: int) -> list[Image.Image]:
+        """The i-th of some synthetic images, and plain views of it."""
+        image, rng = pictures.whole(i), view_rng(self.seed, self._key("", pictures.names[i]), 0)
         return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
 
     def made(self, family: str, i: int, number: int) -> list[Image.Image]:
