@@ -19,7 +19,6 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +84,15 @@ def main(argv: Sequence[str]) -> None:
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     queries, exemplars = pairs.read_pairs(arguments.folder)
-    others = [path for folder in arguments.others for path in _pictures(folder)]
+    others = [path for folder in arguments.others for path in pictures_below(folder)]
     bundle = open_bundle(arguments.bundle)
     hold(bundle.folder)
     references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
     rows = _rows(bundle, references.words("split"), arguments)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
-    embedded = partial(_embedded, backbone, bundle.folder / ".work")
-    real, made = embedded([*exemplars, *others], "real"), embedded([query.file for query in queries], "synthetic")
+    scratch = bundle.folder / ".work"
+    real = embedded(backbone, scratch, [*exemplars, *others], "real")
+    made = embedded(backbone, scratch, [query.file for query in queries], "synthetic")
     found = {}
     for space, head in read_heads(bundle).items():
         stored = bundle.read_array(f"references_{space}.npy", (len(references), None))[rows]
@@ -119,7 +119,8 @@ def main(argv: Sequence[str]) -> None:
         write_atomically(arguments.page, page(queries, files, found).encode())
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in a folder and below it."""
     if found := sorted(images_below(folder)):
         return found
     raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
@@ -135,7 +136,7 @@ def _rows(bundle: Bundle, splits: Sequence[str], arguments: Any) -> np.ndarray:
     return np.flatnonzero(np.isin(splits, arguments.splits)) if arguments.splits else np.arange(len(splits))
 
 
-def _embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
+def embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
     """Features of pictures, (n, d): the network runs once for all spaces."""
 
     def load(i: int) -> list[Image.Image]:

@@ -1,0 +1,245 @@
+"""The search over settings of the heads, on pictures of real generators whose repositories and subjects training did not see.
+
+Reads   FOLDER, as evaluate_pairs does; .work/views.npz of the bundle (step 3), made with the folders that training may use
+Writes  --out, a log with one entry a line; a second run goes on where the first stopped
+
+FOLDER is cut into folds: repositories that share a subject fall together. Each line is fitted five times, each time on what remains
+of the views when a fold's pictures are taken out, and half of --others with them; it is asked for that fold's sources among the
+fold's exemplars, the bundle's validation and test references and those strangers. So nothing in a gallery was seen in training.
+The lines `aligned` and `disentangled` ship; ``--table`` prints the table that docs/real_generators.md shows.
+
+    python -m precompute.search_heads FOLDER --others PHOTOGRAPHS --out docs/real_generators.json
+    python -m precompute.search_heads FOLDER --others PHOTOGRAPHS --out docs/real_generators.json --lines aligned disentangled
+    python -m precompute.search_heads --table --out docs/real_generators.json
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aad.bundle import Bundle
+from aad.files import file_sha256
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions, nuisance_whitening
+from aad.method.whitening import Leading, whitening
+from aad.spaces import SPACES, Domain
+from precompute.common import figures, pairs
+from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser
+from precompute.common.left_out import read_views
+from precompute.common.lock import hold, lets_go
+from precompute.common.store import write_table
+from precompute.evaluate_pairs import embedded, pictures_below, search
+from precompute.pictures.drawing import open_backbone
+
+N_FOLDS = 5
+N_LEADING = 1024  # directions found once per fold; a line maps the loudest of them
+N_OTHERS = 400  # strangers in every gallery
+UNSEEN = ("validation", "test")  # splits of the bundle's references in every gallery
+SHOWN = ("hit@1", "MRR")
+
+
+class Fold:
+    """What one fold's lines share.
+
+    Args:
+        views: what training may see.
+        rank: leading directions that are kept.
+    """
+
+    def __init__(self, views: Views, rank: int) -> None:
+        self.views, self.rank = views, rank
+
+    @cached_property
+    def leading(self) -> Leading:
+        """The leading directions, computed once."""
+        return leading_directions(self.views, self.rank)
+
+    def first(self, rank: int) -> Leading:
+        """The loudest ``rank`` of them; what they leave joins the rest."""
+        own, d = self.leading, self.leading.basis.shape[1]
+        variances = np.diag(own.spread)
+        left = own.rest * (d - len(variances)) + variances[:-rank].sum()
+        return Leading(own.basis[-rank:], np.diag(variances[-rank:]), left / (d - rank))
+
+    def closed(self, rank: int, shrinkage: float, cut: bool = False) -> Head:
+        """Infomax alone, ``C^(-1/2)``; ``cut``: what is not mapped is dropped, not left as it is."""
+        own = self.first(rank)
+        weight, centre = whitening(own, shrinkage), {d: self.views.centre(d) for d in Domain}
+        return Head(centre, dict.fromkeys(Domain, weight @ own.basis if cut else weight), None if cut else own.basis)
+
+    def nuisance(self, rank: int, shrinkage: float) -> Head:
+        """Both terms in closed form, ``N^(-1/2)``."""
+        return nuisance_whitening(self.views, shrinkage, self.first(rank))
+
+    def trained(self, config: TrainConfig, views: Views | None = None) -> Head:
+        """A head of these settings, on other views where they are given."""
+        if views is not None:
+            return fit_head(views, config)[0]
+        return fit_head(self.views, config, leading=self.first(config.rank))[0]
+
+
+Line = Callable[[Fold], Head]
+RANK = ALIGNED.rank
+LINES: dict[str, Line] = {
+    "backbone": lambda fold: Head.identity(fold.views.real.shape[2]),
+    "aligned": lambda fold: fold.trained(ALIGNED),
+    "disentangled": lambda fold: fold.trained(DISENTANGLED),
+    "centring": lambda fold: replace(
+        fold.closed(RANK, 0.2), weight=dict.fromkeys(Domain, np.eye(RANK, dtype=np.float32))
+    ),
+    "whitening (Infomax alone)": lambda fold: fold.closed(RANK, DISENTANGLED.shrinkage),
+    "whitening, rank 128": lambda fold: fold.closed(128, DISENTANGLED.shrinkage),
+    "whitening, rank 256": lambda fold: fold.closed(256, DISENTANGLED.shrinkage),
+    "whitening, the rest dropped": lambda fold: fold.closed(RANK, DISENTANGLED.shrinkage, cut=True),
+    "whitening, shrinkage 0.05": lambda fold: fold.closed(RANK, 0.05),
+    "nuisance whitening (both terms, closed form)": lambda fold: fold.nuisance(RANK, DISENTANGLED.shrinkage),
+}
+LINES |= {
+    f"aligned, {told}": lambda fold, change=change: fold.trained(replace(ALIGNED, **change))
+    for told, change in {
+        "temperature 0.1": {"temperature": 0.1},
+        "temperature 0.2": {"temperature": 0.2},
+        "no anchor": {"anchor_weight": 0.0},
+    }.items()
+}
+LINES |= {
+    f"disentangled, {told}": lambda fold, change=change: fold.trained(replace(DISENTANGLED, **change))
+    for told, change in {
+        "infomax weight 1": {"infomax_weight": 1.0},
+        "infomax weight 100": {"infomax_weight": 100.0},
+        "temperature 0.1": {"temperature": 0.1},
+    }.items()
+}
+
+
+@lets_go
+def main(argv: Sequence[str]) -> None:
+    parser = step_parser(__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", metavar="FOLDER", help="pictures with their sources, in AbC's layout")
+    add(
+        "--others",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="real pictures, half of them strangers",
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="the log")
+    add("--lines", nargs="+", choices=LINES, default=list(LINES), metavar="LINE", help="only these; all")
+    add("--table", action="store_true", help="print the log's table and stop")
+    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
+    add_network_options(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.table:
+        print(table(json.loads(arguments.out.read_text("utf-8"))))
+        return
+    if arguments.folder is None:
+        parser.error("FOLDER is missing: a folder of pictures with their sources, in AbC's layout")
+    hold(arguments.bundle)
+    limit_threads(arguments.threads)
+    bundle = Bundle.open(arguments.bundle)
+    queries, exemplars = pairs.read_pairs(arguments.folder)
+    others = [(_name(folder, path), path) for folder in arguments.others for path in pictures_below(folder)]
+    strangers = dict(others[1::2][:N_OTHERS])
+    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
+    scratch = bundle.folder / ".work"
+    real = embedded(backbone, scratch, [*exemplars, *strangers.values()], "real")
+    made = embedded(backbone, scratch, [query.file for query in queries], "synthetic")
+    of_split = [entry.get("split") in UNSEEN for entry in bundle.read_json("references.json")]
+    unseen = bundle.read_array("references_backbone.npy", (len(of_split), real.shape[1]))[of_split].astype(np.float32)
+    fold_of, fold_of_exemplar = folds(queries, exemplars)
+    names = [_name(arguments.folder, path) for path in [*(query.file for query in queries), *exemplars]]
+    log: dict[str, Any] = {"lines": {}}
+    if arguments.out.exists():
+        log = json.loads(arguments.out.read_text("utf-8"))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    kinds, repositories = [query.kind for query in queries], [query.repository for query in queries]
+    lines = {name: np.array(log["lines"].get(name, {}).get("ranks", [0] * len(queries))) for name in arguments.lines}
+    to_do = [(fold, name) for fold in range(N_FOLDS) for name in lines if not lines[name][fold_of == fold].all()]
+    state, of = None, None
+    for fold, name in tqdm(to_do, unit="fit", disable=None):
+        own, shown = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of_exemplar == fold)
+        if of != fold:
+            kept_out = {names[i] for i in own} | {names[len(queries) + row] for row in shown}
+            kept_out |= strangers.keys()
+            state, of = Fold(read_views(bundle, without_files=kept_out), N_LEADING), fold
+            places = {row: place for place, row in enumerate(shown.tolist())}
+            features = np.concatenate([real[shown], real[len(exemplars) :], unseen])
+            sources = [[places[row] for row in queries[i].sources] for i in own]
+        started = monotonic()
+        head = LINES[name](state)
+        gallery, asked = head.embed(features, Domain.REAL), head.embed(made[own], Domain.SYNTHETIC)
+        lines[name][own] = search(asked, gallery, sources).ranks
+        entry = log["lines"].setdefault(name, {"seconds": 0})
+        entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
+        entry["ranks"] = lines[name].tolist()
+        log["command"] = command_line("precompute.search_heads", argv)
+        write_table(arguments.out, log)  # after each fit: nothing is lost when interrupted
+    log |= summary(log["lines"], kinds, repositories)
+    write_table(arguments.out, log)
+    print(table(log))
+
+
+def _name(folder: Path, path: Path) -> str:
+    """A picture's name in the views: its path below the folder, after the folder's own name."""
+    return (Path(folder.resolve().name) / path.resolve().relative_to(folder.resolve())).as_posix()
+
+
+def folds(queries: Sequence[pairs.Pair], exemplars: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Fold of each query and of each exemplar; what shares a repository, an exemplar, its folder or its bytes falls together.
+
+    The sets that have the most queries are dealt out first, each to the fold that holds the fewest.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pages = {name: i for i, name in enumerate(sorted({query.repository for query in queries}))}
+    groups = {folder: len(pages) + i for i, folder in enumerate(sorted({path.parent for path in exemplars}))}
+    links = [(pages[query.repository], groups[exemplars[row].parent]) for query in queries for row in query.sources]
+    copies: dict[str, int] = {}  # the same picture may lie in several folders
+    links += [(copies.setdefault(file_sha256(path), groups[path.parent]), groups[path.parent]) for path in exemplars]
+    n = len(pages) + len(groups)
+    ones, (rows, columns) = np.ones(len(links)), np.array(links).T
+    _, part = connected_components(coo_array((ones, (rows, columns)), (n, n)), directed=False)
+    of_query = part[[pages[query.repository] for query in queries]]
+    found, counts = np.unique(of_query, return_counts=True)
+    fold, held = dict.fromkeys(part.tolist(), 0), np.zeros(N_FOLDS, np.int64)
+    for i in np.argsort(-counts, kind="stable"):
+        fold[int(found[i])] = int(held.argmin())
+        held[held.argmin()] += counts[i]
+    dealt = np.array([fold[int(of)] for of in part])
+    return dealt[[pages[query.repository] for query in queries]], dealt[[groups[path.parent] for path in exemplars]]
+
+
+def summary(lines: Mapping[str, Any], kinds: Sequence[str], repositories: Sequence[str]) -> dict[str, Any]:
+    """The table of every finished line, and intervals and differences of the three spaces where all are finished."""
+    ranks = {name: np.array(line["ranks"]) for name, line in lines.items() if min(line["ranks"]) > 0}
+    told: dict[str, Any] = {"figures": {name: pairs.table(of, kinds, repositories) for name, of in ranks.items()}}
+    if all(space in ranks for space in SPACES):
+        told |= pairs.intervals({str(space): ranks[space] for space in SPACES}, kinds, repositories)
+    return told
+
+
+def table(log: Mapping[str, Any]) -> str:
+    """Markdown: hit@1 and MRR of each line by kind, in the log's order, and what a fit took."""
+    named = next(iter(log["figures"].values()))
+    rows = [
+        [
+            name,
+            *(" / ".join(f"{cells[kind][m]:.3f}" for m in SHOWN) for kind in named),
+            f"{log['lines'][name]['seconds'] / N_FOLDS:.0f}",
+        ]
+        for name, cells in log["figures"].items()
+    ]
+    return figures.markdown(["heads", *named, "s"], rows)
+
+
+if __name__ == "__main__":
+    run_step(main)
