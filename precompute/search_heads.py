@@ -6,7 +6,8 @@ Writes  --out, a log with one entry a line; a second run goes on where the first
 FOLDER is cut into folds: repositories that share a subject fall together. Each line is fitted five times, each time on what remains
 of the views when a fold's pictures are taken out, and half of --others with them; it is asked for that fold's sources among the
 fold's exemplars, the bundle's validation and test references and those strangers. So nothing in a gallery was seen in training.
-The lines `aligned` and `disentangled` ship; ``--table`` prints the table that docs/real_generators.md shows.
+The lines `aligned` and `disentangled` ship; ``--table`` prints the tables that the README and
+docs/real_generators.md show.
 
     python -m precompute.search_heads FOLDER --others PHOTOGRAPHS --out docs/real_generators.json
     python -m precompute.search_heads FOLDER --others PHOTOGRAPHS --out docs/real_generators.json --lines aligned disentangled
@@ -36,36 +37,31 @@ from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_table
 from precompute.evaluate_pairs import embedded, pictures_below, search
 from precompute.pictures.drawing import open_backbone
+from precompute.run import HELD_OUT
 
 N_FOLDS = 5
-N_LEADING = 1024  # directions found once per fold; a line maps the loudest of them
 N_OTHERS = 400  # strangers in every gallery
 UNSEEN = ("validation", "test")  # splits of the bundle's references in every gallery
 SHOWN = ("hit@1", "MRR")
 
 
 class Fold:
-    """What one fold's lines share.
+    """What one fold's lines share: the views that training may see."""
 
-    Args:
-        views: what training may see.
-        rank: leading directions that are kept.
-    """
-
-    def __init__(self, views: Views, rank: int) -> None:
-        self.views, self.rank = views, rank
+    def __init__(self, views: Views) -> None:
+        self.views = views
 
     @cached_property
     def leading(self) -> Leading:
         """The leading directions, computed once."""
-        return leading_directions(self.views, self.rank)
+        return leading_directions(self.views, ALIGNED.rank)
 
     def first(self, rank: int) -> Leading:
         """The loudest ``rank`` of them; what they leave joins the rest."""
         own, d = self.leading, self.leading.basis.shape[1]
         variances = np.diag(own.spread)
-        left = own.rest * (d - len(variances)) + variances[:-rank].sum()
-        return Leading(own.basis[-rank:], np.diag(variances[-rank:]), left / (d - rank))
+        left = own.rest * (d - len(variances)) + variances[rank:].sum()
+        return Leading(own.basis[:rank], np.diag(variances[:rank]), left / (d - rank))
 
     def closed(self, rank: int, shrinkage: float, cut: bool = False) -> Head:
         """Infomax alone, ``C^(-1/2)``; ``cut``: what is not mapped is dropped, not left as it is."""
@@ -73,48 +69,46 @@ class Fold:
         weight, centre = whitening(own, shrinkage), {d: self.views.centre(d) for d in Domain}
         return Head(centre, dict.fromkeys(Domain, weight @ own.basis if cut else weight), None if cut else own.basis)
 
-    def nuisance(self, rank: int, shrinkage: float) -> Head:
+    def nuisance(self) -> Head:
         """Both terms in closed form, ``N^(-1/2)``."""
-        return nuisance_whitening(self.views, shrinkage, self.first(rank))
+        return nuisance_whitening(self.views, DISENTANGLED.shrinkage, self.leading)
 
-    def trained(self, config: TrainConfig, views: Views | None = None) -> Head:
-        """A head of these settings, on other views where they are given."""
-        if views is not None:
-            return fit_head(views, config)[0]
-        return fit_head(self.views, config, leading=self.first(config.rank))[0]
+    def trained(self, config: TrainConfig) -> Head:
+        """A head of these settings."""
+        return fit_head(self.views, config, leading=self.leading)[0]
 
 
 Line = Callable[[Fold], Head]
-RANK = ALIGNED.rank
+
+
+def _trained(shipped: TrainConfig, **changes: Any) -> Line:
+    return lambda fold: fold.trained(replace(shipped, **changes))
+
+
+def _closed(rank: int = ALIGNED.rank, shrinkage: float = DISENTANGLED.shrinkage, cut: bool = False) -> Line:
+    return lambda fold: fold.closed(rank, shrinkage, cut)
+
+
 LINES: dict[str, Line] = {
     "backbone": lambda fold: Head.identity(fold.views.real.shape[2]),
-    "aligned": lambda fold: fold.trained(ALIGNED),
-    "disentangled": lambda fold: fold.trained(DISENTANGLED),
-    "centring": lambda fold: replace(
-        fold.closed(RANK, 0.2), weight=dict.fromkeys(Domain, np.eye(RANK, dtype=np.float32))
-    ),
-    "whitening (Infomax alone)": lambda fold: fold.closed(RANK, DISENTANGLED.shrinkage),
-    "whitening, rank 128": lambda fold: fold.closed(128, DISENTANGLED.shrinkage),
-    "whitening, rank 256": lambda fold: fold.closed(256, DISENTANGLED.shrinkage),
-    "whitening, the rest dropped": lambda fold: fold.closed(RANK, DISENTANGLED.shrinkage, cut=True),
-    "whitening, shrinkage 0.05": lambda fold: fold.closed(RANK, 0.05),
-    "nuisance whitening (both terms, closed form)": lambda fold: fold.nuisance(RANK, DISENTANGLED.shrinkage),
-}
-LINES |= {
-    f"aligned, {told}": lambda fold, change=change: fold.trained(replace(ALIGNED, **change))
-    for told, change in {
-        "temperature 0.1": {"temperature": 0.1},
-        "temperature 0.2": {"temperature": 0.2},
-        "no anchor": {"anchor_weight": 0.0},
-    }.items()
-}
-LINES |= {
-    f"disentangled, {told}": lambda fold, change=change: fold.trained(replace(DISENTANGLED, **change))
-    for told, change in {
-        "infomax weight 1": {"infomax_weight": 1.0},
-        "infomax weight 100": {"infomax_weight": 100.0},
-        "temperature 0.1": {"temperature": 0.1},
-    }.items()
+    "aligned": _trained(ALIGNED),
+    "disentangled": _trained(DISENTANGLED),
+    "centring": _trained(ALIGNED, n_steps=0),
+    "whitening (Infomax alone)": _closed(),
+    "whitening, rank 128": _closed(128),
+    "whitening, rank 256": _closed(256),
+    "whitening, the rest dropped": _closed(cut=True),
+    "whitening, shrinkage 0.05": _closed(shrinkage=0.05),
+    "nuisance whitening (both terms, closed form)": lambda fold: fold.nuisance(),
+    "aligned, temperature 0.02": _trained(ALIGNED, temperature=0.02),
+    "aligned, temperature 0.2": _trained(ALIGNED, temperature=0.2),
+    "aligned, 150 steps": _trained(ALIGNED, n_steps=150),
+    "aligned, a full map": _trained(ALIGNED, gains_only=False, learning_rate=1e-3),
+    "disentangled, infomax weight 1": _trained(DISENTANGLED, infomax_weight=1.0),
+    "disentangled, infomax weight 100": _trained(DISENTANGLED, infomax_weight=100.0),
+    "disentangled, temperature 0.1": _trained(DISENTANGLED, temperature=0.1),
+    "disentangled, learning rate 0.005": _trained(DISENTANGLED, learning_rate=5e-3),
+    "disentangled, gains only": _trained(DISENTANGLED, gains_only=True, learning_rate=0.03, n_steps=60),
 }
 
 
@@ -138,7 +132,8 @@ def main(argv: Sequence[str]) -> None:
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.table:
-        print(table(json.loads(arguments.out.read_text("utf-8"))))
+        log = json.loads(arguments.out.read_text("utf-8"))
+        print(f"{spaces_table(log)}\n\n{table(log)}")
         return
     if arguments.folder is None:
         parser.error("FOLDER is missing: a folder of pictures with their sources, in AbC's layout")
@@ -156,32 +151,35 @@ def main(argv: Sequence[str]) -> None:
     unseen = bundle.read_array("references_backbone.npy", (len(of_split), real.shape[1]))[of_split].astype(np.float32)
     fold_of, fold_of_exemplar = folds(queries, exemplars)
     names = [_name(arguments.folder, path) for path in [*(query.file for query in queries), *exemplars]]
-    log: dict[str, Any] = {"lines": {}}
+    log = {"lines": {}}
     if arguments.out.exists():
         log = json.loads(arguments.out.read_text("utf-8"))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     kinds, repositories = [query.kind for query in queries], [query.repository for query in queries]
     lines = {name: np.array(log["lines"].get(name, {}).get("ranks", [0] * len(queries))) for name in arguments.lines}
-    to_do = [(fold, name) for fold in range(N_FOLDS) for name in lines if not lines[name][fold_of == fold].all()]
-    state, of = None, None
-    for fold, name in tqdm(to_do, unit="fit", disable=None):
-        own, shown = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of_exemplar == fold)
-        if of != fold:
-            kept_out = {names[i] for i in own} | {names[len(queries) + row] for row in shown}
-            kept_out |= strangers.keys()
-            state, of = Fold(read_views(bundle, without_files=kept_out), N_LEADING), fold
+    with tqdm(total=N_FOLDS * len(lines), unit="fit", disable=None) as bar:
+        for fold in range(N_FOLDS):
+            own, shown = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of_exemplar == fold)
+            to_do = [name for name, ranks in lines.items() if not ranks[own].all()]
+            bar.update(len(lines) - len(to_do))
+            if not to_do:
+                continue
+            seen = {*strangers, *(names[i] for i in own), *(names[len(queries) + row] for row in shown)}
+            state = Fold(read_views(bundle, [HELD_OUT], without_files=seen))
             places = {row: place for place, row in enumerate(shown.tolist())}
             features = np.concatenate([real[shown], real[len(exemplars) :], unseen])
             sources = [[places[row] for row in queries[i].sources] for i in own]
-        started = monotonic()
-        head = LINES[name](state)
-        gallery, asked = head.embed(features, Domain.REAL), head.embed(made[own], Domain.SYNTHETIC)
-        lines[name][own] = search(asked, gallery, sources).ranks
-        entry = log["lines"].setdefault(name, {"seconds": 0})
-        entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
-        entry["ranks"] = lines[name].tolist()
-        log["command"] = command_line("precompute.search_heads", argv)
-        write_table(arguments.out, log)  # after each fit: nothing is lost when interrupted
+            for name in to_do:
+                started = monotonic()
+                head = LINES[name](state)
+                gallery, asked = head.embed(features, Domain.REAL), head.embed(made[own], Domain.SYNTHETIC)
+                lines[name][own] = search(asked, gallery, sources).ranks
+                entry = log["lines"].setdefault(name, {"seconds": 0})
+                entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
+                entry["ranks"] = lines[name].tolist()
+                log["command"] = command_line("precompute.search_heads", argv)
+                write_table(arguments.out, log)  # after each fit: nothing is lost when interrupted
+                bar.update()
     log |= summary(log["lines"], kinds, repositories)
     write_table(arguments.out, log)
     print(table(log))
@@ -225,6 +223,15 @@ def summary(lines: Mapping[str, Any], kinds: Sequence[str], repositories: Sequen
     if all(space in ranks for space in SPACES):
         told |= pairs.intervals({str(space): ranks[space] for space in SPACES}, kinds, repositories)
     return told
+
+
+def spaces_table(log: Mapping[str, Any]) -> str:
+    """Markdown: hit@1 and MRR of the three spaces by kind, with intervals."""
+    rows = []
+    for kind in log["spaces"][SPACES[0]]:
+        for measure, name in zip(SHOWN, (f"`{kind}`", ""), strict=True):
+            rows.append([name, measure, *(figures.shown(log["spaces"][space][kind][measure]) for space in SPACES)])
+    return figures.markdown(["queries", "measure", *SPACES], rows)
 
 
 def table(log: Mapping[str, Any]) -> str:

@@ -51,7 +51,11 @@ def main(argv: Sequence[str]) -> None:
     for domain in Domain:
         given = f"train on these {domain} images"
         add(f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=given)
-    add("--steps", type=int, default=ALIGNED.n_steps, help="of each head's training")
+    add(
+        "--steps",
+        type=int,
+        help=f"of each head's training ({ALIGNED.n_steps} aligned, {DISENTANGLED.n_steps} disentangled)",
+    )
     add("--batch-size", type=int, default=ALIGNED.batch_size, help="images of each domain per step")
     add("--seed", type=int, default=0, help="of the training")
     add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
@@ -60,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--real and --synthetic go together")
     if arguments.real and (arguments.heads_from or arguments.leave_out):
         parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
-    if arguments.steps < 1 or arguments.batch_size < 2:
+    if (arguments.steps is not None and arguments.steps < 1) or arguments.batch_size < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     if arguments.table:
         print(table(read_listing(Bundle.open(arguments.bundle))))
@@ -74,14 +78,18 @@ def main(argv: Sequence[str]) -> None:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
-        changes = {"seed": arguments.seed, "n_steps": arguments.steps, "batch_size": arguments.batch_size}
+        changes = {"seed": arguments.seed, "batch_size": arguments.batch_size}
+        changes |= {"n_steps": arguments.steps} if arguments.steps else {}
         views: Views
         if arguments.real:
             views, seen = _stored(bundle, {Domain.REAL: arguments.real, Domain.SYNTHETIC: arguments.synthetic})
-            drawn, n = arguments.steps * arguments.batch_size, max(entry["n"] for entry in seen.values())
+            drawn, n = (
+                (arguments.steps or DISENTANGLED.n_steps) * arguments.batch_size,
+                max(entry["n"] for entry in seen.values()),
+            )
             if drawn < n:  # the default is right for some thousand images: say how many it shows of a million
                 once = f"--steps {-(-n // arguments.batch_size)} draws as many as there are"
-                print(f"{arguments.steps} steps draw {drawn:,} of {n:,} images; {once}")
+                print(f"{arguments.steps or DISENTANGLED.n_steps} steps draw {drawn:,} of {n:,} images; {once}")
         else:
             views = read_views(bundle, arguments.leave_out)
             seen = {"left_out": sorted(arguments.leave_out)}

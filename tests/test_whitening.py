@@ -46,7 +46,7 @@ def test_leading_directions_are_the_loudest_of_all_views_whose_domains_count_ali
     values = np.linalg.eigvalsh(spread)
     assert found.basis.shape == (kept, D) and np.allclose(found.basis @ found.basis.T, np.eye(kept), atol=1e-6)
     assert np.allclose(found.basis @ spread @ found.basis.T, found.spread, atol=1e-5)
-    assert np.allclose(found.spread, np.diag(values[-kept:]))
+    assert np.allclose(found.spread, np.diag(values[::-1][:kept]))
     assert found.rest == pytest.approx(values[:-kept].mean() if kept < D else values.mean())
 
 

@@ -26,7 +26,9 @@ class TrainConfig:
 
     temperature: float = 0.05  # of the cosine
     infomax_weight: float = 0.0  # of a term per dimension; at 0 there is no Infomax, and no whitening before it
-    anchor_weight: float = 0.0  # pull of the map towards its start, per unit of mean squared change
+    gains_only: bool = (
+        False  # learn how loud each leading direction is and turn none: a full map without Infomax forgets
+    )
     rank: int = 512  # leading directions that are mapped; the rest stays as it is
     shrinkage: float = 0.2  # share of the views' covariance replaced by the identity before whitening
     n_steps: int = 250
@@ -35,8 +37,8 @@ class TrainConfig:
     seed: int = 0
 
 
-ALIGNED = TrainConfig()
-DISENTANGLED = TrainConfig(infomax_weight=10.0)
+ALIGNED = TrainConfig(gains_only=True, n_steps=60, learning_rate=0.03)
+DISENTANGLED = TrainConfig(infomax_weight=10.0, n_steps=150)
 
 
 def fit_head(
@@ -69,12 +71,12 @@ def fit_head(
     leading = leading or leading_directions(views, config.rank)
     r, centre = len(leading.basis), {domain: views.centre(domain) for domain in Domain}
     inputs = {domain: views.moved(domain, centre[domain], leading.basis) for domain in Domain}  # (n, v, r + d) each
-    identity = torch.eye(r)
-    start = torch.from_numpy(whitening(leading, config.shrinkage)) if config.infomax_weight else identity
-    change = identity.clone().requires_grad_()  # of the start
-    optimiser = torch.optim.Adam([change], lr=config.learning_rate)
+    start = torch.from_numpy(whitening(leading, config.shrinkage)) if config.infomax_weight else torch.eye(r)
+    learnt = (torch.zeros(r) if config.gains_only else torch.eye(r)).requires_grad_()  # logarithms of gains, or a map
+    optimiser = torch.optim.Adam([learnt], lr=config.learning_rate)
     history: list[dict[str, float]] = []
     for step in range(1, config.n_steps + 1):
+        change = learnt.exp().diag() if config.gains_only else learnt  # of the start
         weight = change @ start
         alignment = torch.zeros(())
         for rows in inputs.values():
@@ -82,17 +84,17 @@ def fit_head(
             first, second = (torch.cat([x[:, :r] @ weight.T, x[:, r:]], 1) for x in two_views(batch, rng))
             alignment = alignment + info_nce(first, second, config.temperature) / 2
         infomax = infomax_gaussian(change) if config.infomax_weight else torch.zeros(())
-        anchor = (change - identity).square().sum() / r
-        loss = alignment + config.infomax_weight * infomax + config.anchor_weight * anchor
+        loss = alignment + config.infomax_weight * infomax
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         if step % max(1, config.n_steps // 10) == 0:
-            terms = {"alignment": alignment, "infomax": infomax, "anchor": anchor}
+            terms = {"alignment": alignment, "infomax": infomax}
             history.append({"step": step} | {name: round(term.item(), 6) for name, term in terms.items()})
         if progress:
             progress(step, loss.item())
-    return Head(centre, dict.fromkeys(Domain, (change @ start).detach().numpy()), leading.basis), history
+    weight = (learnt.exp().diag() if config.gains_only else learnt) @ start
+    return Head(centre, dict.fromkeys(Domain, weight.detach().numpy()), leading.basis), history
 
 
 def two_views(images: "torch.Tensor", rng: np.random.Generator) -> "tuple[torch.Tensor, torch.Tensor]":

@@ -29,7 +29,13 @@ N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image i
 def add_drawing_options(parser: argparse.ArgumentParser, n_views: int, n_made: int) -> None:
     """``--n-views``, ``--kinds``, ``--n-made`` and ``--made``: what is drawn of a bundle's training images."""
     parser.add_argument("--n-views", type=int, default=n_views, help="views of each kind per real image")
-    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=["plain", "filters", "arbitrary_style"], help="kinds of view of a real image")
+    parser.add_argument(
+        "--kinds",
+        nargs="*",
+        choices=KINDS,
+        default=["plain", "filters", "arbitrary_style"],
+        help="kinds of view of a real image",
+    )
     parser.add_argument("--n-made", type=int, default=n_made, help="synthetic images of each family per real image")
     parser.add_argument(
         "--made",
