@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 
 from aad.answers import Attribution, Match, SpaceAttribution
-from aad.backbones import Backbone, BackboneError, difference, load_backbone
+from aad.backbones import RELEASES, Backbone, BackboneError, difference, load_backbone
 from aad.bundle import Bundle, read_heads
 from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
 from aad.references import read_examples, read_queries, read_references
-from aad.search import ExactIndex, Index, fold_near_copies, method_for
+from aad.search import NEAR_COPY, ExactIndex, Index, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 
@@ -167,7 +167,9 @@ class Attributor:
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
         """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
-        return fold_near_copies(self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64)))
+        rows = self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64))
+        release = RELEASES.get(self.stamp["backbone"])
+        return fold_near_copies(rows, release.near_copy if release else NEAR_COPY)
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""

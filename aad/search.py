@@ -20,9 +20,7 @@ CHUNK_BYTES = 64 << 20  # of float32 rows compared at a time; larger is no faste
 WORTH_A_SCAN = 8  # picking one row in so many here and there takes as long as reading them all in order
 WIDEN = 1024  # rows read, and held in float64, at a time
 N_EXACT = 200_000  # up to here rows fit in memory; beyond, memory and time favour the codes of ``aad.scale``
-NEAR_COPY = 0.96  # cosine of backbone features from which two references count as one picture, as looked up in AbC-mini: the three
-# pairs above it show one view twice (Neptune 0.983, Neuschwanstein 0.965, the Earth 0.963); below it come two photographs of one
-# tower (0.959), two phases of the moon (0.956) and two coins (0.955), which a visitor wants to see apart
+NEAR_COPY = 0.96  # cosine of backbone features from which two references are one picture, where a backbone's record says no other
 ReadRows = Callable[[np.ndarray], np.ndarray]
 
 

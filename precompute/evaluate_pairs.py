@@ -18,7 +18,6 @@ import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, read_heads, write_atomically
 from aad.hub import open_bundle
 from aad.images import ImageError, load_image
@@ -35,33 +33,13 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 from precompute.common import pairs
 from precompute.common.cli import add_network_options, command_line, run_step, step_parser
-from precompute.common.embedding import embed_in_shards, file_key
-from precompute.common.gallery import images_below
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_table
 from precompute.pictures.drawing import open_backbone
 
-N_CELLS = 40_000_000  # similarities held at a time: 160 MB
 N_SHOWN = 200  # failures on the page, of all kinds together
 SIDE = 160  # pixels of a picture on the page
 TEMPLATE = Path(__file__).parent / "common" / "failures.html"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one space answers to m queries; each array is (m,), rows are of the gallery.
-
-    Attributes:
-        ranks: of the best placed true source.
-        source: which one that is, and ``source_similarity``.
-        first: what stands first, and ``first_similarity``.
-    """
-
-    ranks: np.ndarray
-    source: np.ndarray
-    source_similarity: np.ndarray
-    first: np.ndarray
-    first_similarity: np.ndarray
 
 
 @lets_go
@@ -84,20 +62,20 @@ def main(argv: Sequence[str]) -> None:
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     queries, exemplars = pairs.read_pairs(arguments.folder)
-    others = [path for folder in arguments.others for path in pictures_below(folder)]
+    others = [path for folder in arguments.others for path in pairs.pictures_below(folder)]
     bundle = open_bundle(arguments.bundle)
     hold(bundle.folder)
     references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
     rows = _rows(bundle, references.words("split"), arguments)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     scratch = bundle.folder / ".work"
-    real = embedded(backbone, scratch, [*exemplars, *others], "real")
-    made = embedded(backbone, scratch, [query.file for query in queries], "synthetic")
+    real = pairs.embedded(backbone, scratch, [*exemplars, *others], "real")
+    made = pairs.embedded(backbone, scratch, [query.file for query in queries], "synthetic")
     found = {}
     for space, head in read_heads(bundle).items():
         stored = bundle.read_array(f"references_{space}.npy", (len(references), None))[rows]
         gallery = np.concatenate([head.embed(real, Domain.REAL), l2_normalise(stored)])
-        found[space] = search(head.embed(made, Domain.SYNTHETIC), gallery, [query.sources for query in queries])
+        found[space] = pairs.search(head.embed(made, Domain.SYNTHETIC), gallery, [query.sources for query in queries])
     ranks = {str(space): one.ranks for space, one in found.items()}
     kinds, repositories = [query.kind for query in queries], [query.repository for query in queries]
     result = {
@@ -119,13 +97,6 @@ def main(argv: Sequence[str]) -> None:
         write_atomically(arguments.page, page(queries, files, found).encode())
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it."""
-    if found := sorted(images_below(folder)):
-        return found
-    raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
-
-
 def _rows(bundle: Bundle, splits: Sequence[str], arguments: Any) -> np.ndarray:
     """Of the bundle's references in the gallery."""
     if unknown := {*(arguments.splits or ())} - {*splits}:
@@ -134,38 +105,6 @@ def _rows(bundle: Bundle, splits: Sequence[str], arguments: Any) -> np.ndarray:
     if arguments.no_distractors:
         return np.zeros(0, np.int64)
     return np.flatnonzero(np.isin(splits, arguments.splits)) if arguments.splits else np.arange(len(splits))
-
-
-def embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
-    """Features of pictures, (n, d): the network runs once for all spaces."""
-
-    def load(i: int) -> list[Image.Image]:
-        try:
-            return [load_image(files[i])]
-        except ImageError as error:
-            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
-
-    keys = [file_key(path, str(path)) for path in files]
-    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
-
-
-def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> Found:
-    """Compare m queries with n references.
-
-    Args:
-        queries: (m, d) unit rows.
-        gallery: (n, d) unit rows.
-        sources: rows of the true sources of each query.
-    """
-    parts, step = [], max(1, N_CELLS // len(gallery))
-    for start in range(0, len(queries), step):
-        similarities, known = queries[start : start + step] @ gallery.T, sources[start : start + step]
-        first = similarities.argmax(1)
-        source = np.array([max(some, key=row.__getitem__) for some, row in zip(known, similarities, strict=True)])
-        at = np.arange(len(first))
-        ranks = pairs.best_ranks(similarities, known)
-        parts.append((ranks, source, similarities[at, source], first, similarities[at, first]))
-    return Found(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -188,7 +127,7 @@ def _gain(cells: Mapping[str, Mapping[str, float]]) -> str:
     return ", ".join(f"{m} {{mean:+.3f}} ({{low:+.3f}} to {{high:+.3f}})".format_map(cells[m]) for m in shown)
 
 
-def page(queries: Sequence[pairs.Pair], files: Sequence[Path], found: Mapping[Space, Found]) -> str:
+def page(queries: Sequence[pairs.Pair], files: Sequence[Path], found: Mapping[Space, pairs.Found]) -> str:
     """The queries whose source does not stand first in the last space, by kind and worst first, as HTML with its pictures in it.
 
     Args:

@@ -31,10 +31,9 @@ from aad.backbones.spec import TORCH
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.search import method_for
 from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
+from precompute.common.left_out import HELD_OUT
 from precompute.common.lock import hold, lets_go
 from precompute.pictures.folders import LISTING, OPTIONS, add_folder_options, given_folders
-
-HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
 
 BACKBONE = "efficientnet_lite0_moments"  # of the shipped bundle
 RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")

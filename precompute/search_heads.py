@@ -32,12 +32,10 @@ from aad.method.whitening import Leading, whitening
 from aad.spaces import SPACES, Domain
 from precompute.common import figures, pairs
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser
-from precompute.common.left_out import read_views
+from precompute.common.left_out import HELD_OUT, read_views
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_table
-from precompute.evaluate_pairs import embedded, pictures_below, search
 from precompute.pictures.drawing import open_backbone
-from precompute.run import HELD_OUT
 
 N_FOLDS = 5
 N_OTHERS = 400  # strangers in every gallery
@@ -48,17 +46,20 @@ SHOWN = ("hit@1", "MRR")
 class Fold:
     """What one fold's lines share: the views that training may see."""
 
+    rank = ALIGNED.rank
+
     def __init__(self, views: Views) -> None:
         self.views = views
 
     @cached_property
     def leading(self) -> Leading:
         """The leading directions, computed once."""
-        return leading_directions(self.views, ALIGNED.rank)
+        return leading_directions(self.views, self.rank)
 
     def first(self, rank: int) -> Leading:
         """The loudest ``rank`` of them; what they leave joins the rest."""
         own, d = self.leading, self.leading.basis.shape[1]
+        rank = min(rank, len(own.basis))
         variances = np.diag(own.spread)
         left = own.rest * (d - len(variances)) + variances[rank:].sum()
         return Leading(own.basis[:rank], np.diag(variances[:rank]), left / (d - rank))
@@ -141,12 +142,12 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     bundle = Bundle.open(arguments.bundle)
     queries, exemplars = pairs.read_pairs(arguments.folder)
-    others = [(_name(folder, path), path) for folder in arguments.others for path in pictures_below(folder)]
+    others = [(_name(folder, path), path) for folder in arguments.others for path in pairs.pictures_below(folder)]
     strangers = dict(others[1::2][:N_OTHERS])
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     scratch = bundle.folder / ".work"
-    real = embedded(backbone, scratch, [*exemplars, *strangers.values()], "real")
-    made = embedded(backbone, scratch, [query.file for query in queries], "synthetic")
+    real = pairs.embedded(backbone, scratch, [*exemplars, *strangers.values()], "real")
+    made = pairs.embedded(backbone, scratch, [query.file for query in queries], "synthetic")
     of_split = [entry.get("split") in UNSEEN for entry in bundle.read_json("references.json")]
     unseen = bundle.read_array("references_backbone.npy", (len(of_split), real.shape[1]))[of_split].astype(np.float32)
     fold_of, fold_of_exemplar = folds(queries, exemplars)
@@ -173,7 +174,7 @@ def main(argv: Sequence[str]) -> None:
                 started = monotonic()
                 head = LINES[name](state)
                 gallery, asked = head.embed(features, Domain.REAL), head.embed(made[own], Domain.SYNTHETIC)
-                lines[name][own] = search(asked, gallery, sources).ranks
+                lines[name][own] = pairs.search(asked, gallery, sources).ranks
                 entry = log["lines"].setdefault(name, {"seconds": 0})
                 entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
                 entry["ranks"] = lines[name].tolist()

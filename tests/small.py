@@ -22,7 +22,7 @@ from precompute.common.steps import write_step
 from precompute.common.store import EMBEDDED, Shards
 
 ROOT = Path(__file__).resolve().parents[1]
-LITE0 = BACKBONES["efficientnet_lite0"]
+LITE0 = BACKBONES["efficientnet_lite0_moments"]
 SPEC = replace(LITE0, dim=12, image_size=8, sha256="feed")
 SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
 
@@ -101,7 +101,7 @@ class ThumbnailNetwork:
         self.seen += len(batch)
         if self.seen > self.stop_after:
             raise KeyboardInterrupt
-        small = torch.nn.functional.adaptive_avg_pool2d(batch, (13, 32)).flatten(1)  # 3 x 13 x 32 = LITE0.dim
+        small = torch.nn.functional.adaptive_avg_pool2d(batch, (34, 52)).flatten(1)  # 3 x 34 x 52 = LITE0.dim
         return small + 1.5  # off zero, so that brightness counts
 
 

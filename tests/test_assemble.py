@@ -17,7 +17,7 @@ from precompute.common.sources import checked_sources
 from precompute.common.store import ShardError
 from tests.small import SPEC, FakeEncoder, embed, encoded, folder_of, picture, tar_of
 
-NAME = "efficientnet_lite0"
+NAME = "efficientnet_lite0_moments"
 
 
 def shards_of(out: Path, *sources: Path, size: int = 3) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from aad import SPACES, Attributor
 from aad.bundle import DEFAULT_BUNDLE, Bundle
 from benchmarks import pages, plan
-from precompute import leave_out, measure_theory
+from precompute import leave_out, measure_theory, search_heads
 from precompute.evaluate import evaluate, table
 from precompute.pictures import folders
 
@@ -60,9 +60,7 @@ def test_the_order_holds_on_every_family_left_out_where_the_readme_says_so(bundl
     for name in ("multistyle26, all", "media", "scene", "painted", "filters", "composite", "all families"):
         for step in ("aligned - backbone", "disentangled - aligned"):
             for measure in ("recall@1", "mrr"):
-                low = rows[name]["differences"][step][measure]["low"]
-                touches = (name, step, measure) == ("painted", "disentangled - aligned", "recall@1")
-                assert low == 0 if touches else low > 0, (name, step, measure)
+                assert rows[name]["differences"][step][measure]["low"] > 0, (name, step, measure)
     for name in ("photometric", "near_copy"):
         assert all(row["recall@1"]["mean"] > 0.98 for row in rows[name]["spaces"].values())
     assert rows["multistyle26, all"]["recall_ratio"] >= 1.8
@@ -95,7 +93,7 @@ def test_the_shipped_bundle_is_small_and_ends_with_the_last_step(bundle):
     total = sum(
         path.stat().st_size for path in tracked if path.is_file() and not {".work", ".packages"} & set(path.parts)
     )
-    assert total < 60e6
+    assert total < 90e6
     assert json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())["name"] == "abc_mini"
 
 
@@ -114,6 +112,31 @@ def _three(words):
 def test_the_table_of_the_theory_page_is_the_bundles(bundle):
     page = (DOCS / "theory.md").read_text("utf-8")
     assert shown(page, "python -m precompute.measure_theory") == measure_theory.table(bundle.read_json("theory.json"))
+
+
+def test_the_tables_of_real_generators_pictures_are_the_searchs_log():
+    log = json.loads((DOCS / "real_generators.json").read_text("utf-8"))
+    assert shown(README, "docs/real_generators.json") == search_heads.spaces_table(log)
+    page = (DOCS / "real_generators.md").read_text("utf-8")
+    assert shown(page, "docs/real_generators.json") == search_heads.table(log)
+
+
+def test_the_spaces_gain_on_real_generators_pictures_where_the_readme_says_so():
+    log = json.loads((DOCS / "real_generators.json").read_text("utf-8"))
+    gain = {step: {k: cells["hit@1"] for k, cells in kinds.items()} for step, kinds in log["differences"].items()}
+    for kind in ("subject", "edit", "all"):
+        assert gain["disentangled - backbone"][kind]["low"] > 0
+    assert (
+        gain["disentangled - backbone"]["variation"]["low"] < 0 < gain["disentangled - backbone"]["variation"]["mean"]
+    )
+    assert gain["disentangled - backbone"]["style"]["mean"] < 0 and gain["aligned - backbone"]["style"]["high"] < 0
+    assert (
+        gain["aligned - backbone"]["subject"]["low"]
+        > 0
+        > max(gain["aligned - backbone"][k]["mean"] for k in ("edit", "all"))
+    )
+    for worse in ("whitening, the rest dropped", "whitening, rank 128", "backbone"):
+        assert log["figures"][worse]["all"]["hit@1"] < log["figures"]["whitening (Infomax alone)"]["all"]["hit@1"]
 
 
 def test_the_pictures_of_others_that_the_page_thanks_for_are_those_that_the_shipped_heads_saw(bundle):

@@ -14,7 +14,7 @@ from precompute import extract_shards
 from precompute.common.store import ShardError
 from tests.small import SPEC, FakeEncoder, contents, folder_of
 
-NAME = "efficientnet_lite0"
+NAME = "efficientnet_lite0_moments"
 
 
 @pytest.fixture(autouse=True)

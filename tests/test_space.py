@@ -69,7 +69,9 @@ def tracked() -> list[str]:
 
 
 def test_no_tracked_file_is_too_large_for_the_hub() -> None:
-    assert {name for name in tracked() if (ROOT / name).stat().st_size > GIT_LIMIT} == set()
+    """But for rows, which ``hf upload`` sends as LFS."""
+    large = {name for name in tracked() if (ROOT / name).stat().st_size > GIT_LIMIT}
+    assert large <= {"assets/bundle/queries_backbone.npy"}
 
 
 @pytest.fixture(scope="module")

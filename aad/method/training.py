@@ -93,8 +93,8 @@ def fit_head(
             history.append({"step": step} | {name: round(term.item(), 6) for name, term in terms.items()})
         if progress:
             progress(step, loss.item())
-    weight = (learnt.exp().diag() if config.gains_only else learnt) @ start
-    return Head(centre, dict.fromkeys(Domain, weight.detach().numpy()), leading.basis), history
+    change = learnt.exp().diag() if config.gains_only else learnt
+    return Head(centre, dict.fromkeys(Domain, (change @ start).detach().numpy()), leading.basis), history
 
 
 def two_views(images: "torch.Tensor", rng: np.random.Generator) -> "tuple[torch.Tensor, torch.Tensor]":

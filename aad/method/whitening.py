@@ -35,8 +35,7 @@ def leading_directions(views: Views, rank: int) -> Leading:
     from sklearn.utils.extmath import randomized_svd
 
     both = (views.spread(Domain.REAL) + views.spread(Domain.SYNTHETIC)) / 2
-    d = len(both)
-    rank = min(rank, d)
+    rank = min(rank, d := len(both))
     directions, variances, _ = randomized_svd(both, rank, n_iter=4, random_state=0)  # eigh takes minutes of d = 5304
     rest = (np.trace(both) - variances.sum()) / (d - rank) if rank < d else variances.mean()
     return Leading(np.ascontiguousarray(directions.T, np.float32), np.diag(variances), float(max(rest, 0)))

@@ -15,6 +15,8 @@ from aad.method import Head, Views
 from aad.spaces import Domain
 from precompute.common import figures
 
+HELD_OUT = "multistyle26"  # the demo's heads never see this generator: what the page shows is what a new generator gets
+
 
 @dataclass(frozen=True, slots=True)
 class Queries:

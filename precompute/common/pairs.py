@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from aad.backbones import Backbone
+from aad.bundle import BundleError
+from aad.images import ImageError, load_image
 from aad.metrics import Interval
 from precompute.abc.splits import BenchmarkError, load_split, require
-from precompute.common.gallery import picture_rows, placed
+from precompute.common.embedding import embed_in_shards, file_key
+from precompute.common.gallery import images_below, picture_rows, placed
 
+N_CELLS = 40_000_000  # similarities held at a time: 160 MB
 MEASURES = {"hit@1": lambda ranks: ranks == 1, "hit@5": lambda ranks: ranks <= 5, "MRR": lambda ranks: 1 / ranks}
 ALL = "all"  # stands beside the kinds
 N_DRAWS = 500
@@ -164,3 +170,59 @@ def _weighted(drawn: np.ndarray, weights: np.ndarray, means: np.ndarray) -> np.n
     with np.errstate(invalid="ignore"):
         told = np.tensordot(drawn, weights[..., None, None] * means, (1, 1)) / (drawn @ weights.T)[..., None, None]
     return np.concatenate([told, np.nanmean(told, 1, keepdims=True)], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one space answers to m queries; each array is (m,), rows are of the gallery.
+
+    Attributes:
+        ranks: of the best placed true source.
+        source: which one that is, and ``source_similarity``.
+        first: what stands first, and ``first_similarity``.
+    """
+
+    ranks: np.ndarray
+    source: np.ndarray
+    source_similarity: np.ndarray
+    first: np.ndarray
+    first_similarity: np.ndarray
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in a folder and below it."""
+    if found := sorted(images_below(folder)):
+        return found
+    raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
+
+
+def embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
+    """Features of pictures, (n, d): the network runs once for all spaces."""
+
+    def load(i: int) -> list[Image.Image]:
+        try:
+            return [load_image(files[i])]
+        except ImageError as error:
+            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+
+    keys = [file_key(path, str(path)) for path in files]
+    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
+
+
+def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> Found:
+    """Compare m queries with n references.
+
+    Args:
+        queries: (m, d) unit rows.
+        gallery: (n, d) unit rows.
+        sources: rows of the true sources of each query.
+    """
+    parts, step = [], max(1, N_CELLS // len(gallery))
+    for start in range(0, len(queries), step):
+        similarities, known = queries[start : start + step] @ gallery.T, sources[start : start + step]
+        first = similarities.argmax(1)
+        source = np.array([max(some, key=row.__getitem__) for some, row in zip(known, similarities, strict=True)])
+        at = np.arange(len(first))
+        ranks = best_ranks(similarities, known)
+        parts.append((ranks, source, similarities[at, source], first, similarities[at, first]))
+    return Found(*map(np.concatenate, zip(*parts, strict=True)))
