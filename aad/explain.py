@@ -145,7 +145,7 @@ def pool_without_regions(grids: Mapping[int, np.ndarray], pooling: Pooling) -> n
         raise ExplanationError(
             "the pooled grids must have at least 2 x 2 positions, got 1 x 1: nothing can be left out"
         )
-    parts = []
+    parts: list[np.ndarray] = []
     for stage in pooling.means:
         parts += _moments(grids[stage], side)[: 1 + (stage in pooling.deviations)]
     if pooling.last:
