@@ -51,7 +51,7 @@ from precompute.pictures.folders import add_folder_options, given_folders, train
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    add_drawing_options(parser, n_views=1, n_made=1)
+    add_drawing_options(parser, n_views=12, n_made=2)
     add_folder_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")

@@ -18,7 +18,7 @@ from precompute.abc.splits import BenchmarkError
 from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
-from precompute.run import steps
+from precompute.run import SHIPPED_VIEWS, steps
 from tests.factory import tiny_bundle
 from tests.small import LITE0, ThumbnailNetwork, contents, folder_of, picture
 
@@ -256,9 +256,9 @@ def test_run_passes_folders_on_to_training_and_says_what_it_lacks_without_them(s
     np.save(tmp_path / "references_backbone.npy", np.zeros((1, 1), np.float16))
     (tmp_path / "out").mkdir()
     shutil.copy(tmp_path / "references_backbone.npy", tmp_path / "out")
-    for options in ((), own):
+    for options, few in (((), list(SHIPPED_VIEWS)), (own, [])):
         run("run", *out, *options, *folders)
-        assert done["extract_views"] == [*folders, "--bundle", str(tmp_path / "out")]
+        assert done["extract_views"] == [*few, *folders, "--bundle", str(tmp_path / "out")]
     run("run", *out)
     assert done["extract_views"] == ["--bundle", str(tmp_path / "out")] and "also saw" not in capsys.readouterr().out
     manifest = json.loads((bundle / "manifest.json").read_text())

@@ -33,7 +33,7 @@ def add_drawing_options(parser: argparse.ArgumentParser, n_views: int, n_made: i
         "--kinds",
         nargs="*",
         choices=KINDS,
-        default=["plain", "filters", "arbitrary_style"],
+        default=list(KINDS),
         help="kinds of view of a real image",
     )
     parser.add_argument("--n-made", type=int, default=n_made, help="synthetic images of each family per real image")
