@@ -179,10 +179,11 @@ def main(argv: Sequence[str]) -> None:
                 entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
                 entry["ranks"] = lines[name].tolist()
                 log["command"] = command_line("precompute.search_heads", argv)
-                write_table(arguments.out, log)  # after each fit: nothing is lost when interrupted
+                write_table(arguments.out, log, indent=None)  # after each fit: nothing is lost when interrupted
                 bar.update()
+    log |= {"n_queries": len(queries), "n_repositories": len(set(repositories)), "n_exemplars": len(exemplars)}
     log |= summary(log["lines"], kinds, repositories)
-    write_table(arguments.out, log)
+    write_table(arguments.out, log, indent=None)
     print(table(log))
 
 

@@ -121,6 +121,14 @@ def test_the_tables_of_real_generators_pictures_are_the_searchs_log():
     assert shown(page, "docs/real_generators.json") == search_heads.table(log)
 
 
+def test_the_readme_counts_real_generators_pictures_as_the_search_did():
+    log = json.loads((DOCS / "real_generators.json").read_text("utf-8"))
+    told = f"{log['n_queries']:,} outputs of {log['n_repositories']} public projects"
+    for page in (README, (DOCS / "real_generators.md").read_text("utf-8")):
+        words = " ".join(page.split())
+        assert told in words and f"the {log['n_exemplars']} pictures" in words
+
+
 def test_the_spaces_gain_on_real_generators_pictures_where_the_readme_says_so():
     log = json.loads((DOCS / "real_generators.json").read_text("utf-8"))
     gain = {step: {k: cells["hit@1"] for k, cells in kinds.items()} for step, kinds in log["differences"].items()}

@@ -53,9 +53,9 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_table(path: Path, content: object) -> None:
+def write_table(path: Path, content: object, indent: int | None = 1) -> None:
     """Write JSON beside its place and rename it."""
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=indent) + "\n").encode())
 
 
 @dataclass(frozen=True, slots=True)
