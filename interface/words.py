@@ -20,8 +20,8 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
         "line": "Real and synthetic pictures brought together, without being shown a single pair.",
         "how": (
             "First it takes away what all synthetic pictures have in common, and likewise for all real ones: their mean. "
-            "Then contrastive self-supervision learns a map under which two views of one picture, re-framed, relit or repainted, "
-            "come out alike. "
+            "Then contrastive self-supervision learns how loud each of the strongest traits may be, so that two views of one "
+            "picture, re-framed, relit or repainted, come out alike. "
             "It is never told which synthetic picture stems from which real one."
         ),
     },
@@ -29,7 +29,7 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
         "name": "Traits untangled",
         "line": "Each trait counts once, so that one loud trait cannot drown the others.",
         "how": (
-            "An Infomax term makes the map use all its dimensions, so that no way of framing or painting stays loud. "
+            "An Infomax term makes the strongest traits equally loud, so that no way of framing or painting drowns the rest. "
             "With alignment it approximates what canonical correlation analysis would find from pairs. "
             "Traits that nearly every picture shares stop dominating the comparison."
         ),
