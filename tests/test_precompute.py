@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aad import Attributor, BundleError
-from aad.backbones import Backbone
+from aad.backbones import BACKBONES, Backbone
 from aad.bundle import Bundle
 from aad.method import ALIGNED, DISENTANGLED, Head
 from precompute import train_heads
@@ -297,9 +297,10 @@ def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatc
 
 
 def test_what_is_kept_bears_the_same_names_as_ever(tmp_path):
-    backbone = Backbone(LITE0, lambda batch: batch.mean((2, 3)).repeat(1, 416))
+    spec = BACKBONES["efficientnet_lite0"]
+    backbone = Backbone(spec, lambda batch: batch.mean((2, 3)).repeat(1, 416))
     keys = [str(i) for i in range(150)]
     made = embed_in_shards(backbone, keys, lambda i: [picture(i)], tmp_path, "test", "test")
-    assert made.shape == (150, 1, LITE0.dim)
+    assert made.shape == (150, 1, spec.dim)
     names = ["5621981154e11d37cc99ee805683ca38", "6e841265cea9bf43a058c1d3ee74ffda", "91673b09be8ea3903967446f131a1615"]
     assert sorted(path.stem for path in tmp_path.iterdir()) == names  # so that what is on disks is found
