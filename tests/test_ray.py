@@ -59,7 +59,7 @@ def test_the_real_backbone_on_two_nodes_gives_the_bytes_of_one_process(cluster, 
 def test_both_nodes_work_a_killed_worker_is_replaced_and_a_second_run_has_nothing_to_do(cluster, tmp_path):
     folder, out = folder_of(tmp_path / "photos", 24), tmp_path / "out"
     embed(tmp_path / "whole", folder)
-    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed", seconds=0.2)
+    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed", seconds=0.5)
     assert embed(out, folder, encoder=encoder, runner="ray", workers=2, address=cluster) == [3] * 9  # one shard twice
     assert encoder.deadly.exists() and os.getpid() not in encoder.embedded(0)
     assert len(set(encoder.embedded(0))) == 3  # of two nodes, and the one that came after
