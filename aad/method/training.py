@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Settings of one fit. Chosen with repositories and their subjects left out: ``docs/real_generators.md`` has the search."""
+    """Settings of one fit, compared with repositories and their subjects left out: ``docs/real_generators.md``."""
 
     temperature: float = 0.05  # of the cosine
     infomax_weight: float = 0.0  # of a term per dimension; at 0 there is no Infomax, and no whitening before it
-    gains_only: bool = (
-        False  # learn how loud each leading direction is and turn none: a full map without Infomax forgets
-    )
+    gains_only: bool = False  # learn how loud each leading direction is, and turn none
     rank: int = 512  # leading directions that are mapped; the rest stays as it is
     shrinkage: float = 0.2  # share of the views' covariance replaced by the identity before whitening
     n_steps: int = 250
@@ -62,8 +60,8 @@ def fit_head(
         The head, and one dictionary of losses per tenth of the run.
 
     References:
-        Liu et al., arXiv:2601.22663, for the two terms; linear heads on frozen features that map leading directions only, contrast
-        within each domain only, and the start are ours.
+        Liu et al., arXiv:2601.22663, for the two terms; linear heads on frozen features that map leading directions only (aligned:
+        their gains only), contrast within each domain only, and the start are ours.
     """
     import torch
 

@@ -17,6 +17,7 @@ from aad.bundle import Bundle, write_atomically
 from aad.files import file_sha256
 from aad.spaces import Domain
 from precompute.abc.splits import BenchmarkError, require
+from precompute.common import figures
 from precompute.common.gallery import picture_rows, placed, readable_images
 from precompute.common.steps import encode
 
@@ -162,12 +163,13 @@ def table(rows: Sequence[Row]) -> str:
     """The list in Markdown, by repository; pictures of none by their folder."""
     if not rows:
         return "These heads saw no pictures but those of their benchmark."
-    lines, by_place = ["| repository | real | generated | licence |", "|---|---|---|---|"], dict[str, list[Row]]()
+    rows_of: dict[str, list[Row]] = {}
     for row in rows:
-        by_place.setdefault(row["repository"] or f"{row['folder']}, of no repository", []).append(row)
-    for place, some in [*sorted(by_place.items(), key=lambda one: one[0].lower()), ("all", rows)]:
+        rows_of.setdefault(row["repository"] or f"{row['folder']}, of no repository", []).append(row)
+    cells = []
+    for place, some in [*sorted(rows_of.items(), key=lambda one: one[0].lower()), ("all", rows)]:
         n = Counter(row["domain"] for row in some)
         licences = sorted({row["licence"] or "not stated" for row in some}) if place != "all" else []
-        cells = (place, str(n[Domain.REAL]), str(n[Domain.SYNTHETIC]), "; ".join(licences))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        told = (place, str(n[Domain.REAL]), str(n[Domain.SYNTHETIC]), "; ".join(licences))
+        cells.append([cell.replace("|", "\\|") for cell in told])
+    return figures.markdown(["repository", "real", "generated", "licence"], cells)
