@@ -65,7 +65,7 @@ def test_a_match_is_answered_with_a_heat_of_49_squares_on_each_picture(page: Pag
 
 
 def test_a_match_whose_details_were_opened_waits_to_be_asked_about(page: Page, desk: Visit) -> None:
-    match = page.locator(".lane[data-space=aligned] .match").nth(2)
+    match = page.locator(".lane[data-space=aligned] .hit").nth(2)
     reference_id = match.get_attribute("data-ref")
     match.click()
     page.keyboard.press("Escape")

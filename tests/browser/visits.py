@@ -22,7 +22,7 @@ HOME = """k => { const page = window.attributionPage, { set, state } = page, fir
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
   document.querySelectorAll(".explain-spaces button:last-child, .explain-body > header button").forEach(one => one.click());
   document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
-  [...document.querySelectorAll("#k-choice label")].find(one => one.textContent.trim() === String(k)).click();
+  document.querySelectorAll(".numbers[open], .options[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);
   for (const [name, value] of [["lasso", false], ["mapsShown", "trio"], ["colours", "group"]]) set(name, value);
@@ -128,8 +128,19 @@ def ask(page: Page, query_id: int) -> None:
 
 
 def choose_k(page: Page, k: int) -> None:
-    page.locator("#k-choice").get_by_text(str(k), exact=True).click()
+    options(page).locator(f".segment [data-value='{k}']").click()
     page.wait_for_function("k => window.attributionPage.state.answer.k === k", arg=k)
+
+
+def options(page: Page) -> Any:
+    """The panel behind the one button, opened."""
+    page.evaluate("document.querySelector('.options').open = true")
+    return page.locator(".options-panel")
+
+
+def unfold(page: Page) -> None:
+    """Show the numbers of every column."""
+    page.evaluate("document.querySelectorAll('.numbers').forEach(one => { one.open = true; })")
 
 
 def picture(path: Path) -> Path:

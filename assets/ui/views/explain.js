@@ -198,7 +198,10 @@ export const mountExplain = (element, props, { server }) => {
     if (wanted === null || state.opening || !question()) return;
     const id = wanted;
     wanted = null;
-    if (id < catalogue.n) explainMatch(id);
+    if (id >= catalogue.n) return;
+    const land = () => requestAnimationFrame(() => element.scrollIntoView()); // and once more when all has its height
+    explainMatch(id, { scroll: false }).then(land);
+    land();
   };
 
   ready(() => {
@@ -208,6 +211,7 @@ export const mountExplain = (element, props, { server }) => {
       "explain",
       () => (reply ? `${subject}.${space}` : null),
       (text) => {
+        if (text === null) return choose(null);
         const [id, name] = text.split(".");
         if (!/^\d{1,9}$/.test(id)) return;
         wanted = Number(id);
