@@ -21,7 +21,7 @@ def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContex
     page.locator(".toolbar [data-value=split]").click()
     page.evaluate("window.attributionPage.explainMatch(7) && null")
     expect(page.locator(".explain-body")).to_have_attribute("data-state", "shown")
-    page.locator(".explain-spaces [data-space=aligned]").click()
+    page.locator(".explain-body .segment [data-space=aligned]").click()
     assert page.url == page.evaluate("window.attributionPage.linkHere()")
     again = Visit(profile, page.url).open()
     expect(again.page.locator(".explain-body")).to_have_attribute("data-state", "shown")

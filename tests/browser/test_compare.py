@@ -122,7 +122,7 @@ def test_the_verdict_stands_first_and_numbers_unfold_in_all_columns(page: Page, 
     ask(page, 1)
     told, verdict = page.evaluate("window.attributionPage.state.answer.verdict"), page.locator(".verdict")
     expect(verdict.locator("h2")).to_have_text(f"{told['title']}.")
-    expect(verdict.locator(".standing")).to_have_text(told["standing"])
+    expect(verdict.locator(".judged")).to_have_text(told["standing"])
     expect(verdict.locator(f"[data-ref='{told['about']}'] img")).to_be_visible()
     assert [page.locator(f".lane[data-space={space}] .hit").count() for space in SPACES] == [5, 5, 5]
     expect(page.locator(".similarity").first).to_be_hidden()

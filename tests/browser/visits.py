@@ -20,7 +20,8 @@ PAD = 22  # pixels around the frame of a map, as in map.js
 HOME = """k => { const page = window.attributionPage, { set, state } = page, first = page.catalogue.examples[0].id;
   const plain = decodeURIComponent;
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
-  document.querySelectorAll(".explain-spaces button:last-child, .explain-body > header button").forEach(one => one.click());
+  for (const one of [".segment button:last-child", "> header button", ".all-numbers[open] > summary"])
+    document.querySelectorAll(`.explain-body ${one}`).forEach(found => found.click());
   document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
   document.querySelectorAll(".numbers[open], .options[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();

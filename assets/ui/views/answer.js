@@ -62,7 +62,7 @@ export const mountAnswer = (element, props, { watch }) => {
     verdict.dataset.level = level ?? "";
     verdict.replaceChildren(
       make("button.named", { "data-ref": about, "aria-label": `${referenceOf(about).title}: open` }, make("span.frame", makePicture(referenceOf(about).picture))),
-      make("div", make("h2", `${title}.`), make("p", standing ? make("b.standing", { "data-standing": standing }, standing) : null, line)),
+      make("div", make("h2", `${title}.`), make("p", standing ? make("b.judged", { "data-standing": standing }, standing) : null, line)),
     );
   };
 

@@ -1,4 +1,5 @@
-// The panel that opens for a chosen reference: its picture beside the query, its words, and where each space ranks it.
+// The card of a chosen reference, at the side of the window that the choice leaves free, so that nothing moves: its picture beside the
+// query, its words, and where each space ranks it.
 import { askReference } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
 import { FIGURES, flagOf, matchesOf, truthIds, truthRank } from "../core/match.js";
@@ -75,6 +76,8 @@ export const mountDetails = (element) => {
     document.body.classList.toggle("details-open", Boolean(selected));
     panel.hidden = !selected;
     if (selected) {
+      const box = selected.opener?.getBoundingClientRect();
+      panel.dataset.side = (selected.x ?? (box ? (box.left + box.right) / 2 : 0)) > window.innerWidth / 2 ? "left" : "right";
       open(selected);
       panel.scrollTop = 0;
       panel.focus({ preventScroll: true });
