@@ -71,9 +71,16 @@ def test_pictures_and_lines_are_those_of_the_bundle(theory):
     assert told["floor"]["real"] == pytest.approx(1 / (n - 1), abs=1e-5)
 
 
-def test_three_sentences_stand_beside_each_chart(theory, generalisation):
+def test_three_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, generalisation):
     sentences = why.theory_of(theory)["sentences"]
     assert set(sentences) == {"picture", "canonical", "spectrum", "spread", "closeness"}
+    assert why.theory_of(theory)["supports"] == {
+        "picture": "does not support it",
+        "canonical": "does not support it",
+        "spectrum": "supports it",
+        "spread": "supports it",
+        "closeness": "supports it in part",
+    }
     assert all(len(three) == 3 for three in [*sentences.values(), why.families_of(generalisation)["sentences"]])
 
 
