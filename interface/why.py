@@ -22,7 +22,7 @@ COMMANDS = {
 ORACLE = {"id": "oracle", "name": "Shown the pairs"}
 #: Visitor's words for families of synthetic images that are no query type.
 FAMILY_WORDS = {
-    "multistyle26, all": "Restyled and new scenes",
+    "multistyle26, all": "In another style or scene",
     "filters": "Painterly filters",
     "composite": "Set into another picture",
     "photometric": "Photo-like",

@@ -144,14 +144,16 @@ def test_families_are_the_rows_of_the_bundle_without_repeats(generalisation):
         assert row["n"] == stored[row["id"]]["n_queries"]
     (pool,) = [row for row in rows if row["is_sum"]]
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
-    assert pool["n"] == sum(row["n"] for row in kinds if row["id"] != "style") and "In this style" in pool["left_out"]
+    assert (
+        pool["n"] == sum(row["n"] for row in kinds if row["id"] != "style") and "In the same style" in pool["left_out"]
+    )
 
 
 def test_kinds_without_the_order_are_named(generalisation):
-    _, order, rest = why.families_of(generalisation)["sentences"]
+    _, rest, order = why.families_of(generalisation)["sentences"]
     assert "5 of 8 kinds" in order
     assert rest.startswith("The first glance already finds nearly every source of \u201cPhoto-like\u201d")
-    assert rest.endswith("no such order for \u201cIn this style\u201d.")
+    assert rest.endswith("no such order for \u201cIn the same style\u201d.")
     worse = copy.deepcopy(generalisation)
     worse["test"]["filters"]["spaces"]["disentangled"]["recall@1"]["mean"] = 0.1
     words = " ".join(why.families_of(worse)["sentences"])
