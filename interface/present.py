@@ -116,6 +116,7 @@ def answer(
         "ready": ready,
         "query": query,
         "gallery": gallery,
+        "verdict": result.verdict.to_dict() if result.verdict else None,
         "spaces": {str(space): space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
