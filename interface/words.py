@@ -27,9 +27,9 @@ SPACE_WORDS: dict[str, dict[str, str]] = {
     },
     "disentangled": {
         "name": "Traits untangled",
-        "line": "Each trait counts once, so that one loud trait cannot drown the others.",
+        "line": "The loudest traits turned down, so that none drowns the others.",
         "how": (
-            "An Infomax term makes the strongest traits equally loud, so that no way of framing or painting drowns the rest. "
+            "An Infomax term turns the loudest traits down, so that no way of framing or painting drowns the rest. "
             "With alignment it approximates what canonical correlation analysis would find from pairs. "
             "Traits that nearly every picture shares stop dominating the comparison."
         ),

@@ -41,6 +41,7 @@ N_FOLDS = 5
 N_OTHERS = 400  # strangers in every gallery
 UNSEEN = ("validation", "test")  # splits of the bundle's references in every gallery
 SHOWN = ("hit@1", "MRR")
+FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
 
 
 class Fold:
@@ -96,20 +97,19 @@ LINES: dict[str, Line] = {
     "disentangled": _trained(DISENTANGLED),
     "centring": _trained(ALIGNED, n_steps=0),
     "whitening (Infomax alone)": _closed(),
-    "whitening, rank 128": _closed(128),
-    "whitening, rank 256": _closed(256),
-    "whitening, the rest dropped": _closed(cut=True),
-    "whitening, shrinkage 0.05": _closed(shrinkage=0.05),
+    "whitening, shrinkage 0.2": _closed(shrinkage=0.2),
+    "whitening, shrinkage 0.7": _closed(shrinkage=0.7),
+    "whitening, shrinkage 0.95": _closed(shrinkage=0.95),
+    "whitening, shrinkage 0.2, rank 128": _closed(128, 0.2),
+    "whitening, shrinkage 0.2, the rest dropped": _closed(shrinkage=0.2, cut=True),
     "nuisance whitening (both terms, closed form)": lambda fold: fold.nuisance(),
     "aligned, temperature 0.02": _trained(ALIGNED, temperature=0.02),
     "aligned, temperature 0.2": _trained(ALIGNED, temperature=0.2),
-    "aligned, 150 steps": _trained(ALIGNED, n_steps=150),
-    "aligned, a full map": _trained(ALIGNED, gains_only=False, learning_rate=1e-3),
-    "disentangled, infomax weight 1": _trained(DISENTANGLED, infomax_weight=1.0),
-    "disentangled, infomax weight 100": _trained(DISENTANGLED, infomax_weight=100.0),
-    "disentangled, temperature 0.1": _trained(DISENTANGLED, temperature=0.1),
-    "disentangled, learning rate 0.005": _trained(DISENTANGLED, learning_rate=5e-3),
-    "disentangled, gains only": _trained(DISENTANGLED, gains_only=True, learning_rate=0.03, n_steps=60),
+    "aligned, 60 steps": _trained(ALIGNED, n_steps=60),
+    "aligned, a full map": _trained(ALIGNED, **FULL_MAP),
+    "disentangled, temperature 0.02": _trained(DISENTANGLED, temperature=0.02),
+    "disentangled, shrinkage 0.2": _trained(DISENTANGLED, shrinkage=0.2),
+    "disentangled, a full map": _trained(DISENTANGLED, **FULL_MAP),
 }
 
 
