@@ -202,6 +202,8 @@ class Attributor:
         return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
     def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
         queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
         found = {space: self._found(space, queries[space], max(k, N_RIVALS), among) for space in SPACES}
         answers = {space: self._answer_in(space, queries[space], found[space], k, among) for space in SPACES}
@@ -222,15 +224,17 @@ class Attributor:
         rows = dict(zip(listed.tolist(), self._index[Space.BACKBONE].rows(listed), strict=True))
 
         def same(one: int, other: int) -> bool:
-            group = self.references[one].group
+            concept = self.references[one].concept
             return (
                 one == other
-                or (group != "" and group == self.references[other].group)
+                or (concept != "" and concept == self.references[other].concept)
                 or float(rows[one] @ rows[other]) >= self._near_copy
             )
 
         first, terms = evidence(ids, {space: result.similarities[0] for space, result in found.items()}, same)
-        return self.judge.verdict(first, terms, terms[0] >= self._near_copy)
+        nearest, similarity = (getattr(found[Space.BACKBONE], name)[0][0] for name in ("ids", "similarities"))
+        is_copy = bool(similarity >= self._near_copy)
+        return self.judge.verdict(int(nearest) if is_copy else first, terms, is_copy)
 
     def _answer_in(
         self,

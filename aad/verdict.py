@@ -1,8 +1,8 @@
 """What the three spaces amount to: whether a source was found, and which.
 
-The first answer of the disentangled space is judged against its rivals, by what carries over to a gallery that this was never fitted
-on: how alike it is in each space, how far the next group falls behind there, and in how many of the other spaces it stands first.
-Eight numbers, a logistic regression; ``precompute.fit_verdict`` fits and measures them.
+The first answer of the disentangled space is judged against its rivals, by what carries over to a gallery that this was never
+fitted on: how alike it is in each space, how far the next concept falls behind there, and in how many of the other spaces it stands
+first. Eight numbers, a logistic regression; ``precompute.fit_verdict`` fits and measures them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ import numpy as np
 from aad.spaces import SPACES, Space
 
 N_RIVALS = 20  # first answers of each space that are looked at
-FOUND, POSSIBLE = 0.8, 0.3  # probabilities from which a source counts as found, and as possible
-FAR, NEAR = 0.1, 0.02  # cosine, lead over the next group in the disentangled space that is worth telling
-TERMS = tuple(f"{name}_{space}" for name in ("similarity", "lead") for space in SPACES) + ("agreement",)
+FOUND, POSSIBLE = 0.7, 0.3  # probabilities from which a source counts as found, and as possible
+FAR, NEAR = 0.1, 0.02  # cosine, lead over the next concept in the disentangled space that is worth telling
+TERMS = (*(f"{name}_{space}" for name in ("similarity", "lead") for space in SPACES), "agreement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Verdict:
     Attributes:
         level: ``found``, ``possible`` or ``none``.
         reference_id: what is named; None where the level is ``none``.
-        probability: in [0, 1], that this reference, or another picture of its group or a copy of it, is a true source.
+        probability: in [0, 1], that this reference, another of its concept, or a copy of it is a true source.
         reasons: of ``near-copy``, ``spaces-agree``, ``spaces-differ``, ``far-ahead`` and ``close-rivals``.
     """
 
@@ -49,7 +49,7 @@ def evidence(
     Args:
         ids: of the first answers of each space, best first, at least one each.
         similarities: of these, cosine.
-        same: whether two references count as one, being of one group or copies.
+        same: whether two references count as one, being of one concept or copies.
 
     Returns:
         Reference id of the first answer in the disentangled space, and (7,) float64 as ``TERMS`` names them. What is not among the
@@ -87,11 +87,11 @@ class Judge:
         logit = self.bias + sum(self.weights[name] * value for name, value in zip(TERMS, terms.tolist(), strict=True))
         return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
 
-    def verdict(self, first: int, terms: np.ndarray, is_copy: bool) -> Verdict:
-        """What is said of the first answer; ``is_copy`` where it is the query itself, or a near-copy of it."""
+    def verdict(self, named: int, terms: np.ndarray, is_copy: bool) -> Verdict:
+        """What is said of a reference; ``is_copy`` where the query is this picture, or nearly."""
         probability = 1.0 if is_copy else self.probability(terms)
         level = "found" if probability >= FOUND else "possible" if probability >= POSSIBLE else "none"
-        return Verdict(level, None if level == "none" else first, probability, _reasons(terms, is_copy))
+        return Verdict(level, None if level == "none" else named, probability, _reasons(terms, is_copy))
 
 
 def _reasons(terms: np.ndarray, is_copy: bool) -> tuple[str, ...]:

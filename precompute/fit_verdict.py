@@ -4,8 +4,8 @@ Reads   FOLDER, --others and .work/views.npz of the bundle, as search_heads does
 Writes  the section "verdict" of the manifest, and --out, the table of how it holds
 
 Each of search_heads' five folds is asked with heads that saw none of its pictures, of galleries drawn from what those heads did not
-see: of 50, 150, 400 and 1,000 references, once with a query's sources among them and once with their groups and all copies of them
-taken out. The photographs, asked as if they were synthetic, have no source anywhere. What the table says of a fold is said by
+see: of 50, 150, 400 and 1,000 references, once with a query's sources among them and once with their concepts and all copies of
+them taken out. The photographs, asked as if they were synthetic, have no source anywhere. What the table says of a fold is said by
 numbers fitted on the others; what ships is fitted on all of them.
 
     python -m precompute.fit_verdict FOLDER --others PHOTOGRAPHS --out docs/verdict.json
@@ -32,8 +32,8 @@ from precompute.common.figures import interval, markdown, shown
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
+from precompute.common.unseen import N_FOLDS, Fold, Unseen
 from precompute.pictures.drawing import open_backbone
-from precompute.search_heads import N_FOLDS, Fold, Unseen
 
 SIZES = (50, 150, 400, 1000)  # references of a gallery
 #: What the numbers are fitted for, in equal parts but for the photographs: a query with and without its source.
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
     bundle = Bundle.open(arguments.bundle)
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
     asked = Unseen(bundle, backbone, arguments.folder, arguments.others)
-    cases = [case for fold in range(N_FOLDS) for case in _cases(bundle, asked, fold)]
+    cases = [case for fold in range(N_FOLDS) for case in asked_of_galleries(bundle, asked, fold)]
     folds, found = np.array([case.fold for case in cases]), np.zeros(len(cases))
     for fold in range(N_FOLDS):
         judge = fit([case for case in cases if case.fold != fold])
@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
     print(table(measured))
 
 
-def _cases(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Case]:
+def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Case]:
     """Every query of a fold, every stranger and some of the bundle's validation queries, each asked of galleries of all sizes."""
     own, features, sources = asked.of(fold)
     state, n_shown = Fold(asked.views(fold)), len(asked.shown(fold))
@@ -137,7 +137,7 @@ def _cases(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Case]:
     names = [*(asked.queries[i].repository for i in own), *map(str, strangers), *(entries[i]["concept"] for i in demo)]
     groups = [*(str(asked.exemplars[row].parent) for row in asked.shown(fold)), *map(str, strangers)]
     named = bundle.read_json("references.json")
-    groups += [f"demo {named[i].get('group') or i}" for i in asked.reference_ids]
+    groups += [f"demo {named[i].get('concept') or i}" for i in asked.reference_ids]
     _, group = np.unique(groups, return_inverse=True)
     release = RELEASES[bundle.section("backbone")["name"]]
     copies = features @ features.T >= release.near_copy
@@ -172,6 +172,7 @@ def fit(cases: Sequence[Case]) -> Judge:
 
     terms, right = np.stack([case.terms for case in cases]), np.array([case.right for case in cases])
     scale = terms.std(0)
+    scale[scale == 0] = 1  # a term may be the same everywhere
     fitted = LogisticRegression(max_iter=2000).fit(terms / scale, right, sample_weight=_weights(cases))
     return Judge(dict(zip(TERMS, (fitted.coef_[0] / scale).tolist(), strict=True)), float(fitted.intercept_[0]))
 
