@@ -120,7 +120,6 @@ def answer(
         "query": query,
         "verdict": verdict,
         "gallery": gallery,
-        "verdict": result.verdict.to_dict() if result.verdict else None,
         "spaces": {str(space): space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
 
