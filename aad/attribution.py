@@ -224,10 +224,10 @@ class Attributor:
         rows = dict(zip(listed.tolist(), self._index[Space.BACKBONE].rows(listed), strict=True))
 
         def same(one: int, other: int) -> bool:
-            concept = self.references[one].concept
+            subject, others = (entry.concept or entry.group for entry in (self.references[one], self.references[other]))
             return (
                 one == other
-                or (concept != "" and concept == self.references[other].concept)
+                or (subject != "" and subject == others)
                 or float(rows[one] @ rows[other]) >= self._near_copy
             )
 
