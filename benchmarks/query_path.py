@@ -185,7 +185,7 @@ def in_browser(asked: Sequence[File], address: str, browser_path: str) -> list[d
     rows: list[dict[str, Any]] = []
     with browser_page(browser_path, 1280, 800) as page:
         page.goto(address)
-        page.wait_for_selector(".match", timeout=60_000)
+        page.wait_for_selector(".hit", timeout=60_000)
         open_door(page)
         page.evaluate(WATCH)
         for kind, name, content in asked:

@@ -48,7 +48,9 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
         return present.message("error", str(error), title=title)
     if gallery is not None and "ranks" in query:
         query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
-    return present.answer(result, k=k, ready=attributor.ready, query=query, gallery=gallery, copies=copies)
+    verdict = present.verdict(attributor, result, query.get("truth", ()))
+    more = {"query": query, "verdict": verdict, "gallery": gallery, "copies": copies}
+    return present.answer(result, k=k, ready=attributor.ready, **more)
 
 
 def stream_upload(

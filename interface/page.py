@@ -78,15 +78,8 @@ def build_app(attributor: Attributor) -> Any:
                     )
                     shelf = {**present.catalogue(attributor), "max_bytes": MAX_BYTES, "k_choices": K_CHOICES}
                     strip = part("examples", json.dumps(shelf))  # as one text: Gradio wraps every entry of an object
-                    k = gr.Radio(
-                        list(K_CHOICES),
-                        value=DEFAULT_K,
-                        label="Matches per column",
-                        elem_id="k-choice",
-                        container=False,
-                    )
                 with gr.Column(elem_id="reply", min_width=0):
-                    part("filters")
+                    part("options")
                     shown = part("answer", opening)
             part("explain", explain.value(attributor), explain.functions(attributor))
             part("maps")
@@ -102,16 +95,14 @@ def build_app(attributor: Attributor) -> Any:
 
         # However requests overtake each other, picture and answer belong together: the page drops an answer to anything but what
         # was asked last, and puts the picture of the one that it takes into the box itself. No reply of the server does so.
-        # The filter comes from the page's state, as JSON: the text box is only its way in.
-        wanted = gr.Textbox("{}", visible=False)
+        # k and the filter, as JSON, come from the page's state: these are only their way in.
+        k, wanted = gr.Number(DEFAULT_K, visible=False), gr.Textbox("{}", visible=False)
 
         def on_select(event: gr.SelectData) -> Any:
             asked = event.value if isinstance(event.value, dict) else {}
             kind = "reference" if asked.get("kind") == "reference" else "query"
             k = asked["k"] if asked.get("k") in K_CHOICES else DEFAULT_K
-            # The choice of k follows a link; later it is the visitor's, who may have changed it meanwhile.
-            reply = answer(attributor, kind, event.index, k, asked.get("filter"))
-            return reply, k if asked.get("opening") else gr.skip()
+            return answer(attributor, kind, event.index, k, asked.get("filter"))
 
         def on_upload(path: str | None, k: int, wanted: str) -> Any:
             yield from stream_upload(attributor, path, k, json.loads(wanted))
@@ -129,11 +120,10 @@ def build_app(attributor: Attributor) -> Any:
         # Two at once: one is decoded while the network has the other. Scripts wait in lanes of their own, see endpoints.py.
         slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
         picture = [image, k, wanted]
-        k.input(inputs=k, js=calls("chooseK"), **here)
         image.clear(js=calls("cleared"), **here)
         strip.example_select(outputs=image, js=calls("boxedPicture"), **here, **each)
         events = [
-            strip.select(on_select, None, [shown, k], queue=False, **quiet, **each),
+            strip.select(on_select, None, shown, queue=False, **quiet, **each),
             image.upload(on_upload, picture, shown, js=calls("sending"), **slow, **each),
             strip.apply(on_settings, picture, shown, js=calls("sendAgain"), trigger_mode="always_last", **slow),
         ]

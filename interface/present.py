@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from aad import Attributor
 from aad.answers import Attribution, SpaceAttribution
 from aad.references import References, words_of
 from interface.pictures import file_url
-from interface.words import SPACE_WORDS, made_by, type_words
+from interface.words import SPACE_WORDS, made_by, type_words, verdict_words
 
 #: What is told of a reference, in the API.
 REFERENCE_FIELDS = ("title", "source", "licence", "author", "url", "concept", "group")
@@ -68,6 +68,7 @@ def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
     return {
         **_offered(query, query_id),
         "type": query.type,
+        "kind": type_words(query.type),
         "concept": query.concept,
         "generator": made_by(query.generator),
         "truth": [int(reference_id) for reference_id in query.exemplar_ids],
@@ -76,8 +77,9 @@ def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
 
 
 def _offered(query: Any, query_id: int) -> dict[str, Any]:
-    """A bundled query as the strip of examples shows it."""
-    return {"id": int(query_id), "url": file_url(query.path), "label": type_words(query.type)}
+    """A bundled query as the strip of examples shows it: by what is seen on it, and in a folder of one's own by its file."""
+    seen = query.path.stem if query.type == "upload" else query.concept or type_words(query.type)
+    return {"id": int(query_id), "url": file_url(query.path), "label": seen[:1].upper() + seen[1:]}
 
 
 def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def answer(
     k: int,
     ready: bool,
     query: dict[str, Any],
+    verdict: dict[str, Any] | None = None,
     gallery: dict[str, Any] | None = None,
     copies: Mapping[str, Sequence[int | None]] | None = None,
 ) -> dict[str, Any]:
@@ -101,13 +104,13 @@ def answer(
         k: Matches asked for in each space.
         ready: Whether the backbone is loaded, so that the next upload is fast.
         query: `example(...)` for a bundled query, `reference(...)`, or `{"url": ...}` for an upload.
+        verdict: What the spaces amount to, see `verdict`.
         gallery: What a filter left, see `interface.requests.filtered`; None for everything.
         copies: Per space and match, the place of the match that it is a near-copy of, see `Attributor.near_copies`.
 
     Returns:
         JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
-        `convincing` is False where its remainder outweighs all matches shown together; its `estimated` says that all its
-        shares are an estimate.
+        `estimated` says that all its shares are an estimate.
     """
     return {
         "serial": next(_SERIAL),
@@ -115,6 +118,7 @@ def answer(
         "k": k,
         "ready": ready,
         "query": query,
+        "verdict": verdict,
         "gallery": gallery,
         "spaces": {str(space): space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
     }
@@ -164,9 +168,14 @@ def match(one: Any) -> dict[str, Any]:
     }
 
 
-def is_convincing(part: SpaceAttribution) -> bool:
-    """Whether the matches shown outweigh the remainder, "none of these"."""
-    return bool(part.remainder <= sum(match.weight for match in part.matches))
+def verdict(attributor: Attributor, result: Attribution, truth: Container[int] = ()) -> dict[str, Any] | None:
+    """What an attribution amounts to, as `verdict_words` tells it; None where nothing could be named."""
+    firsts = [part.matches[0].reference_id for part in result.spaces.values() if part.matches]
+    if not firsts or len(firsts) < len(result.spaces):
+        return None
+    judged = getattr(result, "verdict", None)
+    titles = [attributor.references[one].title for one in firsts]
+    return verdict_words(judged.to_dict() if judged else None, firsts, titles, truth)
 
 
 def space_answer(part: SpaceAttribution, copies: Sequence[int | None] | None = None) -> dict[str, Any]:
@@ -174,7 +183,6 @@ def space_answer(part: SpaceAttribution, copies: Sequence[int | None] | None = N
     return {
         "matches": [match(one) for one in part.matches],
         "copies": list(copies) if copies is not None else [None] * len(part.matches),
-        "convincing": is_convincing(part),
         "remainder": float(part.remainder),
         "elsewhere": float(part.elsewhere),
         "position": [float(part.position[0]), float(part.position[1])],

@@ -19,10 +19,10 @@ from PIL import Image
 
 from aad import Attributor
 from aad.answers import Attribution
+from interface import present
 from interface.about import about
-from interface.present import is_convincing
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
-from interface.words import SPACE_WORDS, made_by, type_words
+from interface.words import SPACE_WORDS, made_by, percent, type_words
 
 HERE = Path(__file__).resolve().parent
 QUERY_SIDE, MATCH_SIDE = 480, 176  # pixels; about twice of what is shown, so that print stays sharp
@@ -98,17 +98,6 @@ def report(
     )
 
 
-def percent(share: float) -> str:
-    """A share as the page writes it.
-
-    >>> percent(0.004), percent(0.42), percent(0.999)
-    ('<1%', '42%', '>99%')
-    """
-    if 0 < share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 < share < 1 else f"{100 * share:.0f}%"
-
-
 def _told(attributor: Attributor, case: Case) -> dict[str, Any]:
     """What the template says of one case."""
     query = None if case.query_id is None else attributor.queries[case.query_id]
@@ -127,6 +116,7 @@ def _told(attributor: Attributor, case: Case) -> dict[str, Any]:
         "uri": data_uri(case.picture, QUERY_SIDE),
         "words": words,
         "found": found,
+        "verdict": present.verdict(attributor, found, truth),
         "truth": truth,
         "ranks": {space: ranks.get(space, ()) for space in attributor.spaces},
         "cautions": [text for text, holds in cautions.items() if holds],
@@ -141,7 +131,6 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"percent": percent, "tenth": "{:.1f}".format}
     environment.globals |= {
-        "convincing": is_convincing,
         "is_link": lambda url: urlsplit(url).scheme in ("http", "https"),
         "n_sources": N_SOURCES,
         "side": MAP_SIDE,

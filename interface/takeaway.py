@@ -45,9 +45,10 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
             turn.release()
 
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
-        """The closest picture of each space to one uploaded file: `{"spaces": {space: {"best", "remainder", "convincing"}}}`."""
+        """What one uploaded file amounts to, and its closest pictures: `{"verdict", "spaces": {space: {"best", ...}}}`."""
         found = answer("upload", str(uploaded(request.get("path"))), *settings(attributor, request))
-        return {"spaces": {str(space): best_of(part) for space, part in found.spaces.items()}}
+        spaces = {str(space): best_of(part) for space, part in found.spaces.items()}
+        return {"verdict": present.verdict(attributor, found), "spaces": spaces}
 
     def takeaway_report(request: dict[str, Any]) -> dict[str, Any]:
         """The report of the cases that a request names, as `{"html": text}`."""
@@ -115,6 +116,4 @@ def failures(refused: Any) -> list[tuple[str, str]]:
 def best_of(part: SpaceAttribution) -> dict[str, Any]:
     """The first match of a space, or None, and what outweighs it."""
     told = present.space_answer(part)
-    return {"best": next(iter(told["matches"]), None)} | {
-        key: told[key] for key in ("remainder", "convincing", "estimated")
-    }
+    return {"best": next(iter(told["matches"]), None)} | {key: told[key] for key in ("remainder", "estimated")}

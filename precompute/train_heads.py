@@ -8,7 +8,7 @@ Writes  heads.safetensors, references_aligned.npy and references_disentangled.np
     python -m precompute.train_heads --leave-out multistyle26       # as shipped: this generator's images stay unseen
     python -m precompute.train_heads --table                        # which pictures of folders the heads saw
     python -m precompute.train_heads --bundle OUT --heads-from assets/bundle
-    python -m precompute.train_heads --bundle OUT --real SHARDS/real --synthetic SHARDS/one SHARDS/two --steps 5000
+    python -m precompute.train_heads --bundle OUT --real SHARDS/real --synthetic SHARDS/one SHARDS/two
 
 Shards stay on disk: they are read once for means and covariances, and then a batch at a time. Folders of one domain may have
 different numbers of views; as many of each image are used as the folder with the fewest has.
@@ -51,11 +51,7 @@ def main(argv: Sequence[str]) -> None:
     for domain in Domain:
         given = f"train on these {domain} images"
         add(f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=given)
-    add(
-        "--steps",
-        type=int,
-        help=f"of each head's training ({ALIGNED.n_steps} aligned, {DISENTANGLED.n_steps} disentangled)",
-    )
+    add("--steps", type=int, default=ALIGNED.n_steps, help=f"of each head's training ({ALIGNED.n_steps})")
     add("--batch-size", type=int, default=ALIGNED.batch_size, help="images of each domain per step")
     add("--seed", type=int, default=0, help="of the training")
     add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
@@ -64,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--real and --synthetic go together")
     if arguments.real and (arguments.heads_from or arguments.leave_out):
         parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
-    if (arguments.steps is not None and arguments.steps < 1) or arguments.batch_size < 2:
+    if arguments.steps < 1 or arguments.batch_size < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     if arguments.table:
         print(table(read_listing(Bundle.open(arguments.bundle))))
@@ -78,18 +74,10 @@ def main(argv: Sequence[str]) -> None:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)
     else:
         limit_threads(arguments.threads)
-        changes = {"seed": arguments.seed, "batch_size": arguments.batch_size}
-        changes |= {"n_steps": arguments.steps} if arguments.steps else {}
+        changes = {"seed": arguments.seed, "batch_size": arguments.batch_size, "n_steps": arguments.steps}
         views: Views
         if arguments.real:
             views, seen = _stored(bundle, {Domain.REAL: arguments.real, Domain.SYNTHETIC: arguments.synthetic})
-            drawn, n = (
-                (arguments.steps or DISENTANGLED.n_steps) * arguments.batch_size,
-                max(entry["n"] for entry in seen.values()),
-            )
-            if drawn < n:  # the default is right for some thousand images: say how many it shows of a million
-                once = f"--steps {-(-n // arguments.batch_size)} draws as many as there are"
-                print(f"{arguments.steps or DISENTANGLED.n_steps} steps draw {drawn:,} of {n:,} images; {once}")
         else:
             views = read_views(bundle, arguments.leave_out)
             seen = {"left_out": sorted(arguments.leave_out)}

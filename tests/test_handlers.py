@@ -12,7 +12,7 @@ import pytest
 
 from aad.backbones import BackboneError
 from aad.spaces import SPACES
-from interface import handlers, pictures, present
+from interface import handlers, pictures, present, words
 from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
@@ -113,15 +113,23 @@ def test_searching_again_leaves_the_picture_itself_out_and_wakes_no_network(attr
     assert attributor.n_backbone_calls == before
 
 
-def test_no_convincing_source_exactly_where_the_remainder_outweighs_what_is_shown(attributor: FakeAttributor) -> None:
-    seen = set()
-    for query_id in attributor.examples:
-        answer, result = handlers.answer(attributor, "query", query_id, 5), attributor.attribute_query(query_id, 5)
-        for space in SPACES:
-            outweighed = result[space].remainder > sum(match.weight for match in result[space].matches)
-            assert answer["spaces"][space]["convincing"] is not outweighed
-            seen.add(outweighed)
-    assert seen == {True, False}
+def test_a_verdict_is_told_in_words_and_set_against_the_truth(attributor: FakeAttributor) -> None:
+    (truth,) = attributor.queries[3].exemplar_ids
+    result, title = attributor.attribute_query(3, 5), attributor.references[truth].title
+    other = next(match.reference_id for match in result["backbone"].matches if match.reference_id != truth)
+    for level, named, known, standing in (
+        ("found", truth, [truth], "Right"),
+        ("possible", truth, [truth], "Right, but not sure"),
+        ("found", truth, [other], "Wrong"),
+        ("none", None, [other], "Missed"),
+        ("found", truth, [], ""),
+    ):
+        judged = {"level": level, "reference": named, "probability": 0.25, "reasons": ["close-rivals"]}
+        told = words.verdict_words(judged, [other, other, truth], ["Another", "Another", title], known)
+        assert told["standing"] == standing and told["about"] == truth and "25% sure" in told["line"]
+        assert (title in told["title"]) == (level != "none")
+    agreed = handlers.answer(attributor, "query", 3, 5)["verdict"]
+    assert agreed["level"] is None and agreed["about"] in {result[space].matches[0].reference_id for space in SPACES}
 
 
 def test_near_copies_are_told_by_place_and_ranks_stay(attributor: FakeAttributor) -> None:

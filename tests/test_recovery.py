@@ -73,7 +73,7 @@ def test_the_trained_losses_recover_them_too(data):
     the attraction, not for InfoNCE.
     """
     for config in (TrainConfig(infomax_weight=10.0, shrinkage=SHRINKAGE), TrainConfig()):
-        head, _ = fit_head(data.views, replace(config, n_steps=150, learning_rate=5e-3))
+        head, _ = fit_head(data.views, replace(config, gains_only=False, n_steps=150, learning_rate=5e-3))
         assert recovered(head, data) > 0.9
 
 

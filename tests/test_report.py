@@ -17,7 +17,6 @@ from PIL import Image
 
 from aad.answers import Attribution
 from aad.spaces import SPACES
-from interface.present import is_convincing
 from interface.report import Case, report
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
@@ -106,7 +105,6 @@ def test_figures_are_those_of_the_attribution(attributor: FakeAttributor) -> Non
             assert near in column
         assert f"None of these {100 * part.remainder:.0f}%" in column or "None of these <1%" in column
         assert f"True source: rank {attributor.true_ranks(3)[space][0]}" in column
-        assert ("No convincing source" in column) == (not is_convincing(part))
 
 
 def test_only_true_sources_are_marked(attributor: FakeAttributor) -> None:
@@ -171,10 +169,10 @@ def test_report_of_nothing_but_refusals_still_says_why(attributor: FakeAttributo
     assert "a.png: no picture" in words
 
 
-def test_a_space_without_matches_is_not_convincing(attributor: FakeAttributor) -> None:
+def test_only_an_answer_with_matches_has_a_verdict(attributor: FakeAttributor) -> None:
     nothing = attributor.attribute_query(0, 3, among=np.zeros(len(attributor.references), bool))
-    assert not is_convincing(nothing["aligned"])
-    report(attributor, [case_of(attributor, 0), ("none", attributor.queries[0].path, nothing)], now=NOW)
+    page = Page(report(attributor, [case_of(attributor, 0), ("none", attributor.queries[0].path, nothing)], now=NOW))
+    assert [one.get("class") for one in page.all("p")].count("verdict") == 1
 
 
 def test_data_uri_only_ever_scales_down() -> None:

@@ -1,19 +1,19 @@
 // The door of the page: what Python's side of it calls, by name. `mount` fills the slot of each part; Gradio's events call the others.
-import { boxedPicture, chooseK, cleared, sendAgain, sending } from "./core/asking.js";
+import { boxedPicture, cleared, sendAgain, sending } from "./core/asking.js";
 import { fail } from "./core/state.js";
 import { mountAbout as about } from "./views/about.js";
 import { mountAnswer as answer } from "./views/answer.js";
 import { mountDetails as details } from "./views/details.js";
 import { mountExamples as examples } from "./views/examples.js";
 import { mountExplain as explain } from "./views/explain.js";
-import { mountFilters as filters } from "./views/filters.js";
 import { mountImprint as imprint } from "./views/imprint.js";
 import { mountInspect as inspect } from "./views/inspect.js";
 import { mountMaps as maps } from "./views/maps.js";
 import { mountNav as nav } from "./views/nav.js";
+import { mountOptions as options } from "./views/options.js";
 import { mountTakeaway as takeaway } from "./views/takeaway.js";
 import { mountTalk as talk } from "./views/talk.js";
 import { mountWhy as why } from "./views/why.js";
 
-export { boxedPicture, chooseK, cleared, fail, sendAgain, sending };
-export const mount = { about, answer, details, examples, explain, filters, imprint, inspect, maps, nav, takeaway, talk, why };
+export { boxedPicture, cleared, fail, sendAgain, sending };
+export const mount = { about, answer, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };

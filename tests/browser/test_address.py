@@ -1,12 +1,12 @@
 """The address of what is shown leads back to it, and one that leads nowhere is told."""
 
-import re
+from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 
 from interface.requests import MISFIT
 from tests.browser.test_compare import answered
-from tests.browser.visits import Visit, ask, choose_k, panel
+from tests.browser.visits import Visit, ask, ask_own, choose_k, panel, show
 from tests.fakes import FakeAttributor
 
 
@@ -21,14 +21,14 @@ def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContex
     page.locator(".toolbar [data-value=split]").click()
     page.evaluate("window.attributionPage.explainMatch(7) && null")
     expect(page.locator(".explain-body")).to_have_attribute("data-state", "shown")
-    page.locator(".explain-spaces [data-space=aligned]").click()
+    page.locator(".explain-body .segment [data-space=aligned]").click()
     assert page.url == page.evaluate("window.attributionPage.linkHere()")
     again = Visit(profile, page.url).open()
     expect(again.page.locator(".explain-body")).to_have_attribute("data-state", "shown")
     expect(again.page.locator(".explain-body")).to_have_attribute("data-space", "aligned")
     expect(again.page.locator(".explain-body h3")).to_have_text(attributor.references[7].title)
     assert answered(again.page) == answered(page)
-    expect(again.page.locator("#k-choice label.selected")).to_have_text(re.compile("15"))
+    expect(again.page.locator(".options .segment [aria-pressed=true]")).to_have_text("15")
     expect(again.page.locator(".chip")).to_have_count(4)
     expect(again.page.locator(".query-caption")).to_contain_text("searched again")
     expect(again.page.locator(".morph")).to_be_visible()
@@ -54,3 +54,31 @@ def test_an_address_of_a_query_that_is_not_there_is_told(profile: BrowserContext
     page.goto(address + "?query=4000")
     expect(page.locator("#answer .notice h2")).to_have_text(MISFIT)
     page.close()
+
+
+def test_back_undoes_a_view_a_search_again_and_an_example(page: Page, tmp_path: Path) -> None:
+    ask(page, 3)
+    ask_own(page, tmp_path / "mine.png")
+    page.evaluate("window.attributionPage.askReference(50)")
+    page.wait_for_function("window.attributionPage.state.answer.query.reference === 50")
+    show(page, "Why it works")
+    page.go_back()
+    expect(page.locator("#view-compare")).to_be_visible()
+    expect(page.locator(".query-caption")).to_contain_text("searched again")
+    page.go_back()
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
+    page.go_back()
+    page.wait_for_function("window.attributionPage.state.answer.query.id === 3")
+    page.go_forward()
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
+
+
+def test_a_link_to_an_explanation_lands_on_it(page: Page, profile: BrowserContext) -> None:
+    page.evaluate("window.attributionPage.explainMatch(7) && null")
+    expect(page.locator(".explain-body")).to_have_attribute("data-state", "shown")
+    again = Visit(profile, page.url).open()
+    expect(again.page.locator(".explain-body")).to_have_attribute("data-state", "shown")
+    again.page.wait_for_function(
+        "Math.abs(document.querySelector('#explain h2').getBoundingClientRect().top - 50) < 50"
+    )
+    again.leave()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
 from interface import handlers
-from tests.browser.visits import Visit, ask, ask_own, choose_k, orders
+from tests.browser.visits import Visit, ask, ask_own, choose_k, options, orders, unfold
 from tests.fakes import FakeAttributor
 
 
@@ -76,7 +76,7 @@ def test_slopes_draw_every_rank_and_say_it_as_a_table(page: Page, attributor: Fa
 
 
 def test_a_slope_lights_up_with_its_row_and_by_the_keyboard(page: Page, attributor: FakeAttributor) -> None:
-    row = page.locator(".lane[data-space=aligned] .match").first
+    row = page.locator(".lane[data-space=aligned] .hit").first
     reference = int(row.get_attribute("data-ref") or -1)
     row.hover()
     expect(page.locator(".slope.is-linked")).to_have_attribute("data-ref", str(reference))
@@ -96,6 +96,7 @@ def test_a_slope_lights_up_with_its_row_and_by_the_keyboard(page: Page, attribut
 
 def test_near_copies_fold_under_the_better_one_and_keep_their_rank(page: Page) -> None:
     ask(page, 1)
+    unfold(page)
     part = page.evaluate("window.attributionPage.state.answer.spaces.aligned")
     (copy,) = [place for place, head in enumerate(part["copies"]) if head is not None]
     lane = page.locator(".lane[data-space=aligned]")
@@ -117,24 +118,52 @@ def test_near_copies_fold_under_the_better_one_and_keep_their_rank(page: Page) -
     assert ranks == [rank for rank in range(1, 9) if rank != copy + 1]
 
 
-def test_no_convincing_source_is_said_where_the_answer_says_so(page: Page) -> None:
-    said = set()
-    for query_id in (3, 6):
-        ask(page, query_id)
-        for space, found in page.evaluate("window.attributionPage.state.answer.spaces").items():
-            verdict = page.locator(f".lane[data-space={space}] .verdict")
-            expect(verdict).to_contain_text("" if found["convincing"] else "No convincing source")
-            assert verdict.locator(".hint").count() == (not found["convincing"])
-            said.add(found["convincing"])
-    assert said == {True, False}
-    hint = page.locator(".verdict .hint").first
-    hint.focus()
-    expect(hint.locator(".hint-text")).to_be_visible()
-    expect(hint.locator(".hint-text")).to_contain_text("outweighs everything shown")
+def test_the_verdict_stands_first_and_numbers_unfold_in_all_columns(page: Page, attributor: FakeAttributor) -> None:
+    ask(page, 1)
+    told, verdict = page.evaluate("window.attributionPage.state.answer.verdict"), page.locator(".verdict")
+    expect(verdict.locator("h2")).to_have_text(f"{told['title']}.")
+    expect(verdict.locator(".judged")).to_have_text(told["standing"])
+    expect(verdict.locator(f"[data-ref='{told['about']}'] img")).to_be_visible()
+    assert [page.locator(f".lane[data-space={space}] .hit").count() for space in SPACES] == [5, 5, 5]
+    expect(page.locator(".similarity").first).to_be_hidden()
+    page.locator(".numbers summary").first.click()
+    for space in SPACES:
+        expect(page.locator(f".lane[data-space={space}] .similarity").first).to_be_visible()
+    verdict.locator("button").click()
+    expect(page.locator(".details h2")).to_have_text(attributor.references[told["about"]].title)
+
+
+def test_the_true_source_is_always_shown_with_its_rank_in_each_space(page: Page, attributor: FakeAttributor) -> None:
+    ranks = {query_id: attributor.true_ranks(query_id) for query_id in range(90)}
+    far = max(ranks, key=lambda query_id: ranks[query_id][SPACES[0]])
+    assert ranks[far][SPACES[0]][0] > 8
+    ask(page, far)
+    source = page.locator(".source")
+    expect(source.locator("button")).to_have_attribute("data-ref", str(attributor.queries[far].exemplar_ids[0]))
+    for space in SPACES:
+        expect(source.locator(f"[data-space={space}] b")).to_have_text(f"#{ranks[far][space][0]}")
+
+
+def test_the_first_window_has_few_stops_and_few_words(page: Page) -> None:
+    first, n_stops, n_words = page.evaluate("""() => {
+        const seen = e => { const box = e.getBoundingClientRect(); return e.checkVisibility({ checkVisibilityCSS: true })
+          && box.width > 1 && box.top < innerHeight && box.bottom > 0 && box.right > 0; };
+        const stops = [...document.querySelectorAll("a[href], button, input, summary, select, [tabindex]")]
+          .filter(e => e.tabIndex >= 0 && !e.disabled && (seen(e) || e.matches(".skip")));
+        const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), words = [];
+        while (walk.nextNode()) { const e = walk.currentNode.parentElement;
+          if (seen(e) && !e.closest("h1, h2, h3, .title, script, style"))
+            words.push(...walk.currentNode.data.split(/\\s+/).filter(Boolean)); }
+        return [stops[0].textContent, stops.length, words.length]; }""")
+    assert n_stops <= 20 and n_words <= 120, (n_stops, n_words)
+    assert first == "Skip to the answer"
+    page.locator(".skip").press("Enter")
+    expect(page.locator(".hit").first).to_be_focused()
 
 
 def test_searching_again_from_a_row_and_the_way_back(page: Page, attributor: FakeAttributor) -> None:
     ask(page, 2)
+    unfold(page)
     before = answered(page)
     row = page.locator(".lane[data-space=aligned] .matches > li").nth(1)
     reference = int(row.locator(".match").get_attribute("data-ref") or -1)
@@ -176,7 +205,7 @@ def test_an_upload_is_come_back_to_and_has_no_address(page: Page, tmp_path: Path
 def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: FakeAttributor) -> None:
     ask(page, 4)
     before = answered(page)
-    page.locator(".filter-open").first.focus()
+    options(page).locator(".filter-open").first.focus()
     page.keyboard.press("Enter")
     page.keyboard.type("bird")
     page.keyboard.press("ArrowDown")
@@ -205,7 +234,7 @@ def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: F
 
 def test_counts_of_a_filter_are_those_that_remain(page: Page, attributor: FakeAttributor) -> None:
     page.evaluate("window.attributionPage.setFilter({group: new Set(['birds'])})")
-    page.locator(".filter-open", has_text="Licence").click()
+    options(page).locator(".filter-open", has_text="Licence").click()
     told = page.locator(".filter-panel:visible label").all_inner_texts()
     assert sorted(" ".join(line.split()) for line in told) == ["CC0-1.0 0", "GPL-2.0-or-later 9"]
     expect(page.locator(".filter-panel:visible input").last).to_be_disabled()
@@ -220,8 +249,8 @@ def test_ten_thousand_values_are_found_by_typing(visit: Visit) -> None:
     page.evaluate("""() => { const p = window.attributionPage; const words = p.catalogue.words.source;
         while (words.values.length < 10000) words.values.push(`invented source ${words.values.length}`);
         words.index[5] = 9876; }""")
-    page.evaluate("window.attributionPage.mountFilters(document.querySelector('#filters'))")
-    page.locator(".filter-open", has_text="Source").click()
+    page.evaluate("window.attributionPage.mountOptions(document.querySelector('#options'))")
+    options(page).locator(".filter-open", has_text="Source").click()
     expect(page.locator(".filter-panel:visible")).to_contain_text("and 9,900 more: type to narrow")
     assert page.locator(".filter-panel:visible li").count() == 100
     page.keyboard.type("9876")

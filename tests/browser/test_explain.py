@@ -1,4 +1,4 @@
-"""Explain a match in a real browser: ask, point, walk, fade, slide, switch the space, and what is said when it cannot be done."""
+"""Explain a match in a real browser: ask, point, walk, fade, switch the space, and what is said when it cannot be done."""
 
 import threading
 from pathlib import Path
@@ -64,18 +64,19 @@ def test_a_match_is_answered_with_a_heat_of_49_squares_on_each_picture(page: Pag
     expect(page.locator(".limits")).to_contain_text("not the generator")
 
 
-def test_a_match_whose_details_were_opened_waits_to_be_asked_about(page: Page, desk: Visit) -> None:
-    match = page.locator(".lane[data-space=aligned] .match").nth(2)
-    reference_id = match.get_attribute("data-ref")
+def test_a_match_is_explained_from_its_card_and_named_in_one_sentence(page: Page, attributor: FakeAttributor) -> None:
+    match = page.locator(".lane[data-space=aligned] .hit").nth(2)
+    reference_id = int(match.get_attribute("data-ref") or -1)
     match.click()
-    page.keyboard.press("Escape")
-    asked = len(desk.requests)
-    expect(body(page)).to_have_attribute("data-state", "idle")
-    expect(page.locator(".both")).to_be_visible()
-    assert not [url for url in desk.requests[asked:] if "component_server" in url]
-    page.locator(".explain-invite .primary").click()
+    page.get_by_role("button", name="Explain this match").click()
     expect(body(page)).to_have_attribute("data-state", "shown")
     assert page.evaluate("window.attributionPage.linkHere()").endswith(f"explain={reference_id}.{LAST}")
+    heat = attributor.explain(attributor.examples[0], reference_id)[LAST].heat_query
+    label = cells(page, "query").nth(int(heat.argmax())).get_attribute("aria-label") or ""
+    place = label.partition(",")[0].lower()
+    expect(page.locator(".explain-sentence")).to_contain_text(
+        f"most of the likeness lies in the {place} of the picture"
+    )
 
 
 def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(page: Page, found: Any) -> None:
@@ -88,7 +89,7 @@ def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(p
         assert [share for _, share in painted] == pytest.approx((np.abs(heat) / scale).ravel().tolist(), abs=0.01)
         signs = ["against" if round(value, 5) < 0 else "for" for value in heat.ravel().tolist()]
         assert [sign for sign, _ in painted] == signs and set(signs) == {"for", "against"}
-        told = page.locator(".all-numbers table").nth(i).locator("tbody td").all_inner_texts()
+        told = page.locator(".all-numbers .scroller table").nth(i).locator("tbody td").all_inner_texts()
         values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in told]
         assert values == pytest.approx(heat.ravel().tolist(), abs=6e-5), "every region stands in a table"
     look = "cell => getComputedStyle(cell, '::before').backgroundImage"
@@ -114,6 +115,7 @@ def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds_and_light_its_row(
     page: Page, desk: Visit, found: Any
 ) -> None:
     found, asked = found[LAST], len(desk.requests)
+    page.locator(".all-numbers summary").click()
     cells(page, "query").nth(int(found.heat_query.argmax())).hover()
     readout = page.locator(".heat-pane[data-of=query] .readout")
     expect(readout).to_contain_text(f"adds {found.heat_query.max():.4f}")
@@ -149,7 +151,7 @@ def test_another_space_is_another_heat_without_the_server(page: Page, desk: Visi
     assert "explain=7.aligned" in page.evaluate("window.attributionPage.linkHere()")
 
 
-def test_the_heat_fades_to_the_picture_and_one_picture_to_the_other(page: Page) -> None:
+def test_the_heat_fades_to_the_picture(page: Page) -> None:
     explained(page, 7)
     ink = """() => { const opacity = cell => Number(getComputedStyle(cell, '::before').opacity);
         return [Math.max(...[...document.querySelectorAll('.cover .cell')].map(opacity)),
@@ -158,17 +160,6 @@ def test_the_heat_fades_to_the_picture_and_one_picture_to_the_other(page: Page) 
     page.locator(".fade input").focus()
     page.keyboard.press("Home")
     assert page.evaluate(ink) == [0, "grayscale(0)"]
-    # A handle slides between the two pictures.
-    view, layer = page.locator(".both .view"), page.locator(".both .layer.is-left")
-    clip = "layer => getComputedStyle(layer).clipPath"
-    page.locator(".both input").focus()
-    page.keyboard.press("End")
-    assert layer.evaluate(clip) in ("inset(0px)", "inset(0px 0% 0px 0px)"), layer.evaluate(clip)
-    box = view.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
-    assert "75%" in layer.evaluate(clip)
-    assert "25%" in (page.locator(".both input").get_attribute("aria-valuetext") or "")
 
 
 def test_a_fault_is_told_and_can_be_tried_again(page: Page, monkeypatch: Any) -> None:
@@ -180,7 +171,7 @@ def test_a_fault_is_told_and_can_be_tried_again(page: Page, monkeypatch: Any) ->
         page.locator(".candidate").first.click()
         expect(body(page)).to_have_attribute("data-state", "error")
         expect(page.locator(".explain-invite")).to_contain_text("The cat is on the keyboard")
-        assert page.locator(".heat-pane").first.is_hidden()
+        assert page.locator(".cover .heat").count() == 0
     page.locator(".explain-invite .primary", has_text="Try again").click()
     expect(body(page)).to_have_attribute("data-state", "shown")
 
@@ -192,9 +183,11 @@ def test_a_late_answer_is_dropped_and_waiting_is_told(
     held = iter(gates)
     monkeypatch.setattr(explain, "packed", lambda found: next(held).wait(20) and pack(found))
     page.evaluate("window.attributionPage.explainMatch(7) && null")
-    expect(page.locator(".explain-status")).to_contain_text("first time takes some seconds")
+    expect(page.locator(".explain-sentence")).to_contain_text("first time takes some seconds")
     expect(body(page)).to_have_attribute("aria-busy", "true")
-    places = "() => [...document.querySelectorAll('.both, .heat-pane')].map(one => Math.round(one.getBoundingClientRect().left))"
+    places = (
+        "() => [...document.querySelectorAll('.heat-pane')].map(one => Math.round(one.getBoundingClientRect().left))"
+    )
     waiting = page.evaluate(places)
     page.evaluate("window.attributionPage.explainMatch(20, {scroll: false}) && null")
     with page.expect_response("**/component_server**"):
@@ -207,7 +200,6 @@ def test_a_late_answer_is_dropped_and_waiting_is_told(
     assert page.evaluate(places) == waiting, "waiting moves nothing"
     expect(page.locator(".explain-body h3")).to_have_text(attributor.references[20].title)
     assert_warmest(page, attributor.explain(attributor.examples[0], 20)[LAST])
-    expect(page.locator(".explain-status")).to_have_text("")
 
 
 def test_another_question_takes_the_explanation_away(page: Page) -> None:

@@ -48,6 +48,6 @@ def test_where_a_match_cannot_be_explained_the_reason_stands_instead(page: Page,
     page.locator(".candidate").first.click()
     expect(page.locator(".explain-body")).to_have_attribute("data-state", "absent")
     expect(page.locator(".explain-invite")).to_contain_text("does not pool its feature from a grid of regions")
-    expect(page.locator(".both")).to_be_visible()
+    expect(page.locator(".heat-pane").first).to_be_visible()
     assert page.locator(".explain-invite button").count() == 0
     assert not [asked for asked in desk.requests if "component_server" in asked]

@@ -103,7 +103,7 @@ def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor
     page.get_by_role("button", name="Show as a table").click()
     show_maps(page)
     places = attributor.coordinates[SPACES[2]]
-    match = page.locator(".lane[data-space=disentangled] .match")
+    match = page.locator(".lane[data-space=disentangled] .hit")
     matched = [int(reference) for reference in match.evaluate_all("all => all.map(one => one.dataset.ref)")]
     target = pixels(page, places, canvas_of("disentangled"))
     alone = max(matched, key=lambda i: np.sort(np.linalg.norm(places - places[i], axis=1))[1])
@@ -113,7 +113,7 @@ def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor
     assert page.evaluate(HOVERED) == alone
     expect(page.locator(".map[data-space=disentangled] .tip")).to_be_visible()
     assert page.locator(f".twin tr.is-linked[data-ref='{alone}']").count() == 1
-    assert page.locator(f".match.is-linked[data-ref='{alone}']").count() >= 1
+    assert page.locator(f".hit.is-linked[data-ref='{alone}']").count() >= 1
     after = page.evaluate(DRAWN)
     assert all(old != new for old, new in zip(before, after, strict=True)), "a ring on every map"
     page.mouse.move(5, 5)
@@ -124,7 +124,7 @@ def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor
     assert page.evaluate(HOVERED) == int(row.get_attribute("data-ref") or -1)
     match.first.hover()
     rest(page)
-    linked = page.locator(".match.is-linked").evaluate_all("all => all.map(one => Number(one.dataset.ref))")
+    linked = page.locator(".hit.is-linked").evaluate_all("all => all.map(one => Number(one.dataset.ref))")
     assert set(linked) == {matched[0]} == {page.evaluate(HOVERED)}
     assert all(old != new for old, new in zip(before, page.evaluate(DRAWN), strict=True)), "and of a match"
     assert not [url for url in desk.requests[asked:] if "/gradio_api/file=" not in url], "only pictures of tips"
@@ -183,7 +183,9 @@ def test_lasso_selects_what_it_encloses_everywhere(maps: Page, desk: Visit, attr
     drag(maps, line)
     assert set(maps.evaluate(SELECTED)) == expected
     rest(maps)
-    assert len(desk.requests) == asked, "a lasso asks nobody"
+    assert all("/gradio_api/file=" in url for url in desk.requests[asked:]), "a lasso asks for its pictures only"
+    shown = maps.locator(".gathered button").evaluate_all("all => all.map(one => Number(one.dataset.ref))")
+    assert set(shown) == expected, "and shows them"
     shares = Counter(attributor.references[i].group for i in expected)
     for entry in maps.locator(".groups .group").all():
         name = entry.locator("span").first.inner_text()

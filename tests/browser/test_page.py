@@ -62,14 +62,13 @@ def test_an_example_is_answered_in_three_columns_and_three_maps(page: Page, attr
             assert lane.locator(".match").count() == DEFAULT_K
             expect(lane).to_contain_text(str(space))
             expect(lane.locator(".rest")).to_contain_text("None of these")
-            expect(lane.locator(".truth")).to_have_text(f"True source: rank {ranks[0]}")
             assert lane.locator(f".match[data-ref='{truth}'] .flag").count() == (ranks[0] <= DEFAULT_K)
 
 
 def test_upload_answers_and_result_opens_its_details(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:
     ask_own(page, tmp_path / "mine.png")
     assert page.locator(".flag").count() == 0
-    match = page.locator(".lane[data-space=aligned] .match").nth(1)
+    match = page.locator(".lane[data-space=aligned] .hit").nth(1)
     reference = attributor.references[int(match.get_attribute("data-ref") or -1)]
     match.click()
     panel = page.get_by_role("dialog", name="Details of the chosen picture")
@@ -98,7 +97,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words_and_the_page_goes_on(page
         expect(page.locator("#answer .notice")).to_contain_text(words)
     expect(page.locator("#answer .slot")).not_to_have_attribute("data-busy", "")
     ask(page, 1)
-    expect(page.locator(".match").first).to_be_visible()
+    expect(page.locator(".hit").first).to_be_visible()
     expect(page.locator("#answer .notice")).to_be_hidden()
 
 
@@ -152,7 +151,7 @@ def test_a_fault_of_the_server_is_told(
         expect(page.locator("#answer .notice")).to_contain_text("went wrong")
     assert "secret" not in page.content()
     ask(page, 2)
-    expect(page.locator(".match").first).to_be_visible()
+    expect(page.locator(".hit").first).to_be_visible()
 
 
 def test_taking_the_picture_away_invites_again(page: Page) -> None:

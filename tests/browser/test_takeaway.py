@@ -133,7 +133,7 @@ def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(page: Page, 
         picture = image.convert("RGB")
     colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
     assert (179, 84, 10) in colours, "the space's colour"
-    first = page.locator(".lane[data-space=disentangled] .match img").first
+    first = page.locator(".lane[data-space=disentangled] .hit img").first
     lane = page.locator(".lane[data-space=disentangled]").bounding_box()
     box = first.bounding_box()
     assert box and lane
@@ -164,15 +164,15 @@ def test_many_files_become_a_table_and_one_report(
     dialog = panel(page)
     expect(give(page, files)).to_have_text("2 of 4 pictures compared; 2 could not be.")
     rows = dialog.locator(".batch tbody tr")
-    assert rows.locator("th").all_inner_texts() == [path.name for path in files]
+    assert rows.locator("th").evaluate_all("all => all.map(one => one.firstChild.data)") == [
+        path.name for path in files
+    ]
     expected = attributor.attribute(files[0], 8)
     for i, space in enumerate(SPACES):
         best = expected[space].matches[0]
         cell = rows.nth(0).locator("td").nth(i)
         expect(cell).to_contain_text(attributor.references[best.reference_id].title)
         expect(cell).to_contain_text("none of these")
-        is_convincing = expected[space].remainder <= sum(match.weight for match in expected[space].matches)
-        assert ("No convincing source" in cell.inner_text()) == (not is_convincing)
     expect(rows.nth(2)).to_contain_text("complete")
     expect(rows.nth(3)).to_contain_text("picture file is needed")
     table = list(csv.DictReader(io.StringIO(take(page, "Table (CSV)", tmp_path).read_bytes().decode("utf-8-sig"))))

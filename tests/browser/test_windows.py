@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import Visit, canvas_of, panel, rest, scrolls_sideways
+from tests.browser.visits import Visit, canvas_of, options, panel, rest, scrolls_sideways
 
 PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
@@ -32,12 +32,19 @@ def view(phone: Page, name: str) -> None:
     phone.locator("#nav").get_by_role("button", name=name).tap()
 
 
-def test_phone_shows_one_column_at_a_time_and_its_details(phone: Page) -> None:
-    assert not scrolls_sideways(phone)
-    tab = phone.locator(".tabs button").nth(2)
-    tab.tap()
-    expect(tab).to_have_attribute("aria-pressed", "true")
-    phone.locator(".lane[data-space=disentangled] .match").first.tap()
+def test_phone_comes_to_the_answer_with_the_query_on_top_and_three_pictures_abreast(phone: Page) -> None:
+    phone.locator(".example").nth(2).tap()
+    phone.wait_for_function("window.scrollY > 200")
+    strip = phone.locator(".asked").bounding_box()
+    boxes = [phone.locator(".lane").nth(i).locator(".hit .frame").first.bounding_box() for i in range(3)]
+    assert strip and -1 <= strip["y"] <= 9
+    assert len({box["y"] for box in boxes if box}) == 1 and max(box["y"] + box["height"] for box in boxes if box) < 844
+    small = phone.evaluate("""() => [...document.querySelectorAll('#stage :is(button, summary), #nav nav > button')]
+        .filter(e => e.checkVisibility() && !e.closest('#query-picture'))
+        .filter(e => Math.min(e.getBoundingClientRect().width, e.getBoundingClientRect().height) < 44)
+        .map(e => `${e.className} ${e.textContent}`)""")
+    assert not small
+    phone.locator(".lane[data-space=disentangled] .hit").first.tap()
     expect(phone.get_by_role("dialog", name="Details of the chosen picture")).to_be_visible()
 
 
@@ -106,7 +113,7 @@ def test_nothing_overflows_with_a_filter_a_reference_and_the_panel(page: Page, w
     rest(page)
     assert not scrolls_sideways(page)
     fits(page, ".slopes-chart svg", width)
-    page.locator(".filter-open").first.click()
+    options(page).locator(".filter-open").first.click()
     fits(page, ".filter-panel:visible", width)
     page.keyboard.press("Escape")
     panel(page)

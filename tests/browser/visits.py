@@ -20,9 +20,10 @@ PAD = 22  # pixels around the frame of a map, as in map.js
 HOME = """k => { const page = window.attributionPage, { set, state } = page, first = page.catalogue.examples[0].id;
   const plain = decodeURIComponent;
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
-  document.querySelectorAll(".explain-spaces button:last-child, .explain-body > header button").forEach(one => one.click());
+  for (const one of [".segment button:last-child", "> header button", ".all-numbers[open] > summary"])
+    document.querySelectorAll(`.explain-body ${one}`).forEach(found => found.click());
   document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
-  [...document.querySelectorAll("#k-choice label")].find(one => one.textContent.trim() === String(k)).click();
+  document.querySelectorAll(".numbers[open], .options[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);
   for (const [name, value] of [["lasso", false], ["mapsShown", "trio"], ["colours", "group"]]) set(name, value);
@@ -128,8 +129,19 @@ def ask(page: Page, query_id: int) -> None:
 
 
 def choose_k(page: Page, k: int) -> None:
-    page.locator("#k-choice").get_by_text(str(k), exact=True).click()
+    options(page).locator(f".segment [data-value='{k}']").click()
     page.wait_for_function("k => window.attributionPage.state.answer.k === k", arg=k)
+
+
+def options(page: Page) -> Any:
+    """The panel behind the one button, opened."""
+    page.evaluate("document.querySelector('.options').open = true")
+    return page.locator(".options-panel")
+
+
+def unfold(page: Page) -> None:
+    """Show the numbers of every column."""
+    page.evaluate("document.querySelectorAll('.numbers').forEach(one => { one.open = true; })")
 
 
 def picture(path: Path) -> Path:

@@ -1,7 +1,7 @@
 // Ranks in the three columns as a slope chart: one line per picture that is among the first k somewhere; and the same as a table.
 import { make, makeHead, svg } from "../core/dom.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
-import { nextPlace } from "../core/keys.js";
+import { walkRow } from "../core/keys.js";
 import { flagOf, idsOf, movesBetween, truthIds } from "../core/match.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
 
@@ -126,13 +126,7 @@ export const makeSlopes = (part) => {
       event.preventDefault();
       return open(current);
     }
-    const all = [...chart.querySelectorAll(".slope")];
-    const next = all[nextPlace(all.indexOf(current.opener), event.key, all.length)];
-    if (!next || next === current.opener) return;
-    event.preventDefault();
-    current.opener.setAttribute("tabindex", "-1");
-    next.setAttribute("tabindex", "0");
-    next.focus({ preventScroll: false });
+    walkRow(event);
   });
 
   resized(chart, () => {

@@ -1,6 +1,6 @@
 // What is asked: a bundled query, a picture of the collection searched again, or a visitor's own; with k and the filter. The way
 // back, and what of it goes into the address.
-import { keepInAddress, remember, restored } from "./address.js";
+import { keepBeside, keepInAddress, remember, restored } from "./address.js";
 import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } from "./filter.js";
 import { subjectOf } from "./match.js";
 import { busy, referenceOf, set, state } from "./state.js";
@@ -12,7 +12,7 @@ const WAIT = "Looking it up\u2026";
 
 const plain = (path) => path?.replaceAll("\\", "/") ?? null;
 const pathOf = (url) => plain(url && decodeURIComponent(url.replace(/^.*?gradio_api\/file=/, "")));
-const count = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : null);
+const count = (text) => (/^\d{1,9}$/.test(text ?? "") ? Number(text) : null);
 
 // Called when the examples are mounted: `again` hands in a visitor's file once more, `trigger` speaks to the server.
 export const startAsking = ({ trigger, again, heard, first, opened, choices }) => {
@@ -142,8 +142,17 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     });
   };
   const isAsked = (kind) => (asked.kind === kind ? String(asked.id) : null);
-  keepInAddress("query", () => isAsked("query"), (text) => open(() => (asked = { kind: "query", id: count(text) ?? -1 })));
-  keepInAddress("reference", () => isAsked("reference"), (text) => open(() => (asked = { kind: "reference", id: count(text) ?? -1 })));
+  for (const kind of ["query", "reference"]) {
+    keepInAddress(kind, () => isAsked(kind), (text) => open(() => {
+      if (text !== null) asked = { kind, id: count(text) ?? -1 };
+      else if (asked.kind === kind) asked = { kind: "none" };
+    }));
+  }
   keepInAddress("k", () => (k === null ? null : String(k)), (text) => open(() => (k = choices.includes(count(text)) ? count(text) : null)));
+  keepBeside(() => ({ kind: asked.kind === "upload" ? "upload" : null, trail: [...trail] }), (past) => {
+    trail.splice(0, trail.length, ...(past?.trail ?? []));
+    if (past?.kind === "upload" && file) again(file);
+    else if (asked.kind === "upload") open(() => (asked = { kind: "none" }));
+  });
   keepInAddress("filter", filterAddress, (text) => open(() => readFilter(text)));
 };

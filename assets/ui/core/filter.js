@@ -21,7 +21,7 @@ export const filterAddress = () =>
   Object.entries(plainFilter()).flatMap(([field, words]) => words.map((word) => `${field}:${write(word)}`)).join("|");
 export const readFilter = (text) => {
   const filter = {};
-  for (const part of text.split("|")) {
+  for (const part of (text ?? "").split("|")) {
     const [field, ...rest] = part.split(":");
     if (FILTER_FIELDS.includes(field)) (filter[field] ??= new Set()).add(read(rest.join(":")));
   }

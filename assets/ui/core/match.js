@@ -1,8 +1,9 @@
 // What is known of a match, as interface/present.py sends it: {id, rank, similarity, weight}. A number that is to be shown of every
 // match is named here once: the panel of details, the tip of a map and the tables as files take it from here.
 import { make } from "./dom.js";
+import { passingNow } from "./filter.js";
 import { state } from "./state.js";
-import { cosineText, shareText } from "./words.js";
+import { cosineText, countText, shareText } from "./words.js";
 
 // key: its field; name: its heading; text(match): as it is written.
 export const FIGURES = [
@@ -30,6 +31,16 @@ export const subjectOf = ({ id, reference }) => {
 
 export const truthIds = () => new Set(state.answer?.query?.truth ?? []);
 export const flagOf = (id) => (truthIds().has(id) ? make("span.flag", "True source") : null);
+
+// Where a space has the best-placed true source, in words.
+export const truthRank = (space) => {
+  const { query, k } = state.answer;
+  const [rank] = query.ranks?.[space] ?? [];
+  if (rank) return `rank ${countText(rank)}`;
+  const found = [...matchesOf(space).values()].find(({ id }) => query.truth.includes(id));
+  if (found) return `rank ${found.rank}`;
+  return query.truth.some((id) => passingNow()?.[id] ?? true) ? `not among the first ${k}` : "filtered out";
+};
 
 // How a ranking differs from the one before it, and how many pictures the two share.
 // For each id of `now`, in its order: {id, kind: "new" | "up" | "down" | "same", by, was}; and what left, {id, was}, best first.

@@ -31,7 +31,7 @@ export const guideMap = (map, { on, heard, announce, ended }) => {
     if (spoken && id !== null) announce(tip.words(id));
   };
 
-  const open = (id) => set("selected", { id, opener: canvas });
+  const open = (id) => set("selected", { id, opener: canvas, x: canvas.getBoundingClientRect().left + map.at(id)[0] });
 
   const select = (line) => {
     const found = line.length > 2 ? geometry.inside(line, passingNow()) : new Set();

@@ -1,11 +1,12 @@
-// How a reference is marked on the maps: seven colour-blind safe hues in three shapes, by concept group, source or split.
+// How a reference is marked on the maps: seven colour-blind safe hues in three shapes, by concept group, source or split. The largest
+// groups differ in hue; those that share one are full, hollow, and pointed.
 import { make } from "../core/dom.js";
 import { catalogue, state } from "../core/state.js";
 
 // Chosen so that any two stay 21 apart in CIELAB, with full colour vision and without red, green or blue cones (tests/browser/test_maps.py).
 const HUES = { light: ["#1f5fb4", "#dc3d4e", "#2f5212", "#d6841f", "#2f9fd8", "#852f78", "#8f8c92"] };
 HUES.dark = ["#4b8bf0", "#dd7a2a", "#aee592", "#f6cf3a", "#5fe0f0", "#b565b2", "#a09c98"];
-const SHAPES = ["circle", "square", "triangle"];
+const SHAPES = ["circle", "ring", "triangle"];
 const N_NAMED = 21;
 const FIELDS = { group: "Concept group", source: "Source", split: "Split" };
 const SPLITS = ["train", "validation", "test"];
@@ -37,10 +38,11 @@ const madeFor = (field) => {
   for (const value of index) counts[value]++;
   const order = values.map((_, value) => value);
   if (field === "split") order.sort((a, b) => splitPlace(values[a]) - splitPlace(values[b]));
-  else if (values.length > N_NAMED) order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
+  else order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
   const slots = new Uint16Array(values.length);
   order.forEach((value, slot) => (slots[value] = Math.min(slot, N_NAMED - 1)));
   const named = order.slice(0, values.length > N_NAMED ? N_NAMED - 1 : values.length);
+  if (field !== "split") named.sort((a, b) => values[a].localeCompare(values[b]));
   return { field, name: FIELDS[field], values, index: Uint32Array.from(index), slots, n: Math.min(values.length, N_NAMED), named };
 };
 
@@ -49,7 +51,11 @@ const TRACES = {
     context.moveTo(x + r, y);
     context.arc(x, y, r, 0, 2 * Math.PI);
   },
-  square: (context, x, y, r) => context.rect(x - 0.9 * r, y - 0.9 * r, 2 * (0.9 * r), 2 * (0.9 * r)),
+  ring: (context, x, y, r) => {
+    TRACES.circle(context, x, y, 1.15 * r);
+    context.moveTo(x + 0.55 * r, y);
+    context.arc(x, y, 0.55 * r, 0, 2 * Math.PI, true);
+  },
   triangle: (context, x, y, r) => {
     const h = r * 1.25;
     context.moveTo(x, y - h);

@@ -1,7 +1,9 @@
-// The table twin of the maps: the same references as rows that can be sorted, selected and read out, a page of them at a time.
+// The pictures that are selected on the maps, and the table twin of the maps: the same references as rows that can be sorted, selected
+// and read out, a page of them at a time.
 import { make, makePicture } from "../core/dom.js";
 import { download } from "../core/files.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
+import { walkRow } from "../core/keys.js";
 import { flagOf, matchesOf } from "../core/match.js";
 import { makePager } from "../core/pager.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
@@ -9,6 +11,7 @@ import { cosineText, countText } from "../core/words.js";
 import { csvOfReferences, sortedReferences } from "./rows.js";
 
 const PER_PAGE = 25;
+const N_GATHERED = 96; // pictures of a selection that are shown
 const WORDS = { title: "Title", group: "Concept group", source: "Source", split: "Split" };
 
 export const makeMapTable = (places, part) => {
@@ -33,6 +36,7 @@ export const makeMapTable = (places, part) => {
     const rows = csvOfReferences(sortedReferences(state.selection, sorting), places);
     download(state.selection ? "selection.csv" : "references.csv", rows, "text/csv");
   });
+  const gathered = make("div.gathered", { role: "group", "aria-label": "The selected pictures", hidden: true, onkeydown: walkRow });
   const bar = make("div.twin-bar", toggle, chosen, onlyLabel, clear, save);
 
   const header = (key, words, attributes) => {
@@ -114,6 +118,17 @@ export const makeMapTable = (places, part) => {
     }
   };
 
+  const gather = () => {
+    const ids = [...(state.selection ?? [])].slice(0, N_GATHERED);
+    gathered.hidden = !ids.length;
+    const rest = (state.selection?.size ?? 0) - ids.length;
+    const thumbs = ids.map((id, i) => {
+      const { title, picture } = referenceOf(id);
+      return make("button", { "data-ref": id, title, "aria-label": title, tabindex: i ? "-1" : "0" }, makePicture(picture, { loading: "lazy" }));
+    });
+    gathered.replaceChildren(...thumbs, rest > 0 ? make("span.muted", `and ${countText(rest)} more: show them as a table`) : "");
+  };
+
   const refresh = () => {
     label();
     list();
@@ -123,8 +138,9 @@ export const makeMapTable = (places, part) => {
     refresh();
   };
 
-
   followHover(part, body);
+  followHover(part, gathered);
+  on(gathered, "click", (event) => referenceAt(event) && set("selected", referenceAt(event)));
   on(body, "click", (event) => {
     const opener = event.target.closest?.(".open");
     if (opener) set("selected", { id: referenceAt(event).id, opener });
@@ -141,6 +157,7 @@ export const makeMapTable = (places, part) => {
   on(only, "change", refreshFromStart);
   heard("selection", () => {
     const { selection } = state;
+    gather();
     if (own && selection) {
       label();
       // the row at hand must not go away under the pointer
@@ -150,8 +167,9 @@ export const makeMapTable = (places, part) => {
       refreshFromStart();
     }
   });
-  heard("hover", () => markHovered(body));
+  heard("hover", () => [body, gathered].forEach(markHovered));
   heard("answer filter", refresh);
   refresh();
-  return make("div.twin-part", bar, frame);
+  gather();
+  return make("div.twin-part", bar, gathered, frame);
 };

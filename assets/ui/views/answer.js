@@ -1,17 +1,15 @@
-// The answer: what the query looks like, the three columns on one scale, and how their ranks differ.
+// The answer: what the spaces amount to, then their three columns, the numbers folded, and how their ranks differ.
 import { makeSlopes } from "../charts/slopes.js";
 import { askReference, isStale } from "../core/asking.js";
-import { hint, make, makeChoice } from "../core/dom.js";
-import { passingNow } from "../core/filter.js";
+import { hint, make, makePicture } from "../core/dom.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
-import { idsOf, matchesOf, movesBetween } from "../core/match.js";
-import { busy, catalogue, mountPart, set, state } from "../core/state.js";
-import { shareText } from "../core/words.js";
-import { ESTIMATE_MEANING, departed, matchList, weightBar } from "./columns.js";
+import { idsOf, movesBetween } from "../core/match.js";
+import { busy, catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
+import { ESTIMATE_MEANING, departed, firstPictures, matchList, weightBar } from "./columns.js";
 
 const WEIGHT_MEANING =
   "Attribution weight: the calibrated share of this picture that the reference accounts for. All bars share one scale, from 0 to 100%.";
-const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical.";
+const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical. Those of one space do not compare with another\u2019s.";
 const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
 
@@ -19,12 +17,13 @@ export const mountAnswer = (element, props, { watch }) => {
   const part = mountPart("answer", element);
   const { slot: root, on, heard, ready } = part;
   const status = make("p.status", { role: "status" });
-  let tabs = null; // of a narrow window, where one column is seen at a time
+  const asked = make("div.asked"); // on a phone, the query in a strip that stays
+  const verdict = make("section.verdict", { "aria-label": "The answer", "aria-live": "polite" });
   const columns = make("div.lanes");
   const notice = make("div.notice", { hidden: true });
   const slopes = makeSlopes(part);
-
   const first = props.value?.serial;
+  let isDetailed = false; // whether the numbers are unfolded, in all columns
 
   const receive = () => {
     const answer = props.value;
@@ -36,6 +35,8 @@ export const mountAnswer = (element, props, { watch }) => {
     busy(null);
     set("selected", null);
     set("answer", answer);
+    const isBelow = window.matchMedia("(max-width: 760px)").matches && state.view === "compare" && !state.talk;
+    if (isBelow && answer.serial !== first) requestAnimationFrame(() => root.scrollIntoView());
   };
 
   const draw = () => {
@@ -47,50 +48,46 @@ export const mountAnswer = (element, props, { watch }) => {
     const next = isError ? "Choose another file, or one of the examples." : "The three columns below will show the closest pictures of the collection.";
     root.dataset.status = answer?.status ?? "empty";
     notice.hidden = shown;
-    legend.hidden = !shown;
     if (!shown) notice.replaceChildren(make("h2", title), make("p", text), make("p.muted", next));
-    estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
+    asked.replaceChildren(...(shown ? [makePicture(answer.query.url), make("span", answer.query.label ?? "Your picture")] : []));
+    verdict.hidden = !shown || !answer.verdict;
+    if (!verdict.hidden) fillVerdict(answer.verdict);
     columns.replaceChildren(...catalogue.spaces.map((space, i) => column(space, catalogue.spaces[i - 1], shown ? answer : null)));
+    legend.hidden = !shown || !isDetailed;
+    estimate.hidden = !shown || !Object.values(answer.spaces).some(({ estimated }) => estimated);
     slopes.show(shown ? answer : null);
+  };
+
+  const fillVerdict = ({ level, about, title, line, standing }) => {
+    verdict.dataset.level = level ?? "";
+    verdict.replaceChildren(
+      make("button.named", { "data-ref": about, "aria-label": `${referenceOf(about).title}: open` }, make("span.frame", makePicture(referenceOf(about).picture))),
+      make("div", make("h2", `${title}.`), make("p", standing ? make("b.judged", { "data-standing": standing }, standing) : null, line)),
+    );
   };
 
   const column = (space, before, answer) => {
     const found = answer?.spaces[space.id];
     const moves = found && before ? movesBetween(idsOf(before.id, answer), idsOf(space.id, answer)) : null;
     return make("section.lane", { "data-space": space.id, "aria-label": `${space.name}: the ${space.id} space` }, [
-      make("header", [
-        make("h2", space.name, " ", make("span.term", space.id)),
-        make("p.line", space.line),
-        make("p.truth", answer ? truthLine(answer, space.id) : ""),
-        answer ? make("p.verdict", found.convincing ? null : verdict(found)) : null,
-      ]),
-      found ? matchList(found, moves, before) : make("ol.matches"),
-      found ? rest(found, answer) : null,
-      departed(moves, before),
+      make("header", make("h2", space.name, " ", make("span.term", space.id)), make("p.line", space.line)),
+      found ? [firstPictures(found), numbers(found, answer, moves, before)] : make("ol.hits"),
     ]);
   };
 
-  const verdict = (found) => {
-    const together = found.matches.reduce((sum, { weight }) => sum + weight, 0);
-    const all = found.matches.length === 1 ? "the picture shown" : `all ${found.matches.length} pictures shown together`;
-    return hint(
-      "No convincing source",
-      `Said where the remainder, \u201cnone of these\u201d, outweighs everything shown: here ${shareText(found.remainder, found.estimated)} against ${shareText(together, found.estimated)} for ${all}.`,
-    );
-  };
-
-  const truthLine = (answer, space) => {
-    const known = answer.query.truth ?? [];
-    if (!known.length) return "";
-    const many = known.length > 1;
-    if (answer.gallery && !known.some((id) => passingNow()?.[id] ?? true)) return many ? "True sources: filtered out" : "True source: filtered out";
-    const ranks = answer.query.ranks?.[space] ?? [];
-    if (!ranks.length) {
-      const found = matchesOf(space);
-      const seen = known.flatMap((id) => found.get(id)?.rank ?? []).sort((a, b) => a - b);
-      return seen.length ? `True source: rank ${seen.join(", ")}` : `True source: not among the first ${answer.k}`;
-    }
-    return many ? `True sources (${known.length}): best at rank ${ranks[0]}` : `True source: rank ${ranks[0]}`;
+  // Unfolded in one column, they are in all: rows of a kind stay beside each other.
+  const numbers = (found, answer, moves, before) => {
+    const ontoggle = (event) => {
+      isDetailed = event.target.open;
+      columns.querySelectorAll(".numbers").forEach((one) => (one.open = isDetailed));
+      legend.hidden = !isDetailed;
+    };
+    return make("details.numbers", { open: isDetailed, ontoggle }, [
+      make("summary", "Details"),
+      matchList(found, moves, before),
+      rest(found, answer),
+      departed(moves, before),
+    ]);
   };
 
   const rest = (found, answer) => make("div.rest", [
@@ -126,28 +123,20 @@ export const mountAnswer = (element, props, { watch }) => {
   };
 
   const markHover = () => {
-    markHovered(columns);
+    markHovered(root);
     slopes.mark();
   };
 
-  const markTab = () => {
-    const middle = columns.scrollLeft + columns.clientWidth / 2;
-    const nearest = [...columns.children].findIndex((one) => one.offsetLeft - columns.offsetLeft + one.offsetWidth > middle);
-    tabs.mark(Math.max(0, nearest));
-  };
-
   ready(() => {
-    const go = (i) => columns.scrollTo({ left: columns.children[i].offsetLeft - columns.offsetLeft, behavior: "smooth" });
-    tabs = makeChoice("div.tabs", "Choose a space", catalogue.spaces.map(({ id, name }, i) => [i, name, { "data-space": id }]), go);
-    tabs.mark(0);
-    root.replaceChildren(status, notice, tabs.element, columns, legend, slopes.root);
-    on(columns, "click", (event) => {
-      const again = event.target.closest?.("[data-again]");
-      if (again) askReference(Number(again.dataset.again));
-      else if (referenceAt(event)) set("selected", referenceAt(event));
-    });
-    followHover(part, columns);
-    on(columns, "scroll", markTab, { passive: true });
+    root.replaceChildren(status, notice, asked, verdict, columns, legend, slopes.root);
+    for (const place of [verdict, columns]) {
+      on(place, "click", (event) => {
+        const again = event.target.closest?.("[data-again]");
+        if (again) askReference(Number(again.dataset.again));
+        else if (referenceAt(event)) set("selected", referenceAt(event));
+      });
+      followHover(part, place);
+    }
     heard("answer", draw);
     heard("busy", showBusy);
     heard("hover", markHover);

@@ -1,10 +1,13 @@
-// One column: a space's matches with how each moved since the column before, near-copies folded, and what left at its foot.
+// One column: its first pictures, and behind "Details" all matches with their figures, how each moved since the column before,
+// near-copies folded, and what dropped out.
 import { hint, make, makeBar, makePicture } from "../core/dom.js";
+import { walkRow } from "../core/keys.js";
 import { flagOf, truthIds } from "../core/match.js";
 import { referenceOf } from "../core/state.js";
 import { cosineText, shareText } from "../core/words.js";
 
-const LEFT_MEANING = "Among the first of the column before, and not of this one.";
+const N_SHOWN = 5; // pictures: one large and four small
+const DROPPED_MEANING = "Among the first of the column before, and not of this one.";
 
 export const ESTIMATE_MEANING =
   "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample. Similarities are exact.";
@@ -37,16 +40,31 @@ const row = (tag, { id, rank, similarity, weight }, move, before, estimated) => 
   const flag = flagOf(id);
   const button = make("button.match", { "data-ref": id }, [
     make("span.rank", make("span.sr", "Rank "), String(rank), moveOf(move, before)),
-    make("span.frame", makePicture(reference.picture, rank > 3 ? { loading: "lazy" } : {}), rank === 1 ? flag : null),
+    make("span.frame", makePicture(reference.picture, { loading: "lazy" })),
     make("span.words", [
       make("span.title", { title: reference.title }, reference.title),
       make("span.similarity", "similarity ", make("span.number", cosineText(similarity))),
-      rank === 1 ? null : flag,
+      flag,
     ]),
     weightBar(weight, "", rank === 1 ? (estimated ? "weight, estimate" : "weight") : null, estimated),
   ]);
   const again = make("button.again", { "data-again": id, "aria-label": `Search again with ${reference.title}` }, "Search again");
   return make(tag, { class: flag ? "is-truth" : null }, button, again);
+};
+
+// The first pictures, near-copies left out: one stop of the tab key, arrow keys lead on.
+export const firstPictures = (part) => {
+  const shown = part.matches.filter((_, i) => (part.copies?.[i] ?? null) === null).slice(0, N_SHOWN);
+  const items = shown.map(({ id }, i) => {
+    const { title, picture: address } = referenceOf(id);
+    const flag = flagOf(id);
+    const words = make("span.title", { title }, title);
+    return make("li", { class: flag ? "is-truth" : null }, make("button.hit", { "data-ref": id, tabindex: i ? "-1" : "0" }, [
+      make("span.frame", makePicture(address), i ? null : flag),
+      words,
+    ]));
+  });
+  return make("ol.hits", { onkeydown: walkRow }, items);
 };
 
 // The rows, each followed by its near-copies behind a line that opens; ranks stay those of the whole list.
@@ -79,5 +97,5 @@ export const departed = (moves, before) => {
     const label = `${title}, was rank ${was}`;
     return make("button.gone", { "data-ref": id, "aria-label": label, title: label }, makePicture(address, { loading: "lazy" }));
   });
-  return make("div.left", same, make("div.departed", hint("Left", LEFT_MEANING), ...gone));
+  return make("div.left", same, make("div.departed", hint("Dropped out", DROPPED_MEANING), ...gone));
 };

@@ -1,7 +1,8 @@
-// The panel that opens for a chosen reference: its picture beside the query, its words, and where each space ranks it.
+// The card of a chosen reference, at the side of the window that the choice leaves free, so that nothing moves: its picture beside the
+// query, its words, and where each space ranks it.
 import { askReference } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
-import { FIGURES, flagOf, matchesOf } from "../core/match.js";
+import { FIGURES, flagOf, matchesOf, truthIds, truthRank } from "../core/match.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { explainMatch } from "./explain.js";
 
@@ -29,7 +30,7 @@ export const mountDetails = (element) => {
     const match = matchesOf(space.id).get(id);
     const cells = match
       ? FIGURES.map(({ text }) => make("td", text(match)))
-      : [make("td.muted", { colspan: FIGURES.length }, `not among the first ${state.answer?.k ?? ""}`.trim())];
+      : [make("td.muted", { colspan: FIGURES.length }, flagOf(id) && truthIds().size === 1 ? truthRank(space.id) : `not among the first ${state.answer?.k ?? ""}`.trim())];
     return make("tr", { "data-space": space.id }, make("th", { scope: "row" }, space.name, " ", make("span.term", space.id)), cells);
   });
 
@@ -75,6 +76,8 @@ export const mountDetails = (element) => {
     document.body.classList.toggle("details-open", Boolean(selected));
     panel.hidden = !selected;
     if (selected) {
+      const box = selected.opener?.getBoundingClientRect();
+      panel.dataset.side = (selected.x ?? (box ? (box.left + box.right) / 2 : 0)) > window.innerWidth / 2 ? "left" : "right";
       open(selected);
       panel.scrollTop = 0;
       panel.focus({ preventScroll: true });

@@ -2,13 +2,17 @@
 import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
 import { hint, make, makeChoice, makePicture } from "../core/dom.js";
 import { refusalOf } from "../core/files.js";
-import { mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
+import { followHover, referenceAt } from "../core/hover.js";
+import { walkRow } from "../core/keys.js";
+import { flagOf, matchesOf, truthRank } from "../core/match.js";
+import { catalogue, mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
 
 const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
 
 export const mountExamples = (element, props, { trigger }) => {
-  const { slot, on, heard } = mountPart("examples", element);
+  const part = mountPart("examples", element);
+  const { slot, on, heard } = part;
   const picker = () => document.querySelector("#query-picture input[type=file]");
   const shelf = JSON.parse(props.value);
   setCatalogue(shelf);
@@ -21,14 +25,20 @@ export const mountExamples = (element, props, { trigger }) => {
   });
   const { element: strip, mark } = makeChoice("div.strip", "Bundled examples", options, askQuery, "button.example");
   mark(null);
+  strip.onkeydown = walkRow;
+  [...strip.children].forEach((one, i) => (one.tabIndex = i ? -1 : 0)); // one stop of the tab key
+  const source = make("div.source", { hidden: true, onclick: (event) => referenceAt(event) && set("selected", referenceAt(event)) });
+  followHover(part, source);
   const heading = options.length ? make("h2.label", "Or try one of these") : null;
   const choose = make("button", { onclick: () => picker()?.click() }, "Choose a file");
   const offerLine = make("p.offer", choose, "or drop or paste one");
-  slot.replaceChildren(...[caption, offerLine, heading, strip].filter(Boolean));
+  slot.replaceChildren(...[caption, source, offerLine, heading, strip].filter(Boolean));
 
   heard("answer", () => {
     const query = state.answer?.query;
     mark(query?.id);
+    source.hidden = !query?.truth?.length;
+    source.replaceChildren(source.hidden ? "" : sourceOf(query.truth));
     const back = query && wayBack();
     if (!query) caption.textContent = "";
     else if (query.reference !== undefined) {
@@ -37,11 +47,18 @@ export const mountExamples = (element, props, { trigger }) => {
       if (back) caption.append(make("button.back", { onclick: back.go }, `\u2190 ${back.text}`));
     } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
     else {
-      const maker = query.generator ? `, by ${query.generator}` : "";
-      const known = ["", " Its true source is known.", ` Its ${query.truth.length} true sources are known.`];
-      caption.textContent = `${query.label}${maker}.${known[Math.min(2, query.truth.length)]}`;
+      caption.textContent = `${query.kind}${query.generator ? `, by ${query.generator}` : ""}.`;
     }
   });
+
+  // The true source, whatever was answered, and where each space has it; of several, the one that is best placed in the last.
+  const sourceOf = (truth) => {
+    const listed = [...matchesOf(catalogue.spaces.at(-1).id).keys()];
+    const { id, title, picture } = referenceOf(listed.find((one) => truth.includes(one)) ?? truth[0]);
+    const ranks = catalogue.spaces.map((space) => make("span", { "data-space": space.id }, make("b.number", truthRank(space.id).replace("rank ", "#")), ` ${space.name}`));
+    const more = truth.length > 1 ? make("span.muted", `one of ${truth.length}; best placed`) : null;
+    return make("button.is-truth", { "data-ref": id }, make("span.frame", makePicture(picture)), make("span.words", flagOf(id), make("span.title", title), more, ranks));
+  };
 
   // Gradio drops what is no picture, or too large, without a word; so it is told here, before anything is sent.
   const refused = (file) => {

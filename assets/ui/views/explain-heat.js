@@ -48,10 +48,6 @@ export const paintCell = (cell, value, scale) => {
   return cell;
 };
 
-// The cells alone, without words: for small pictures.
-export const plainHeat = ({ values, side, scale }) =>
-  make("span.heat", { style: { "--side": side } }, [values.map((value) => paintCell(make("span.cell"), value, scale))]);
-
 // A pane: `show` gives it a picture and `heat` lays values over it, or takes them away; `mark` points at one region.
 export const makeHeatPane = ({ on }, { name, onPoint }) => {
   const image = makePicture("");

@@ -35,7 +35,7 @@ export const makeOffer = (choose) => {
     element,
     show(answered) {
       if (!answered) return element.replaceChildren(make("p.muted", "Once a picture is answered, any of its matches can be explained here."));
-      const words = "Choose any match above, or any point of the maps below. Or begin with one of these.";
+      const words = "Choose one of these, or \u201cExplain this match\u201d on the card of any picture above or on the maps.";
       element.replaceChildren(make("p", words), make("div.candidates", candidates().map((one) => candidate(one, choose))));
     },
   };

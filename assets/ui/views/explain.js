@@ -1,19 +1,16 @@
 // Explain a match: where in the two pictures a space finds what they share.
 import { keepInAddress, remember, showView } from "../core/address.js";
-import { make, makeChoice, makePicture } from "../core/dom.js";
-import { matchesOf, truthIds } from "../core/match.js";
+import { make, makeChoice } from "../core/dom.js";
+import { truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
-import { cosineText } from "../core/words.js";
-import { makeBoth } from "./explain-both.js";
-import { makeHeatPane, plainHeat } from "./explain-heat.js";
+import { makeHeatPane, placeOf, strongestRegions } from "./explain-heat.js";
 import { makeOffer } from "./explain-offer.js";
 import { allRegions, heatLegend, makeStrongest } from "./explain-tables.js";
 
 export let explainMatch;
 
-const LEAD = "Which regions of the two pictures carry their similarity, in each space.";
-const IDEA = "What makes these two alike? Each region is left out in turn, in both pictures and in all three spaces.";
+const LEAD = "What makes two pictures alike: each region is left out in turn, in both of them.";
 const LOADING = "Explaining\u2026 The network is loading: the first time takes some seconds.";
 const NO_SERVER = "Something went wrong on the server. Please try again.";
 const SIDES = ["query", "reference"];
@@ -37,26 +34,29 @@ export const mountExplain = (element, props, { server }) => {
   const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
   const title = make("h3");
   const another = make("button.tool", "Another match");
-  let { element: switcher } = makeChoice("div.explain-spaces", "Choose a space", [], null);
-  const both = makeBoth(part);
-  const status = make("p.explain-status", { role: "status" });
+  const tabs = make("div");
+  const sentence = make("p.explain-sentence", { role: "status" });
   const invite = make("div.explain-invite");
   const strongest = bySide((side) => makeStrongest({ onPoint: (cell) => panes[side].mark(cell) }));
   const panes = bySide((side) => makeHeatPane(part, { name: side, onPoint: strongest[side].light }));
   const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
   const legend = make("div.heat-legend");
   const limits = make("p.limits");
-  const numbers = make("details.all-numbers");
+  const numbers = make("div.scroller");
   const body = make("div.explain-body", [
     make("header", title, another),
-    switcher,
-    both.element,
-    status,
+    tabs,
+    sentence,
     invite,
-    ...SIDES.map((side) => panes[side].element),
-    make("div.explain-controls", make("label.fade", make("span", "Picture"), fade, make("span", "Heat")), legend),
-    ...SIDES.map((side) => strongest[side].element),
-    make("div.explain-foot", limits, numbers),
+    make("div.explain-pair", ...SIDES.map((side) => panes[side].element)),
+    make("label.fade", make("span", "Picture"), fade, make("span", "Heat")),
+    make("details.all-numbers", [
+      make("summary", "Details"),
+      legend,
+      make("div.explain-pair", ...SIDES.map((side) => strongest[side].element)),
+      limits,
+      numbers,
+    ]),
   ]);
   const lead = make("p.lead", LEAD);
   slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
@@ -116,29 +116,25 @@ export const mountExplain = (element, props, { server }) => {
     return { values: one[side].map((value) => value * reply.unit), side: reply.side, scale: most * reply.unit, similarity: one.similarity };
   };
 
-  const drawSwitcher = (pictures) => {
-    const focused = document.activeElement?.closest?.(".explain-spaces button")?.dataset.space;
-    const options = catalogue.spaces.map(({ id, name }) => {
-      const similarity = reply?.spaces[id]?.similarity ?? matchesOf(id).get(subject)?.similarity;
-      const minis = SIDES.map((side) => {
-        const heat = heatOf(id, side);
-        return make("span.mini", makePicture(pictures[side]), heat ? plainHeat(heat) : null);
-      });
-      const figure = similarity === undefined ? null : [make("span.unit", "similarity "), make("span.number", cosineText(similarity))];
-      const words = make("span.words", make("b", name), figure && make("span.muted", figure));
-      return [id, [make("span.minis", { "aria-hidden": "true" }, minis), words], { "data-space": id }];
-    });
-    const { element: fresh, mark } = makeChoice("div.explain-spaces", "Choose a space", options, chooseSpace);
+  const drawTabs = () => {
+    const hadFocus = tabs.contains(document.activeElement);
+    const { element: choice, mark } = makeChoice("div.segment", "Choose a space", catalogue.spaces.map(({ id, name }) => [id, name, { "data-space": id }]), chooseSpace);
     mark(space);
-    switcher.replaceWith(fresh);
-    switcher = fresh;
-    if (focused) switcher.querySelector(`[data-space="${focused}"]`)?.focus({ preventScroll: true });
+    tabs.replaceChildren(choice);
+    if (hadFocus) choice.querySelector("[aria-pressed=true]").focus({ preventScroll: true });
+  };
+
+  // What the space found alike, in one sentence.
+  const told = (heats, name) => {
+    const [here, there] = SIDES.map((which) => {
+      const [first] = strongestRegions(heats[which].values).speakFor;
+      return first === undefined ? "no region" : `the ${placeOf(first, heats[which].side).words.toLowerCase()}`;
+    });
+    return `In ${name}, most of the likeness lies in ${here} of the picture asked about and in ${there} of the match.`;
   };
 
   const inviteOf = (phase) => {
-    const button = (text) => make("button.tool.primary", { onclick: ask }, text);
-    if (phase === "idle") return [make("p", IDEA), button("Explain this match")];
-    if (phase === "error") return [make("p", make("b", "No explanation this time. "), fault), button("Try again")];
+    if (phase === "error") return [make("p", make("b", "No explanation this time. "), fault), make("button.tool.primary", { onclick: ask }, "Try again")];
     return phase === "absent" ? [make("p", make("b", "Not available here. "), reason)] : [];
   };
 
@@ -155,15 +151,13 @@ export const mountExplain = (element, props, { server }) => {
       query: query.reference === undefined ? "The synthetic picture" : "The picture searched with",
       reference: truthIds().has(subject) ? "The match, its true source" : "The match",
     };
-    const phase = reason ? "absent" : ticket ? "busy" : fault ? "error" : reply ? "shown" : "idle";
+    const phase = reason ? "absent" : ticket ? "busy" : fault ? "error" : reply ? "shown" : "busy";
     body.dataset.state = phase;
     body.dataset.space = space;
     body.setAttribute("aria-busy", String(phase === "busy"));
-    status.textContent = phase === "busy" ? (loaded || state.answer.ready ? "Explaining\u2026" : LOADING) : "";
     title.textContent = reference.title;
-    both.show({ url: pictures.query, name: names.query }, { url: pictures.reference, name: names.reference });
     invite.replaceChildren(...inviteOf(phase));
-    drawSwitcher(pictures);
+    drawTabs();
     const { name } = catalogue.spaces.find(({ id }) => id === space);
     const heats = bySide((side) => heatOf(space, side));
     for (const side of SIDES) {
@@ -171,14 +165,12 @@ export const mountExplain = (element, props, { server }) => {
       panes[side].heat(heats[side], `Regions of ${names[side].toLowerCase()} in ${name}`);
       if (heats[side]) strongest[side].show(heats[side], names[side].toLowerCase());
     }
+    sentence.textContent = phase === "shown" ? told(heats, name) : phase !== "busy" ? "" : loaded || state.answer.ready ? "Explaining\u2026" : LOADING;
     if (!reply) return;
     const { side, scale } = heats.query;
     legend.replaceChildren(...heatLegend(scale, name));
     limits.textContent = `${side} \u00d7 ${side} regions; each sees more of the picture than its square. This explains the similarity, not the generator: a region that counts need not have been copied.`;
-    numbers.replaceChildren(
-      make("summary", `All ${side * side} regions of both pictures as numbers`),
-      make("div.scroller", ...SIDES.map((which) => allRegions(heats[which], names[which]))),
-    );
+    numbers.replaceChildren(...SIDES.map((which) => allRegions(heats[which], names[which])));
   };
 
   on(another, "click", () => {
@@ -186,7 +178,6 @@ export const mountExplain = (element, props, { server }) => {
     heading.focus({ preventScroll: true });
     remember();
   });
-  heard("selected", () => state.selected && question() && choose(state.selected.id));
   heard("answer", () => {
     const now = JSON.stringify(question());
     if (now !== asked) [asked, subject, reply, fault, ticket] = [now, null, null, null, 0];
@@ -198,7 +189,10 @@ export const mountExplain = (element, props, { server }) => {
     if (wanted === null || state.opening || !question()) return;
     const id = wanted;
     wanted = null;
-    if (id < catalogue.n) explainMatch(id);
+    if (id >= catalogue.n) return;
+    const land = () => requestAnimationFrame(() => element.scrollIntoView()); // and once more when all has its height
+    explainMatch(id, { scroll: false }).then(land);
+    land();
   };
 
   ready(() => {
@@ -208,6 +202,7 @@ export const mountExplain = (element, props, { server }) => {
       "explain",
       () => (reply ? `${subject}.${space}` : null),
       (text) => {
+        if (text === null) return choose(null);
         const [id, name] = text.split(".");
         if (!/^\d{1,9}$/.test(id)) return;
         wanted = Number(id);

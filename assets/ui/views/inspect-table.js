@@ -1,6 +1,6 @@
 // Inspect: the chosen queries, a leaf at a time, each with its true source and the first answer of every space; and the way to
 // Compare and back.
-import { goTo, linkHere, remember, showView } from "../core/address.js";
+import { goTo, remember, showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
 import { make, makePicture } from "../core/dom.js";
 import { nextPlace } from "../core/keys.js";
@@ -130,7 +130,6 @@ export const inspectWalk = (context) => {
     remember();
     showView("compare");
     ask(at);
-    window.history.pushState({ from: "inspect" }, "", linkHere());
   };
   part.heard("answer", () => {
     const { answer } = state;

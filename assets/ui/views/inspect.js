@@ -1,6 +1,6 @@
 // Inspect: every evaluated query, what each space made of it, and where a space fails.
 // This file holds what is chosen and keeps it in the address; facets, list, figures, confusions and hubs draw themselves.
-import { goTo, keepInAddress, remember, showView } from "../core/address.js";
+import { goTo, keepInAddress, remember } from "../core/address.js";
 import { make } from "../core/dom.js";
 import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
@@ -216,17 +216,9 @@ export const mountInspect = (element, props, { server }) => {
   );
   if (!n) body.replaceChildren(nothing());
   keepInAddress("inspect", written, (text) => {
-    wanted = text;
-    if (context.state) takeUp(text);
-  });
-  part.heard("view", () => isShown() && open());
-  part.on(window, "popstate", () => {
-    const asked = new URLSearchParams(window.location.search);
-    const view = asked.get("view") ?? "compare";
-    showView(view);
-    if (view !== "inspect") return;
-    wanted = asked.get("inspect") ?? "";
+    wanted = text ?? "";
     if (context.state && wanted !== (written() ?? "")) takeUp(wanted);
   });
+  part.heard("view", () => isShown() && open());
   if (isShown()) open();
 };

@@ -124,16 +124,16 @@ export const mountMaps = (element) => {
     );
     markLasso();
     showWay();
-    keepInAddress("map", () => (state.mapsShown === "morph" ? "morph" : null), everyMap.show);
+    keepInAddress("map", () => (state.mapsShown === "morph" ? "morph" : null), (way) => everyMap.show(way ?? "trio"));
     keepInAddress("colour", () => (state.colours === "group" ? null : state.colours), (field) => {
-      if (colourFields().some(([one]) => one === field)) set("colours", field);
+      if (colourFields().some(([one]) => one === (field ?? "group"))) set("colours", field ?? "group");
     });
   };
 
   // What lies outside the selection steps back in the columns too.
   const dim = () => {
     const { selection } = state;
-    document.querySelectorAll(".match[data-ref]").forEach((row) => {
+    document.querySelectorAll("#answer :is(.hit, .match)").forEach((row) => {
       row.classList.toggle("is-outside", Boolean(selection) && !selection.has(Number(row.dataset.ref)));
     });
   };

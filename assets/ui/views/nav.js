@@ -9,13 +9,17 @@ export const mountNav = (element) => {
   const { slot, heard, ready } = mountPart("nav", element);
   const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: () => goTo(id) }, name));
   const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
-  slot.replaceChildren(make("nav", { "aria-label": "Views" }, buttons, extras));
+  const skip = (event) => {
+    event.preventDefault(); // no step that Back would undo
+    document.querySelector("#reply .hit")?.focus();
+  };
+  slot.replaceChildren(make("a.skip", { href: "#reply", onclick: skip }, "Skip to the answer"), make("nav", { "aria-label": "Views" }, buttons, extras));
   const mark = () => buttons.forEach((button) => {
     if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
   });
   heard("view", mark);
-  keepInAddress("view", () => (state.view === "compare" ? null : state.view), showView);
+  keepInAddress("view", () => (state.view === "compare" ? null : state.view), (view) => showView(view ?? "compare"));
   if (!state.view) showView("compare");
   mark();
   ready(restoreAll);

@@ -6,8 +6,8 @@ import { catalogue, referenceOf, state } from "../core/state.js";
 import { shareText } from "../core/words.js";
 
 export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
-const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder", "convincing"];
-const K = 8; // pictures compared per space; the verdict "no convincing source" speaks of these
+const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder"];
+const K = 8; // pictures compared per space
 
 // `open` shows the panel that this stands in, `askReport` asks the server for a report.
 export const makeBatch = ({ part: { on }, server, upload, most, accept, open, askReport }) => {
@@ -32,7 +32,7 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     body.replaceChildren();
   };
 
-  const cell = ({ best, remainder, convincing, estimated }, space) => {
+  const cell = ({ best, remainder, estimated }, space) => {
     if (!best) return make("td", "nothing to compare with");
     const { id, weight } = best;
     const reference = referenceOf(id);
@@ -41,7 +41,6 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
       make("span", [
         make("span.title", reference.title),
         make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
-        convincing ? null : make("b", "No convincing source"),
       ]),
     ]));
   };
@@ -49,7 +48,8 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
   const add = (row) => {
     rows.push(row);
     const answers = () => catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
-    body.append(make("tr", make("th", { scope: "row" }, row.name), row.error ? make("td.batch-error", { colspan: "3" }, row.error) : answers()));
+    const verdict = row.reply?.verdict ? make("b", row.reply.verdict.title) : null;
+    body.append(make("tr", make("th", { scope: "row" }, row.name, verdict), row.error ? make("td.batch-error", { colspan: "3" }, row.error) : answers()));
   };
 
   const compare = async (file) => {
@@ -95,10 +95,10 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
   const table = () => {
     const { spaces } = catalogue;
     const heads = spaces.flatMap(({ id }) => FIGURES.map((name) => `${id}_${name}`));
-    const figures = ({ best, remainder, convincing }) => [best?.id, best ? referenceOf(best.id).title : null, best?.similarity, best?.weight, remainder, convincing];
+    const figures = ({ best, remainder }) => [best?.id, best ? referenceOf(best.id).title : null, best?.similarity, best?.weight, remainder];
     return csvText([
-      ["file", ...heads, "error"],
-      ...rows.map(({ name, reply, error }) => [name, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error]),
+      ["file", "verdict", "probability", ...heads, "error"],
+      ...rows.map(({ name, reply, error }) => [name, reply?.verdict?.title, reply?.verdict?.probability, ...(reply ? spaces.flatMap(({ id }) => figures(reply.spaces[id])) : heads.map(() => null)), error]),
     ]);
   };
 

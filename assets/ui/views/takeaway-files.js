@@ -17,16 +17,16 @@ export const answerName = (query) => {
 
 // As /attribute answers, with what was asked added. An upload's picture is named by nothing: its address ends with the day.
 export const answerJson = (answer, stamp) => {
-  const { query, k, gallery, spaces } = answer;
+  const { query, k, gallery, spaces, verdict } = answer;
   const { url, ...asked } = query;
   const named = new Set(Object.values(spaces).flatMap(({ matches }) => matches.map(({ id }) => id)));
   const references = [...named].sort((a, b) => a - b).map((id) => [id, Object.fromEntries(FIELDS.map((field) => [field, referenceOf(id)[field]]))]);
-  const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, convincing, estimated }]) => {
+  const parts = Object.entries(spaces).map(([space, { matches, remainder, elsewhere, position, estimated }]) => {
     const found = matches.map(({ id, ...figures }) => ({ reference_id: id, ...figures }));
-    return [space, { space, matches: found, remainder, elsewhere, position, convincing, ...(estimated ? { estimated } : {}) }];
+    return [space, { space, matches: found, remainder, elsewhere, position, ...(estimated ? { estimated } : {}) }];
   });
   const link = noLink?.() ? null : linkHere();
-  return { ...Object.fromEntries(parts), k, query: asked, filter: gallery?.filter ?? null, references: Object.fromEntries(references), stamp, link };
+  return { ...Object.fromEntries(parts), verdict, k, query: asked, filter: gallery?.filter ?? null, references: Object.fromEntries(references), stamp, link };
 };
 
 export const answerCsv = (answer) => {

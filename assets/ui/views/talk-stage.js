@@ -42,14 +42,14 @@ export const makeTalkStage = (part, stage) => {
 
   const column = (space) => {
     const isOpen = shown.spaces.includes(space.id);
-    const { matches, convincing, estimated } = shown.answer.spaces[space.id];
+    const { matches, estimated } = shown.answer.spaces[space.id];
     const head = make("header", make("h3", space.name), make("p.term", space.id));
     if (!isOpen || !matches.length) return make("section.talk-column.is-closed", { "data-space": space.id }, head);
     const [{ id, weight }, ...others] = matches;
     const more = others.slice(0, shown.only ? 7 : 3);
     return make("section.talk-column", { "data-space": space.id }, [
       head,
-      make("p.talk-standing", standingIn(space.id) || (convincing ? "" : "No convincing source")),
+      make("p.talk-standing", standingIn(space.id)),
       make("div", { class: `talk-first${isTruth(id) ? " is-truth" : ""}` }, source(id)),
       make("p.talk-named", make("span.talk-name", referenceOf(id).title), make("span.number", shareText(weight, estimated)), makeBar(weight)),
       make("div.talk-more", more.map(({ id: other }) => make("span", { class: isTruth(other) ? "is-truth" : null }, source(other)))),

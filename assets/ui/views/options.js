@@ -1,6 +1,7 @@
-// The filter of the gallery: which groups, sources and licences are searched. Several values each; the counts are those that remain.
-import { refresh } from "../core/asking.js";
-import { hint, make } from "../core/dom.js";
+// What is searched and how much is shown, behind one button: groups, sources and licences, several values each, with the counts that
+// remain; and the matches of a column. A filter that is set stands beside the button.
+import { chooseK, refresh } from "../core/asking.js";
+import { hint, make, makeChoice } from "../core/dom.js";
 import { passingNow, passingOf, setFilter } from "../core/filter.js";
 import { ARROWS, clamp } from "../core/keys.js";
 import { catalogue, mountPart, state } from "../core/state.js";
@@ -22,8 +23,8 @@ const countsOf = (field) => {
   return counts;
 };
 
-export const mountFilters = (element) => {
-  const { slot, on, heard, ready, ended } = mountPart("filters", element);
+export const mountOptions = (element) => {
+  const { slot, on, heard, ready, ended } = mountPart("options", element);
   let waiting = null;
 
   const apply = (filter) => {
@@ -117,13 +118,13 @@ export const mountFilters = (element) => {
     const name = value || "not stated";
     const onclick = () => {
       toggle(field, value);
-      (chips.querySelector(".chip") ?? pickers[0].button).focus();
+      (chips.querySelector(".chip") ?? summary).focus();
     };
     return make("button.chip", { "aria-label": `Take ${name} out of the filter`, onclick }, name, make("span", { "aria-hidden": "true" }, " \u00d7"));
   };
   const clear = () => {
     apply(null);
-    pickers[0].button.focus();
+    summary.focus();
   };
 
   const show = () => {
@@ -133,18 +134,27 @@ export const mountFilters = (element) => {
     const passing = passingNow();
     const all = `${countText(catalogue.n)} pictures`;
     const left = () => countText(passing.reduce((sum, passes) => sum + passes, 0));
-    total.replaceChildren(...(passing ? [`${left()} of ${all}; `, hint("weights as in the whole collection", MEANING)] : [`all ${all}`]));
+    total.replaceChildren(...(passing ? [`${left()} of ${all}; `, hint("weights as in the whole collection", MEANING)] : []));
   };
+
+  const summary = make("summary", "Options");
+  const close = (event) => {
+    if (event.type === "keydown" ? event.key === "Escape" : !panel.contains(event.target)) panel.open = false;
+  };
+  const panel = make("details.options", summary);
 
   ready(() => {
     pickers = FIELDS.filter(([field]) => catalogue.words[field].values.length > 1).map(([field, name]) => picker(field, name));
-    slot.replaceChildren();
-    if (!pickers.length) return;
-    const lead = make("span.filter-lead", "Search in");
-    slot.append(make("div.filters", { role: "group", "aria-label": "Filter the collection" }, lead, pickers.map(({ root }) => root), total, chips));
+    const { element: amount, mark } = makeChoice("div.segment", "Matches per column", catalogue.k_choices.map((k) => [k, String(k)]), chooseK);
+    const search = make("div.filters", { role: "group", "aria-label": "Search in" }, make("span.muted", "Search in"), pickers.map(({ root }) => root));
+    panel.append(make("div.options-panel", pickers.length ? search : null, make("div.filters", make("span.muted", "Matches per column"), amount)));
+    slot.replaceChildren(panel, total, chips);
+    on(document, "pointerdown", close);
+    on(panel, "keydown", close);
     on(document, "pointerdown", (event) => pickers.forEach((one) => one.root.contains(event.target) || one.close(false)));
     on(slot, "focusout", (event) => pickers.forEach((one) => event.relatedTarget && !one.root.contains(event.relatedTarget) && one.close(false)));
     heard("filter", show);
+    heard("answer", () => mark(state.answer?.k));
     show();
   });
 };
