@@ -122,7 +122,7 @@ def from_folders(references: Path, queries: Path | None) -> Gallery:
     """
     root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
     told, places = metadata_of(references), dict[str, int]()
-    reference_entries = []
+    reference_entries: list[dict[str, Any]] = []
     for path in readable_images(references):
         name = path.relative_to(references.resolve()).as_posix()
         group, title = name.rpartition("/")[0], path.stem.replace("_", " ")
