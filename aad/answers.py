@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aad.spaces import Space
+from aad.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +73,26 @@ class SpaceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answers of all spaces to one query: ``attribution["aligned"]``."""
+    """The answers of all spaces to one query: ``attribution["aligned"]``.
+
+    Attributes:
+        spaces: the answer of each.
+        verdict: what they amount to; None for a reference that is searched again, and where the bundle has no fitted judge.
+    """
 
     spaces: dict[Space, SpaceAttribution]
+    verdict: Verdict | None = None
 
     def __getitem__(self, space: Space | str) -> SpaceAttribution:
         return self.spaces[Space(space)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: per space the matches, the remainder, the share elsewhere and the position.
+        """Plain JSON: per space the matches, the remainder, the share elsewhere and the position; and the verdict.
 
-        ``estimated`` is there only where it is true.
+        ``estimated`` and ``verdict`` are there only where there is such.
         """
         plain = {str(space): json.loads(json.dumps(asdict(answer))) for space, answer in self.spaces.items()}
         for answer in plain.values():
             if not answer["estimated"]:
                 del answer["estimated"]
-        return plain
+        return plain | ({"verdict": self.verdict.to_dict()} if self.verdict else {})

@@ -9,7 +9,7 @@ attributor.references[best.reference_id].title, best.similarity, best.weight
 import importlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import read_examples, read_queries, read_references
-from aad.search import NEAR_COPY, ExactIndex, Index, fold_near_copies, method_for
+from aad.references import read_examples, read_queries, read_references, words_of
+from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
+from aad.verdict import N_RIVALS, Judge, Verdict, evidence
 
 N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
 N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
@@ -52,6 +53,9 @@ class Attributor:
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
         self.calibration = {space: Calibration(**bundle.section("calibration")[space]) for space in SPACES}
+        self.judge = Judge(**bundle.section("verdict")) if "verdict" in manifest else None
+        release = RELEASES.get(self._made_with["name"])
+        self._near_copy = release.near_copy if release else NEAR_COPY
         preserved = bundle.section("neighbour_preservation")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples = read_examples(bundle, len(self.queries))
@@ -163,13 +167,15 @@ class Attributor:
         It is compared as what it is, a real picture; the weights are calibrated for synthetic ones.
         """
         rows = {space: self._index[space].rows(np.array([reference_id])) for space in SPACES}
-        return Attribution({space: self._answer_in(space, rows[space], k, among, reference_id) for space in SPACES})
+        found = {space: self._found(space, rows[space], k, among, reference_id) for space in SPACES}
+        return Attribution(
+            {space: self._answer_in(space, rows[space], found[space], k, among, reference_id) for space in SPACES}
+        )
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
         """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
         rows = self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64))
-        release = RELEASES.get(self.stamp["backbone"])
-        return fold_near_copies(rows, release.near_copy if release else NEAR_COPY)
+        return fold_near_copies(rows, self._near_copy)
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""
@@ -196,18 +202,51 @@ class Attributor:
         return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
     def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
         queries = {space: self.heads[space].embed(features, Domain.SYNTHETIC) for space in SPACES}
-        return Attribution({space: self._answer_in(space, queries[space], k, among) for space in SPACES})
+        found = {space: self._found(space, queries[space], max(k, N_RIVALS), among) for space in SPACES}
+        answers = {space: self._answer_in(space, queries[space], found[space], k, among) for space in SPACES}
+        return Attribution(answers, self._verdict(found))
+
+    def _found(
+        self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None = None
+    ) -> SearchResult:
+        beta = self.calibration[space].inverse_temperature
+        return self._index[space].search(query, k, among=among, without=without, inverse_temperature=beta)
+
+    def _verdict(self, found: Mapping[Space, SearchResult]) -> Verdict | None:
+        """What the first answers of the spaces amount to; None where no judge was fitted, or nothing may be named."""
+        if self.judge is None or not all(one.ids.size for one in found.values()):
+            return None
+        ids = {space: one.ids[0] for space, one in found.items()}
+        listed = np.unique(np.concatenate(list(ids.values())))
+        first = int(ids[Space.DISENTANGLED][0])
+        rows, place = self._index[Space.BACKBONE].rows(listed), np.searchsorted(listed, first)
+        concepts, groups = (words_of(self.references, field) for field in ("concept", "group"))
+        subjects = [concepts[i] or groups[i] for i in listed.tolist()]
+        kin = rows @ rows[place] >= self._near_copy
+        kin |= [subject == subjects[place] != "" for subject in subjects]
+        kin[place] = True  # whatever rounding says
+        terms = evidence(ids, {space: one.similarities[0] for space, one in found.items()}, listed[kin])
+        nearest, similarity = (getattr(found[Space.BACKBONE], name)[0][0] for name in ("ids", "similarities"))
+        is_copy = bool(similarity >= self._near_copy)
+        return self.judge.verdict(int(nearest) if is_copy else first, terms, is_copy)
 
     def _answer_in(
-        self, space: Space, query: np.ndarray, k: int, among: np.ndarray | None, without: int | None = None
+        self,
+        space: Space,
+        query: np.ndarray,
+        found: SearchResult,
+        k: int,
+        among: np.ndarray | None,
+        without: int | None = None,
     ) -> SpaceAttribution:
         """One (1, d) embedding in one space; ``among`` moves no weight, ``without`` is a reference that is not in the gallery."""
         index, calibration, coordinates = self._index[space], self.calibration[space], self.coordinates[space]
         beta = calibration.inverse_temperature
-        found = index.search(query, k, among=among, without=without, inverse_temperature=beta)
         assert found.log_mass is not None  # it was asked for
-        ids, similarities = found.ids[0], found.similarities[0]
+        ids, similarities = found.ids[0][:k], found.similarities[0][:k]
         # The mass is summed in another order, or estimated, and may fall short of what is shown by a last bit or more.
         shown, whole = calibration.log_mass(similarities), len(ids) == len(index) - (without is not None)
         weights, remainder = calibration.shares(similarities, shown if whole else max(shown, float(found.log_mass[0])))
@@ -218,7 +257,7 @@ class Attributor:
         if without is not None:  # it keeps its own place
             position = float(coordinates[without][0]), float(coordinates[without][1])
         elif near.ids.size:
-            position = place_query(coordinates, near.ids[0], np.exp(beta * (near.similarities[0] - 1)))
+            position = place_query(coordinates, near.ids[0][:k], np.exp(beta * (near.similarities[0][:k] - 1)))
         return SpaceAttribution(space, matches, remainder, elsewhere, position, found.estimated)
 
 

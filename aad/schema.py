@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from aad.spaces import SPACES
+from aad.verdict import TERMS
 
 _FILE = re.compile(r"\w[\w.-]*", re.ASCII)
 _TOP = 1e9  # far beyond any inverse temperature or logit; what is larger overflows in float64 sums
@@ -241,9 +242,12 @@ CONTENTS = {
     "metrics.json": Part("evaluate", _measured(_METRICS)),
     "generalisation.json": Part("leave_out", _measured(_FAMILIES)),
     "theory.json": Part("measure_theory", _check_theory),
+    "verdict": Part(
+        "fit_verdict", {"weights": {**dict.fromkeys(TERMS, NUMBER), EVERY: NOTHING}, "bias": NUMBER, EVERY: NOTHING}
+    ),
 }
 STEPS = tuple(dict.fromkeys(part.step for part in CONTENTS.values()))
-SIDE_STEPS = {"build_index"}  # nothing is derived from what they write
+SIDE_STEPS = {"build_index", "fit_verdict"}  # nothing is derived from what they write
 
 
 def check_entry(name: str, value: Any) -> None:

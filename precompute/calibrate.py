@@ -3,7 +3,8 @@
 Reads   heads.safetensors, the embeddings and the queries of one split of the bundle whose sources are known
 Writes  the calibration in the manifest
 
-A bundle of your own folders has no known sources; its calibration is then copied from another bundle, the shipped one by default.
+A bundle of your own folders has no known sources; its calibration, and the numbers behind the verdict, are then copied from another
+bundle, the shipped one by default.
 One of another backbone has cosines of another scale: its weights then say little, and the step says so.
 
     python -m precompute.calibrate
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -42,12 +44,14 @@ def main(argv: Sequence[str]) -> None:
     bundle = Bundle.open(arguments.bundle)
     references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
     chosen = [i for i, query in enumerate(queries) if query.get("split") == arguments.split and query["exemplar_ids"]]
+    judge: dict[str, Any] = {}  # of another bundle; this one's own is fitted by fit_verdict
     if chosen:
         calibration = _fit(bundle, references, [queries[i] for i in chosen], chosen)
         origin = f"{len(chosen)} {arguments.split} queries"
     else:
         source = open_bundle(arguments.calibration_from)
         calibration = source.section("calibration")
+        judge = {"verdict": source.section("verdict")} if "verdict" in source.manifest else {}
         origin = f"copied from {arguments.calibration_from.name}"
         theirs, ours = (b.manifest["backbone"]["name"] for b in (source, bundle))
         if theirs != ours:
@@ -62,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
         "calibrate",
         {},
         command=command_line("precompute.calibrate", argv),
-        sections={"calibration": calibration},
+        sections={"calibration": calibration, **judge},
         settings={"origin": origin},
     )
     print(f"calibration ({origin}):", calibration)

@@ -17,7 +17,6 @@ docs/real_generators.md show.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,58 +25,17 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
-from aad.files import file_sha256
-from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions, nuisance_whitening
-from aad.method.whitening import Leading, whitening
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig
 from aad.spaces import SPACES, Domain
 from precompute.common import figures, pairs
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser
-from precompute.common.left_out import HELD_OUT, read_views
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_table
+from precompute.common.unseen import N_FOLDS, Fold, Unseen
 from precompute.pictures.drawing import open_backbone
 
-N_FOLDS = 5
-N_OTHERS = 400  # strangers in every gallery
-UNSEEN = ("validation", "test")  # splits of the bundle's references in every gallery
 SHOWN = ("hit@1", "MRR")
 FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
-
-
-class Fold:
-    """What one fold's lines share: the views that training may see."""
-
-    rank = ALIGNED.rank
-
-    def __init__(self, views: Views) -> None:
-        self.views = views
-
-    @cached_property
-    def leading(self) -> Leading:
-        """The leading directions, computed once."""
-        return leading_directions(self.views, self.rank)
-
-    def first(self, rank: int) -> Leading:
-        """The loudest ``rank`` of them; what they leave joins the rest."""
-        own, d = self.leading, self.leading.basis.shape[1]
-        rank = min(rank, len(own.basis))
-        variances = np.diag(own.spread)
-        left = own.rest * (d - len(variances)) + variances[rank:].sum()
-        return Leading(own.basis[:rank], np.diag(variances[:rank]), left / (d - rank))
-
-    def closed(self, rank: int, shrinkage: float, cut: bool = False) -> Head:
-        """Infomax alone, ``C^(-1/2)``; ``cut``: what is not mapped is dropped, not left as it is."""
-        own = self.first(rank)
-        weight, centre = whitening(own, shrinkage), {d: self.views.centre(d) for d in Domain}
-        return Head(centre, dict.fromkeys(Domain, weight @ own.basis if cut else weight), None if cut else own.basis)
-
-    def nuisance(self) -> Head:
-        """Both terms in closed form, ``N^(-1/2)``."""
-        return nuisance_whitening(self.views, DISENTANGLED.shrinkage, self.leading)
-
-    def trained(self, config: TrainConfig) -> Head:
-        """A head of these settings."""
-        return fit_head(self.views, config, leading=self.leading)[0]
 
 
 Line = Callable[[Fold], Head]
@@ -141,17 +99,9 @@ def main(argv: Sequence[str]) -> None:
     hold(arguments.bundle)
     limit_threads(arguments.threads)
     bundle = Bundle.open(arguments.bundle)
-    queries, exemplars = pairs.read_pairs(arguments.folder)
-    others = [(_name(folder, path), path) for folder in arguments.others for path in pairs.pictures_below(folder)]
-    strangers = dict(others[1::2][:N_OTHERS])
     backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
-    scratch = bundle.folder / ".work"
-    real = pairs.embedded(backbone, scratch, [*exemplars, *strangers.values()], "real")
-    made = pairs.embedded(backbone, scratch, [query.file for query in queries], "synthetic")
-    of_split = [entry.get("split") in UNSEEN for entry in bundle.read_json("references.json")]
-    unseen = bundle.read_array("references_backbone.npy", (len(of_split), real.shape[1]))[of_split].astype(np.float32)
-    fold_of, fold_of_exemplar = folds(queries, exemplars)
-    names = [_name(arguments.folder, path) for path in [*(query.file for query in queries), *exemplars]]
+    asked = Unseen(bundle, backbone, arguments.folder, arguments.others)
+    queries = asked.queries
     log = {"lines": {}}
     if arguments.out.exists():
         log = json.loads(arguments.out.read_text("utf-8"))
@@ -160,62 +110,27 @@ def main(argv: Sequence[str]) -> None:
     lines = {name: np.array(log["lines"].get(name, {}).get("ranks", [0] * len(queries))) for name in arguments.lines}
     with tqdm(total=N_FOLDS * len(lines), unit="fit", disable=None) as bar:
         for fold in range(N_FOLDS):
-            own, shown = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of_exemplar == fold)
+            own, features, sources = asked.of(fold)
             to_do = [name for name, ranks in lines.items() if not ranks[own].all()]
             bar.update(len(lines) - len(to_do))
             if not to_do:
                 continue
-            seen = {*strangers, *(names[i] for i in own), *(names[len(queries) + row] for row in shown)}
-            state = Fold(read_views(bundle, [HELD_OUT], without_files=seen))
-            places = {row: place for place, row in enumerate(shown.tolist())}
-            features = np.concatenate([real[shown], real[len(exemplars) :], unseen])
-            sources = [[places[row] for row in queries[i].sources] for i in own]
+            state = Fold(asked.views(fold))
             for name in to_do:
                 started = monotonic()
                 head = LINES[name](state)
-                gallery, asked = head.embed(features, Domain.REAL), head.embed(made[own], Domain.SYNTHETIC)
-                lines[name][own] = pairs.search(asked, gallery, sources).ranks
+                gallery, made = head.embed(features, Domain.REAL), head.embed(asked.made[own], Domain.SYNTHETIC)
+                lines[name][own] = pairs.search(made, gallery, sources).ranks
                 entry = log["lines"].setdefault(name, {"seconds": 0})
                 entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
                 entry["ranks"] = lines[name].tolist()
                 log["command"] = command_line("precompute.search_heads", argv)
                 write_table(arguments.out, log, indent=None)  # after each fit: nothing is lost when interrupted
                 bar.update()
-    log |= {"n_queries": len(queries), "n_repositories": len(set(repositories)), "n_exemplars": len(exemplars)}
+    log |= {"n_queries": len(queries), "n_repositories": len(set(repositories)), "n_exemplars": len(asked.exemplars)}
     log |= summary(log["lines"], kinds, repositories)
     write_table(arguments.out, log, indent=None)
     print(table(log))
-
-
-def _name(folder: Path, path: Path) -> str:
-    """A picture's name in the views: its path below the folder, after the folder's own name."""
-    return (Path(folder.resolve().name) / path.resolve().relative_to(folder.resolve())).as_posix()
-
-
-def folds(queries: Sequence[pairs.Pair], exemplars: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Fold of each query and of each exemplar; what shares a repository, an exemplar, its folder or its bytes falls together.
-
-    The sets that have the most queries are dealt out first, each to the fold that holds the fewest.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pages = {name: i for i, name in enumerate(sorted({query.repository for query in queries}))}
-    groups = {folder: len(pages) + i for i, folder in enumerate(sorted({path.parent for path in exemplars}))}
-    links = [(pages[query.repository], groups[exemplars[row].parent]) for query in queries for row in query.sources]
-    copies: dict[str, int] = {}  # the same picture may lie in several folders
-    links += [(copies.setdefault(file_sha256(path), groups[path.parent]), groups[path.parent]) for path in exemplars]
-    n = len(pages) + len(groups)
-    ones, (rows, columns) = np.ones(len(links)), np.array(links).T
-    _, part = connected_components(coo_array((ones, (rows, columns)), (n, n)), directed=False)
-    of_query = part[[pages[query.repository] for query in queries]]
-    found, counts = np.unique(of_query, return_counts=True)
-    fold, held = dict.fromkeys(part.tolist(), 0), np.zeros(N_FOLDS, np.int64)
-    for i in np.argsort(-counts, kind="stable"):
-        fold[int(found[i])] = int(held.argmin())
-        held[held.argmin()] += counts[i]
-    dealt = np.array([fold[int(of)] for of in part])
-    return dealt[[pages[query.repository] for query in queries]], dealt[[groups[path.parent] for path in exemplars]]
 
 
 def summary(lines: Mapping[str, Any], kinds: Sequence[str], repositories: Sequence[str]) -> dict[str, Any]:

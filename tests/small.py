@@ -22,7 +22,7 @@ from precompute.common.steps import write_step
 from precompute.common.store import EMBEDDED, Shards
 
 ROOT = Path(__file__).resolve().parents[1]
-LITE0 = BACKBONES["efficientnet_lite0_moments"]
+LITE0 = BACKBONES["efficientnet_lite0"]  # not the default: training maps thousands of columns
 SPEC = replace(LITE0, dim=12, image_size=8, sha256="feed")
 SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
 
@@ -92,8 +92,8 @@ def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, **changed: obje
 class ThumbnailNetwork:
     """Stands for the backbone's network: a tiny copy of the picture as features; stops like Ctrl-C after some pictures."""
 
-    def __init__(self, stop_after: int = 10**9) -> None:
-        self.seen, self.stop_after = 0, stop_after
+    def __init__(self, stop_after: int = 10**9, shape: tuple[int, int] = (13, 32)) -> None:  # 3 x 13 x 32 = LITE0.dim
+        self.seen, self.stop_after, self.shape = 0, stop_after, shape
 
     def __call__(self, batch):
         import torch  # here: workers of shards have no use for it
@@ -101,7 +101,7 @@ class ThumbnailNetwork:
         self.seen += len(batch)
         if self.seen > self.stop_after:
             raise KeyboardInterrupt
-        small = torch.nn.functional.adaptive_avg_pool2d(batch, (34, 52)).flatten(1)  # 3 x 34 x 52 = LITE0.dim
+        small = torch.nn.functional.adaptive_avg_pool2d(batch, self.shape).flatten(1)
         return small + 1.5  # off zero, so that brightness counts
 
 

@@ -131,7 +131,7 @@ def test_a_made_image_resembles_its_source_more_than_other_sources(tmp_path, net
     assert made["real"].shape == (4, 1, LITE0.dim) and made["real_kinds"].tolist() == ["whole"]
     copies, sources = made["synthetic"][4:, 0].astype(float), made["synthetic_sources"][4:]
     real = made["real"][:, 0].astype(float)
-    mirrored = real.reshape(4, 3, 34, 52)[..., ::-1].reshape(4, -1)  # half of the copies are
+    mirrored = real.reshape(4, 3, 13, 32)[..., ::-1].reshape(4, -1)  # half of the copies are
     similarity = np.maximum(copies @ real.T, copies @ mirrored.T)
     assert similarity.argmax(1).tolist() == sources.tolist()
 
@@ -339,7 +339,7 @@ def test_what_cannot_be_drawn_is_refused(drawn, tmp_path, network, capsys):
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["backbone"]["dim"] = 1280
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match=r"1280 dimensions.*now gives 5304.*extract_features"):
+    with pytest.raises(BundleError, match=r"1280 dimensions.*now gives 1248.*extract_features"):
         views(bundle)
     with pytest.raises(BundleError, match="no reference in the train split"):
         views(small_bundle(tmp_path / "b", ("test", "test")))

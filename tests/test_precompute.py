@@ -26,6 +26,7 @@ STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
     *("extract_families", "leave_out", "measure_theory"),
 )
+NARROW = ("--backbone", LITE0.name)
 SPLITS = ("train",) * 8 + ("validation",) * 2 + ("test",) * 2
 
 
@@ -65,7 +66,7 @@ def write_cases(root: Path, sources: list[list[str]]) -> None:
 
 
 def train(benchmark: Path, bundle: Path) -> dict[str, bytes]:
-    run("extract_features", "--benchmark", benchmark, "--bundle", bundle, "--threads", 1)
+    run("extract_features", "--benchmark", benchmark, "--bundle", bundle, *NARROW, "--threads", 1)
     drawn = ("--n-views", 1, "--kinds", "plain", "--made", "photometric", "--n-made", 1)
     run("extract_views", "--bundle", bundle, *drawn, "--threads", 1)
     run("train_heads", "--bundle", bundle, "--threads", 1)
@@ -74,7 +75,7 @@ def train(benchmark: Path, bundle: Path) -> dict[str, bytes]:
 
 def bundle_of(references: Path, out: Path, heads: Path, *queries: object) -> Attributor:
     """Own folders with heads that are there, embedded by the real network."""
-    run("extract_features", "--references", references, *queries, "--bundle", out)
+    run("extract_features", "--references", references, *queries, "--bundle", out, *NARROW)
     run("train_heads", "--bundle", out, "--heads-from", heads)
     run("calibrate", "--bundle", out, "--calibration-from", heads)
     run("project", "--bundle", out)
@@ -96,8 +97,9 @@ def shipped(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """A network that sees a tiny copy of the picture: for what compares one run with another."""
+    backbone = Backbone(replace(LITE0, dim=216), ThumbnailNetwork(shape=(6, 12)))
     for module in ("extract_features", "pictures.drawing"):
-        monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: Backbone(LITE0, ThumbnailNetwork()))
+        monkeypatch.setattr(f"precompute.{module}.load_backbone", lambda *_: backbone)
 
 
 def test_every_step_explains_itself(capsys):
@@ -108,12 +110,9 @@ def test_every_step_explains_itself(capsys):
 
 
 def test_training_uses_no_pairs_and_no_test_concept_and_gives_the_same_bytes_twice(quick, shipped, tmp_path):
-    made, again = (
-        train(Path(shutil.copytree(shipped / "mini", tmp_path / name / "mini")), tmp_path / name / "bundle")
-        for name in ("first", "twice")
-    )
+    made, again = (train(small_benchmark(tmp_path / name), tmp_path / name / "bundle") for name in ("first", "twice"))
     assert made == again
-    shuffled = Path(shutil.copytree(shipped / "mini", tmp_path / "mini"))
+    shuffled = small_benchmark(tmp_path)
     paths = [f"mini/exemplar/{i:02}.png" for i in range(12)]
     write_cases(shuffled, [[path] for path in [*paths[3:8], *paths[:3], *paths[8:]]])
     for i in range(8, 12):  # not to train on
@@ -168,11 +167,16 @@ def test_ones_own_folders_become_a_bundle(shipped, tmp_path, capsys):
     (real / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     (real / "notes.txt").write_text("not an image at all")
     (real / "metadata.csv").write_text("file_name,title,licence\ninner/blue_heron 2.png,The <b>Heron</b>,CC0\n")
+    (synthetic / "metadata.csv").write_text("file_name,sources\nq.png,inner/blue_heron 2.png; inner/blue_heron 0.png\n")
     attributor = bundle_of(real, tmp_path / "out", shipped / "bundle", "--queries", synthetic)
     assert "1 of 6 images" in (said := capsys.readouterr().err) and "broken.jpg" in said
     titles = [reference.title for reference in attributor.references[1:4]]
-    assert titles == ["blue heron 1", "The <b>Heron</b>", "blue heron 3"]
-    assert attributor.queries[0].exemplar_ids == () and attributor.examples == (0,)
+    assert titles == ["inner / blue heron 1", "The <b>Heron</b>", "inner / blue heron 3"]
+    assert {reference.group for reference in attributor.references} == {"inner"}
+    assert attributor.queries[0].exemplar_ids == (0, 2) and attributor.examples == (0,)
+    (synthetic / "metadata.csv").write_text("file_name,sources\nq.png,blue_heron 2.png\n")
+    with pytest.raises(BenchmarkError, match=r"must name files below .* as sources, got blue_heron 2\.png for q\.png"):
+        from_folders(real, synthetic)
     assert attributor.attribute_query(0, 3)["backbone"].matches[0].reference_id == 2
 
 
@@ -205,9 +209,9 @@ def test_what_cannot_be_used_is_refused_in_words(shipped, tmp_path):
         run("train_heads", "--bundle", tmp_path / "bundle")
 
 
-def test_a_bundle_lists_the_pictures_of_folders_that_its_heads_saw(quick, shipped, tmp_path, monkeypatch, capsys):
+def test_a_bundle_lists_the_pictures_of_folders_that_its_heads_saw(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_heads, "fit_head", lambda views, *_: (Head.identity(views.real.shape[-1]), {}))
-    shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
+    run("extract_features", "--benchmark", small_benchmark(tmp_path), "--bundle", tmp_path / "bundle", "--threads", 1)
     bundle, photos, lab = (
         tmp_path / "bundle",
         folder_of(tmp_path / "photos", 2, 400),

@@ -9,7 +9,8 @@ from aad.method import Views
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute.common.pairs import Pair
-from precompute.search_heads import LINES, N_FOLDS, Fold, folds, spaces_table, summary, table
+from precompute.common.unseen import N_FOLDS, Fold, folds
+from precompute.search_heads import LINES, spaces_table, summary, table
 
 
 def test_what_shares_a_repository_a_folder_or_a_picture_falls_into_one_fold(tmp_path: Path) -> None:

@@ -22,15 +22,14 @@ from typing import Any
 
 import httpx
 
+from benchmarks import visitors
 from benchmarks.common import memory_of
-from benchmarks.serving import ServerError, Visitor, free_port
-from benchmarks.visitors import Question, fault_of, questions
+from benchmarks.serving import free_port
 from tests import served
 from tests.hostile_files import GREEDY, NAMES, corpus, made
 from tests.image_bytes import encode, picture
 
 DESCRIPTION = "visitors, good and hostile, at a server of its own"
-PATIENCE = 120  # seconds that a good visitor waits for an answer
 GROWTH = 1.10  # memory at the end, of that after the warm-up
 WARM_UP = 0.25  # of the time
 LARGEST_FILE = 3_000_000  # bytes; the largest of the corpus are for `images`: here the server is busy, not the network
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from aad import Attributor
 
     n_good = max(1, 2 * arguments.clients // 3)
-    asked = questions(Attributor.load(), n_good, 10)
+    asked = visitors.questions(Attributor.load(), n_good, 10)
     hostile = [
         (name, content)
         for name, (data, _) in corpus().items()
@@ -100,7 +99,7 @@ async def crowd(
     address: str,
     pid: int,
     uploads: Path,
-    asked: list[list[Question]],
+    asked: list[list[visitors.Question]],
     hostile: list[tuple[str, bytes]],
 ) -> None:
     """All of them, and the watch, until the time is over."""
@@ -111,7 +110,7 @@ async def crowd(
     n_bad = max(1, arguments.clients - len(asked))
     await asyncio.gather(
         watch(record, address, pid, uploads, ends),
-        *(good(record, address, theirs, ends, seed) for seed, theirs in enumerate(asked)),
+        good(record, address, asked, 60 * arguments.minutes),
         *(bad(record, address, hostile, ends, random.Random(i)) for i in range(n_bad)),
     )
 
@@ -135,32 +134,16 @@ async def watch(record: Record, address: str, pid: int, uploads: Path, ends: flo
             await asyncio.sleep(1)
 
 
-async def good(record: Record, address: str, theirs: list[Question], ends: float, seed: int) -> None:
-    """A visitor who asks what people ask."""
-    number, rng = 0, random.Random(seed)
-    async with Visitor(address) as visitor:
-        while time.monotonic() < ends:
-            question = theirs[number % len(theirs)]
-            number += 1
-            try:
-                k = rng.choice((5, 8, 15))
-                async with asyncio.timeout(PATIENCE):
-                    if question.query_id is None:
-                        reply = await visitor.upload(question.name, question.content, k)
-                    else:
-                        reply = await visitor.example(question.query_id, k)
-            except (ServerError, httpx.HTTPError, TimeoutError) as error:
-                if "status 503" in str(error):
-                    record.counts["busy"] += 1
-                    await asyncio.sleep(1)
-                else:
-                    record.fault(f"{question.name}: {error!r}")
-                continue
-            record.waits.append(reply.total_ms)
-            record.counts["right answers"] += 1
-            if fault := fault_of(question, reply.answer):
-                record.counts["right answers"] -= 1
-                record.fault(fault)
+async def good(record: Record, address: str, asked: list[list[visitors.Question]], seconds: float) -> None:
+    """Visitors who ask what people ask."""
+    found = await visitors.crowd(address, asked, len(asked), visitors.until(time.perf_counter() + seconds))
+    faults = [fault for one in found for fault in one.faults]
+    wrong = [fault for fault in faults if "status 503" not in fault]
+    for fault in wrong:
+        record.fault(fault)
+    record.counts["busy"] += len(faults) - len(wrong)
+    record.counts["right answers"] = sum(one.n_answers for one in found) - len(wrong)
+    record.waits = [wait for one in found for waits in one.waits.values() for wait in waits]
 
 
 async def bad(record: Record, address: str, hostile: list[tuple[str, bytes]], ends: float, rng: random.Random) -> None:
