@@ -16,7 +16,6 @@ from tests.browser.visits import (
     ask_own,
     canvas_of,
     options,
-    options,
     panel,
     pixels,
     point_at,
@@ -107,11 +106,12 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
         links = page.locator(".details a").evaluate_all("all => all.map(one => one.protocol)")
         assert links == ["https:"] * (reference_id == 1)
         nothing_ran(page)
+    page.evaluate("window.attributionPage.set('selected', null)")  # the card lies over the button
     for which in range(page.locator(".filter-open").count()):
         options(page).locator(".filter-open").nth(which).click()
         expect(page.locator(".filter-panel:visible li").first).to_contain_text(NAME)
         page.keyboard.press("Escape")
-    page.evaluate("window.attributionPage.set('selected', null)")  # the words of one picture lie over the maps
+    page.evaluate("document.querySelector('.options').open = false")  # it lies over the maps
     show_maps(page)
     point_at(page, pixels(page, attributor.coordinates["aligned"], canvas_of("aligned"))[5])
     expect(page.locator(".map[data-space=aligned] .tip")).to_contain_text(NAME)
