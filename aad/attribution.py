@@ -23,7 +23,7 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import read_examples, read_queries, read_references
+from aad.references import read_examples, read_queries, read_references, words_of
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
@@ -221,17 +221,14 @@ class Attributor:
             return None
         ids = {space: one.ids[0] for space, one in found.items()}
         listed = np.unique(np.concatenate(list(ids.values())))
-        rows = dict(zip(listed.tolist(), self._index[Space.BACKBONE].rows(listed), strict=True))
-
-        def same(one: int, other: int) -> bool:
-            concept = self.references[one].concept
-            return (
-                one == other
-                or (concept != "" and concept == self.references[other].concept)
-                or float(rows[one] @ rows[other]) >= self._near_copy
-            )
-
-        first, terms = evidence(ids, {space: result.similarities[0] for space, result in found.items()}, same)
+        first = int(ids[Space.DISENTANGLED][0])
+        rows, place = self._index[Space.BACKBONE].rows(listed), np.searchsorted(listed, first)
+        concepts, groups = (words_of(self.references, field) for field in ("concept", "group"))
+        subjects = [concepts[i] or groups[i] for i in listed.tolist()]
+        kin = rows @ rows[place] >= self._near_copy
+        kin |= [subject == subjects[place] != "" for subject in subjects]
+        kin[place] = True  # whatever rounding says
+        terms = evidence(ids, {space: one.similarities[0] for space, one in found.items()}, listed[kin])
         nearest, similarity = (getattr(found[Space.BACKBONE], name)[0][0] for name in ("ids", "similarities"))
         is_copy = bool(similarity >= self._near_copy)
         return self.judge.verdict(int(nearest) if is_copy else first, terms, is_copy)

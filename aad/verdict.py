@@ -5,7 +5,7 @@ fitted on: how alike it is in each space, how far the next concept falls behind 
 first. Eight numbers, a logistic regression; ``precompute.fit_verdict`` fits and measures them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,32 +42,29 @@ class Verdict:
 
 
 def evidence(
-    ids: Mapping[Space, np.ndarray], similarities: Mapping[Space, np.ndarray], same: Callable[[int, int], bool]
-) -> tuple[int, np.ndarray]:
-    """What is judged, and the quantities it is judged by.
+    ids: Mapping[Space, np.ndarray], similarities: Mapping[Space, np.ndarray], kin: np.ndarray | Sequence[int]
+) -> np.ndarray:
+    """The quantities that the first answer of the disentangled space is judged by.
 
     Args:
         ids: of the first answers of each space, best first, at least one each.
         similarities: of these, cosine.
-        same: whether two references count as one, being of one concept or copies.
+        kin: ids that count as one with the first answer, itself among them: of its concept, or copies.
 
     Returns:
-        Reference id of the first answer in the disentangled space, and (7,) float64 as ``TERMS`` names them. What is not among the
-        first answers of a space is as alike as the last of them.
+        (7,) float64, as ``TERMS`` names them. What is not among the first answers of a space is as alike as the last of them.
 
     >>> ids, alike = {space: np.array([4, 7]) for space in SPACES}, {space: np.array([0.75, 0.5]) for space in SPACES}
-    >>> evidence(ids, alike, lambda one, other: one == other)
-    (4, array([0.75, 0.75, 0.75, 0.25, 0.25, 0.25, 2.  ]))
+    >>> evidence(ids, alike, [4])
+    array([0.75, 0.75, 0.75, 0.25, 0.25, 0.25, 2.  ])
     """
-    first = int(ids[Space.DISENTANGLED][0])
     alike, leads, agreement = [], [], 0
     for space in SPACES:
-        own = np.array([same(first, int(one)) for one in ids[space]])
-        values = similarities[space].astype(np.float64)
+        own, values = np.isin(ids[space], kin), similarities[space].astype(np.float64)
         alike.append(values[own].max() if own.any() else values[-1])
         leads.append(alike[-1] - (values[~own].max() if not own.all() else values[-1]))
         agreement += bool(own[0])
-    return first, np.array([*alike, *leads, agreement - 1])
+    return np.array([*alike, *leads, agreement - 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,9 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
     if gallery is not None and "ranks" in query:
         query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
     verdict = present.verdict(attributor, result, query.get("truth", ()))
-    more = {"query": query, "verdict": verdict, "gallery": gallery, "copies": copies}
-    return present.answer(result, k=k, ready=attributor.ready, **more)
+    return present.answer(
+        result, k=k, ready=attributor.ready, query=query, verdict=verdict, gallery=gallery, copies=copies
+    )
 
 
 def stream_upload(

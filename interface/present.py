@@ -174,6 +174,8 @@ def verdict(attributor: Attributor, result: Attribution, truth: Container[int] =
     if not firsts or len(firsts) < len(result.spaces):
         return None
     judged = getattr(result, "verdict", None)
+    if judged and judged.reference_id is not None:
+        firsts[-1] = judged.reference_id  # a copy may stand lower there
     titles = [attributor.references[one].title for one in firsts]
     return verdict_words(judged.to_dict() if judged else None, firsts, titles, truth)
 

@@ -162,7 +162,8 @@ def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Cas
                     near = alike[space][i, gallery]
                     best = np.argsort(-near, kind="stable")[:N_RIVALS]
                     ids[space], values[space] = gallery[best], near[best]
-                first, terms = evidence(ids, values, lambda a, b: bool(group[a] == group[b] or copies[a, b]))
+                first = ids[Space.DISENTANGLED][0]
+                terms = evidence(ids, values, np.flatnonzero((group == group[first]) | copies[first]))
                 yield Case(fold, what[i], names[i], size, present, present and bool(theirs[first]), terms)
 
 

@@ -167,11 +167,16 @@ def test_ones_own_folders_become_a_bundle(shipped, tmp_path, capsys):
     (real / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     (real / "notes.txt").write_text("not an image at all")
     (real / "metadata.csv").write_text("file_name,title,licence\ninner/blue_heron 2.png,The <b>Heron</b>,CC0\n")
+    (synthetic / "metadata.csv").write_text("file_name,sources\nq.png,inner/blue_heron 2.png; inner/blue_heron 0.png\n")
     attributor = bundle_of(real, tmp_path / "out", shipped / "bundle", "--queries", synthetic)
     assert "1 of 6 images" in (said := capsys.readouterr().err) and "broken.jpg" in said
     titles = [reference.title for reference in attributor.references[1:4]]
-    assert titles == ["blue heron 1", "The <b>Heron</b>", "blue heron 3"]
-    assert attributor.queries[0].exemplar_ids == () and attributor.examples == (0,)
+    assert titles == ["inner / blue heron 1", "The <b>Heron</b>", "inner / blue heron 3"]
+    assert {reference.group for reference in attributor.references} == {"inner"}
+    assert attributor.queries[0].exemplar_ids == (0, 2) and attributor.examples == (0,)
+    (synthetic / "metadata.csv").write_text("file_name,sources\nq.png,blue_heron 2.png\n")
+    with pytest.raises(BenchmarkError, match=r"must name files below .* as sources, got blue_heron 2\.png for q\.png"):
+        from_folders(real, synthetic)
     assert attributor.attribute_query(0, 3)["backbone"].matches[0].reference_id == 2
 
 

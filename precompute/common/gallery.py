@@ -110,25 +110,39 @@ def _table(path: Path) -> list[Any]:
 
 
 def from_folders(references: Path, queries: Path | None) -> Gallery:
-    """Every readable image under one's own folders; truth is not known, so the queries have no exemplars.
+    """Every readable image under one's own folders.
 
-    Titles come from file names. A ``metadata.csv`` in the references folder, with a ``file_name`` column and any of
-    title, source, licence, author, url, concept and group, says more.
+    Titles come from file names, groups from sub-folders. A ``metadata.csv`` in the references folder, with a ``file_name`` column
+    and any of title, source, licence, author, url, concept and group, says more. One in the queries folder, with a column
+    ``sources``, says which references a query was made from: their file names, with ``;`` between them. Else truth is not known.
 
     Raises:
         NotADirectoryError: a folder does not exist or has no readable image.
+        BenchmarkError: a metadata.csv lacks its column, or names a source that is not among the references.
     """
     root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
-    told = metadata_of(references)
-    reference_entries = []
+    told, places = metadata_of(references), dict[str, int]()
+    reference_entries: list[dict[str, Any]] = []
     for path in readable_images(references):
         name = path.relative_to(references.resolve()).as_posix()
-        entry = {"title": path.stem.replace("_", " "), "source": references.name, "licence": "not stated"}
+        group, title = name.rpartition("/")[0], path.stem.replace("_", " ")
+        entry = {"title": f"{group} / {title}" if group else title, "source": references.name, "licence": "not stated"}
+        entry |= {"group": group} if group else {}
+        places[name] = len(reference_entries)
         reference_entries.append({"path": path.relative_to(root).as_posix()} | entry | told.get(name, {}))
-    query_entries = [
-        {"path": path.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": []}
-        for path in (readable_images(queries) if queries else [])
-    ]
+    query_entries: list[dict[str, Any]] = []
+    if queries:
+        known = metadata_of(queries, ("sources",))
+        for path in readable_images(queries):
+            told_of = known.get(path.relative_to(queries.resolve()).as_posix(), {}).get("sources", "")
+            sources = [name.strip() for name in told_of.split(";") if name.strip()]
+            if lacking := [name for name in sources if name not in places]:
+                raise BenchmarkError(
+                    f"{queries / 'metadata.csv'} must name files below {references} as sources, got {lacking[0]} for "
+                    f"{path.name}; correct it"
+                )
+            ids = sorted({places[name] for name in sources})
+            query_entries.append({"path": path.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": ids})
     return Gallery(references.name, root, reference_entries, query_entries, spread(query_entries))
 
 
@@ -211,8 +225,8 @@ def picture_rows(folder: Path, columns: Sequence[str]) -> list[dict[str, str]] |
         raise BenchmarkError(f"{path} must be UTF-8 with the columns {wanted} ({error}); correct it") from None
 
 
-def metadata_of(folder: Path) -> dict[str, dict[str, str]]:
-    """What a folder's metadata.csv says of each file, by its name; nothing where there is no such file."""
+def metadata_of(folder: Path, columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
+    """What a folder's metadata.csv says of each file in these columns, by its name; nothing where there is no such file."""
     path = folder / "metadata.csv"
     if not path.exists():
         return {}
@@ -220,4 +234,4 @@ def metadata_of(folder: Path) -> dict[str, dict[str, str]]:
         rows = list(csv.DictReader(lines))
         if rows and "file_name" not in rows[0]:
             raise BenchmarkError(f"{path} needs a column file_name, got {', '.join(rows[0])}; see precompute/README.md")
-        return {row["file_name"]: {key: row[key] for key in COLUMNS if row.get(key)} for row in rows}
+        return {row["file_name"]: {key: row[key] for key in columns if row.get(key)} for row in rows}
