@@ -1,7 +1,7 @@
 """The page's parts in order, tied to Gradio.
 
-Three views share one page: compare (a picture, its columns, the maps), inspect (every evaluated query) and why (the theory,
-measured). A part is an empty slot that a function of assets/ui fills; `PARTS` names the functions.
+Four views share one page: compare (a picture, its columns, the maps), inspect (every evaluated query), why (the theory,
+measured) and batch (many pictures). A part is an empty slot that a function of assets/ui fills; `PARTS` names the functions.
 """
 
 import json
@@ -86,11 +86,14 @@ def build_app(attributor: Attributor) -> Any:
             part("details")
         with gr.Column(elem_id="view-inspect", min_width=0):
             part("inspect", inspection.value(attributor), inspection.functions(attributor))
+        files = takeaway.functions(attributor)
+        with gr.Column(elem_id="view-batch", min_width=0):
+            part("batch", takeaway.value(attributor), files)
         with gr.Column(elem_id="view-why", min_width=0):
             part("why", why.value(attributor))
             part("about", told := about.about(attributor))
         part("imprint", told["stamp"])
-        part("takeaway", takeaway.value(attributor), takeaway.functions(attributor))
+        part("takeaway", takeaway.value(attributor), files)
         part("talk", functions=talk.functions(attributor))
 
         # However requests overtake each other, picture and answer belong together: the page drops an answer to anything but what

@@ -184,8 +184,8 @@ def steps(
         told.append(_step("wall", "Now a hard one", line, notes, case="turn"))
     if turn:
         for i, space in enumerate(SPACES, 1):
-            words, where = SPACE_WORDS[str(space)], f": rank {ranks[space]:,}" if ranks else ""
-            told.append(_case("turn", words["name"] + where, words["line"], words["how"], SPACES[:i], i == len(SPACES)))
+            title, words = _turn(attributor, cases["turn"], space, ranks), SPACE_WORDS[str(space)]
+            told.append(_case("turn", title, words["line"], words["how"], SPACES[:i], i == len(SPACES)))
     line = "Watch the picture and its true source." if ranks else "Watch the picture and its closest matches."
     notes = "The right arrow moves to the next space, 1 to 3 go to one. A flat map loses much: the lists are exact."
     told.append(_step("maps", "The same pictures, mapped three times", line, notes, case=turn))
@@ -203,8 +203,22 @@ def steps(
         "A weight is a share within this collection, not a cause.",
         "What is not in the collection cannot be found.",
     ]
-    notes = "Then take a picture from the room: drop or paste it here. Esc leads back to the page."
-    return [*told, _step("end", "What this does not prove", "", notes, points=points)]
+    line = "Drop, paste or choose a synthetic picture. Then keep in mind:"
+    notes = "Take a picture from the room. Esc leads back to the page."
+    return [*told, _step("end", "Now one of yours", line, notes, points=points)]
+
+
+def _turn(attributor: Attributor, case: dict[str, Any], space: Space, ranks: dict[Space, int]) -> str:
+    """What one space makes of the hard picture, as a line of the story."""
+    name, first = SPACE_WORDS[str(space)]["name"], case["spaces"][str(space)]["matches"][0]["id"]
+    if not ranks:
+        return name
+    if space == SPACES[0]:
+        title = attributor.references[first].title
+        return f"{name}: \u201c{title}\u201d" + (
+            "" if ranks[space] == 1 else f"; its source is number {ranks[space]:,}"
+        )
+    return f"{name}: " + ("the source stands first" if ranks[space] == 1 else f"the source is number {ranks[space]:,}")
 
 
 def _step(kind: str, title: str, line: str, notes: str, **more: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ COMMANDS = {
 ORACLE = {"id": "oracle", "name": "Shown the pairs"}
 #: Visitor's words for families of synthetic images that are no query type.
 FAMILY_WORDS = {
-    "multistyle26, all": "Restyled and new scenes",
+    "multistyle26, all": "In another style or scene",
     "filters": "Painterly filters",
     "composite": "Set into another picture",
     "photometric": "Photo-like",
@@ -75,16 +75,48 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
         "floor": {"real": round(1 / (n_sources - 1), 5), "synthetic": round(1 / (n_pairs - 1), 5)},
         **{key: theory[key] for key in ("n_pairs", "n_sources", "settings", "chance")},
         "sentences": _sentences(theory, n_sources, n_pairs),
+        "supports": _supports([theory["spaces"][space] for space in SPACES]),
     }
 
 
+def _supports(spaces: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Chart -> in words, whether its figures go from space to space as the theory has it."""
+    ways = [(s, name) for s, found in spaces[0]["closeness"].items() for name in found]
+    told = {
+        "picture": rises([one["diagonal_share"]["correlation"] for one in spaces]),
+        "canonical": rises([float(np.mean(one["canonical_correlations"])) for one in spaces]),
+        "spectrum": rises([_n_strong(one["spectrum"]) for one in spaces]),
+        "spread": all(
+            spaces[2]["effective_rank"][domain] > max(one["effective_rank"][domain] for one in spaces[:2])
+            and spaces[2]["redundancy"][domain] < min(one["redundancy"][domain] for one in spaces[:2])
+            for domain in ("real", "synthetic")
+        ),
+        "closeness": sum(rises([one["closeness"][s][name] for one in spaces]) for s, name in ways) / len(ways),
+    }
+    return {chart: support(share) for chart, share in told.items()}
+
+
+def support(share: float) -> str:
+    """How a chart stands to the theory, from the share of its courses that go as the theory has it.
+
+    >>> support(True), support(0.5), support(0)
+    ('supports it', 'supports it in part', 'does not support it')
+    """
+    return "supports it in part" if 0 < share < 1 else "supports it" if share else "does not support it"
+
+
+def _n_strong(spectrum: Sequence[float]) -> int:
+    """Directions at least half as strong as the first."""
+    return sum(value >= spectrum[0] / 2 for value in spectrum)
+
+
 def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[str, list[str]]:
-    """Three sentences per chart, the visitor's first; what is said of a course is read off the figures."""
+    """Three sentences per chart, its finding last; what is said of a course is read off the figures."""
     spaces, oracle = [theory["spaces"][space] for space in SPACES], theory["oracle"]
     side, directions = len(oracle["cross_correlation"]), theory["settings"]["subspace"]
     shares = [one["diagonal_share"]["correlation"] for one in spaces]
     means = [float(np.mean(one["canonical_correlations"])) for one in spaces]
-    wide = [sum(v >= one["spectrum"][0] / 2 for v in one["spectrum"]) for one in spaces]
+    wide = [_n_strong(one["spectrum"]) for one in spaces]
     ranks = {domain: [one["effective_rank"][domain] for one in spaces] for domain in ("real", "synthetic")}
     repeats = {domain: [one["redundancy"][domain] for one in spaces] for domain in ("real", "synthetic")}
     recalls = [one["recall@1"] for one in spaces]
@@ -131,12 +163,12 @@ def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[
         "closeness": [
             "In theory the two steps together approach canonical correlation analysis (CCA), which needs the pairs; here they are "
             "set beside a CCA that was shown them, the oracle.",
+            f"Sources found at rank 1 go {_listed(recalls)}, while the oracle finds {oracle['recall@1']:.2f}: it saw pairs of "
+            f"{theory['n_sources']['train']} sources only, so it is itself poorly known.",
             f"They do not come steadily nearer: in {n_rising} of {len(ways)} ways to measure it closeness rises from space to "
             f"space, and in {n_first} the backbone is the nearest."
             if n_rising < len(ways)
             else f"In all {len(ways)} ways to measure it here, they come nearer from space to space.",
-            f"Sources found at rank 1 go {_listed(recalls)}, while the oracle finds {oracle['recall@1']:.2f}: it saw pairs of "
-            f"{theory['n_sources']['train']} sources only, so it is itself poorly known.",
         ],
     }
 
@@ -155,7 +187,8 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
     """The bundle's generalisation.json as the page draws it, for one split; None where that split was not measured.
 
     Returns:
-        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: {measure: [mean, low, high]}}}], "sentences": [3]}`.
+        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: {measure: [mean, low, high]}}}], "sentences": [3],
+        "supports"}`, the finding last, and whether it goes from space to space as the theory has it.
         A pooled row that repeats the figures of a kind of its own is left out; `is_sum` marks the pool of all families.
     """
     found = generalisation.get(split)
@@ -186,7 +219,9 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
                 },
             }
         )
-    return {"rows": rows, "sentences": _family_sentences(rows)}
+    courses = [[row["spaces"][str(space)]["R@1"][0] for space in SPACES] for row in rows]
+    supports = support(float(np.mean([rises(course) or course[0] > CEILING for course in courses])))
+    return {"rows": rows, "sentences": _family_sentences(rows), "supports": supports}
 
 
 def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -205,9 +240,9 @@ def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         "Each row is a kind of synthetic picture that was left out of training, images and views alike, and tested on new "
         "concepts.",
+        "; ".join(rest) + "." if rest else "No kind is an exception.",
         f"Each step finds more sources first for {len(ordered)} of {len(kinds)} kinds"
         + (f": {_and(ordered)}." if 0 < len(ordered) < len(kinds) else "."),
-        "; ".join(rest) + "." if rest else "No kind is an exception.",
     ]
 
 

@@ -15,6 +15,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+#: larger than another of the same layout, or the same network pooled otherwise: `-m slow`; of SSCD a part is tested anyway
+LARGER = {
+    *("clip_vitb16", "clip_vitb32", "dino_vitb16", "dinov2_vitb14", "dinov3_vitb16", "mocov3_vitb16", "vit_b16_384"),
+    *("sscd_disc_mixup", "efficientnet_lite0", "efficientnet_lite0_final"),
+}
 Tensors = dict[str, torch.Tensor]
 Write = Callable[[Path], Path]
 MOCO_EXTRA = {

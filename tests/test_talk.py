@@ -138,7 +138,8 @@ def test_the_three_revelations_name_the_ranks(attributor: FakeAttributor, story:
     assert [step["spaces"] for step in shown] == [[str(s) for s in SPACES[: i + 1]] for i in range(3)]
     assert [step["truth"] for step in shown] == [False, False, True]
     for step, space in zip(shown, SPACES, strict=True):
-        assert step["title"].endswith(f": rank {ranks[space][0]}")
+        said = "stands first" if ranks[space][0] == 1 else f"number {ranks[space][0]}"
+        assert step["title"].endswith(said)
 
 
 def test_the_source_hides_in_the_wall(story: dict[str, Any]) -> None:

@@ -145,22 +145,10 @@ def test_subspace_agreement_is_the_mean_squared_cosine_of_the_principal_angles()
     assert subspace_agreement(tilted, rows[:, :2]) == pytest.approx((np.cos(angles) ** 2).mean())
 
 
-def test_unrelated_scores_agree_by_chance_as_often_as_documented():
-    rng = np.random.default_rng(0)
-    found = [subspace_agreement(rng.normal(size=(81, 8)), rng.normal(size=(81, 8))) for _ in range(40)]
-    assert np.mean(found) == pytest.approx(8 / 80, rel=0.1)
-
-
 def test_cka_does_not_see_rotation_and_scale_but_does_see_loudness():
     rows = white(50, 5) * [4, 3, 2, 1, 1]
     assert linear_cka(rows, 3 * rows @ rotation(5) + 2) == pytest.approx(1)
     assert linear_cka(rows, rows / [4, 3, 2, 1, 1]) < 0.9
-
-
-def test_cka_of_unrelated_rows_is_about_zero_even_with_more_dimensions_than_images():
-    rng = np.random.default_rng(0)
-    found = [linear_cka(rng.normal(size=(40, 200)), rng.normal(size=(40, 100))) for _ in range(40)]
-    assert abs(np.mean(found)) < 0.02
 
 
 def test_cka_equals_the_estimator_written_as_a_sum_over_four_different_rows():

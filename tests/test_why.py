@@ -71,9 +71,16 @@ def test_pictures_and_lines_are_those_of_the_bundle(theory):
     assert told["floor"]["real"] == pytest.approx(1 / (n - 1), abs=1e-5)
 
 
-def test_three_sentences_stand_beside_each_chart(theory, generalisation):
+def test_three_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, generalisation):
     sentences = why.theory_of(theory)["sentences"]
     assert set(sentences) == {"picture", "canonical", "spectrum", "spread", "closeness"}
+    assert why.theory_of(theory)["supports"] == {
+        "picture": "does not support it",
+        "canonical": "does not support it",
+        "spectrum": "supports it",
+        "spread": "supports it",
+        "closeness": "supports it in part",
+    }
     assert all(len(three) == 3 for three in [*sentences.values(), why.families_of(generalisation)["sentences"]])
 
 
@@ -137,14 +144,16 @@ def test_families_are_the_rows_of_the_bundle_without_repeats(generalisation):
         assert row["n"] == stored[row["id"]]["n_queries"]
     (pool,) = [row for row in rows if row["is_sum"]]
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
-    assert pool["n"] == sum(row["n"] for row in kinds if row["id"] != "style") and "In this style" in pool["left_out"]
+    assert (
+        pool["n"] == sum(row["n"] for row in kinds if row["id"] != "style") and "In the same style" in pool["left_out"]
+    )
 
 
 def test_kinds_without_the_order_are_named(generalisation):
-    _, order, rest = why.families_of(generalisation)["sentences"]
+    _, rest, order = why.families_of(generalisation)["sentences"]
     assert "5 of 8 kinds" in order
     assert rest.startswith("The first glance already finds nearly every source of \u201cPhoto-like\u201d")
-    assert rest.endswith("no such order for \u201cIn this style\u201d.")
+    assert rest.endswith("no such order for \u201cIn the same style\u201d.")
     worse = copy.deepcopy(generalisation)
     worse["test"]["filters"]["spaces"]["disentangled"]["recall@1"]["mean"] = 0.1
     words = " ".join(why.families_of(worse)["sentences"])

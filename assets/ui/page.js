@@ -3,6 +3,7 @@ import { boxedPicture, cleared, sendAgain, sending } from "./core/asking.js";
 import { fail } from "./core/state.js";
 import { mountAbout as about } from "./views/about.js";
 import { mountAnswer as answer } from "./views/answer.js";
+import { mountBatch as batch } from "./views/batch.js";
 import { mountDetails as details } from "./views/details.js";
 import { mountExamples as examples } from "./views/examples.js";
 import { mountExplain as explain } from "./views/explain.js";
@@ -16,4 +17,4 @@ import { mountTalk as talk } from "./views/talk.js";
 import { mountWhy as why } from "./views/why.js";
 
 export { boxedPicture, cleared, fail, sendAgain, sending };
-export const mount = { about, answer, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };
+export const mount = { about, answer, batch, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };

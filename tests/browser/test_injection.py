@@ -15,6 +15,7 @@ from tests.browser.visits import (
     Visit,
     ask_own,
     canvas_of,
+    options,
     panel,
     pixels,
     point_at,
@@ -105,11 +106,12 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
         links = page.locator(".details a").evaluate_all("all => all.map(one => one.protocol)")
         assert links == ["https:"] * (reference_id == 1)
         nothing_ran(page)
+    page.evaluate("window.attributionPage.set('selected', null)")  # the card lies over the button
     for which in range(page.locator(".filter-open").count()):
-        page.locator(".filter-open").nth(which).click()
+        options(page).locator(".filter-open").nth(which).click()
         expect(page.locator(".filter-panel:visible li").first).to_contain_text(NAME)
         page.keyboard.press("Escape")
-    page.evaluate("window.attributionPage.set('selected', null)")  # the words of one picture lie over the maps
+    page.evaluate("document.querySelector('.options').open = false")  # it lies over the maps
     show_maps(page)
     point_at(page, pixels(page, attributor.coordinates["aligned"], canvas_of("aligned"))[5])
     expect(page.locator(".map[data-space=aligned] .tip")).to_contain_text(NAME)
@@ -130,7 +132,7 @@ def test_inspect_why_and_talk(page: Page) -> None:
     for name in ("queries", "recall", "confusions", "hubs"):
         page.locator(f"#inspect-tab-{name}").click()
         if name == "confusions":
-            page.locator(f"#inspect-panel-{name}").get_by_role("button", name="backbone").click()
+            page.locator(f"#inspect-panel-{name}").get_by_role("button", name="First glance").click()
         expect(page.locator(f"#inspect-panel-{name}")).to_contain_text(NAME)
         nothing_ran(page)
     show(page, "Why it works")
@@ -145,17 +147,21 @@ def test_inspect_why_and_talk(page: Page) -> None:
 def test_files_of_a_visitor_the_batch_and_both_reports(page: Page, profile: BrowserContext, tmp_path: Path) -> None:
     mine = ask_own(page, tmp_path / f"{NAME}.png")
     nothing_ran(page)
-    dialog = panel(page)
+    show(page, "Many pictures")
+    view = page.locator(".batch-view")
     broken = tmp_path / f"{NAME} broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    dialog.locator("input[type=file]").set_input_files([mine, broken])
-    expect(dialog.locator(".takeaway-batch .takeaway-status")).to_contain_text("1 of 2")
-    expect(dialog.locator(".batch tbody th").first).to_have_text(mine.name)
+    view.locator("input[type=file]").set_input_files([mine, broken])
+    expect(view.locator(".takeaway-status")).to_contain_text("1 of 2")
+    expect(view.locator(".batch tbody th").first).to_have_text(mine.name)
     nothing_ran(page)
     report, asked = profile.new_page(), list[str]()
     report.on("request", lambda request: asked.append(request.url))
-    for name in ("Report (HTML)", "One report (HTML)"):
-        address = take(page, name, tmp_path).as_uri()
+    one = take(page, "One report (HTML)", tmp_path, view)
+    show(page, "Compare")
+    panel(page)
+    for saved in (one, take(page, "Report (HTML)", tmp_path)):
+        address = saved.as_uri()
         report.goto(address)
         expect(report.locator("body")).to_contain_text(NAME)
         nothing_ran(report)

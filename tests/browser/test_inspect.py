@@ -51,9 +51,9 @@ def listed(page: Page) -> list[int]:
     return page.evaluate("[...document.querySelectorAll('.case')].map(one => Number(one.dataset.query))")
 
 
-def by_rank(outcomes: Outcomes, rows: np.ndarray, s: int) -> list[int]:
-    ids = np.flatnonzero(rows)
-    return [int(outcomes.query_ids[i]) for i in sorted(ids, key=lambda i: (-outcomes.best_rank[s, i], i))]
+def by_gain(outcomes: Outcomes, rows: np.ndarray, before: int = 0, after: int = 2) -> list[int]:
+    gain = outcomes.best_rank[before] / outcomes.best_rank[after]
+    return [int(outcomes.query_ids[i]) for i in sorted(np.flatnonzero(rows), key=lambda i: (-gain[i], i))]
 
 
 def tab(page: Page, name: str) -> None:
@@ -61,7 +61,12 @@ def tab(page: Page, name: str) -> None:
 
 
 def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
-    expect(inspect.locator(".count-line .count")).to_have_text(f"{is_test.sum()} of 90 queries with a known source")
+    expect(inspect.locator(".count-line .count")).to_have_text(
+        f"{is_test.sum()} of {is_test.sum()} pictures of the test split"
+    )
+    wrong = is_test & ~outcomes.right[0]
+    finding = f"{(wrong & outcomes.right[2]).sum()} of {wrong.sum()} wrong first answers right"
+    expect(inspect.locator(".finding")).to_contain_text(finding)
     assert inspect.locator("input[data-facet=split][data-value=test]").is_checked()
     expect(inspect.locator(".inspect .notes")).to_contain_text("Test split only")
     recall = outcomes.recall(is_test)
@@ -69,7 +74,7 @@ def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: 
         row, one = inspect.locator(f".inspect-summary tr[data-space={space}]"), recall.spaces[space]
         expect(row.locator("td.figure")).to_have_text(f"{one.mean:.3f}")
         expect(row).to_contain_text(f"{one.low:.3f} to {one.high:.3f}")
-    assert listed(inspect) == by_rank(outcomes, is_test, 2)[:PER_LEAF]
+    assert listed(inspect) == by_gain(outcomes, is_test)[:PER_LEAF]
     choose(inspect, "split", "train")
     expect(inspect.locator(".inspect .notes")).to_contain_text("flatter")
 
@@ -77,8 +82,11 @@ def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: 
 def test_filters_count_and_list_what_python_counts(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
     choose(inspect, "outcome", "fixed_by_alignment")
     rows = is_test & outcomes.members("fixed_by_alignment")
-    expect(inspect.locator(".count-line b")).to_have_text(str(rows.sum()))
-    assert listed(inspect) == by_rank(outcomes, rows, 2)[:PER_LEAF]
+    expect(inspect.locator(".count-line .count")).to_have_text(
+        f"{rows.sum()} of {is_test.sum()} pictures of the test split"
+    )
+    expect(inspect.locator(".inspect-summary table")).to_be_hidden()
+    assert listed(inspect) == by_gain(outcomes, rows, 0, 1)[:PER_LEAF]
     for split in ("test", "validation", "train"):
         expected = outcomes.members("fixed_by_alignment") & (outcomes.labels["split"] == split)
         assert count(inspect, "split", split) == expected.sum(), split
@@ -92,7 +100,7 @@ def test_filters_count_and_list_what_python_counts(inspect: Page, outcomes: Outc
     rows &= outcomes.labels["type"] == "media"
     expect(inspect.locator(".count-line b")).to_have_text(str(rows.sum()))
     assert set(listed(inspect)) == set(outcomes.query_ids[rows].tolist())
-    expect(inspect.locator(".inspect .notes")).to_contain_text("intervals are left out")
+    expect(inspect.locator(".inspect .notes")).to_contain_text("is not drawn")
     assert inspect.locator(".chosen-word").count() == 4
     inspect.locator(".chosen-words .plain").click()
     expect(inspect.locator(".count-line b")).to_have_text(str(is_test.sum()))
@@ -126,7 +134,7 @@ def test_order_follows_the_weight_in_both_directions(inspect: Page, outcomes: Ou
 def test_back_from_compare_returns_to_the_same_place(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
     choose(inspect, "split", "train")
     inspect.get_by_role("button", name="Next", exact=True).first.click()
-    ids = by_rank(outcomes, is_test | (outcomes.labels["split"] == "train"), 2)
+    ids = by_gain(outcomes, is_test | (outcomes.labels["split"] == "train"))
     assert listed(inspect) == ids[PER_LEAF : 2 * PER_LEAF]
     inspect.locator(".case").first.focus()
     inspect.keyboard.press("ArrowDown")
@@ -146,7 +154,7 @@ def test_back_from_compare_returns_to_the_same_place(inspect: Page, outcomes: Ou
 
 
 def test_the_walk_goes_on_in_compare(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
-    ids = by_rank(outcomes, is_test, 2)
+    ids = by_gain(outcomes, is_test)
     inspect.locator(".case").nth(PER_LEAF - 1).click()
     inspect.locator(".walk").get_by_role("button", name="Next").click()
     inspect.wait_for_function(ANSWERED, arg=ids[PER_LEAF])
@@ -163,7 +171,7 @@ def test_address_brings_back_what_was_chosen(
     inspect: Page, profile: BrowserContext, outcomes: Outcomes, is_test: np.ndarray
 ) -> None:
     choose(inspect, "type", "painted")
-    inspect.locator(".panel-head select").select_option("rank.aligned")
+    inspect.locator(".panel-head select").select_option("gain.disentangling")
     tab(inspect, "recall")
     inspect.get_by_role("button", name="MRR").click()
     inspect.locator(".segment button[data-value=generator]").click()
@@ -178,7 +186,7 @@ def test_address_brings_back_what_was_chosen(
         figure = page.locator(f".inspect-summary tr[data-space={space}] td.figure")
         expect(figure).to_have_text(f"{recall.spaces[space].mean:.3f}")
     tab(page, "queries")
-    assert listed(page) == by_rank(outcomes, rows, 1)[:PER_LEAF]
+    assert listed(page) == by_gain(outcomes, rows, 1)[:PER_LEAF]
     again.leave()
 
 
@@ -237,7 +245,7 @@ def test_a_confusion_filters_the_list(inspect: Page, outcomes: Outcomes, is_test
     first.click()
     expect(inspect.locator(".count-line b")).to_have_text(str(pairs[0][2]))
     assert len(listed(inspect)) == pairs[0][2]
-    expect(inspect.locator(".chosen-words")).to_contain_text("backbone: ")
+    expect(inspect.locator(".chosen-words")).to_contain_text("First glance: ")
 
 
 def test_a_hub_filters_the_list(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Take away in a real browser: what is downloaded is what is shown, opens by itself, and nothing leaves the machine."""
+"""Export, and many pictures, in a real browser: what is saved is what is shown, opens by itself, and nothing leaves the machine."""
 
 import csv
 import io
@@ -12,14 +12,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
-from tests.browser.visits import Visit, ask, ask_own, is_focused, panel, take
+from tests.browser.visits import Visit, ask, ask_own, is_focused, panel, show, take
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
 
 def give(page: Page, files: list[Path]) -> Any:
     """Many files at once; what is told of them."""
-    page.locator("dialog.takeaway input[type=file]").set_input_files(files)
-    return page.locator(".takeaway-batch .takeaway-status")
+    page.locator(".batch-view input[type=file]").set_input_files(files)
+    return page.locator(".batch-view .takeaway-status")
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_panel_is_a_dialog_that_keeps_the_keyboard_and_gives_it_back(page: Page) -> None:
-    opener = page.get_by_role("button", name="Take away")
+    opener = page.get_by_role("button", name="Export", exact=True)
     opener.focus()
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="Take away")
+    dialog = page.get_by_role("dialog", name="Export")
     expect(dialog).to_be_visible()
     inside = "document.activeElement === document.body || document.activeElement.closest('dialog.takeaway') !== null"
     for _ in range(40):
@@ -106,9 +106,8 @@ def test_report_opens_by_itself_with_every_picture(
 
 PANELS = {
     "The whole answer": "#stage",
-    "Column: Style set aside": ".lane[data-space=aligned]",
     "How the ranks change": ".slopes",
-    "Map: First glance": ".map[data-space=backbone]",
+    "The maps": "#maps .trio",
 }
 
 
@@ -127,14 +126,14 @@ def test_pictures_of_panels_are_neither_blank_nor_cut(page: Page, tmp_path: Path
         assert middle - {picture.getpixel((1, 1))}, "its middle is drawn"
 
 
-def test_a_column_as_a_picture_shows_its_photographs_and_its_colour(page: Page, tmp_path: Path) -> None:
+def test_the_answer_as_a_picture_shows_its_photographs_and_its_colours(page: Page, tmp_path: Path) -> None:
     panel(page)
-    with Image.open(take(page, "Column: Traits untangled", tmp_path)) as image:
+    with Image.open(take(page, "The whole answer", tmp_path)) as image:
         picture = image.convert("RGB")
     colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
     assert (179, 84, 10) in colours, "the space's colour"
     first = page.locator(".lane[data-space=disentangled] .hit img").first
-    lane = page.locator(".lane[data-space=disentangled]").bounding_box()
+    lane = page.locator("#stage").bounding_box()
     box = first.bounding_box()
     assert box and lane
     centre = [2 * (24 + box[axis] - lane[axis] + box[size] / 2) for axis, size in (("x", "width"), ("y", "height"))]
@@ -158,31 +157,35 @@ def test_own_picture_has_files_and_says_why_it_has_no_link(page: Page, tmp_path:
     assert found["link"] is None and "url" not in json.dumps(found["query"])
 
 
-def test_many_files_become_a_table_and_one_report(
+def test_many_files_become_rows_that_open_a_table_and_one_report(
     page: Page, attributor: FakeAttributor, files: list[Path], tmp_path: Path
 ) -> None:
-    dialog = panel(page)
+    show(page, "Many pictures")
     expect(give(page, files)).to_have_text("2 of 4 pictures compared; 2 could not be.")
-    rows = dialog.locator(".batch tbody tr")
-    assert rows.locator("th").evaluate_all("all => all.map(one => one.firstChild.data)") == [
-        path.name for path in files
-    ]
+    rows, view = page.locator(".batch tbody tr"), page.locator(".batch-view")
+    assert rows.locator("th").all_inner_texts() == [path.name for path in files]
+    assert rows.nth(0).locator("th img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
     expected = attributor.attribute(files[0], 8)
     for i, space in enumerate(SPACES):
         best = expected[space].matches[0]
-        cell = rows.nth(0).locator("td").nth(i)
-        expect(cell).to_contain_text(attributor.references[best.reference_id].title)
-        expect(cell).to_contain_text("none of these")
+        expect(rows.nth(0).locator("td").nth(i + 1)).to_contain_text(attributor.references[best.reference_id].title)
     expect(rows.nth(2)).to_contain_text("complete")
     expect(rows.nth(3)).to_contain_text("picture file is needed")
-    table = list(csv.DictReader(io.StringIO(take(page, "Table (CSV)", tmp_path).read_bytes().decode("utf-8-sig"))))
+    table = list(
+        csv.DictReader(io.StringIO(take(page, "Table (CSV)", tmp_path, view).read_bytes().decode("utf-8-sig")))
+    )
     assert [row["file"] for row in table] == [path.name for path in files]
+    assert table[0]["verdict"] in rows.nth(0).inner_text() and table[0]["verdict"]
     assert int(table[0]["aligned_best_id"]) == expected["aligned"].matches[0].reference_id
     assert float(table[0]["aligned_weight"]) == pytest.approx(expected["aligned"].matches[0].weight, abs=1e-5)
     assert table[2]["error"] and not table[2]["aligned_best_id"]
-    report = take(page, "One report (HTML)", tmp_path).read_text("utf-8")
+    report = take(page, "One report (HTML)", tmp_path, view).read_text("utf-8")
     assert report.count('class="case"') == 2 and "letter.txt" in report and "two &lt;b&gt;.png" in report
     assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0], "shown as before"
+    rows.nth(0).get_by_role("button").click()
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
+    page.go_back()
+    expect(rows.nth(0)).to_be_visible()
 
 
 def test_several_files_dropped_on_the_page_go_to_the_table(page: Page, attributor: FakeAttributor) -> None:
@@ -193,23 +196,23 @@ def test_several_files_dropped_on_the_page_go_to_the_table(page: Page, attributo
         const drop = new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true});
         document.querySelector('#answer').dispatchEvent(drop); }"""
     )
-    expect(page.locator(".takeaway-batch .takeaway-status")).to_contain_text("2 of 2")
+    expect(page.locator(".batch-view .takeaway-status")).to_contain_text("2 of 2")
     expect(page.locator(".batch tbody tr")).to_have_count(2)
     assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0]
 
 
 def test_many_files_are_bounded_and_can_be_stopped(page: Page, files: list[Path]) -> None:
-    dialog = panel(page)
+    show(page, "Many pictures")
     status = give(page, [files[3]] * 130)
     expect(status).to_contain_text("at most 100 are taken at a time")
-    rows = dialog.locator(".batch tbody tr")
+    rows = page.locator(".batch tbody tr")
     assert rows.count() == 100
     held: list[Any] = []
     page.route("**/component_server**", lambda route: held.append(route))
     with page.expect_request("**/component_server**"):
         give(page, [files[0], files[1], files[0]])
     expect(status).to_have_text("Comparing 1 of 3\u2026")
-    dialog.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop").click()
     held[0].continue_()
     expect(status).to_have_text("1 of 3 pictures compared; stopped.")
     assert len(held) == 1 and rows.count() == 1

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
 from interface.talk import N_WALL, story
-from tests.browser.visits import ANSWERED, Visit, panel, picture, rest, talk, upload
+from tests.browser.visits import ANSWERED, Visit, options, panel, picture, rest, talk, upload
 from tests.fakes import FakeAttributor
 
 MAP = "document.querySelector('.talk-map').toDataURL()"
@@ -88,11 +88,19 @@ def test_numbers_show_one_space_and_letters_the_notes_and_the_keys(page: Page) -
         expect(page.locator(".talk-column")).to_have_attribute("data-space", str(space))
         page.keyboard.press(str(i + 1))
         assert page.locator(".talk-column").count() == len(SPACES)
-    for key, part in (("n", ".talk-notes"), ("?", ".talk-keys"), ("h", ".talk-keys")):
+    for key, part in (("?", ".talk-keys"), ("h", ".talk-keys")):
         before = page.locator(part).is_visible()
         page.keyboard.press(key)
         assert page.locator(part).is_visible() != before
-    assert page.locator(".talk-notes").inner_text()
+    with page.expect_popup() as opened:
+        page.keyboard.press("n")
+    notes = opened.value.locator("p").first
+    before = notes.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(notes).not_to_have_text(before)
+    page.keyboard.press("Escape")
+    expect(page.locator(".talk")).to_be_hidden()
+    assert opened.value.is_closed()
 
 
 def test_map_travels_before_the_step_goes_on(page: Page) -> None:
@@ -125,19 +133,19 @@ def test_keys_of_a_talk_are_not_the_pages_and_typing_is_not_talking(page: Page) 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     expect(page.locator(".talk")).to_be_hidden()
-    assert page.url == before and page.evaluate("document.activeElement.textContent") == "Talk"
+    assert page.url == before and page.evaluate("document.activeElement.textContent") == "Present"
     panel(page)
     page.keyboard.press("f")
     expect(page.locator(".talk")).to_be_hidden()
     page.keyboard.press("Escape")
-    page.locator(".filter-open").first.click()
+    options(page).locator(".filter-open").first.click()
     page.locator(".filter-panel:visible input[type=search]").fill("x")
     page.keyboard.press("f")
     expect(page.locator(".talk")).to_be_hidden()
 
 
 def test_button_enters_full_screen_and_the_arrow_buttons_walk(page: Page) -> None:
-    page.get_by_role("button", name="Talk", exact=True).click()
+    page.get_by_role("button", name="Present", exact=True).click()
     page.wait_for_selector(".talk[data-ready]")
     page.wait_for_function("document.fullscreenElement !== null")
     page.get_by_role("button", name="Next step").click()

@@ -35,7 +35,9 @@ def column(theory: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def exhibit(page: Page, title: str) -> Any:
-    return page.locator(".exhibit", has=page.locator("h3", has_text=title))
+    found = page.locator(".exhibit", has=page.locator("h3", has_text=title))
+    found.evaluate("one => { one.open = true; }")
+    return found
 
 
 def table_of(page: Page, title: str) -> list[list[str]]:

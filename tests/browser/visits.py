@@ -23,7 +23,7 @@ HOME = """k => { const page = window.attributionPage, { set, state } = page, fir
   for (const one of [".segment button:last-child", "> header button", ".all-numbers[open] > summary"])
     document.querySelectorAll(`.explain-body ${one}`).forEach(found => found.click());
   document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
-  document.querySelectorAll(".numbers[open], .options[open]").forEach(one => { one.open = false; });
+  document.querySelectorAll(".numbers[open], .options[open], .exhibit[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);
   for (const [name, value] of [["lasso", false], ["mapsShown", "trio"], ["colours", "group"]]) set(name, value);
@@ -120,7 +120,11 @@ def rest(page: Page) -> None:
 def show(page: Page, view: str) -> None:
     """Go to a view by its name in the navigation, and wait for what it holds."""
     page.locator("#nav").get_by_role("button", name=view, exact=True).click()
-    page.wait_for_selector({"Inspect": ".case", "Why it works": ".toy-plot", "Compare": "#view-compare"}[view])
+    page.wait_for_selector(
+        {"Inspect": ".case", "Why it works": ".toy-plot", "Compare": "#view-compare", "Many pictures": ".batch-view"}[
+            view
+        ]
+    )
 
 
 def ask(page: Page, query_id: int) -> None:
@@ -174,16 +178,16 @@ def is_focused(element: Any) -> bool:
 
 def panel(page: Page) -> Any:
     """The panel to take away from, opened."""
-    page.get_by_role("button", name="Take away").click()
-    dialog = page.get_by_role("dialog", name="Take away")
+    page.get_by_role("button", name="Export", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Export")
     expect(dialog).to_be_visible()
     return dialog
 
 
-def take(page: Page, name: str, folder: Path) -> Path:
-    """A file that the panel offers by a name, saved."""
+def take(page: Page, name: str, folder: Path, place: Any = None) -> Path:
+    """A file that the panel, or another place, offers by a name, saved."""
     with page.expect_download() as download:
-        page.get_by_role("dialog", name="Take away").get_by_role("button", name=name, exact=True).click()
+        (place or page.get_by_role("dialog", name="Export")).get_by_role("button", name=name, exact=True).click()
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path

@@ -175,31 +175,6 @@ def test_pieces_of_a_code_have_as_much_to_say_each_and_the_axes_of_least_varianc
     assert np.abs(found - np.diag(np.diag(found))).max() < 1e-4
 
 
-def spoilt_arrays(arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """One array of an index each, as it cannot be."""
-    rotation, codebook, codes, ids = (arrays[name] for name in ("rotation", "codebook", "codes", "sample_ids"))
-    return [
-        ("rotation", rotation[:-1]),
-        ("rotation", np.where(np.arange(rotation.shape[1]) == 1, np.nan, rotation).astype(np.float32)),
-        *[("codebook", one) for one in (codebook.astype(np.float64), codebook[:-1], codebook[:0], codebook[0, 0, 0])],
-        *[("codes", one) for one in (codes[:-1], codes.astype(np.int16))],
-        *[("sample_ids", np.append(ids[:-1], one)) for one in (N, -1)],
-        *[("sample_ids", one) for one in (ids[None], ids[0], ids[[0, 0, 1]])],
-    ]
-
-
-def test_stored_arrays_and_settings_that_do_not_fit_are_refused(stored: StoredRows, built: Built) -> None:
-    arrays, settings = built
-    for name, array in spoilt_arrays(arrays):
-        with pytest.raises(ValueError, match=f"{name} of the index must be"):
-            open_index(stored, arrays | {name: array}, settings)
-        with pytest.raises(ValueError, match=f"{name} is missing"):
-            open_index(stored, {key: array for key, array in arrays.items() if key != name}, settings)
-    for wrong in ({"method": "magic"}, {"rerank": 0}, {"rerank": "many"}, {"rerank": True}, {"rerank": 10**9 + 1}):
-        with pytest.raises(ValueError, match="of the index must be"):
-            open_index(stored, arrays, settings | wrong)
-
-
 def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
     exact, found = ExactIndex(stored[:]).search(queries, 10), index.search(queries, 10)
     same = exact.ids == found.ids
@@ -223,26 +198,6 @@ def test_ten_candidates_are_compared_for_each_and_an_eighth_of_the_rows_is_all(
     )
     assert index.search(queries, 20).ids.shape == (30, 20)
     assert min(compared) >= 20 and max(compared) < 30, "only what may be named is read once more"
-
-
-def test_filters_are_exact(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
-    exact = ExactIndex(stored)
-    for share in (0.01, 0.7):
-        among = np.random.default_rng(3).random(N) < share
-        for more in ({}, {"without": 17}):
-            wanted, found = exact.search(queries, 8, among=among, **more), index.search(queries, 8, among=among, **more)
-            assert np.array_equal(wanted.ids, found.ids)
-            assert wanted.similarities.tobytes() == found.similarities.tobytes()
-    assert index.search(queries, 8, among=np.zeros(N, bool)).ids.shape == (30, 0)
-
-
-def test_a_row_left_out_is_not_named(stored: StoredRows, index: CompressedIndex) -> None:
-    itself = stored[np.array([123])]
-    assert index.search(itself, 1).ids.tolist() == [[123]]
-    found = index.search(itself, 5, without=123, inverse_temperature=20.0)
-    exact = ExactIndex(stored).search(itself, 5, without=123, inverse_temperature=20.0)
-    assert np.array_equal(found.ids, exact.ids)
-    assert found.log_mass == pytest.approx(exact.log_mass, abs=0.2)
 
 
 @pytest.mark.parametrize("beta", [5.0, 20.0, 60.0])

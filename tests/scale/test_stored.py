@@ -1,21 +1,14 @@
 """Rows on disk: what is read, how much at a time, and what is noticed on the way."""
 
-import errno
 import hashlib
-import io
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from aad.files import read_header
 from aad.scale import stored as stored_module
 from aad.scale.stored import StoredRows, widened
 from aad.vectors import l2_normalise
-from tests.galleries import on_disk, rows
 
 D = 6
 
@@ -83,70 +76,7 @@ def test_a_file_is_read_through_for_its_sum_and_its_sense(tmp_path: Path, dtype:
         assert finite is not bool(wrong)
 
 
-def test_a_file_changed_in_place_is_refused_however_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "rows.npy"
-    np.save(path, values(5))
-    stored = StoredRows(path)
-    ways: tuple[Callable[[], Any], ...] = (
-        lambda: stored[:],
-        lambda: stored[np.array([2])],
-        lambda: stored.similarities(np.array([2]), np.zeros(D, np.float32)),
-        stored.read_through,
-    )
-    for read in ways:
-        read()
-    with path.open("r+b") as file:
-        file.seek(-4, os.SEEK_END)
-        file.write(b"\0\0\0\0")
-    os.utime(path, ns=(1, 1))  # the write may come within one tick of the clock
-    for read in ways:
-        with pytest.raises(OSError, match="was changed in place"):
-            read()
-
-
 def test_every_finite_half_is_widened_exactly() -> None:
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)][None]
     assert widened(halves).tobytes() == halves.astype(np.float32).tobytes()
-
-
-def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.npy"
-    for wrong, got in (
-        (np.zeros(4, np.float32), r"\(4,\) float32"),
-        (np.zeros((2, 2)), r"\(2, 2\) float64"),
-        (np.zeros((3, 2), np.float32, order="F"), r"\(3, 2\) float32 by columns"),
-    ):
-        np.save(path, wrong)
-        with pytest.raises(ValueError, match=rf"must hold an \(n, d\) array of float16 or float32 by rows, got {got}$"):
-            StoredRows(path)
-    path.write_bytes(b"no array")
-    with pytest.raises(ValueError, match=r"not a plain \.npy file"):
-        StoredRows(path)
-    for described in ({"descr": "<f4", "shape": (-1, 4)}, {"descr": "|O", "shape": (2, 2)}):
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"fortran_order": False, **described})
-        with pytest.raises(ValueError, match=r"not a plain \.npy file of numbers"):
-            StoredRows(path)
-
-
-def test_a_header_is_believed_only_where_the_file_is_as_long(tmp_path: Path) -> None:
-    path = tmp_path / "rows.npy"
-    stored = on_disk(tmp_path, rows(8, 4))
-    path.write_bytes(path.read_bytes()[:-20])
-    for read in (lambda: StoredRows(path), lambda: stored[:], lambda: stored[np.array([7])]):
-        with pytest.raises(OSError, match="shorter than its header says"):
-            read()
-    np.save(path, values(3))
-    path.write_bytes(path.read_bytes() + b"123456789")
-    with pytest.raises(ValueError, match="is 9 bytes longer than its header says"):
-        StoredRows(path)
-    np.save(path, np.float32(7))
-    assert read_header(io.BytesIO(path.read_bytes()), path.stat().st_size)[0] == ()
-
-    class Broken(io.BytesIO):
-        def read(self, *_: object) -> bytes:
-            raise OSError(errno.EIO, "Input/output error")
-
-    with pytest.raises(OSError, match="Input/output error"):
-        read_header(Broken(), 9)

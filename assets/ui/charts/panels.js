@@ -41,10 +41,15 @@ export const lineFrame = (ticks, lines, ...above) => [
   above,
 ];
 
-// One exhibit: words on the left, the chart on the right.
-export const makeExhibit = (title, term, meaning, sentences, ...content) =>
-  make("section.exhibit", [
-    make("div.exhibit-words", make("h3", title), make("p.term", hint(term, meaning)), sentences.map((sentence) => make("p", sentence))),
+// One exhibit: its finding and whether that supports the theory; behind them words on the left, the chart on the right.
+export const makeExhibit = ({ title, term, meaning, sentences, supports }, ...content) =>
+  make("details.exhibit", [
+    make("summary", [
+      make("h3", title),
+      make("p", sentences.at(-1)),
+      make("span.supports", supports),
+    ]),
+    make("div.exhibit-words", make("p.term", hint(term, meaning)), sentences.slice(0, -1).map((sentence) => make("p", sentence))),
     make("div.exhibit-chart", content),
   ]);
 

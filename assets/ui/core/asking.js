@@ -5,7 +5,7 @@ import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } fro
 import { subjectOf } from "./match.js";
 import { busy, referenceOf, set, state } from "./state.js";
 
-export let askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
+export let askFile, askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
 
 const OPENING = "Opening the link\u2026";
 const WAIT = "Looking it up\u2026";
@@ -39,6 +39,7 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     else send();
   };
 
+  askFile = again;
   askQuery = (id) => {
     trail.length = 0;
     askFor({ kind: "query", id });
@@ -105,7 +106,7 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
 
   // Why what is shown has no address of its own; null when it has one.
   noLink = () =>
-    asked.kind === "upload" ? "A picture of your own has no link: it is not kept on the server. Its answer can be taken away as a file." : null;
+    asked.kind === "upload" ? "A picture of your own has no link: it is not kept on the server. Its answer can be exported as a file." : null;
 
   heldFile = (given) => {
     file = given;

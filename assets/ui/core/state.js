@@ -55,6 +55,9 @@ export const referenceOf = (id) => {
   return reference;
 };
 
+// What a visitor calls a space.
+export const nameOf = (space) => catalogue.spaces.find(({ id }) => id === space).name;
+
 export const busy = (text) => set("busy", text);
 
 // A fault the server did not put into words: the former answer would no longer belong to the picture shown.

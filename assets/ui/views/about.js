@@ -1,5 +1,5 @@
-// How well it works: the measured figures of this bundle, with their intervals.
-import { hint, make } from "../core/dom.js";
+// How well it works: the measured figures of this bundle, with their intervals, one measure at a time.
+import { hint, make, makeChoice, makeHead } from "../core/dom.js";
 import { mountPart } from "../core/state.js";
 
 const MEANINGS = {
@@ -19,32 +19,26 @@ export const mountAbout = (element, props) => {
           figure.low === undefined ? null : make("span.interval", `${figure.low.toFixed(2)}\u2013${figure.high.toFixed(2)}`),
         ])
       : make("td", "\u2013");
+  const small = (row) => [row.n_queries ? `${row.n_queries} pictures` : null, row.held_out ? "generator never trained on" : null].filter(Boolean).join(", ");
 
-  const small = (row) =>
-    [row.type, row.n_queries ? `${row.n_queries} queries` : null, row.held_out ? "generator never trained on" : null].filter(Boolean).join(", ");
-
-  const table = () => {
-    const measures = Object.keys(MEANINGS);
-    const spaces = how.map(({ id }) => id);
-    return make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Measured results" }, make("table.metrics", [
-      make("thead", [
-        make("tr", [
-          make("th", { rowspan: "2", scope: "col" }, "Kind of query"),
-          measures.map((measure) => make("th", { colspan: String(spaces.length), scope: "colgroup" }, hint(measure, MEANINGS[measure]))),
-        ]),
-        make("tr", ...measures.flatMap(() => spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)))),
-      ]),
+  const table = make("table.metrics");
+  const show = (measure) => {
+    mark(measure);
+    const names = how.map(({ id, name }) => make("th", { scope: "col", "data-space": id }, name));
+    table.replaceChildren(
+      makeHead(make("th", { scope: "col" }, hint(measure, MEANINGS[measure])), names),
       make("tbody", metrics.map((row) => make("tr", [
         make("th", { scope: "row" }, row.label, make("span.interval", small(row))),
-        ...measures.flatMap((measure) => spaces.map((space) => cell(row.cells[measure][space], space))),
+        how.map(({ id }) => cell(row.cells[measure][id], id)),
       ]))),
-    ]));
+    );
   };
-
-  const results = () => make("section.results", [
-    make("h2.why-part", "How well, measured on concepts that were never trained on"),
-    make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these queries."),
-    table(),
-  ]);
-  slot.replaceChildren(metrics.length ? results() : "");
+  const { element: choice, mark } = makeChoice("div.segment", "Measure", Object.keys(MEANINGS).map((measure) => [measure, measure]), show);
+  show("R@1");
+  slot.replaceChildren(metrics.length ? make("section.results", [
+    make("h2.why-part", "How well, on subjects that were never trained on"),
+    make("p.why-lead", "Mean, and below it the 95% interval over concepts. The true source is known for each of these pictures."),
+    choice,
+    table,
+  ]) : "");
 };

@@ -1,9 +1,9 @@
 // Inspect: what is chosen, in words, and how well each space does on it: means with bootstrap intervals on one scale from 0 to 1.
 // The charts are tables whose cells hold the bars, so every figure also stands there as text.
 import { hint, make, makeChoice, makeHead, percent } from "../core/dom.js";
-import { referenceOf } from "../core/state.js";
+import { nameOf, referenceOf } from "../core/state.js";
 import { countText, fixedText } from "../core/words.js";
-import { meanFigure, writeMask } from "./inspect-data.js";
+import { chooseRows, findingOf, meanFigure, writeMask } from "./inspect-data.js";
 
 const MEANINGS = {
   "R@1": "Recall at 1: the share of a query\u2019s true sources found at rank 1, averaged over queries. A query with n true sources cannot exceed 1/n.",
@@ -67,6 +67,7 @@ export const inspectSummary = (context) => {
   const count = make("p.count", { role: "status" });
   const chips = make("div.chosen-words");
   const notes = make("div.notes");
+  const finding = make("p.finding");
   const body = make("tbody");
   const measured = make("th.figure", { scope: "col" });
   const head = makeHead("Space", scale(), measured, hint("95% interval", INTERVAL_MEANING), hint("Gained on the space before", GAIN_MEANING));
@@ -82,8 +83,8 @@ export const inspectSummary = (context) => {
         .filter(({ value }) => filters[key]?.has(value))
         .map(({ value, label }) => chip(key === "split" ? `${label} split` : label, () => context.toggle(key, value, false))),
     );
-    if (pair) all.push(chip(`${pair.space}: ${pair.from || "no group"} taken for ${pair.to || "no group"}`, () => context.change({ pair: null })));
-    if (hub) all.push(chip(`${hub.space}: \u201c${referenceOf(hub.id).title}\u201d among the first ten`, () => context.change({ hub: null })));
+    if (pair) all.push(chip(`${nameOf(pair.space)}: ${pair.from || "no group"} taken for ${pair.to || "no group"}`, () => context.change({ pair: null })));
+    if (hub) all.push(chip(`${nameOf(hub.space)}: \u201c${referenceOf(hub.id).title}\u201d among the first ten`, () => context.change({ hub: null })));
     chips.replaceChildren(...all, all.length ? make("button.plain", { onclick: context.reset }, "Start over") : "");
   };
 
@@ -94,7 +95,7 @@ export const inspectSummary = (context) => {
     const flatters = table.splits.has("test") && others.some((split) => !filters.split || filters.split.has(split));
     if (flatters) lines.push("These figures flatter: some of the chosen queries are about concepts that the heads were fitted on, or that settings were chosen on.");
     else if (table.splits.has("test")) lines.push("Test split only: concepts on which nothing was chosen.");
-    if (choice.rows.length && isCircular(context.state)) lines.push("The choice rests on what the spaces answered, so the figures follow from it; intervals are left out.");
+    if (choice.rows.length && isCircular(context.state)) lines.push("These were chosen by what the spaces answered, so their share of right answers follows from that and is not drawn.");
     else if (reply && reply.all.n_concepts < FEW) lines.push(`Only ${counted(reply.all.n_concepts, "concept")}: an interval over so few says little.`);
     if (fault) lines.push(`Intervals did not arrive: ${fault}`);
     notes.replaceChildren(...lines.map((line) => make("p", line)));
@@ -106,7 +107,7 @@ export const inspectSummary = (context) => {
     const step = s ? all?.steps[s - 1] : null;
     const isClear = step && (step[1] > 0 || step[2] < 0);
     return make("tr", { "data-space": space }, [
-      make("th", { scope: "row" }, space),
+      make("th", { scope: "row" }, nameOf(space)),
       make("td", track([figure], [space])),
       make("td.figure.number", fixed(figure[0])),
       make("td.number.muted", figure.length > 1 ? between(figure) : ""),
@@ -120,20 +121,23 @@ export const inspectSummary = (context) => {
   const fill = () => {
     const { state, figures } = context;
     drawNotes(figures);
-    chart.hidden = !state.choice.rows.length;
+    chart.hidden = !state.choice.rows.length || isCircular(state);
     chart.classList.toggle("is-pending", !figures.reply && !figures.fault);
-    chart.classList.toggle("is-bare", isCircular(state));
     measured.replaceChildren(hint(state.measure, MEANINGS[state.measure]));
-    body.replaceChildren(...table.spaces.map((space, s) => row(space, s, isCircular(state) ? null : figures.reply?.all)));
+    body.replaceChildren(...table.spaces.map((space, s) => row(space, s, figures.reply?.all)));
   };
 
   const draw = () => {
-    count.replaceChildren(make("b", countText(context.state.choice.rows.length)), ` of ${countText(table.m)} queries with a known source`);
+    const { filters, choice } = context.state;
+    const within = table.splits.size > 1 && filters.split ? `of the ${[...filters.split].join(" and ")} split` : "with a known source";
+    const whole = chooseRows(table, filters.split ? { split: filters.split } : {}, null, null).rows;
+    count.replaceChildren(make("b", countText(choice.rows.length)), ` of ${countText(whole.length)} pictures ${within}`);
+    finding.textContent = isCircular(context.state) || !choice.rows.length ? "" : findingOf(table, choice.rows);
     drawChips();
     measure.draw();
     fill();
   };
-  const element = make("section.inspect-summary", { "aria-label": "Summary" }, make("div.count-line", count, measure.element), chips, chart, notes);
+  const element = make("section.inspect-summary", { "aria-label": "Summary" }, make("div.count-line", count, measure.element), chips, finding, chart, notes);
   return { element, draw, fill };
 };
 
@@ -144,7 +148,7 @@ export const inspectRecall = (context) => {
   const by = inspectSegment(context, "by", options, "Measured apart for each");
   const body = make("tbody");
   const title = make("th", { scope: "col" });
-  const head = makeHead(title, scale(), table.spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, space)));
+  const head = makeHead(title, scale(), table.spaces.map((space) => make("th.term", { scope: "col", "data-space": space }, nameOf(space))));
   const chart = make("table.recall.recall-by", head, body);
   const frame = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Recall by kind" }, chart);
   const note = make("p.muted");

@@ -1,7 +1,8 @@
 // The table behind Inspect: outcomes unpacked from what the server sends, facets with counts, order, and figures of what is chosen.
 // Nothing here draws. A row is one query with a known source; `lists` of a facet say which of its values a row has.
 import { readBytes, readNumbers } from "../core/packed.js";
-import { catalogue } from "../core/state.js";
+import { catalogue, nameOf } from "../core/state.js";
+import { countText } from "../core/words.js";
 
 const SPLITS = {
   test: ["Test", "not used to choose anything"],
@@ -147,14 +148,29 @@ const FIGURES = {
 export const meanFigure = (table, rows, s, measure) =>
   rows.reduce((sum, i) => sum + FIGURES[measure](table, s, i), 0) / rows.length;
 
-// What rows can be put in order by; the first direction is the one that shows failures.
+// The main finding, in two sentences: what the steps changed, and what a wrong answer of the last space looks like.
+export const findingOf = (table, rows) => {
+  const [first, last] = [table.rank[0], table.rank.at(-1)];
+  const count = (holds) => rows.filter(holds).length;
+  const [fixed, broken] = [count((i) => first[i] > 1 && last[i] === 1), count((i) => first[i] === 1 && last[i] > 1)];
+  const wrong = count((i) => first[i] > 1);
+  const told = `The two steps put ${countText(fixed)} of ${countText(wrong)} wrong first answers right, and ${countText(broken)} right ones wrong.`;
+  const { values, index } = catalogue.words.group;
+  const answers = Map.groupBy(rows.filter((i) => last[i] > 1), (i) => index[table.first.at(-1)[i]]);
+  const [group, most] = [...answers].sort((a, b) => b[1].length - a[1].length)[0] ?? [];
+  if (!most || values.length < 2) return told;
+  const n = [...answers.values()].reduce((sum, { length }) => sum + length, 0);
+  return `${told} Of the ${countText(n)} that are wrong at last, ${countText(most.length)} answer with \u201c${values[group] || "no group"}\u201d.`;
+};
+
+// What rows can be put in order by; the first direction shows what a reader looks for: the largest gain, the worst rank.
 export const inspectOrders = (table) => {
-  const change = (a, b) => (i) => Math.log(table.rank[b][i] / table.rank[a][i]);
+  const gain = (a, b) => (i) => table.rank[a][i] / table.rank[b][i];
   const steps = [[0, 1, "alignment"], [1, 2, "disentangling"], [0, 2, "both steps"]];
   return [
-    ...table.spaces.map((space, s) => ({ key: `rank.${space}`, label: `Rank of the true source, ${space}`, of: (i) => table.rank[s][i] })),
-    ...steps.map(([a, b, name]) => ({ key: `change.${name.split(" ")[0]}`, label: `Ranks lost by ${name}`, of: change(a, b) })),
-    ...table.spaces.map((space, s) => ({ key: `weight.${space}`, label: `Weight of the first answer, ${space}`, of: (i) => table.weight[s][i] })),
+    ...steps.map(([a, b, name]) => ({ key: `gain.${name.split(" ")[0]}`, label: `Places gained by ${name}`, of: gain(a, b) })),
+    ...table.spaces.map((space, s) => ({ key: `rank.${space}`, label: `Rank of the true source, ${nameOf(space)}`, of: (i) => table.rank[s][i] })),
+    ...table.spaces.map((space, s) => ({ key: `weight.${space}`, label: `Weight of the first answer, ${nameOf(space)}`, of: (i) => table.weight[s][i] })),
     { key: "collection", label: "Order of the collection", of: (i) => -i },
   ];
 };

@@ -1,7 +1,7 @@
 // Inspect: what a space takes a source for (confusions), and which references it offers too often (hubs). Both filter the list.
 import { hint, make, makeBar, makeHead, makePicture, svg } from "../core/dom.js";
 import { ARROWS } from "../core/keys.js";
-import { catalogue, referenceOf } from "../core/state.js";
+import { catalogue, nameOf, referenceOf } from "../core/state.js";
 import { countText, fixedText } from "../core/words.js";
 import { inspectSegment } from "./inspect-charts.js";
 import { countPairs, writeMask } from "./inspect-data.js";
@@ -15,7 +15,7 @@ const named = (text) => text || "no group";
 
 export const inspectPairs = (context) => {
   const { part, table } = context;
-  const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, space, { "data-space": space }]), "Space");
+  const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, nameOf(space), { "data-space": space }]), "Space");
   const said = make("p.muted");
   const grid = make("div.scroller", { tabindex: "-1" });
   const pairs = make("div.pairs");

@@ -3,9 +3,9 @@
 import { goTo, remember, showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
 import { make, makePicture } from "../core/dom.js";
-import { nextPlace } from "../core/keys.js";
+import { walkRow } from "../core/keys.js";
 import { makePager } from "../core/pager.js";
-import { referenceOf, state } from "../core/state.js";
+import { nameOf, referenceOf, state } from "../core/state.js";
 import { cosineText, countText, percentText } from "../core/words.js";
 import { inspectOrders, orderRows } from "./inspect-data.js";
 import { outcomeMark } from "./inspect-facets.js";
@@ -17,8 +17,8 @@ export const inspectList = (context) => {
   const orders = inspectOrders(table);
   const select = make("select", { "aria-label": "Order" }, ...orders.map(({ key, label }) => make("option", { value: key }, label)));
   const turn = make("button.plain", { onclick: () => context.change({ isRising: !context.state.isRising }) });
-  const head = make("div.case-head", { "aria-hidden": "true" }, make("span", "Query and its true source"), ...table.spaces.map((space) => make("span.term", { "data-space": space }, space)));
-  const list = make("ol.cases");
+  const head = make("div.case-head", { "aria-hidden": "true" }, make("span", "Picture and its true source"), ...table.spaces.map((space) => make("span.term", { "data-space": space }, nameOf(space))));
+  const list = make("ol.cases", { onkeydown: walkRow });
   const empty = make("div.notice", [
     make("h2", "No query is like that"),
     make("p", "Remove a filter above, or start over."),
@@ -35,8 +35,8 @@ export const inspectList = (context) => {
     return make("span", { class: `answer ${isRight ? "is-right" : "is-wrong"}`, "data-space": space }, [
       make("span.frame", makePicture(found.picture, { loading: "lazy", title: found.title })),
       make("span.words", [
-        make("span.right-or-wrong", outcomeMark(isRight ? "r" : "w"), isRight ? "Right" : "Wrong", make("span.sr", ` in ${space}`)),
-        make("span.muted.what", isRight ? "" : found.concept || found.title),
+        make("span.right-or-wrong", outcomeMark(isRight ? "r" : "w"), isRight ? "Right" : "Wrong", make("span.sr", ` in ${nameOf(space)}`)),
+        make("span.muted.what", { title: found.title }, isRight ? "" : found.title),
         make("span.muted.number", isRight ? "" : `source at ${countText(table.rank[s][i])}`),
         make("span.muted.number", { title: `similarity ${cosineText(table.similarity[s][i])}` }, `weight ${percentText(table.weight[s][i])}`),
       ]),
@@ -46,7 +46,7 @@ export const inspectList = (context) => {
   const row = (i, position) => {
     const source = referenceOf(table.truth[i]);
     const more = table.sources[i] > 1 ? `one of ${table.sources[i]} sources` : null;
-    return make("li", make("button.case", { "data-query": table.ids[i], onclick: () => context.open(position) }, [
+    return make("li", make("button.case", { "data-query": table.ids[i], tabindex: position % PER_LEAF ? "-1" : "0", onclick: () => context.open(position) }, [
       make("span.frame", makePicture(table.picture(i), { loading: "lazy" })),
       make("span.frame.source", makePicture(source.picture, { loading: "lazy" })),
       make("span.words", [
@@ -82,13 +82,6 @@ export const inspectList = (context) => {
     list.querySelector(".case")?.focus({ preventScroll: true });
   };
   part.on(select, "change", () => context.change({ order: select.value, isRising: false }));
-  part.on(list, "keydown", (event) => {
-    const cases = [...list.querySelectorAll(".case")];
-    const next = cases[nextPlace(cases.indexOf(event.target), event.key, cases.length)];
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
-  });
   context.leafOf = (position) => Math.floor(position / PER_LEAF);
   const bar = make("div.panel-head", make("label", make("span", "Order by"), select), turn, make("span.muted", "Choose a query to open it in Compare."));
   return { element: make("div", bar, head, list, empty, pager), draw };

@@ -34,7 +34,7 @@ export const mountInspect = (element, props, { server }) => {
     lens: catalogue.spaces.at(-1).id,
     measure: "R@1",
     by: "type",
-    order: `rank.${catalogue.spaces.at(-1).id}`,
+    order: "gain.both",
     isRising: false,
     leaf: 0,
     choice: { rows: [], counts: [] },
@@ -62,7 +62,9 @@ export const mountInspect = (element, props, { server }) => {
     else values.delete(value);
     if (values.size) filters[key] = values;
     else delete filters[key];
-    context.change({ filters });
+    // What a step fixed is listed by gain, what it broke by loss.
+    const [did, step] = key === "outcome" && isOn ? value.split("_by_") : [];
+    context.change({ filters, ...(step ? { order: `gain.${step}`, isRising: did === "broken" } : {}) });
   };
   context.reset = () => context.change({ filters: fresh().filters, pair: null, hub: null });
   context.rowsWithout = (name) => {
@@ -209,8 +211,8 @@ export const mountInspect = (element, props, { server }) => {
 
   part.slot.replaceChildren(
     make("header.inspect-head", [
-      make("h2", "Where does each space fail?"),
-      n ? make("p", "Every query whose true source is known, with the first answer of each space. Choose some, see what they share, open one in Compare.") : null,
+      make("h2", "What did the two steps change?"),
+      n ? make("p", "Every picture whose true source is known, with the first answer of each space.") : null,
     ]),
     body,
   );

@@ -3,12 +3,12 @@ import { goTo, keepInAddress, restoreAll, showView } from "../core/address.js";
 import { make } from "../core/dom.js";
 import { mountPart, state } from "../core/state.js";
 
-const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["why", "Why it works"]];
+const VIEWS = [["compare", "Compare"], ["inspect", "Inspect"], ["batch", "Many pictures"], ["why", "Why it works"]];
 
 export const mountNav = (element) => {
   const { slot, heard, ready } = mountPart("nav", element);
   const buttons = VIEWS.map(([id, name]) => make("button", { "data-view": id, onclick: () => goTo(id) }, name));
-  const extras = make("span.nav-extras"); // talk mode, take away: filled by their parts
+  const extras = make("span.nav-extras"); // present, export: filled by their parts
   const skip = (event) => {
     event.preventDefault(); // no step that Back would undo
     document.querySelector("#reply .hit")?.focus();

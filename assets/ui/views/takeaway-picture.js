@@ -5,7 +5,8 @@ import { make, svg } from "../core/dom.js";
 const SCALE = 2;
 const PAD = 24;
 const FOOT = 32;
-const CHROME = ".strip, .offer, .filters, .again, .back, .hint-text, .label, #k-choice, .icon-button-wrapper, .tabs, .tip, .sr, .slopes-caption, .twin:not([open]), dialog, script";
+const CHROME =
+  ".strip, .offer, .options, .asked, .again, .back, .hint-text, .label, .icon-button-wrapper, .tip, .sr, .slopes-caption, summary, details:not([open]), .tool, .fade, .takes, .facets, .inspect-tabs, .panel-head, .leaves, .toy-head, dialog, script";
 const PLACED = ["position", "inset", "display", "width", "height"];
 
 const asData = (blob) =>

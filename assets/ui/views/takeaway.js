@@ -1,27 +1,33 @@
-// Take away: a quiet button opens a panel with files of what is shown, its link, pictures of panels, and a way to compare many files.
+// Export: a quiet button opens a panel with files of what is shown, its link, and pictures of it.
 import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { make } from "../core/dom.js";
 import { download } from "../core/files.js";
 import { subjectOf } from "../core/match.js";
 import { mountPart, set, state } from "../core/state.js";
-import { REPORT_SAVED, makeBatch } from "./takeaway-batch.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
 import { imageOf } from "./takeaway-picture.js";
 
+export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
 const REPORT_MEANING = "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints.";
 
-// What can be taken as a picture, where it is on the page now, and what it is called there.
+// What can be taken as a picture, where it is on the page now.
 const PANELS = [
-  ["#stage", () => "The whole answer"],
-  [".lane", (lane) => `Column: ${lane.querySelector("h2").firstChild.textContent.trim()}`],
-  [".slopes", () => "How the ranks change"],
-  ["#explain .slot", () => "Where they match"],
-  ["figure.map", (map) => `Map: ${map.querySelector("h3").firstChild.textContent.trim()}`],
-  [".morph", () => "The moving map"],
-  ["#inspect .slot", () => "What is inspected"],
-  ["#why .slot > section, #why .slot > * > section", (section) => section.querySelector("h2, h3")?.textContent.trim()],
+  ["#stage", "The whole answer"],
+  [".slopes", "How the ranks change"],
+  [".explain-body", "Where they match"],
+  [".trio:not(.steps, .hubs), .morph", "The maps"],
+  ["#inspect .slot", "What is inspected"],
+  [".batch-view", "Many pictures"],
+  ["#why .toy", "The toy"],
+  ["#why .slot", "Why it works"],
 ];
+
+export const askReport = async (server, request) => {
+  const reply = await server.takeaway_report(request);
+  if (!reply?.html) throw new Error(reply?.error ?? "the server did not answer");
+  return reply.html;
+};
 
 // A small button beside the views, once those are there, for as long as its part is.
 export const addExtra = (part, button) => {
@@ -31,23 +37,21 @@ export const addExtra = (part, button) => {
   part.ended(() => button.remove());
 };
 
-export const mountTakeaway = (element, props, { server, upload }) => {
+export const mountTakeaway = (element, props, { server }) => {
   const part = mountPart("takeaway", element);
   const { slot, on } = part;
-  const { stamp, max_files: most, accept } = props.value;
+  const { stamp } = props.value;
   const status = make("p.takeaway-status", { role: "status" });
   const shown = make("div.takeaway-shown");
   const panels = make("div.takeaway-panels");
   const close = make("button.close", { onclick: () => dialog.close() }, "Close");
-  const batch = makeBatch({ part, server, upload, most, accept, askReport: (request) => askReport(request), open: () => openTakeaway() });
   const dialog = make("dialog.takeaway", { "aria-labelledby": "takeaway-title" }, [
-    make("header", make("h2", { id: "takeaway-title" }, "Take away"), close),
+    make("header", make("h2", { id: "takeaway-title" }, "Export"), close),
     shown,
     panels,
-    batch,
     status,
   ]);
-  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Take away");
+  const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Export");
   slot.replaceChildren(dialog);
   addExtra(part, opener);
 
@@ -72,14 +76,9 @@ export const mountTakeaway = (element, props, { server, upload }) => {
     return { ...subject, path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
   };
 
-  const askReport = async (request) => {
-    const reply = await server.takeaway_report(request);
-    if (!reply?.html) throw new Error(reply?.error ?? "the server did not answer");
-    return reply.html;
-  };
   const takeReport = (answer) => async () => {
     say("Making the report\u2026");
-    const html = await askReport({ cases: [caseOf(answer)], k: answer.k, filter: answer.gallery?.filter ?? {} });
+    const html = await askReport(server, { cases: [caseOf(answer)], k: answer.k, filter: answer.gallery?.filter ?? {} });
     download(`${nameOf(answer)}.html`, html, "text/html");
     return REPORT_SAVED;
   };
@@ -119,7 +118,7 @@ export const mountTakeaway = (element, props, { server, upload }) => {
   const fillShown = () => {
     const { answer, view } = state;
     const isAnswer = view === "compare" && answer?.status === "answer";
-    const nothing = view === "compare" ? "Nothing is shown yet: give a picture first." : "An answer can be taken away from the first view, Compare.";
+    const nothing = view === "compare" ? "Nothing is shown yet: give a picture first." : "An answer is exported from the first view, Compare.";
     shown.replaceChildren(make("h3", "What is shown"), make("p.muted", isAnswer ? REPORT_MEANING : nothing));
     if (isAnswer) {
       const report = action("Report (HTML)", takeReport(answer), { class: "take primary" });
@@ -130,12 +129,8 @@ export const mountTakeaway = (element, props, { server, upload }) => {
 
   const fillPanels = () => {
     const wide = window.innerWidth > 760; // below, the columns lie beside each other out of sight
-    const found = PANELS.flatMap(([selector, name]) =>
-      [...document.querySelectorAll(selector)]
-        .filter((panel) => panel.childElementCount && panel.offsetHeight > 40 && (wide || selector !== "#stage"))
-        .map((panel) => [panel, name(panel)])
-        .filter(([, words]) => words),
-    );
+    const found = PANELS.map(([selector, name]) => [[...document.querySelectorAll(selector)].find((panel) => panel.offsetHeight > 40), name])
+      .filter(([panel]) => panel && (wide || panel.id !== "stage"));
     panels.hidden = !found.length || (state.view === "compare" && state.answer?.status !== "answer");
     panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
   };

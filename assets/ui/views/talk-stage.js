@@ -16,6 +16,12 @@ export const makeTalkStage = (part, stage) => {
 
   const words = () => make("div.talk-words", shown.points?.map((point) => make("p", point)));
 
+  // The last slide is for the room: what it may try now, and what to keep in mind.
+  const invite = () => make("div.talk-words", [
+    make("button.tool.primary", { onclick: () => document.querySelector("#query-picture input[type=file]")?.click() }, "Choose a picture"),
+    shown.points.map((point) => make("p", point)),
+  ]);
+
   const opening = () =>
     make("div.talk-opening", shown.answer ? picture(queryPicture(shown.answer.query), "The synthetic picture") : words());
 
@@ -85,7 +91,7 @@ export const makeTalkStage = (part, stage) => {
     return id === undefined ? null : { id, picture: referencePicture(id) };
   };
 
-  const kinds = { opening, wall, case: compared, maps, figures, end: words };
+  const kinds = { opening, wall, case: compared, maps, figures, end: invite };
 
   map.follow((t) => stops.forEach((stop, i) => stop.setAttribute("aria-current", String(Math.round(t) === i))));
 

@@ -11,7 +11,7 @@ const KEYS = [
   ["\u2192 \u2190", "next and previous step"],
   ["1 2 3", "only this space; once more, all of them"],
   ["F", "full screen"],
-  ["N", "notes for the speaker"],
+  ["N", "notes, in a window of their own"],
   ["H or ?", "these keys"],
   ["Esc", "leave"],
 ];
@@ -41,7 +41,6 @@ export const mountTalk = (element, props, { server }) => {
   const title = make("h2.talk-title", { tabindex: "-1" });
   const line = make("p.talk-line");
   const stage = make("div.talk-stage");
-  const notes = make("p.talk-notes", { hidden: true });
   const keys = make("dl.talk-keys", { hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", key), make("dd", words)]));
   const count = make("span.talk-count");
   const control = (words, label, action) => {
@@ -55,31 +54,45 @@ export const mountTalk = (element, props, { server }) => {
   const dialog = make("dialog.talk", { "aria-label": "Talk mode" }, [
     make("header", { "aria-live": "polite" }, title, line),
     stage,
-    notes,
     make("footer", [
       control("\u2190", "Previous step", () => move(-1)),
       count,
       control("\u2192", "Next step", () => move(1)),
       make("span.talk-gap"),
       open,
-      control("Notes", "Notes for the speaker (N)", () => showOrHide(notes)),
+      control("Notes", "Notes in a window of their own (N)", () => openNotes()),
       control("Keys", "Keys (H)", () => showOrHide(keys)),
       control("Full screen", "Full screen (F)", () => toggleFull()),
       control("Leave", "Leave (Esc)", () => leave()),
     ]),
     keys,
   ]);
-  const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Talk");
+  const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Present");
   slot.replaceChildren(dialog);
   addExtra(part, opener);
   const drawing = makeTalkStage(part, stage);
 
   const step = () => story?.steps[at];
+  let speaker = null; // the speaker's own window, which is not projected
+  const tellNotes = ({ title: heading, notes }) => {
+    if (!speaker || speaker.closed) return;
+    const next = live ? null : story.steps[at + 1]?.title;
+    speaker.document.title = "Notes for the speaker";
+    speaker.document.body.style.font = "24px/1.4 sans-serif";
+    speaker.document.body.replaceChildren(make("h1", heading), make("p", notes), make("p", next ? `Next: ${next}` : ""));
+  };
+  const openNotes = () => {
+    isOurs = Boolean(document.fullscreenElement); // a browser ends full screen for another window
+    speaker = window.open("", "speaker", "popup,width=720,height=480");
+    if (speaker) draw();
+    else line.textContent = "The browser does not allow a second window: allow it for this page.";
+  };
   const caseOf = () => live ?? (step()?.case ? story.cases[step().case] : null);
 
   const draw = () => {
     const now = live ? { ...LIVE, spaces: catalogue.spaces.map(({ id }) => id) } : step();
-    [title.textContent, line.textContent, notes.textContent] = [now.title, now.line, now.notes];
+    [title.textContent, line.textContent] = [now.title, now.line];
+    tellNotes(now);
     count.textContent = `${at + 1} / ${story.steps.length}`;
     open.hidden = !caseOf() || live;
     dialog.dataset.step = live ? "live" : String(at + 1);
@@ -144,6 +157,7 @@ export const mountTalk = (element, props, { server }) => {
   const clear = () => {
     if (dialog.open || !state.talk) return; // the event of closing comes late, when it may be open again
     drawing.rest();
+    speaker?.close();
     set("talk", false);
     document.body.classList.remove("is-talking");
     dialog.removeAttribute("data-ready");
@@ -182,7 +196,7 @@ export const mountTalk = (element, props, { server }) => {
     else if (BACK.includes(key)) move(-1);
     else if (["1", "2", "3"].includes(key)) choose(Number(key) - 1);
     else if (letter === "f") toggleFull();
-    else if (letter === "n") showOrHide(notes);
+    else if (letter === "n") openNotes();
     else if (letter === "h" || key === "?") showOrHide(keys);
     else if (key === "Escape") leave();
     else return;

@@ -1,8 +1,8 @@
 // The toy: two dimensions, two domains, one slider. What it computes is in toy-math.js, what it draws in toy-plot.js.
-import { lineFrame, linePath, makeExhibit, makeReadout } from "../charts/panels.js";
+import { lineFrame, linePath, makeReadout } from "../charts/panels.js";
 import { SOURCES, balanceOf, drawPictures, embedPictures, mapMatrix, mapPoints, meanOf, momentsOf, placeOf, rawPictures, solveMap, weightAt } from "../charts/toy-math.js";
 import { makeToyPlot } from "../charts/toy-plot.js";
-import { make, percent, svg } from "../core/dom.js";
+import { hint, make, percent, svg } from "../core/dom.js";
 import { clamp, nextPlace } from "../core/keys.js";
 import { glide } from "../core/motion.js";
 import { makeSlider } from "../core/slider.js";
@@ -19,6 +19,7 @@ const SENTENCES = [
   "Each dot is a picture, filled if real and hollow if synthetic; a line joins the two of one source, green where the nearest real dot is the right one.",
   "Alignment shrinks what tells views of one picture apart (blue ring, the covariance N); alone it gives up one of the two dimensions.",
   "Infomax spreads all pictures evenly (orange ring, the covariance C, towards the dashed circle: white); alone it makes rendering as loud as what is shown.",
+  "Black curve: share matched with these pictures; grey: the mean of 60 other draws; the dashed line: both terms in balance.",
 ];
 
 const isAt = (t, place) => Math.abs(t - place) < 0.005;
@@ -115,6 +116,7 @@ export const makeToy = (part) => {
     halt();
     deal(SEED);
     go(0);
+    go(balanceNow());
   };
   const again = button("New pictures", () => {
     halt();
@@ -150,28 +152,27 @@ export const makeToy = (part) => {
     },
     mark: light,
   });
-  const element = makeExhibit(
-    "Try it in two dimensions",
-    "alignment and Infomax, in closed form",
-    "The map W that minimises tr(W N W\u2019) \u2212 2 weight log|det W| where all pictures keep the power tr(W C W\u2019) = 2. Only the ratio of the two weights matters, so that of alignment stays 1. No pair enters; the lines are drawn for you.",
-    SENTENCES,
-    plots,
-    readout,
-    make("div.toy-control", [
-      make("div.toy-head", weightWords, make("span.pick", again, button("Reset", reset))),
-      curve.element,
-      slider,
-      make("div.pick.toy-stops", { role: "group", "aria-label": "Go to" }, ...stops),
+  const meaning =
+    "The map W that minimises tr(W N W\u2019) \u2212 2 weight log|det W| where all pictures keep the power tr(W C W\u2019) = 2. Only the ratio of the two weights matters, so that of alignment stays 1. No pair enters; the lines are drawn for you.";
+  const element = make("section.exhibit.toy", [
+    make("div.exhibit-words", [
+      make("h3", "In balance, most pictures find their source"),
+      make("p.term", hint("alignment and Infomax, in closed form", meaning)),
+      make("p.look-for", "Slide left, and everything falls on one line. Slide right, and how a picture was made becomes as loud as what it shows. In between most lines are green."),
+      make("details", make("summary", "How to read it"), SENTENCES.map((sentence) => make("p", sentence))),
     ]),
-  );
-  element.classList.add("toy");
-  element.querySelector(".exhibit-words")
-    .append(
-      make("p.look-for", make("b", "What to look for. "), "At the left end everything falls on one line. Move right until the blue ring is round: now most lines are green. Further right the orange ring becomes round and the blue one long, and matches are lost again."),
-      make("p.muted", "Black curve: share matched with these pictures; grey: the mean of 60 other draws; the dashed line: both terms in balance."),
-    );
-  deal(SEED);
-  go(0);
+    make("div.exhibit-chart", [
+      plots,
+      make("div.toy-control", [
+        make("div.toy-head", weightWords, make("span.pick", again, button("Reset", reset))),
+        curve.element,
+        slider,
+        make("div.pick.toy-stops", { role: "group", "aria-label": "Go to" }, ...stops),
+      ]),
+      readout,
+    ]),
+  ]);
+  reset();
   drawMean();
   toy.go = go;
   return element;

@@ -23,13 +23,13 @@ const key = (ids) => make("p.key", ids.map((id) => make("span", { "data-space": 
 const twinTable = (part, name, caption, heads, rows) => figuresTwin(part, name, () => figuresTable(caption, heads, rows()));
 
 // Values of all spaces along one axis. `values(column)` are drawn; the table has the column's own `field`.
-const axisExhibit = (part, columns, { title, term, meaning, sentences, values, field, axis, name, label, foot, prompt, twin, caption, digits }) => {
+const axisExhibit = (part, columns, { told, values, field, axis, name, label, foot, prompt, twin, caption, digits }) => {
   const tell = (i) => `${name} ${i + 1}: ${eachOf(columns.filter((column) => values(column)[i] !== undefined), (column) => fixedText(values(column)[i], 2))}`;
   const cell = (figure) => (figure === undefined ? "\u2013" : fixedText(figure, digits));
   const longest = Math.max(...columns.map((column) => column[field].length));
   const rows = () => Array.from({ length: longest }, (_, i) => [i + 1, ...columns.map((column) => cell(column[field][i]))]);
   const lines = makeLines(part, { columns, values, label, foot, ticks: [0, 0.5, 1], axis, tell, prompt });
-  return makeExhibit(title, term, meaning, sentences, lines, twinTable(part, twin, caption, ["", ...columns.map(({ id }) => id)], rows));
+  return makeExhibit(told, lines, twinTable(part, twin, caption, ["", ...columns.map(({ id }) => id)], rows));
 };
 
 // One measure of every space, for real and for synthetic pictures.
@@ -107,7 +107,8 @@ const closeness = (part, theory) => {
 };
 
 export const whyTheory = (part, theory) => {
-  const { columns, side, sentences } = theory;
+  const { columns, side, sentences, supports } = theory;
+  const exhibit = (chart, title, term, meaning) => ({ title, term, meaning, sentences: sentences[chart], supports: supports[chart] });
   const diagonal = ({ diagonal_share: share }) => share.correlation.toFixed(2);
   const canonical = (column) => column.canonical_correlations;
   const relative = ({ spectrum }) => spectrum.map((value) => value / spectrum[0]);
@@ -115,10 +116,7 @@ export const whyTheory = (part, theory) => {
   const inOrder = (told) => columns.map((column) => `${column.id} ${told(column)}`).join(", ");
   return [
     makeExhibit(
-      "Does like meet like?",
-      "cross-covariance of matched pictures",
-      `${MEANINGS.trait} ${MEANINGS.share}`,
-      sentences.picture,
+      exhibit("picture", "Does like meet like?", "cross-covariance of matched pictures", `${MEANINGS.trait} ${MEANINGS.share}`),
       makeHeat(part, {
         columns,
         side,
@@ -127,10 +125,7 @@ export const whyTheory = (part, theory) => {
       }),
     ),
     axisExhibit(part, columns, {
-      title: "How much does one tell of the other?",
-      term: "canonical correlations",
-      meaning: MEANINGS.canonical,
-      sentences: sentences.canonical,
+      told: exhibit("canonical", "How much does one tell of the other?", "canonical correlations", MEANINGS.canonical),
       values: canonical,
       field: "canonical_correlations",
       axis: "mix of traits",
@@ -143,10 +138,7 @@ export const whyTheory = (part, theory) => {
       digits: 4,
     }),
     axisExhibit(part, columns, {
-      title: "Is one trait louder than all others?",
-      term: "spectrum of the cross-covariance",
-      meaning: MEANINGS.spectrum,
-      sentences: sentences.spectrum,
+      told: exhibit("spectrum", "Is one trait louder than all others?", "spectrum of the cross-covariance", MEANINGS.spectrum),
       values: relative,
       field: "spectrum",
       axis: "shared direction",
@@ -158,12 +150,12 @@ export const whyTheory = (part, theory) => {
       caption: "Singular values of the cross-covariance, not divided",
       digits: 5,
     }),
-    makeExhibit("How many traits are put to use?", "effective rank and redundancy", `${MEANINGS.rank} ${MEANINGS.redundancy}`, sentences.spread, spread(part, theory)),
-    makeExhibit("Does it become what pairs would give?", "closeness to the CCA oracle", MEANINGS.closeness, sentences.closeness, closeness(part, theory)),
+    makeExhibit(exhibit("spread", "How many traits are put to use?", "effective rank and redundancy", `${MEANINGS.rank} ${MEANINGS.redundancy}`), spread(part, theory)),
+    makeExhibit(exhibit("closeness", "Does it become what pairs would give?", "closeness to the CCA oracle", MEANINGS.closeness), closeness(part, theory)),
   ];
 };
 
-export const whyFamilies = (part, { rows, sentences }) => {
+export const whyFamilies = (part, { rows, sentences, supports }) => {
   const spaces = Object.keys(rows[0].spaces);
   const told = ([at, low, high]) => `${at.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
   const all = (row) => spaces.map((space) => `${told(row.spaces[space]["R@1"])} ${space}`).join(", ");
@@ -182,10 +174,7 @@ export const whyFamilies = (part, { rows, sentences }) => {
   const heads = ["kind of picture", "left out", "n", ...measured.map(({ measure, space }) => `${measure}, ${space}`)];
   const cell = (figures) => figures.map((figure) => figure.toFixed(4)).join(" / ");
   return makeExhibit(
-    "Does it hold for generators it never saw?",
-    "one family left out of training at a time",
-    MEANINGS.recall,
-    sentences,
+    { title: "Does it hold for generators it never saw?", term: "one family left out of training at a time", meaning: MEANINGS.recall, sentences, supports },
     makeDots(part, {
       label: `Recall at 1 with one family left out of training. ${rows.map((row) => `${row.label}: ${all(row)}`).join("; ")}.`,
       rows: rows.map(drawn),

@@ -15,13 +15,13 @@ export const mountWhy = (element, props) => {
   part.slot.replaceChildren(
     make("header.why-head", [
       make("h2", "Why it works"),
-      make("p", "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots first, then see what they did to this collection."),
+      make("p", "Two steps turn the first glance into an answer, and neither is shown which picture was made from which. Try them on dots, then see whether it holds here."),
     ]),
+    makeToy(part),
     make("div.trio.steps", [
       ...how.map((space) => make("section", { "data-space": space.id }, make("h3", space.name, " ", make("span.term", space.id)), make("p", space.how))),
     ]),
-    makeToy(part),
-    make("h2.why-part", "Measured on this collection"),
+    make("h2.why-part", "Does the theory hold on this collection?"),
     ...(theory
       ? [
           make("p.why-lead", [

@@ -1,16 +1,21 @@
-// Many files at once: one after the other is sent and answered; a table grows, and becomes a CSV or one report.
+// Many files at once: one after the other is sent and answered; rows grow, each opens in Compare, and they become a CSV or one report.
+import { goTo, showView } from "../core/address.js";
+import { askFile } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
-import { catalogue, referenceOf, state } from "../core/state.js";
-import { shareText } from "../core/words.js";
+import { catalogue, mountPart, referenceOf, state } from "../core/state.js";
+import { percentText } from "../core/words.js";
+import { askReport } from "./takeaway.js";
 
 export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
 const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder"];
 const K = 8; // pictures compared per space
 
-// `open` shows the panel that this stands in, `askReport` asks the server for a report.
-export const makeBatch = ({ part: { on }, server, upload, most, accept, open, askReport }) => {
+export const mountBatch = (element, props, { server, upload }) => {
+  const part = mountPart("batch", element);
+  const { on } = part;
+  const { max_files: most, accept } = props.value;
   const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
   const choose = make("button.take", { onclick: () => input.click() }, "Choose files");
   const stop = make("button.take", { hidden: true, onclick: () => (isStopped = true) }, "Stop");
@@ -19,8 +24,9 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
   const status = make("p.takeaway-status", { role: "status" });
   const progress = make("progress", { hidden: true, max: "1", value: "0", "aria-label": "Pictures compared" });
   const body = make("tbody");
+  const addresses = []; // of the pictures shown, as the browser holds them
   const scroller = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Results of many pictures", hidden: true });
-  let rows = []; // {name, path, reply} or {name, error}
+  let rows = []; // {name, file, path, reply} or {name, error}
   let isStopped = false;
   let isRunning = false;
 
@@ -28,28 +34,32 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
 
   const fill = () => {
     const heads = catalogue.spaces.map(({ id, name }) => make("th", { scope: "col", "data-space": id }, name));
-    scroller.replaceChildren(make("table.batch", makeHead("File", heads), body));
+    scroller.replaceChildren(make("table.batch", makeHead("Picture", "Answer", heads), body));
     body.replaceChildren();
+    addresses.splice(0).forEach((address) => URL.revokeObjectURL(address));
   };
 
-  const cell = ({ best, remainder, estimated }, space) => {
+  const cell = ({ best }, space) => {
     if (!best) return make("td", "nothing to compare with");
-    const { id, weight } = best;
-    const reference = referenceOf(id);
-    return make("td", { "data-space": space }, make("span.batch-best", [
-      makePicture(reference.picture, { loading: "lazy" }),
-      make("span", [
-        make("span.title", reference.title),
-        make("span.muted.number", `${shareText(weight, estimated)}, none of these ${shareText(remainder, estimated)}`),
-      ]),
-    ]));
+    const { title, picture } = referenceOf(best.id);
+    return make("td", { "data-space": space }, make("span.batch-best", makePicture(picture, { loading: "lazy", title }), make("span.title", title)));
+  };
+
+  // A row opens in Compare; Back leads here again.
+  const open = (file) => {
+    showView("compare");
+    askFile(file);
   };
 
   const add = (row) => {
     rows.push(row);
-    const answers = () => catalogue.spaces.map(({ id }) => cell(row.reply.spaces[id], id));
-    const verdict = row.reply?.verdict ? make("b", row.reply.verdict.title) : null;
-    body.append(make("tr", make("th", { scope: "row" }, row.name, verdict), row.error ? make("td.batch-error", { colspan: "3" }, row.error) : answers()));
+    if (row.error) return body.append(make("tr", make("th", { scope: "row" }, row.name), make("td.batch-error", { colspan: "4" }, row.error)));
+    const { verdict, spaces } = row.reply;
+    addresses.push(URL.createObjectURL(row.file));
+    const picture = make("button.batch-best", { onclick: () => open(row.file) }, makePicture(addresses.at(-1)), make("span.title", row.name));
+    const sure = verdict?.probability === null ? "" : verdict && ` ${percentText(verdict.probability)} sure`;
+    const told = make("td", verdict ? [make("b", verdict.title), make("span.muted.number", sure)] : "nothing to compare with");
+    return body.append(make("tr", make("th", { scope: "row" }, picture), told, catalogue.spaces.map(({ id }) => cell(spaces[id], id))));
   };
 
   const compare = async (file) => {
@@ -58,7 +68,7 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     try {
       const { path } = await upload(file);
       const reply = await server.takeaway_answer({ path, ...settings() });
-      return reply?.spaces ? { name: file.name, path, reply } : { name: file.name, error: reply?.error ?? "The server did not answer." };
+      return reply?.spaces ? { name: file.name, file, path, reply } : { name: file.name, error: reply?.error ?? "The server did not answer." };
     } catch {
       return { name: file.name, error: "This file did not reach the server. Please try it once more." };
     }
@@ -71,7 +81,6 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     fill();
     scroller.hidden = progress.hidden = stop.hidden = false;
     choose.disabled = save.hidden = report.hidden = true;
-    element.scrollIntoView({ block: "start" });
     progress.max = files.length;
     progress.value = 0;
     for (const [i, file] of files.entries()) {
@@ -114,7 +123,7 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     status.textContent = "Making the report\u2026";
     try {
       const cases = rows.filter(({ path }) => path).map(({ name, path }) => ({ kind: "upload", path, name }));
-      const html = await askReport({ cases, refused: rows.filter(({ error }) => error).map(({ name, error }) => [name, error]), ...settings() });
+      const html = await askReport(server, { cases, refused: rows.filter(({ error }) => error).map(({ name, error }) => [name, error]), ...settings() });
       download("attributions.html", html, "text/html");
       status.textContent = REPORT_SAVED;
     } catch (error) {
@@ -130,18 +139,19 @@ export const makeBatch = ({ part: { on }, server, upload, most, accept, open, as
     if (!files) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    open();
+    goTo("batch");
     run(files);
   };
   on(window, "drop", take, { capture: true });
 
-  const element = make("section.takeaway-batch", { "aria-labelledby": "batch-title" }, [
-    make("h3", { id: "batch-title" }, "Many pictures"),
-    make("p.muted", `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
+  part.slot.replaceChildren(make("section.batch-view", { "aria-labelledby": "batch-title" }, [
+    make("header.batch-head", [
+      make("h2", { id: "batch-title" }, "Many pictures"),
+      make("p", `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
+    ]),
     make("div.takes", choose, stop, save, report, input),
     progress,
     status,
     scroller,
-  ]);
-  return element;
+  ]));
 };
