@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aad import Attributor
-from interface import about, explain, inspection, present, scripts, takeaway, talk, why
+from interface import explain, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
 from interface.handlers import answer, stream_upload
@@ -91,8 +91,7 @@ def build_app(attributor: Attributor) -> Any:
             part("batch", takeaway.value(attributor), files)
         with gr.Column(elem_id="view-why", min_width=0):
             part("why", why.value(attributor))
-            part("about", told := about.about(attributor))
-        part("imprint", told["stamp"])
+        part("imprint", present.stamp(attributor))
         part("takeaway", takeaway.value(attributor), files)
         part("talk", functions=talk.functions(attributor))
 

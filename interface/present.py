@@ -62,6 +62,15 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
     }
 
 
+def stamp(attributor: Attributor) -> list[list[str]]:
+    """What computed the answers, as `[[name, value], ...]`."""
+    told: list[list[str]] = []
+    for name, value in attributor.stamp.items():
+        parts = value.items() if isinstance(value, dict) else [(name, value)]
+        told.extend([str(key).replace("_", " "), str(entry)] for key, entry in parts)
+    return told
+
+
 def example(attributor: Attributor, query_id: int) -> dict[str, Any]:
     """One bundled query as the answer's caption shows it, with its true sources and their rank in each space."""
     query = attributor.queries[query_id]

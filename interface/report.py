@@ -20,7 +20,6 @@ from PIL import Image
 from aad import Attributor
 from aad.answers import Attribution
 from interface import present
-from interface.about import about
 from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
 from interface.words import SPACE_WORDS, made_by, percent, type_words
 
@@ -89,7 +88,7 @@ def report(
         refused=refused,
         count="1 picture" if len(known) == 1 else f"{len(known)} pictures",
         date=f"{time.day} {time:%B %Y}",
-        stamp=[*about(attributor)["stamp"], ["date", f"{time:%Y-%m-%dT%H:%M:%SZ}"]],
+        stamp=[*present.stamp(attributor), ["date", f"{time:%Y-%m-%dT%H:%M:%SZ}"]],
         words=SPACE_WORDS,
         thumbnail=thumbnail,
         grounds={space: map_uri(attributor.coordinates[space], (120, 116, 108)) for space in attributor.spaces},

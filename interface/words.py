@@ -96,7 +96,7 @@ def verdict_words(
 
     Returns:
         `verdict` with the id it is `about`, its `title` in one sentence, a `line` that says why, and its `standing` against the
-        truth: "Right", "Right, but not sure", "Wrong", "Missed", or "" where it is not known.
+        truth, such as "Right" or "Right, but not sure", "" where that is not known.
 
     >>> judged = {"level": "possible", "reference": 7, "probability": 0.6, "reasons": ["spaces-agree"]}
     >>> words = verdict_words(judged, [7, 7, 7], ["A fox"] * 3, truth=[7])
@@ -112,14 +112,16 @@ def verdict_words(
     else:
         reasons = verdict["reasons"]
         key = "copy" if "near-copy" in reasons else verdict["level"]
-        why = " and ".join(REASON_WORDS[reason] for reason in reasons)
-        sure = f"{percent(verdict['probability'])} sure" + (f": {why}." if why else ".")
-        line = f"Closest is \u201c{title}\u201d, {sure}" if key == "none" else sure
+        told_of = [REASON_WORDS[one] for one in reasons if key != "none" or one in ("spaces-differ", "close-rivals")]
+        chance = percent(verdict["probability"] if key == "copy" else min(verdict["probability"], 0.999))
+        line = f"Closest is \u201c{title}\u201d, with a chance of {chance}" if key == "none" else f"{chance} sure"
+        line += (f": {' and '.join(told_of)}" if told_of else "") + "."
     standing = ""
     if truth:
-        is_sure, is_named = told["level"] == "found", told["level"] != "none"
-        right, wrong = "Right" if is_sure else "Right, but not sure", "Wrong" if is_named else "Missed"
-        standing = right if about in truth else wrong
+        right = {"found": "Right", "none": "The closest is right, but not sure"}.get(
+            told["level"], "Right, but not sure"
+        )
+        standing = right if about in truth else "Not found" if told["level"] == "none" else "Wrong"
     return told | {"about": about, "title": VERDICT_WORDS[key].format(title), "line": line, "standing": standing}
 
 

@@ -9,6 +9,7 @@ import tarfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -89,6 +90,12 @@ def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, **changed: obje
     return folder / "bundle"
 
 
+def draw_small(patch: Any) -> None:
+    """Views and synthetic images of 64 pixels: what they are made of, when and in which order does not hang on their size."""
+    patch.setattr("precompute.pictures.plain.VIEW_SIZE", 64)
+    patch.setattr("precompute.pictures.families.MADE_SIZE", 64)
+
+
 class ThumbnailNetwork:
     """Stands for the backbone's network: a tiny copy of the picture as features; stops like Ctrl-C after some pictures."""
 
@@ -164,6 +171,7 @@ def rows(out: Path) -> dict[str, np.ndarray]:
 DRIVER = """
 import sys
 from pathlib import Path
+from typing import Any
 from precompute.common.cli import run_step
 from precompute.common.embedding import embed_sources
 from precompute.common.sources import checked_sources

@@ -12,14 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from aad.spaces import Domain
 from precompute.abc import laion
 from precompute.abc.files import read_calibrator, read_mapper, read_test_case
 from precompute.abc.laion import open_laion
 from precompute.abc.splits import BenchmarkError
 from precompute.common import rows
 from precompute.common.lock import HeldError
-from tests.abc_files import case_content, write_calibrator, write_laion
+from tests.abc_files import case_content, write_laion
 
 FEATS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 PATHS = [f"laion/{i}, with \u2028 and \n.png" for i in range(50)]
@@ -130,18 +129,6 @@ def test_missing_truncated_and_foreign_files_are_refused(tmp_path: Path, source:
     save_file({"real_mapper.weight": torch.eye(2), "synth_mapper.weight": torch.eye(2)}, tmp_path / "m.safetensors")
     with pytest.raises(BenchmarkError, match=r"`real_mapper` must be a linear layer.*got keys weight in"):
         read_mapper(tmp_path / "m.safetensors")
-
-
-def test_state_dict_of_real_layers_is_read(tmp_path: Path) -> None:
-    layers = {name: torch.nn.Linear(3, 3) for name in ("real_mapper", "synth_mapper")}
-    torch.save({name: layer.state_dict() for name, layer in layers.items()}, tmp_path / "m.pth")
-    weight = read_mapper(tmp_path / "m.pth")[Domain.SYNTHETIC].weight
-    np.testing.assert_array_equal(weight, layers["synth_mapper"].weight.detach().numpy())
-
-
-def test_calibrator_is_read_with_the_bias_that_is_used(tmp_path: Path) -> None:
-    calibrator = read_calibrator(write_calibrator(tmp_path / "c.pth", 31.5, -2.0))
-    assert (calibrator.inverse_temperature, calibrator.bias) == (31.5, pytest.approx(-0.002))
 
 
 @pytest.mark.parametrize("ids_as_tensor", [False, True])

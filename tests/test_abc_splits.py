@@ -1,12 +1,7 @@
-"""Split files in AbC's form are read whole, and each departure from the form is named with its place.
-
-Set AAD_ABC_SPLITS to the folder with the released `test_*.json` (or `.json.gz`) to have those read as well.
-"""
+"""Split files in AbC's form are read whole, and each departure from the form is named with its place."""
 
 import copy
-import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -116,33 +111,3 @@ def test_all_missing_images_are_listed_at_once(tmp_path: Path) -> None:
         (tmp_path / path).write_bytes(b"")
     (tmp_path / everything[-1]).mkdir(parents=True)  # a folder is no image
     assert missing_files(cases * 2, tmp_path) == [everything[0], everything[-1]]
-
-
-# as in sizes_of; test_unobserved_imagenet was not at hand
-PUBLISHED = {
-    "test_artchive": (255, 3_081, (1, 67), {"gpt": 10_200, "object": 10_200}),
-    "test_bamfg": (250, 1_692, (4, 12), {"gpt": 10_000, "object": 10_000}),
-    "test_observed_imagenet": (593, 593, (1, 1), {"gpt": 23_720, "media": 23_720}),
-}
-FOLDER = os.environ.get("AAD_ABC_SPLITS")
-FILES = sorted(path for path in Path(FOLDER).iterdir() if path.name.endswith((".json", ".json.gz"))) if FOLDER else []
-
-
-def load(path: Path, scratch: Path) -> list[Case]:
-    if path.suffix != ".gz":
-        return load_split(path)
-    plain = scratch / path.stem
-    plain.write_bytes(gzip.decompress(path.read_bytes()))
-    return load_split(plain)
-
-
-@pytest.mark.skipif(not FOLDER, reason="AAD_ABC_SPLITS does not name a folder with AbC's split files")
-def test_released_splits_parse_completely_with_the_published_counts(tmp_path: Path) -> None:
-    assert FILES, f"no .json or .json.gz in {FOLDER}"
-    for path in FILES:
-        cases, name = load(path, tmp_path), path.name.partition(".")[0]
-        if name in PUBLISHED:
-            assert sizes_of(cases) == PUBLISHED[name]
-        assert all(len(case.queries) == 2 and "gpt" in case.queries for case in cases)
-        assert all(exemplar.startswith("dataset/exemplar/") for case in cases for exemplar in case.exemplars)
-        assert all(q.startswith("dataset/synth/") for case in cases for kind in case.queries.values() for q in kind)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aad import SPACES, Attributor, BundleError, Space, attribution
+from aad import SPACES, Attributor, Space, attribution
 from aad.bundle import Bundle
 from aad.scale.compressed import CompressedIndex
 from aad.scale.stored import StoredRows
@@ -125,18 +125,6 @@ def test_a_rebuild_gives_the_same_bytes(indexed, copy):
     first, again = (json.loads(one.pop("manifest.json")) for one in (before, after))
     assert after == before
     assert first["retrieval"] == again["retrieval"] and first["files"] == again["files"]
-
-
-def test_an_index_of_a_method_that_is_no_more_is_refused_and_not_taken_up_again(copy):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["retrieval"]["aligned"] |= {"method": "clustered", "n_probe": 32}
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match=r"method 'clustered', which this version does not.*precompute\.build_index"):
-        Attributor.load(copy)
-    scratch, kept = copy / ".work", {"asked": {}, "sha256": None, "settings": manifest["retrieval"]["aligned"]}
-    scratch.mkdir(exist_ok=True)
-    (scratch / "kept.json").write_text(json.dumps(kept))
-    assert build_index._kept(scratch / "kept.safetensors", {}) is None
 
 
 def test_steps_before_it_drop_it_and_those_after_it_keep_it(copy):

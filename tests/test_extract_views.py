@@ -15,7 +15,7 @@ from aad.bundle import Bundle, BundleError
 from precompute import extract_families, extract_views
 from precompute.abc.splits import BenchmarkError
 from precompute.pictures import drawing, families
-from tests.small import LITE0, SPLITS, ThumbnailNetwork, folder_of, picture, small_bundle
+from tests.small import LITE0, SPLITS, ThumbnailNetwork, draw_small, folder_of, picture, small_bundle
 
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
@@ -27,6 +27,7 @@ def network(monkeypatch):
 
 
 def use(monkeypatch, network):
+    draw_small(monkeypatch)
     monkeypatch.setattr(drawing, "load_backbone", lambda *_: Backbone(LITE0, network))
     return network
 

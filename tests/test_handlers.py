@@ -121,12 +121,13 @@ def test_a_verdict_is_told_in_words_and_set_against_the_truth(attributor: FakeAt
         ("found", truth, [truth], "Right"),
         ("possible", truth, [truth], "Right, but not sure"),
         ("found", truth, [other], "Wrong"),
-        ("none", None, [other], "Missed"),
+        ("none", None, [other], "Not found"),
+        ("none", None, [truth], "The closest is right, but not sure"),
         ("found", truth, [], ""),
     ):
         judged = {"level": level, "reference": named, "probability": 0.25, "reasons": ["close-rivals"]}
         told = words.verdict_words(judged, [other, other, truth], ["Another", "Another", title], known)
-        assert told["standing"] == standing and told["about"] == truth and "25% sure" in told["line"]
+        assert told["standing"] == standing and told["about"] == truth and "25%" in told["line"]
         assert (title in told["title"]) == (level != "none")
     agreed = handlers.answer(attributor, "query", 3, 5)["verdict"]
     assert agreed["level"] is None and agreed["about"] in {result[space].matches[0].reference_id for space in SPACES}

@@ -20,7 +20,7 @@ from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import SHIPPED_VIEWS, steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, ThumbnailNetwork, contents, folder_of, picture
+from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, folder_of, picture
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -87,6 +87,7 @@ def shipped(tmp_path_factory):
     """A folder with a benchmark, and the bundle made of it by the real network, calibrated."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
+        draw_small(patch)
         patch.setattr(train_heads, "ALIGNED", replace(ALIGNED, n_steps=5))
         patch.setattr(train_heads, "DISENTANGLED", replace(DISENTANGLED, n_steps=5))
         train(small_benchmark(folder), folder / "bundle")

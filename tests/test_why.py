@@ -13,10 +13,7 @@ import pytest
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
 from interface import why
-from interface.about import metrics_rows
-from tests.fakes import invented_metrics
 
-METRICS = invented_metrics()
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -162,17 +159,3 @@ def test_kinds_without_the_order_are_named(generalisation):
 
 def test_a_split_that_was_not_measured_has_no_rows(generalisation):
     assert why.families_of({"validation": generalisation["validation"]}) is None
-
-
-def test_metrics_rows_hold_every_space_and_measure():
-    rows = metrics_rows(METRICS)
-    assert [row["type"] for row in rows] == ["media", "scene", "photo", "style", "painted"]
-    assert all(set(cells) == set(SPACES) for row in rows for cells in row["cells"].values())
-    assert metrics_rows(None) == []
-
-
-def test_metrics_rows_mark_the_queries_whose_generators_were_all_held_out():
-    generators = {"media": ["seen"], "scene": ["seen", "unseen"], "photo": [], "painted": ["unseen"]}
-    metrics = {**METRICS, "generators": generators, "held_out_generators": ["unseen"]}
-    assert [row["type"] for row in metrics_rows(metrics) if row["held_out"]] == ["painted"]
-    assert not any(row["held_out"] for row in metrics_rows(METRICS))

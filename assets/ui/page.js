@@ -1,7 +1,6 @@
 // The door of the page: what Python's side of it calls, by name. `mount` fills the slot of each part; Gradio's events call the others.
 import { boxedPicture, cleared, sendAgain, sending } from "./core/asking.js";
 import { fail } from "./core/state.js";
-import { mountAbout as about } from "./views/about.js";
 import { mountAnswer as answer } from "./views/answer.js";
 import { mountBatch as batch } from "./views/batch.js";
 import { mountDetails as details } from "./views/details.js";
@@ -17,4 +16,4 @@ import { mountTalk as talk } from "./views/talk.js";
 import { mountWhy as why } from "./views/why.js";
 
 export { boxedPicture, cleared, fail, sendAgain, sending };
-export const mount = { about, answer, batch, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };
+export const mount = { answer, batch, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
 from interface import handlers
+from interface.words import SPACE_WORDS
 from tests.browser.visits import Visit, ask, ask_own, choose_k, options, orders, unfold
 from tests.fakes import FakeAttributor
 
@@ -49,7 +50,7 @@ def test_arrows_departures_and_overlap_follow_from_the_ranks(page: Page) -> None
     assert {"new", "▲", "▼"} <= kinds
 
 
-def test_slopes_draw_every_rank_and_say_it_as_a_table(page: Page, attributor: FakeAttributor) -> None:
+def test_slopes_draw_every_rank_and_say_it_in_words(page: Page, attributor: FakeAttributor) -> None:
     ask(page, 1)
     ranked = orders(page)
     everyone = {reference for order in ranked.values() for reference in order}
@@ -65,12 +66,13 @@ def test_slopes_draw_every_rank_and_say_it_as_a_table(page: Page, attributor: Fa
             heights.setdefault(rank, set()).add(y)
     assert all(len(ys) == 1 for ys in heights.values()), "one height per rank"
     assert [min(heights[rank]) for rank in sorted(heights)] == sorted(min(ys) for ys in heights.values())
-    page.locator(".slopes-twin summary").click()
-    told = page.locator(".slopes-table tbody tr").evaluate_all(
-        "rows => rows.map(r => [+r.dataset.ref, ...[...r.querySelectorAll('td')].map(d => d.textContent)])"
-    )
-    for reference, *cells in told:
-        assert cells == [str(ranked[s].index(reference) + 1) if reference in ranked[s] else "\u2013" for s in SPACES]
+    for line in lines.all():
+        told, reference = line.get_attribute("aria-label") or "", int(line.get_attribute("data-ref") or -1)
+        for space in SPACES:
+            place = (
+                f"rank {ranked[space].index(reference) + 1}" if reference in ranked[space] else "not among the first 8"
+            )
+            assert f"{SPACE_WORDS[space]['name']} {place}" in told
     (truth,) = attributor.queries[1].exemplar_ids
     assert page.locator(f".slope.is-truth[data-ref='{truth}']").count() == (truth in everyone)
 
@@ -205,15 +207,13 @@ def test_an_upload_is_come_back_to_and_has_no_address(page: Page, tmp_path: Path
 def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: FakeAttributor) -> None:
     ask(page, 4)
     before = answered(page)
-    options(page).locator(".filter-open").first.focus()
-    page.keyboard.press("Enter")
-    page.keyboard.type("bird")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Space")
+    options(page).locator(".filter summary").first.focus()
+    for key in ("Enter", "Tab", "b", "i", "r", "d", "Tab", "Space"):
+        page.keyboard.press(key)
     page.wait_for_function("window.attributionPage.state.answer.gallery?.n === 9")
     assert page.evaluate("document.activeElement.type") == "checkbox", "the focus stays in the list"
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.className").startswith("filter-open")
+    expect(page.locator(".options > summary")).to_be_focused()
     allowed = {reference.reference_id for reference in attributor.references if reference.group == "birds"}
     for order in orders(page).values():
         assert set(order) <= allowed and len(order) == 8
@@ -234,10 +234,10 @@ def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: F
 
 def test_counts_of_a_filter_are_those_that_remain(page: Page, attributor: FakeAttributor) -> None:
     page.evaluate("window.attributionPage.setFilter({group: new Set(['birds'])})")
-    options(page).locator(".filter-open", has_text="Licence").click()
-    told = page.locator(".filter-panel:visible label").all_inner_texts()
+    options(page).locator(".filter summary", has_text="Licence").click()
+    told = page.locator(".filter[open] label").all_inner_texts()
     assert sorted(" ".join(line.split()) for line in told) == ["CC0-1.0 0", "GPL-2.0-or-later 9"]
-    expect(page.locator(".filter-panel:visible input").last).to_be_disabled()
+    expect(page.locator(".filter[open] input").last).to_be_disabled()
     page.evaluate("window.attributionPage.setFilter({group: new Set(['birds']), licence: new Set(['CC0-1.0'])})")
     page.evaluate("window.attributionPage.refresh()")
     expect(page.locator(".notice h2")).to_have_text("Nothing to search in")
@@ -250,9 +250,9 @@ def test_ten_thousand_values_are_found_by_typing(visit: Visit) -> None:
         while (words.values.length < 10000) words.values.push(`invented source ${words.values.length}`);
         words.index[5] = 9876; }""")
     page.evaluate("window.attributionPage.mountOptions(document.querySelector('#options'))")
-    options(page).locator(".filter-open", has_text="Source").click()
-    expect(page.locator(".filter-panel:visible")).to_contain_text("and 9,900 more: type to narrow")
-    assert page.locator(".filter-panel:visible li").count() == 100
-    page.keyboard.type("9876")
-    expect(page.locator(".filter-panel:visible li")).to_have_count(1)
-    expect(page.locator(".filter-panel:visible li")).to_contain_text("invented source 9876")
+    options(page).locator(".filter summary", has_text="Source").click()
+    expect(page.locator(".filter[open]")).to_contain_text("and 9,900 more: type to narrow")
+    assert page.locator(".filter[open] li").count() == 100
+    page.locator(".filter[open] input[type=search]").fill("9876")
+    expect(page.locator(".filter[open] li")).to_have_count(1)
+    expect(page.locator(".filter[open] li")).to_contain_text("invented source 9876")

@@ -45,11 +45,10 @@ def assert_warmest(page: Page, found: Any) -> None:
 
 def test_a_match_is_answered_with_a_heat_of_49_squares_on_each_picture(page: Page, attributor: FakeAttributor) -> None:
     expect(body(page)).to_be_hidden()
-    candidates = page.locator(".candidate")
-    assert 1 <= candidates.count() <= 4
-    expect(page.locator(".explain-offer .flag")).to_have_count(1)
-    chosen = int(candidates.first.get_attribute("data-explain") or -1)
-    candidates.first.click()
+    offered = page.locator(".explain-offer button")
+    chosen = int(offered.get_attribute("data-explain") or -1)
+    assert chosen == page.evaluate("window.attributionPage.state.answer.verdict.about")
+    offered.click()
     expect(body(page)).to_have_attribute("data-state", "shown")
     expect(page.locator(".explain-body h3")).to_have_text(attributor.references[chosen].title)
     found = attributor.explain(attributor.examples[0], chosen)[LAST]
@@ -89,7 +88,7 @@ def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(p
         assert [share for _, share in painted] == pytest.approx((np.abs(heat) / scale).ravel().tolist(), abs=0.01)
         signs = ["against" if round(value, 5) < 0 else "for" for value in heat.ravel().tolist()]
         assert [sign for sign, _ in painted] == signs and set(signs) == {"for", "against"}
-        told = page.locator(".all-numbers .scroller table").nth(i).locator("tbody td").all_inner_texts()
+        told = page.locator(".all-numbers table").nth(i).locator("tbody td").all_inner_texts()
         values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in told]
         assert values == pytest.approx(heat.ravel().tolist(), abs=6e-5), "every region stands in a table"
     look = "cell => getComputedStyle(cell, '::before').backgroundImage"
@@ -111,20 +110,13 @@ def test_squares_tile_the_picture_as_they_are(page: Page) -> None:
     assert page.locator("#explain canvas").count() == 0
 
 
-def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds_and_light_its_row(
-    page: Page, desk: Visit, found: Any
-) -> None:
+def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds(page: Page, desk: Visit, found: Any) -> None:
     found, asked = found[LAST], len(desk.requests)
-    page.locator(".all-numbers summary").click()
     cells(page, "query").nth(int(found.heat_query.argmax())).hover()
     readout = page.locator(".heat-pane[data-of=query] .readout")
     expect(readout).to_contain_text(f"adds {found.heat_query.max():.4f}")
     expect(readout).to_contain_text(f"instead of {found.similarity:.4f}")
-    row = page.locator(".strongest").first.locator("tbody tr").first
-    expect(row).to_have_class("is-active")
-    expect(row).to_contain_text(f"+{found.heat_query.max():.4f}")
-    coldest = page.locator(".strongest").last.locator("tr[data-sign=against]").first
-    coldest.hover()
+    cells(page, "reference").nth(int(found.heat_reference.argmin())).hover()
     expect(cells(page, "reference").nth(int(found.heat_reference.argmin()))).to_have_class("cell is-active")
     expect(page.locator(".heat-pane[data-of=reference] .readout")).to_contain_text("away")
     assert page.locator(".heat-pane[data-of=query] [role=gridcell][tabindex='0']").count() == 1
@@ -168,7 +160,7 @@ def test_a_fault_is_told_and_can_be_tried_again(page: Page, monkeypatch: Any) ->
 
     with monkeypatch.context() as patch:
         patch.setattr(explain, "packed", fault)
-        page.locator(".candidate").first.click()
+        page.locator(".explain-offer button").click()
         expect(body(page)).to_have_attribute("data-state", "error")
         expect(page.locator(".explain-invite")).to_contain_text("The cat is on the keyboard")
         assert page.locator(".cover .heat").count() == 0
@@ -208,7 +200,7 @@ def test_another_question_takes_the_explanation_away(page: Page) -> None:
     expect(body(page)).to_be_visible()
     ask(page, 3)
     expect(body(page)).to_be_hidden()
-    expect(page.locator(".candidate").first).to_be_visible()
+    expect(page.locator(".explain-offer button")).to_be_visible()
     assert "explain" not in page.evaluate("window.attributionPage.linkHere()")
 
 

@@ -107,9 +107,9 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
         assert links == ["https:"] * (reference_id == 1)
         nothing_ran(page)
     page.evaluate("window.attributionPage.set('selected', null)")  # the card lies over the button
-    for which in range(page.locator(".filter-open").count()):
-        options(page).locator(".filter-open").nth(which).click()
-        expect(page.locator(".filter-panel:visible li").first).to_contain_text(NAME)
+    for which in range(page.locator(".filter > summary").count()):
+        options(page).locator(".filter > summary").nth(which).click()
+        expect(page.locator(".filter[open] li").first).to_contain_text(NAME)
         page.keyboard.press("Escape")
     page.evaluate("document.querySelector('.options').open = false")  # it lies over the maps
     show_maps(page)

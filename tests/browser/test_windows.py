@@ -49,7 +49,7 @@ def test_phone_comes_to_the_answer_with_the_query_on_top_and_three_pictures_abre
 
 
 def test_phone_explains_a_match(phone: Page) -> None:
-    phone.locator(".candidate").first.tap()
+    phone.locator(".explain-offer button").tap()
     expect(phone.locator(".explain-body")).to_have_attribute("data-state", "shown")
     phone.locator(".heat-pane[data-of=reference] [role=gridcell]").nth(24).tap()
     expect(phone.locator(".heat-pane[data-of=reference] .readout")).to_contain_text("row 4, column 4")
@@ -113,8 +113,8 @@ def test_nothing_overflows_with_a_filter_a_reference_and_the_panel(page: Page, w
     rest(page)
     assert not scrolls_sideways(page)
     fits(page, ".slopes-chart svg", width)
-    options(page).locator(".filter-open").first.click()
-    fits(page, ".filter-panel:visible", width)
+    options(page).locator(".filter > summary").first.click()
+    fits(page, ".filter[open]", width)
     page.keyboard.press("Escape")
     panel(page)
     rest(page)

@@ -22,7 +22,7 @@ HOME = """k => { const page = window.attributionPage, { set, state } = page, fir
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
   for (const one of [".segment button:last-child", "> header button", ".all-numbers[open] > summary"])
     document.querySelectorAll(`.explain-body ${one}`).forEach(found => found.click());
-  document.querySelectorAll(".twin-bar [aria-expanded=true], .filter-open[aria-expanded=true]").forEach(one => one.click());
+  document.querySelectorAll(".twin-bar [aria-expanded=true], .filter[open] > summary").forEach(one => one.click());
   document.querySelectorAll(".numbers[open], .options[open], .exhibit[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);

@@ -1,8 +1,8 @@
-// Ranks in the three columns as a slope chart: one line per picture that is among the first k somewhere; and the same as a table.
-import { make, makeHead, svg } from "../core/dom.js";
+// Ranks in the three columns as a slope chart: one line per picture that is among the first k somewhere. "Details" has them as rows.
+import { make, svg } from "../core/dom.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { walkRow } from "../core/keys.js";
-import { flagOf, idsOf, movesBetween, truthIds } from "../core/match.js";
+import { idsOf, movesBetween, truthIds } from "../core/match.js";
 import { catalogue, referenceOf, set, state } from "../core/state.js";
 
 const PITCH = 24;
@@ -25,9 +25,7 @@ export const makeSlopes = (part) => {
   const { on, resized } = part;
   const chart = make("div.slopes-chart");
   const caption = make("p.slopes-caption", { "aria-live": "polite" });
-  const table = make("div.scroller");
-  const twin = make("details.slopes-twin", make("summary", "The same as a table"), table);
-  const root = make("section.slopes", { "aria-label": "How ranks change between the spaces" }, make("h3", "How the ranks change"), chart, caption, twin);
+  const root = make("section.slopes", { "aria-label": "How ranks change between the spaces" }, make("h3", "How the ranks change"), chart, caption);
   let lines = [];
   let answer = null;
   let width = 0;
@@ -35,17 +33,6 @@ export const makeSlopes = (part) => {
   const place = (rank) => (rank === null ? `not among the first ${answer.k}` : `rank ${rank}`);
   const story = ({ reference, ranks }) =>
     `${reference.title}: ${catalogue.spaces.map((space, i) => `${space.name} ${place(ranks[i])}`).join(", ")}`;
-
-  const fill = () => {
-    const names = catalogue.spaces.map((space) => make("th", { scope: "col", "data-space": space.id }, space.name));
-    table.replaceChildren(make("table.slopes-table", [
-      makeHead("Picture", names),
-      make("tbody", lines.map(({ id, ranks, reference }) => make("tr", { "data-ref": id }, [
-        make("th", { scope: "row" }, reference.title, flagOf(id)),
-        ranks.map((rank) => make("td", { class: rank === null ? "muted" : null }, rank === null ? "\u2013" : String(rank))),
-      ]))),
-    ]));
-  };
 
   const draw = () => {
     if (!answer || !width) return;
@@ -144,7 +131,6 @@ export const makeSlopes = (part) => {
       root.hidden = !answer || !catalogue.spaces.some((space) => answer.spaces[space.id].matches.length);
       if (root.hidden) return;
       lines = slopeLines(answer);
-      fill();
       draw();
     },
   };

@@ -5,7 +5,6 @@ import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
 import { catalogue, mountPart, referenceOf, state } from "../core/state.js";
-import { percentText } from "../core/words.js";
 import { askReport } from "./takeaway.js";
 
 export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
@@ -57,8 +56,7 @@ export const mountBatch = (element, props, { server, upload }) => {
     const { verdict, spaces } = row.reply;
     addresses.push(URL.createObjectURL(row.file));
     const picture = make("button.batch-best", { onclick: () => open(row.file) }, makePicture(addresses.at(-1)), make("span.title", row.name));
-    const sure = verdict?.probability === null ? "" : verdict && ` ${percentText(verdict.probability)} sure`;
-    const told = make("td", verdict ? [make("b", verdict.title), make("span.muted.number", sure)] : "nothing to compare with");
+    const told = make("td", verdict ? [make("b", verdict.title), make("p.muted", verdict.line)] : "nothing to compare with");
     return body.append(make("tr", make("th", { scope: "row" }, picture), told, catalogue.spaces.map(({ id }) => cell(spaces[id], id))));
   };
 

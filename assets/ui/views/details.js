@@ -8,7 +8,7 @@ import { explainMatch } from "./explain.js";
 
 export const mountDetails = (element) => {
   const { slot, heard } = mountPart("details", element);
-  const panel = make("aside.details", { role: "dialog", "aria-label": "Details of the chosen picture", tabindex: "-1", hidden: true });
+  const panel = make("div.details", { role: "dialog", "aria-label": "Details of the chosen picture", tabindex: "-1", hidden: true });
   slot.replaceChildren(panel);
   let opener = null;
 

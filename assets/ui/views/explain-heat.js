@@ -5,8 +5,7 @@ import { fixedText } from "../core/words.js";
 
 const BANDS = ["Top", "Middle", "Bottom"];
 const SIDES = ["left", "centre", "right"];
-const N_FOR = 3; // regions listed that speak for the match, and
-const N_AGAINST = 2; // against it
+const N_FOR = 3; // regions numbered: those that speak most for the match
 
 // Where a region lies, in words: the three bands of a grid of seven hold two, three and two rows.
 const third = (i, side) => (i < Math.floor(side / 3) ? 0 : i >= side - Math.floor(side / 3) ? 2 : 1);
@@ -19,7 +18,7 @@ export const placeOf = (cell, side) => {
 
 // One decimal more than elsewhere: a region's part is small.
 export const heatNumber = (value) => Math.abs(value).toFixed(4);
-export const similarityWithout = (value, similarity) => fixedText(similarity - value, 4);
+const similarityWithout = (value, similarity) => fixedText(similarity - value, 4);
 
 // What a region does, for hover, focus and screen readers.
 const heatWords = (cell, value, similarity, side) => {
@@ -32,14 +31,9 @@ const heatWords = (cell, value, similarity, side) => {
   };
 };
 
-// The regions worth naming: those that add most, and those that take most away.
-export const strongestRegions = (values) => {
-  const order = values.map((_, i) => i).sort((a, b) => values[b] - values[a]);
-  return {
-    speakFor: order.slice(0, N_FOR).filter((i) => values[i] > 0),
-    against: order.slice(-N_AGAINST).reverse().filter((i) => values[i] < 0),
-  };
-};
+// The regions that add most, the strongest first.
+export const strongestRegions = (values) =>
+  [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, N_FOR).filter((i) => values[i] > 0);
 
 // How a region is coloured: the share of the scale, and whether it speaks for or against.
 export const paintCell = (cell, value, scale) => {
@@ -48,8 +42,8 @@ export const paintCell = (cell, value, scale) => {
   return cell;
 };
 
-// A pane: `show` gives it a picture and `heat` lays values over it, or takes them away; `mark` points at one region.
-export const makeHeatPane = ({ on }, { name, onPoint }) => {
+// A pane: `show` gives it a picture and `heat` lays values over it, or takes them away.
+export const makeHeatPane = ({ on }, name) => {
   const image = makePicture("");
   const cover = make("div.cover", image);
   const readout = make("p.readout");
@@ -73,7 +67,6 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
   const mark = (cell) => {
     cells.forEach((one, i) => one.classList.toggle("is-active", i === cell));
     say(cell);
-    onPoint?.(cell);
   };
 
   const walk = (cell) => {
@@ -103,7 +96,6 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
 
   return {
     element,
-    mark,
     show(url, alt, words) {
       if (image.getAttribute("src") !== url) image.src = url;
       image.alt = alt;
@@ -118,7 +110,7 @@ export const makeHeatPane = ({ on }, { name, onPoint }) => {
       say(null);
       if (!given) return;
       const { values, side, scale, similarity } = given;
-      const labels = new Map(strongestRegions(values).speakFor.map((cell, i) => [cell, i + 1]));
+      const labels = new Map(strongestRegions(values).map((cell, i) => [cell, i + 1]));
       cells = values.map((value, i) => {
         const { place, does } = heatWords(i, value, similarity, side);
         const label = labels.get(i);

@@ -1,44 +1,11 @@
-// An explanation in words and numbers: the strongest regions of each picture, all regions, and the scale of the colours.
+// An explanation in numbers: all regions of each picture, and the scale of the colours.
 import { hint, make, makeHead } from "../core/dom.js";
-import { heatNumber, paintCell, placeOf, similarityWithout, strongestRegions } from "./explain-heat.js";
+import { heatNumber, paintCell } from "./explain-heat.js";
 
 const HEAT_MEANING =
   "The feature is pooled again without the region, mapped into the space, and compared with the whole other picture. What the similarity loses by that is the region\u2019s value. A region just as alike as the rest stays near 0, and the values do not add up to the whole.";
 
 const signed = (value) => (value < 0 ? "\u2212" : "+") + heatNumber(value);
-
-// `onPoint` hears which region a row is about, and null when the pointer leaves it.
-export const makeStrongest = ({ onPoint }) => {
-  const element = make("div.strongest");
-  let lines = new Map();
-
-  const row = (cell, label, { values, side, similarity }) => {
-    const { row: down, column: across, words } = placeOf(cell, side);
-    const sign = values[cell] < 0 ? "against" : "for";
-    const line = make("tr", { "data-sign": sign, onpointerenter: () => onPoint(cell), onpointerleave: () => onPoint(null) }, [
-      make("td.key", make("span.key-mark", { "aria-hidden": "true" }, label), make("span.sr", sign)),
-      make("th", { scope: "row" }, `${words} `, make("span.muted", `row\u00a0${down}, column\u00a0${across}`)),
-      make("td", signed(values[cell])),
-      make("td", similarityWithout(values[cell], similarity)),
-    ]);
-    lines.set(cell, line);
-    return line;
-  };
-
-  return {
-    element,
-    light: (cell) => lines.forEach((line, i) => line.classList.toggle("is-active", i === cell)),
-    show(heat, words) {
-      lines = new Map();
-      const { speakFor, against } = strongestRegions(heat.values);
-      element.replaceChildren(make("table", [
-        make("caption", `Strongest regions: ${words}`),
-        makeHead(make("span.sr", "Speaks"), "Region", "Adds", "Without it"),
-        make("tbody", speakFor.map((cell, i) => row(cell, String(i + 1), heat)), against.map((cell) => row(cell, "", heat))),
-      ]));
-    },
-  };
-};
 
 // Every region of a picture as a table of its rows and columns.
 export const allRegions = ({ values, side }, words) => {

@@ -5,8 +5,7 @@ import { truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { makeHeatPane, placeOf, strongestRegions } from "./explain-heat.js";
-import { makeOffer } from "./explain-offer.js";
-import { allRegions, heatLegend, makeStrongest } from "./explain-tables.js";
+import { allRegions, heatLegend } from "./explain-tables.js";
 
 export let explainMatch;
 
@@ -31,14 +30,13 @@ export const mountExplain = (element, props, { server }) => {
   let loaded = false;
 
   const heading = make("h2", { tabindex: "-1" }, "Explain a match");
-  const offer = makeOffer((id) => explainMatch(id, { scroll: false }));
+  const offer = make("div.explain-offer");
   const title = make("h3");
   const another = make("button.tool", "Another match");
   const tabs = make("div");
   const sentence = make("p.explain-sentence", { role: "status" });
   const invite = make("div.explain-invite");
-  const strongest = bySide((side) => makeStrongest({ onPoint: (cell) => panes[side].mark(cell) }));
-  const panes = bySide((side) => makeHeatPane(part, { name: side, onPoint: strongest[side].light }));
+  const panes = bySide((side) => makeHeatPane(part, side));
   const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
   const legend = make("div.heat-legend");
   const limits = make("p.limits");
@@ -53,13 +51,12 @@ export const mountExplain = (element, props, { server }) => {
     make("details.all-numbers", [
       make("summary", "Details"),
       legend,
-      make("div.explain-pair", ...SIDES.map((side) => strongest[side].element)),
       limits,
       numbers,
     ]),
   ]);
   const lead = make("p.lead", LEAD);
-  slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer.element, body));
+  slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer, body));
 
   const setFade = () => body.style.setProperty("--fade", fade.value / 100);
   on(fade, "input", setFade);
@@ -127,10 +124,19 @@ export const mountExplain = (element, props, { server }) => {
   // What the space found alike, in one sentence.
   const told = (heats, name) => {
     const [here, there] = SIDES.map((which) => {
-      const [first] = strongestRegions(heats[which].values).speakFor;
+      const [first] = strongestRegions(heats[which].values);
       return first === undefined ? "no region" : `the ${placeOf(first, heats[which].side).words.toLowerCase()}`;
     });
     return `In ${name}, most of the likeness lies in ${here} of the picture asked about and in ${there} of the match.`;
+  };
+
+  // Before a match is chosen: the picture that the answer names, or any other by its card.
+  const invitation = () => {
+    if (!question()) return [make("p.muted", "Once a picture is answered, any of its matches can be explained here.")];
+    const about = state.answer.verdict?.about;
+    const onclick = () => explainMatch(about, { scroll: false });
+    const begin = about === undefined ? null : make("button.tool.primary", { "data-explain": about, onclick }, `Explain \u201c${referenceOf(about).title}\u201d`);
+    return [begin, make("p.muted", "Or choose any picture above or on the maps, and \u201cExplain this match\u201d on its card.")].filter(Boolean);
   };
 
   const inviteOf = (phase) => {
@@ -141,8 +147,8 @@ export const mountExplain = (element, props, { server }) => {
   const draw = () => {
     const open = question() !== null && subject !== null;
     body.hidden = !open;
-    offer.element.hidden = open;
-    if (!open) return offer.show(question() !== null);
+    offer.hidden = open;
+    if (!open) return offer.replaceChildren(...invitation());
     space ??= catalogue.spaces.at(-1).id;
     const reference = referenceOf(subject);
     const query = state.answer.query;
@@ -163,7 +169,6 @@ export const mountExplain = (element, props, { server }) => {
     for (const side of SIDES) {
       panes[side].show(pictures[side], side === "query" ? names.query : reference.title, names[side]);
       panes[side].heat(heats[side], `Regions of ${names[side].toLowerCase()} in ${name}`);
-      if (heats[side]) strongest[side].show(heats[side], names[side].toLowerCase());
     }
     sentence.textContent = phase === "shown" ? told(heats, name) : phase !== "busy" ? "" : loaded || state.answer.ready ? "Explaining\u2026" : LOADING;
     if (!reply) return;

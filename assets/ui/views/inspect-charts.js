@@ -29,7 +29,8 @@ const bar = ([mean, low, high], space, i, n) => {
 };
 const track = (figures, spaces) =>
   make("span.track", { "aria-hidden": "true" }, figures.flatMap((figure, s) => (figure ? bar(figure, spaces[s], s, figures.length) : [])));
-const scale = () => make("span.scale", { "aria-hidden": "true" }, ["0", ".25", ".5", ".75", "1"].map((text) => make("span", text)));
+const scale = () =>
+  make("th", { scope: "col" }, make("span.sr", "From 0 to 1"), make("span.scale", { "aria-hidden": "true" }, ["0", ".25", ".5", ".75", "1"].map((text) => make("span", text))));
 
 // Whether the choice itself rests on what the spaces answered; then an interval would describe the choice, not the spaces.
 const isCircular = ({ filters, pair, hub }) => Boolean(filters.outcome || pair || hub);

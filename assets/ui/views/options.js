@@ -3,7 +3,6 @@
 import { chooseK, refresh } from "../core/asking.js";
 import { hint, make, makeChoice } from "../core/dom.js";
 import { passingNow, passingOf, setFilter } from "../core/filter.js";
-import { ARROWS, clamp } from "../core/keys.js";
 import { catalogue, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 
@@ -43,12 +42,9 @@ export const mountOptions = (element) => {
   const picker = (field, name) => {
     const { values } = catalogue.words[field];
     const find = `Find a ${name.toLowerCase()}`;
-    const button = make("button.filter-open", { "aria-expanded": "false", "aria-haspopup": "dialog" }, name);
-    const search = make("input", { type: "search", placeholder: find, "aria-label": find });
-    const list = make("ul.filter-values");
+    const search = make("input", { type: "search", placeholder: find, "aria-label": find, oninput: () => fill() });
+    const list = make("ul.filter-values", { onchange: ({ target }) => toggle(field, values[Number(target.dataset.value)]) });
     const more = make("p.muted", { role: "status" });
-    const named = { role: "dialog", "aria-label": `Filter by ${name.toLowerCase()}` };
-    const panel = make("div.filter-panel", { ...named, hidden: true }, values.length > MANY ? search : null, list, more);
     let order = [];
 
     const line = (i, count) => {
@@ -65,49 +61,25 @@ export const mountOptions = (element) => {
       const rest = found.length - MOST;
       more.textContent = !found.length ? "Nothing by this name." : rest > 0 ? `and ${countText(rest)} more: type to narrow` : "";
     };
-
-    const close = (back) => {
-      if (panel.hidden) return;
-      panel.hidden = true;
-      button.setAttribute("aria-expanded", "false");
-      if (back) button.focus();
-    };
-    const open = () => {
-      pickers.forEach((one) => one.close(false));
+    // Those that are chosen come first, then the most frequent; the order stays for as long as the list is open.
+    const ontoggle = () => {
+      if (!root.open) return;
       const counts = countsOf(field);
       const chosen = (i) => Number(isChosen(field, values[i]));
       order = [...values.keys()].sort((a, b) => chosen(b) - chosen(a) || counts[b] - counts[a] || values[a].localeCompare(values[b]));
-      search.value = "";
-      panel.hidden = false;
-      button.setAttribute("aria-expanded", "true");
       fill();
-      panel.querySelector("input:not([disabled])")?.focus();
     };
+    const root = make("details.filter", { name: "filter", ontoggle }, make("summary", name), values.length > MANY ? search : null, list, more);
 
     // The filter has changed: the ticks follow, and the focus stays where it is.
     const follow = () => {
-      button.classList.toggle("is-set", Boolean(state.filter?.[field]));
-      if (panel.hidden) return;
+      root.classList.toggle("is-set", Boolean(state.filter?.[field]));
+      if (!root.open) return;
       const at = document.activeElement?.dataset?.value;
       fill();
-      if (at !== undefined) panel.querySelector(`[data-value="${at}"]`)?.focus();
+      if (at !== undefined) root.querySelector(`[data-value="${at}"]`)?.focus();
     };
-
-    on(button, "click", () => (panel.hidden ? open() : close(true)));
-    on(search, "input", fill);
-    on(list, "change", (event) => toggle(field, values[Number(event.target.dataset.value)]));
-    on(panel, "keydown", (event) => {
-      if (event.key === "Escape") {
-        event.stopPropagation();
-        return close(true);
-      }
-      const step = ARROWS[event.key]?.[0];
-      if (!step) return;
-      event.preventDefault();
-      const stops = [...panel.querySelectorAll("input:not([disabled])")];
-      stops[clamp(stops.indexOf(document.activeElement) + step, stops.length - 1)]?.focus();
-    });
-    return { root: make("div.filter", button, panel), button, follow, close };
+    return { root, follow };
   };
 
   let pickers = [];
@@ -139,20 +111,20 @@ export const mountOptions = (element) => {
 
   const summary = make("summary", "Options");
   const close = (event) => {
-    if (event.type === "keydown" ? event.key === "Escape" : !panel.contains(event.target)) panel.open = false;
+    if (event.type === "keydown" ? event.key !== "Escape" : panel.contains(event.target)) return;
+    panel.open = false;
+    if (event.type === "keydown") summary.focus();
   };
   const panel = make("details.options", summary);
 
   ready(() => {
     pickers = FIELDS.filter(([field]) => catalogue.words[field].values.length > 1).map(([field, name]) => picker(field, name));
     const { element: amount, mark } = makeChoice("div.segment", "Matches per column", catalogue.k_choices.map((k) => [k, String(k)]), chooseK);
-    const search = make("div.filters", { role: "group", "aria-label": "Search in" }, make("span.muted", "Search in"), pickers.map(({ root }) => root));
+    const search = make("div", { role: "group", "aria-label": "Search in" }, make("p.muted", "Search in"), pickers.map(({ root }) => root));
     panel.append(make("div.options-panel", pickers.length ? search : null, make("div.filters", make("span.muted", "Matches per column"), amount)));
     slot.replaceChildren(panel, total, chips);
     on(document, "pointerdown", close);
     on(panel, "keydown", close);
-    on(document, "pointerdown", (event) => pickers.forEach((one) => one.root.contains(event.target) || one.close(false)));
-    on(slot, "focusout", (event) => pickers.forEach((one) => event.relatedTarget && !one.root.contains(event.relatedTarget) && one.close(false)));
     heard("filter", show);
     heard("answer", () => mark(state.answer?.k));
     show();
