@@ -120,6 +120,14 @@ def _no_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shipped() -> Any:
+    """The attributor of the bundle that ships, to be left as it is; whoever embeds a picture with it keeps its network."""
+    from aad import Attributor
+
+    return Attributor.load()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_litter(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a module's servers leave open is found here, under its own rules for warnings, not in a later module."""
