@@ -23,8 +23,7 @@ from typing import Any
 import httpx
 
 from benchmarks.common import memory_of
-from benchmarks.serving import ServerError, Visitor, free_port
-from benchmarks.visitors import Question, fault_of, questions
+from benchmarks.serving import Question, ServerError, Visitor, fault_of, free_port, questions
 from tests import served
 from tests.hostile_files import GREEDY, NAMES, corpus, made
 from tests.image_bytes import encode, picture
