@@ -20,6 +20,7 @@ import numpy as np
 from aad.bundle import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "docs" / "figures"
 T = TypeVar("T")
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 

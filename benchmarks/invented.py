@@ -1,7 +1,5 @@
 """An invented gallery of any size that looks like the real one, and queries as far from it as synthetic images are.
 
-    python -m benchmarks.invented --dim 768          # real beside invented, for the three spaces
-
 A *concept* is an interpolation of three real references (weights of unit length, so that the covariance stays); its rows lie around
 it with the spectrum within the bundle's concepts, as many and as widely as in one of them. A query is a row moved by the offset of
 a real pair of source and synthetic image, to that pair's cosine; pairs are looked at to *measure*, nothing here is training.
@@ -10,20 +8,17 @@ Chunk i of `CHUNK` rows is a function of seed and i only, so a smaller gallery i
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from aad.bundle import Bundle, read_heads
-from aad.spaces import SPACES, Domain, Space
+from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
-from benchmarks.common import run, table
 
 VERSION = 1  # of how rows are made of this: a change makes other rows, and files of the old ones must not be taken for new ones
 N_DIRECTIONS = 128  # of the noise within a concept; what they leave over is spread evenly, which is harder to compress
@@ -243,70 +238,12 @@ def make_queries(domain: RealDomain, path: Path, m: int, *, seed: int, half: int
     ids = rng.integers(len(file), size=m)
     rows = l2_normalise(file[ids].astype(np.float32))
     pairs = rng.choice(np.flatnonzero(domain.sources % 2 == half), m)
-    return l2_normalise(_moved(rows, domain, pairs)).astype(np.float32), ids
+    return l2_normalise(moved(rows, domain, pairs)).astype(np.float32), ids
 
 
-def _moved(rows: np.ndarray, domain: RealDomain, pairs: np.ndarray) -> np.ndarray:
+def moved(rows: np.ndarray, domain: RealDomain, pairs: np.ndarray) -> np.ndarray:
     """Each row by the offset of its pair, made orthogonal to the row, to that pair's cosine."""
     offsets = domain.offsets[pairs]
     offsets = l2_normalise(offsets - (offsets * rows).sum(1, keepdims=True) * rows)
     cosines = domain.cosines[pairs, None]
     return cosines * rows + np.sqrt(1 - cosines**2) * offsets
-
-
-def likeness(domain: RealDomain, *, seed: int = 0) -> list[dict[str, float | str]]:
-    """Real beside invented: what decides how hard a search is, at the real gallery's own size; a mapping of `LIKENESS` each."""
-    n = len(domain.references)
-    cosines = domain.cosines[:, None]
-    real_queries = cosines * domain.references[domain.sources] + np.sqrt(1 - cosines**2) * domain.offsets
-    rows = np.concatenate([make_chunk(domain, seed, i) for i in range(-(-n // CHUNK))])[:n]
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(n, size=len(cosines))
-    queries = _moved(rows[ids], domain, np.arange(len(cosines)))
-    return [
-        {"gallery": "real", **_figures(domain.references, real_queries, domain.sources)},
-        {"gallery": "invented", **_figures(rows, queries, ids)},
-    ]
-
-
-def _figures(rows: np.ndarray, queries: np.ndarray, sources: np.ndarray) -> dict[str, float | str]:
-    among = rows @ rows.T
-    off = among[~np.eye(len(rows), dtype=bool)]
-    np.fill_diagonal(among, -1)
-    spectrum = np.linalg.svd(rows - rows.mean(0), compute_uv=False).astype(np.float64) ** 2
-    found = queries @ rows.T
-    to_source = found[np.arange(len(queries)), sources]
-    return {
-        "nearest": float(among.max(1).mean()),
-        "any": float(off.mean()),
-        "any_spread": float(off.std()),
-        "participation": float(spectrum.sum() ** 2 / (spectrum**2).sum()),
-        "query_source": float(to_source.mean()),
-        "source_first": float((to_source >= found.max(1)).mean()),
-    }
-
-
-LIKENESS = {
-    "space": "space",
-    "gallery": "gallery",
-    "nearest": "cosine to the nearest other",
-    "any": "of any two",
-    "any_spread": "spread",
-    "participation": "participation ratio",
-    "query_source": "query to source",
-    "source_first": "source first",
-}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print real beside invented for the three spaces."""
-    parser = argparse.ArgumentParser(description="How like the real gallery the invented one is.")
-    parser.add_argument("--dim", type=int, default=768, help="dimensions of the invented gallery")
-    options = parser.parse_args(argv)
-    rows = [{"space": str(space), **row} for space in SPACES for row in likeness(measure_domain(space, options.dim))]
-    print(table(rows, LIKENESS))
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -11,16 +11,14 @@ import json
 import re
 
 from aad.bundle import write_atomically
-from benchmarks.common import ROOT
+from benchmarks.common import FIGURES, ROOT
 
-DOCS = ROOT / "docs"
-PAGE = DOCS / "scaling.md"
+PAGE = ROOT / "docs" / "scaling.md"
 SHOWN = re.compile(
     r"(<!-- python -m benchmarks\.(\w+)(?:(?! --json)[^>])*(?: --json docs/figures/(\w+)\.json)? -->\n)"
     r"(.*?)(\n<!-- end of table -->)",
     re.DOTALL,
 )
-UNMEASURED = "Not measured yet."
 FIGURES_OF = {"plan": "scaling"}  # a command that reads another one's figures
 
 
@@ -28,20 +26,12 @@ def filled(page: str) -> str:
     """The page with the tables that its figures make now."""
 
     def table(found: re.Match[str]) -> str:
-        name = found[2]
-        figures = DOCS / "figures" / f"{found[3] or FIGURES_OF.get(name, name)}.json"
-        if not figures.exists():
-            return f"{found[1]}{UNMEASURED}{found[5]}"
-        tables = importlib.import_module(f"benchmarks.{name}").tables(json.loads(figures.read_bytes()))
-        return f"{found[1]}{tables}{found[5]}"
+        benchmark = importlib.import_module(f"benchmarks.{found[2]}")
+        report = json.loads((FIGURES / f"{found[3] or FIGURES_OF.get(found[2], found[2])}.json").read_bytes())
+        return f"{found[1]}{benchmark.tables(report)}{found[5]}"
 
     return SHOWN.sub(table, page)
 
 
-def main() -> None:
-    """Write the page anew."""
-    write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8")).encode())
-
-
 if __name__ == "__main__":
-    main()
+    write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8")).encode())

@@ -1,6 +1,17 @@
-"""What the benchmarks of search share: invented galleries with exact answers, and processes that hold one method's indices each.
+"""Search in galleries of any size: time, memory, disk, recall and weights of an index, against a matrix product and a full sort.
 
-What is timed is one call for one query, inside such a process: so memory is one method's own, and two methods can take turns.
+    python -m benchmarks.search --n 1000 10000 100000 1000000 --json docs/figures/scaling.json
+    python -m benchmarks.search --n 1000000 --spaces backbone aligned disentangled --methods compressed filtered exact
+    python -m benchmarks.search --n 10000000 --out-of-core --scratch FOLDER
+
+The galleries are invented. An index is built, and searched for one query at a time, in a process of its own that holds all the
+spaces asked for; in turn with it the baseline is asked, where memory holds it. What it is built with are other queries, made from
+other pairs, than those that are timed. Each figure of a row is the worst of the spaces; by_space has them all. Rows are read
+through before each turn, as a searched gallery is in the file cache; with --out-of-core they are taken out of it before the first
+search, and each process may hold 8 GB of its own (`RLIMIT_DATA`, which does not count the files that it maps).
+
+Methods: the library's own choice where none is named, exact, compressed, and filtered (compressed, with one row in ten allowed; the
+answer must be exact). With --scratch galleries and indices stay, and a second run goes on from them.
 """
 
 from __future__ import annotations
@@ -11,13 +22,15 @@ import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +42,56 @@ from aad.files import beside
 from aad.scale.building import build_index, open_index
 from aad.scale.stored import StoredRows
 from aad.search import ExactIndex, SearchResult, method_for
-from aad.spaces import Space
-from benchmarks.common import ROOT, memory_of, percentiles
-from benchmarks.invented import ShortOfDisk, make_gallery, make_queries, measure_domain
+from aad.spaces import SPACES, Space
+from benchmarks.common import (
+    ROOT,
+    arguments,
+    finish,
+    keep,
+    machine_line,
+    memory_of,
+    percentiles,
+    positive,
+    run,
+    table,
+)
+from benchmarks.invented import make_gallery, make_queries, measure_domain
 
 # As app.py does it. The other process's threads would else go on spinning for a while after its turn, on these cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 K = 100  # references asked for
-DIM, SPACE, SEED = 768, "disentangled", 0  # of a gallery, where nothing else is asked for
+SPACE, SEED = "disentangled", 0
 N_QUERIES = 50  # of the synthetic domain, that are timed in each space
 N_TUNING = 400  # queries that a build measures its own recall on; never those that are timed
+TURN = 5  # queries of one process before the other's turn
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 LIMIT_GB = 8.0  # memory of its own that a process may have, out of core
 LOOK_EVERY = 0.05  # seconds between two looks at the memory of a process
-BASELINES = ("argsort", "topk")
+BASELINE = "argsort"
+METHODS = ("exact", "compressed", "filtered")
+COLUMNS = {
+    "n": "references",
+    "method": "method",
+    "build_s": "build, s",
+    "rows_gb": "rows on disk, GB",
+    "index_gb": "index, GB",
+    "build_peak_own_mb": "memory to build, MB",
+    "resident_mb": "resident, MB",
+    "peak_own_mb": "of its own at most, MB",
+    "p50_cold_ms": "first search, median, ms",
+    "p50_ms": "one query, median, ms",
+    "p95_ms": "95 %, ms",
+    "speedup_vs_argsort": "times faster than argsort",
+    "recall_at_10": "recall@10",
+    "weights_p50_ms": "with weights, ms",
+    "weight_error": "weight off by",
+    "remainder_error": "remainder off by",
+    "note": "",
+}
 Search = Callable[[np.ndarray, "float | None"], tuple[Any, ...]]
+Ask = Callable[..., dict[str, Any]]
 
 
 class SearcherError(RuntimeError):
@@ -153,7 +199,7 @@ _OPENED: list[tuple[Search, np.ndarray]] = []
 def open_gallery(case: Case, method: str, index: dict[str, Any] | None = None) -> int:
     """Open an index, or a baseline, for a gallery's queries; the number by which `search` knows it."""
     rows = StoredRows(case.path)
-    search = _baseline(rows, method) if index is None else _indexed(case, rows, method, index)
+    search = _baseline(rows) if index is None else _indexed(case, rows, method, index)
     _OPENED.append((search, case.queries))
     return len(_OPENED) - 1
 
@@ -171,7 +217,7 @@ def _indexed(case: Case, rows: StoredRows, method: str, built: dict[str, Any]) -
     return search
 
 
-def _baseline(rows: StoredRows, method: str) -> Search:
+def _baseline(rows: StoredRows) -> Search:
     import torch
 
     held = torch.empty(rows.shape)
@@ -181,12 +227,8 @@ def _baseline(rows: StoredRows, method: str) -> Search:
     def search(query: np.ndarray, beta: float | None) -> tuple[Any, ...]:
         with torch.inference_mode():
             similarities = held @ torch.from_numpy(query[0])
-            if method == "argsort":
-                ids = torch.argsort(similarities, descending=True)[:K]
-            else:
-                ids = torch.topk(similarities, min(K, len(held))).indices
-            mass = None if beta is None else torch.logsumexp(beta * similarities.double(), 0).numpy()[None]
-            return ids.numpy(), similarities[ids].numpy(), mass, False
+            ids = torch.argsort(similarities, descending=True)[:K]
+            return ids.numpy(), similarities[ids].numpy(), None, False
 
     return search
 
@@ -286,62 +328,101 @@ def built(case: Case, method: str, limit_gb: float | None = None) -> dict[str, A
     return {**json.loads(record.read_bytes()), "path": path}
 
 
-def measure_size(scratch: Path, n: int, dim: int, *, cold: bool = False) -> dict[str, Any]:
-    """A row of figures of the library's own choice of index, in `SPACE`; what cannot be measured says why in `note`.
+def measure(method: str, cases: Sequence[Case], peer: Ask | None, out_of_core: bool) -> dict[str, Any]:
+    """One row of the report: seconds, gigabytes on disk, megabytes of memory, milliseconds, recall and errors.
 
     Args:
-        scratch: Folder for the gallery and the index.
-        n: References.
-        dim: Dimensions of each.
-        cold: Take the rows out of the system's file cache before the first search, and time that pass too.
+        method: One of `METHODS`.
+        cases: A gallery per space, all of one size.
+        peer: Answers turns of queries by the baseline, in another process; None where memory does not hold it.
+        out_of_core: Limit the processes' memory, and time a first search from disk.
+
+    Raises:
+        SearcherError: the method failed, or needs more memory than there is.
     """
-    row: dict[str, Any] = {"n": n, "dim": dim, "space": SPACE, "method": method_for(n)}
-    try:
-        return measure_index(prepare_case(scratch, SPACE, n, dim), method_for(n), cold)
-    except ShortOfDisk as error:
-        return row | {"note": f"left out: {error}"}
-    except (SearcherError, OSError) as error:
-        return row | {"note": f"failed: {error}"}
-
-
-def measure_index(case: Case, method: str, cold: bool) -> dict[str, Any]:
-    """Build and search one index, each in a process of its own that may hold `LIMIT_GB`; the row says what the build made of it.
-
-    Returns:
-        Seconds, gigabytes on disk, megabytes of memory, milliseconds, recall.
-    """
-    index, everything = built(case, method, LIMIT_GB), (0, len(case.truth.ids))
-    first: dict[str, Any] = {}
-    with Searcher(LIMIT_GB) as searcher:
-        number = searcher.ask(open_gallery, case, method, index)
-        say(f"{case.space}: searching")
-        if cold:
-            drop_cached(case.path)
-            median, high = percentiles(searcher.ask(search, number, everything)["ms"])
-            first = {"p50_cold_ms": median, "p95_cold_ms": high}
-        searcher.ask(search, number, (0, 3))
-        answer = searcher.ask(search, number, everything)
+    n, dim, limit = cases[0].n, cases[0].dim, LIMIT_GB if out_of_core else None
+    need, room = (len(cases) + 3) * n * dim * 4 / 1e9, available_gb() * 0.9
+    if method == "exact" and need > room:
+        raise SearcherError(f"needs {need:.0f} GB of memory, {room:.0f} GB may be used")
+    index = [built(case, "compressed" if method == "filtered" else method, limit) for case in cases]
+    base: list[float] = []
+    by_space: dict[str, dict[str, Any]] = {}
+    with Searcher(limit) as searcher:
+        asks = [
+            partial(searcher.ask, search, searcher.ask(open_gallery, case, method, one))
+            for case, one in zip(cases, index, strict=True)
+        ]
+        say(f"{method}: searching")
+        for case, ask, one in zip(cases, asks, index, strict=True):
+            figures: dict[str, Any] = {key: one[key] for key in ("build_s", "settings")}
+            figures |= {"rows_gb": n * dim * 2 / 1e9, "index_gb": one["index_bytes"] / 1e9}
+            figures["build_peak_own_mb"] = one["memory"]["peak_own_mb"]
+            if out_of_core:
+                drop_cached(case.path)
+                figures["p50_cold_ms"], figures["p95_cold_ms"] = percentiles(ask((0, len(case.queries)))["ms"])
+            by_space[str(case.space)] = figures
+            ask((0, 2))  # the first search of an index is not its usual one
+        times: list[list[float]] = [[] for _ in cases]
+        found: list[list[Any]] = [[] for _ in cases]
+        for turn in turns(len(cases[0].queries)):
+            base += peer(turn)["ms"] if peer is not None else []
+            for i, (case, ask) in enumerate(zip(cases, asks, strict=True)):
+                if not out_of_core:
+                    read_through(case.path)  # idleness may have driven the rows out
+                answer = ask(turn)
+                times[i] += answer["ms"]
+                found[i] += answer["ids"]
+        for i, (case, ask) in enumerate(zip(cases, asks, strict=True)):
+            truth, figures = case.filtered if method == "filtered" else case.truth, by_space[str(case.space)]
+            figures["p50_ms"], figures["p95_ms"] = percentiles(times[i])
+            figures["recall_at_10"] = recall_of(found[i], truth.ids)
+            weighed = ask((0, len(case.queries)), case.calibration.inverse_temperature)
+            figures["weights_p50_ms"] = percentiles(weighed["ms"])[0]
+            if method != "filtered":  # the first that may be named is another; the mass is the compressed index's own
+                figures |= weight_errors(case, weighed, truth)
         memory = searcher.memory()
-    median, high = percentiles(answer["ms"])
-    return {
-        "method": index["settings"]["method"],
-        "n": case.n,
-        "dim": case.dim,
-        "space": str(case.space),
-        "build_s": index["build_s"],
-        "rows_gb": case.n * case.dim * 2 / 1e9,
-        "index_gb": index["index_bytes"] / 1e9,
-        "build_peak_own_mb": index["memory"]["peak_own_mb"],
-        "build_peak_mb": index["memory"]["peak_mb"],
-        "search_peak_own_mb": memory["peak_own_mb"],
-        "search_peak_mb": memory["peak_mb"],
-        "resident_mb": memory["resident_mb"],
-        **first,
-        "p50_ms": median,
-        "p95_ms": high,
-        "recall_at_10": recall_of(answer["ids"], case.truth.ids),
-        "settings": index["settings"],
-    }
+    row: dict[str, Any] = {"n": n, "dim": dim, "method": method, **memory, "by_space": by_space}
+    for key in COLUMNS:
+        if values := [figures[key] for figures in by_space.values() if key in figures]:
+            row[key] = (min if key == "recall_at_10" else max)(values)
+    if base:
+        row["argsort_p50_ms"] = percentiles(base)[0]
+        row["speedup_vs_argsort"] = row["argsort_p50_ms"] / row["p50_ms"]
+    return row
+
+
+def measure_size(cases: Sequence[Case], methods: Sequence[str], out_of_core: bool = False) -> Iterator[dict[str, Any]]:
+    """Rows of one size as they come, the baseline's first where memory holds it; what fails says why in ``note``."""
+    n, dim = cases[0].n, cases[0].dim
+    with ExitStack() as running:
+        peer = None
+        if 2 * n * dim * 4 / 1e9 < available_gb() * 0.9:
+            say(f"{BASELINE}: opening the baseline")
+            searcher = running.enter_context(Searcher())
+            peer = partial(searcher.ask, search, searcher.ask(open_gallery, cases[0], BASELINE))
+            peer((0, 2))
+            answer = peer((0, len(cases[0].queries)))
+            median, high = percentiles(answer["ms"])
+            recall = recall_of(answer["ids"], cases[0].truth.ids)
+            figures = {"p50_ms": median, "p95_ms": high, "recall_at_10": recall, "speedup_vs_argsort": 1.0}
+            yield {"n": n, "dim": dim, "method": BASELINE, **figures, **searcher.memory()}
+        for method in methods or [method_for(n)]:
+            try:
+                yield measure(method, cases, peer, out_of_core)
+            except (SearcherError, OSError) as error:
+                yield {"n": n, "dim": dim, "method": method, "note": f"failed: {error}"}
+
+
+def turns(n: int) -> Iterator[tuple[int, int]]:
+    """The first of each turn's queries, and the one after its last."""
+    yield from ((first, min(first + TURN, n)) for first in range(0, n, TURN))
+
+
+def read_through(path: Path) -> None:
+    """Read a file once, so that it is in the system's file cache as far as memory goes."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
 
 
 def drop_cached(path: Path) -> None:
@@ -349,3 +430,50 @@ def drop_cached(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def available_gb() -> float:
+    """Memory that programs may still take, in 10^9 bytes."""
+    lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024 / 1e9
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and print a table and one line of JSON; the report's file is written after every row.
+
+    Returns:
+        0, or 1 where a method failed.
+
+    Raises:
+        ShortOfDisk: there is no room for the galleries.
+    """
+    parser, names = arguments(__doc__, dim=768), list(map(str, SPACES))
+    parser.add_argument("--n", type=positive, nargs="+", default=[1_000_000], help="references (1,000,000)")
+    parser.add_argument("--spaces", nargs="+", default=[SPACE], choices=names, metavar="SPACE")
+    parser.add_argument("--methods", nargs="+", default=[], choices=METHODS, metavar="METHOD")
+    parser.add_argument("--out-of-core", action="store_true", help="limit memory, and time a first search from disk")
+    parser.add_argument("--scratch", type=Path, help="folder for galleries and indices, kept; default: deleted")
+    options = parser.parse_args(argv)
+    report = {"rows": [], "dim": options.dim, "spaces": options.spaces, "k": K, "n_queries": N_QUERIES, "seed": SEED}
+    with tempfile.TemporaryDirectory(prefix="aad-search-") as temporary:
+        for n in options.n:
+            cases = [prepare_case(options.scratch or Path(temporary), s, n, options.dim) for s in options.spaces]
+            for row in measure_size(cases, options.methods, options.out_of_core):
+                report["rows"].append(row)
+                if options.json:
+                    keep(options.json, report)
+    finish(options.json, report, tables)
+    return int(any("note" in row for row in report["rows"]))
+
+
+def tables(report: dict[str, Any]) -> str:
+    """A report as Markdown."""
+    shown = {key: words for key, words in COLUMNS.items() if any(key in row for row in report["rows"])}
+    return (
+        f"{table(report['rows'], shown)}\n\n{report['dim']} dimensions, {', '.join(report['spaces'])}, k = {report['k']}, "
+        f"{report['n_queries']} synthetic-domain queries a space, one at a time.\n\n{machine_line(report['machine'])}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

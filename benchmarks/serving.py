@@ -1,9 +1,11 @@
-"""A server in a process of its own, and visitors without a browser who ask it over HTTP what the page's scripts ask."""
+"""A server in a process of its own, visitors without a browser who ask it what the page's scripts ask, and the right answers."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -14,13 +16,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
+from PIL import Image
 
 from benchmarks.common import ROOT
 
+if TYPE_CHECKING:
+    from aad.answers import Attribution
+    from aad.attribution import Attributor
+
 PATIENCE = 180.0  # seconds for one request; a cold start on a busy machine takes most of a minute
+
+LARGE = "12 megapixels JPEG"
+#: name -> size, format and options; the kinds of file that visitors bring, and a large one
+KINDS: dict[str, tuple[tuple[int, int], str, dict[str, Any]]] = {
+    "512 x 512 JPEG": ((512, 512), "jpeg", {"quality": 90}),
+    "512 x 512 PNG": ((512, 512), "png", {}),
+    "1024 x 1024 PNG": ((1024, 1024), "png", {}),
+    "1024 x 1024 WebP": ((1024, 1024), "webp", {"quality": 85}),
+    "768 x 512 JPEG": ((768, 512), "jpeg", {"quality": 90}),
+    LARGE: ((4000, 3000), "jpeg", {"quality": 92}),
+}
+USUAL = tuple(kind for kind in KINDS if kind != LARGE)
+EXAMPLES_OF_TEN = (2, 5, 8)  # by their place among ten questions
 
 
 class ServerError(OSError):
@@ -191,3 +212,80 @@ def events_of(config: dict[str, Any]) -> dict[str, int]:
             f"the page must have the events select and upload, got {sorted(found)}; is it this project's?"
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a visitor asks: a bundled query, or a file; and the right answer.
+
+    Attributes:
+        query_id: Number of the bundled query; None for a file.
+        kind: Of a file, one of `KINDS`.
+        name: File name.
+        content: Of the file.
+        best: Space -> the reference that must come first.
+    """
+
+    query_id: int | None
+    kind: str
+    name: str
+    content: bytes
+    best: dict[str, int]
+
+
+def questions(
+    attributor: Attributor, n_visitors: int, n_each: int, kinds: Sequence[str] = USUAL
+) -> list[list[Question]]:
+    """What each visitor asks, with the right answers: the same mix for all, so that equal service gives equal counts.
+
+    Args:
+        attributor: An `aad.Attributor` of the bundle that the server has.
+        n_visitors: How many people.
+        n_each: Questions of each; of ten three are bundled examples, the others pictures that nobody else brings.
+        kinds: Of the files, in turn.
+
+    Returns:
+        (n_visitors, n_each) questions.
+    """
+    rng = random.Random(0)
+    examples = list(attributor.examples) or list(range(len(attributor.queries)))
+
+    def example() -> Question:
+        query_id = rng.choice(examples)
+        name, found = attributor.queries[query_id].path.name, attributor.attribute_query(query_id, 1)
+        return Question(query_id, "", name, b"", first_of(found))
+
+    def upload(visitor: int, number: int) -> Question:
+        kind = kinds[number % len(kinds)]
+        size, form, options = KINDS[kind]
+        with Image.open(attributor.queries[rng.randrange(len(attributor.queries))].path) as opened:
+            picture = opened.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        picture.putpixel((visitor % picture.width, number), (visitor % 256, 0, 255))  # no two files are the same
+        buffer = io.BytesIO()
+        picture.save(buffer, form, **options)
+        with Image.open(buffer) as written:  # as the server will see it
+            found = attributor.attribute(written, 1)
+        return Question(None, kind, f"picture{visitor}-{number}.{form}", buffer.getvalue(), first_of(found))
+
+    return [
+        [example() if number % 10 in EXAMPLES_OF_TEN else upload(visitor, number) for number in range(n_each)]
+        for visitor in range(n_visitors)
+    ]
+
+
+def first_of(found: Attribution) -> dict[str, int]:
+    """The first match in each space."""
+    return {str(space): found[space].matches[0].reference_id for space in found.spaces}
+
+
+def fault_of(question: Question, answer: dict[str, Any]) -> str | None:
+    """What is wrong with an answer; None when it is the question's own."""
+    if answer.get("status") != "answer":
+        return f"{question.name}: {answer.get('text') or answer.get('status')}"
+    shown, number = answer["query"].get("url"), answer["query"].get("id")
+    if question.query_id is None and not str(shown).endswith("/" + quote(question.name)):
+        return f"{question.name}: the answer is about {shown}"
+    if question.query_id is not None and number != question.query_id:
+        return f"{question.name}: the answer is about example {number}"
+    named = {space: part["matches"][0]["id"] for space, part in answer["spaces"].items()}
+    return None if named == question.best else f"{question.name}: first matches {named}, expected {question.best}"

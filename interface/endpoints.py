@@ -50,7 +50,9 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
                 results.append({"file": name, "error": found})
             else:
                 named |= present.named(attributor, found)
-                results.append({"file": name, "spaces": found.to_dict()})
+                spaces = found.to_dict()
+                judged = {"verdict": spaces.pop("verdict")} if "verdict" in spaces else {}
+                results.append({"file": name, "spaces": spaces, **judged})
         return {"k": n, "results": results, "references": named, "stamp": dict(attributor.stamp)}
 
     def make_report(images: list[str], k: float = 8) -> str:

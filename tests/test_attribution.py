@@ -15,11 +15,6 @@ def attributor(tmp_path_factory):
     return Attributor.load(tiny_bundle(tmp_path_factory.mktemp("tiny")))
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return Attributor.load()
-
-
 def test_three_spaces_in_order(attributor):
     assert attributor.spaces == SPACES == ("backbone", "aligned", "disentangled")
 

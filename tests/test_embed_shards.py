@@ -121,7 +121,7 @@ def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_re
 
 def test_a_worker_with_other_weights_is_refused(tmp_path):
     other = FakeEncoder(tmp_path / "log", spec=replace(SPEC, sha256="beef"))
-    with pytest.raises(ShardError, match="this worker has another efficientnet_lite0_moments"):
+    with pytest.raises(ShardError, match="this worker has another efficientnet_lite0"):
         embed(tmp_path / "out", folder_of(tmp_path / "photos", 2), encoder=other)
 
 

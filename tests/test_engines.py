@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aad import Attributor, load_image
+from aad import load_image
 from aad.backbones import (
     BACKBONES,
     BATCH_SIZE,
@@ -207,11 +207,10 @@ def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch,
         open_backbone(fast, engine="torch")
 
 
-def test_explaining_looks_into_torch_whatever_the_engine(moments, monkeypatch):
-    attributor = Attributor.load()
-    monkeypatch.setattr(attributor, "_backbone", moments)
-    for space, found in explain(attributor, 0, 5).spaces.items():
-        assert found.similarity == pytest.approx(attributor.similarities([0], space)[0, 5], abs=1e-3)
+def test_explaining_looks_into_torch_whatever_the_engine(shipped, moments, monkeypatch):
+    monkeypatch.setattr(shipped, "_backbone", moments)
+    for space, found in explain(shipped, 0, 5).spaces.items():
+        assert found.similarity == pytest.approx(shipped.similarities([0], space)[0, 5], abs=1e-3)
 
 
 def threads() -> set[int | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aad import SPACES, Attributor
+from aad import SPACES
 from aad.bundle import Bundle
 from aad.outcomes import Outcome, outcomes_of
 from interface import why
@@ -24,8 +24,8 @@ TASKS = " ".join(SHEET.split("## Answers")[0].split())
 
 
 @pytest.fixture(scope="module")
-def attributor():
-    return Attributor.load()
+def attributor(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")

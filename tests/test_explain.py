@@ -280,9 +280,9 @@ def test_grids_that_share_no_regions_are_refused(shapes: list[tuple[int, int]], 
         )
 
 
-def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found() -> None:
+def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found(shipped: Attributor) -> None:
     """With the real backbone: the stored features are rounded to half precision, hence the tolerance."""
-    attributor = Attributor.load()
+    attributor = shipped
     query = attributor.queries[attributor.examples[0]]
     reference_id = query.exemplar_ids[0]
     found = explain(attributor, query.query_id, reference_id)

@@ -1,6 +1,6 @@
 """Whatever is done to a file, the door gives an upright RGB picture within the limits or a refusal, and never anything else.
 
-Two hundred files, the same each time; six times as many with ``-m slow``; hours of it: ``python -m tests.endurance images``.
+Two hundred files, the same each time; hours of it: ``python -m tests.endurance images``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ set_hypothesis_home_dir(tempfile.gettempdir() + "/hypothesis")  # it would leave
 LIMITS = ImageLimits(max_pixels=300_000)  # so that no example takes long: a number in a header is soon a large one
 SEEDS = {name: odd.data for name, odd in ODD.items()} | {name: data for name, (data, _) in BAD.items()}
 SEEDS = {name: data for name, data in SEEDS.items() if isinstance(data, bytes) and len(data) < 20_000}
-ORDINARY_AND_LONG = pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.slow)])
 
 
 def fuzz(check: Callable[..., None], n: int, *drawn: st.SearchStrategy[Any]) -> None:
@@ -98,18 +97,16 @@ INVENTED: dict[str, tuple[int, st.SearchStrategy[bytes]]] = {
 }
 
 
-@ORDINARY_AND_LONG
 @pytest.mark.parametrize("kind", INVENTED)
-def test_what_is_invented_is_answered_or_refused(kind: str, times: int) -> None:
+def test_what_is_invented_is_answered_or_refused(kind: str) -> None:
     def check(data: bytes) -> None:
         load(data)
 
     n, files = INVENTED[kind]
-    fuzz(check, n * times, files)
+    fuzz(check, n, files)
 
 
-@ORDINARY_AND_LONG
-def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow(times: int) -> None:
+def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow() -> None:
     def check(width: int, height: int, depth: int, colour: int) -> None:
         depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
         samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
@@ -120,11 +117,10 @@ def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow(times: 
         sound = sound and max(width, height) <= 25 * min(width, height) and width * height <= LIMITS.max_pixels
         assert size == ((width, height) if sound else None)
 
-    fuzz(check, 15 * times, st.integers(0, 700), st.integers(0, 700), st.integers(0, 17), st.integers(0, 7))
+    fuzz(check, 15, st.integers(0, 700), st.integers(0, 700), st.integers(0, 17), st.integers(0, 7))
 
 
-@ORDINARY_AND_LONG
-def test_any_profile_and_any_exif_leave_the_picture_sound(times: int) -> None:
+def test_any_profile_and_any_exif_leave_the_picture_sound() -> None:
     def check_profile(profile: bytes, n: int) -> None:
         head = struct.pack(">I4sI4s4s4s", n, b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ").ljust(36, b"\0") + b"acsp"
         for data in (profile, head + profile):
@@ -140,6 +136,6 @@ def test_any_profile_and_any_exif_leave_the_picture_sound(times: int) -> None:
         for file in files:
             assert load(file) in (SIZE, SIZE[::-1])
 
-    fuzz(check_profile, 10 * times, st.binary(max_size=300), st.integers(0, 2**32 - 1))
+    fuzz(check_profile, 10, st.binary(max_size=300), st.integers(0, 2**32 - 1))
     orders = st.sampled_from((b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0"))
-    fuzz(check_exif, 10 * times, orders, st.binary(max_size=200))
+    fuzz(check_exif, 10, orders, st.binary(max_size=200))

@@ -176,10 +176,8 @@ def test_threads_share_one_computation_which_goes_with_its_attributor(
     assert len(module._KEPT) < before
 
 
-def test_shipped_bundle_gives_the_figures_of_its_metrics() -> None:
-    from aad import Attributor
-
-    attributor = Attributor.load()
+def test_shipped_bundle_gives_the_figures_of_its_metrics(shipped: Any) -> None:
+    attributor = shipped
     found = outcomes_of(attributor)
     assert len(found) == sum(1 for query in attributor.queries if query.exemplar_ids)
     assert attributor.metrics is not None

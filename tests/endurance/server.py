@@ -22,9 +22,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks import visitors
+from benchmarks import page
 from benchmarks.common import memory_of
-from benchmarks.serving import free_port
+from benchmarks.serving import Question, free_port, questions
 from tests import served
 from tests.hostile_files import GREEDY, NAMES, corpus, made
 from tests.image_bytes import encode, picture
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from aad import Attributor
 
     n_good = max(1, 2 * arguments.clients // 3)
-    asked = visitors.questions(Attributor.load(), n_good, 10)
+    asked = questions(Attributor.load(), n_good, 10)
     hostile = [
         (name, content)
         for name, (data, _) in corpus().items()
@@ -99,7 +99,7 @@ async def crowd(
     address: str,
     pid: int,
     uploads: Path,
-    asked: list[list[visitors.Question]],
+    asked: list[list[Question]],
     hostile: list[tuple[str, bytes]],
 ) -> None:
     """All of them, and the watch, until the time is over."""
@@ -134,9 +134,9 @@ async def watch(record: Record, address: str, pid: int, uploads: Path, ends: flo
             await asyncio.sleep(1)
 
 
-async def good(record: Record, address: str, asked: list[list[visitors.Question]], seconds: float) -> None:
+async def good(record: Record, address: str, asked: list[list[Question]], seconds: float) -> None:
     """Visitors who ask what people ask."""
-    found = await visitors.crowd(address, asked, len(asked), visitors.until(time.perf_counter() + seconds))
+    found = await page.crowd(address, asked, len(asked), page.until(time.perf_counter() + seconds))
     faults = [fault for one in found for fault in one.faults]
     wrong = [fault for fault in faults if "status 503" not in fault]
     for fault in wrong:

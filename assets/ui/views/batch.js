@@ -5,9 +5,8 @@ import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
 import { catalogue, mountPart, referenceOf, state } from "../core/state.js";
-import { askReport } from "./takeaway.js";
+import { askReport, REPORT_SAVED } from "./takeaway.js";
 
-export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
 const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder"];
 const K = 8; // pictures compared per space
 
