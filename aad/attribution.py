@@ -219,9 +219,9 @@ class Attributor:
         """What the first answers of the spaces amount to; None where no judge was fitted, or nothing may be named."""
         if self.judge is None or not all(one.ids.size for one in found.values()):
             return None
-        ids = {
-            space: one.ids[0][:N_RIVALS] for space, one in found.items()
-        }  # as many as in the fit, however many are asked for
+        # As many as in the fit, however many are asked for.
+        ids = {space: one.ids[0][:N_RIVALS] for space, one in found.items()}
+        similarities = {space: one.similarities[0][:N_RIVALS] for space, one in found.items()}
         listed = np.unique(np.concatenate(list(ids.values())))
         first = int(ids[Space.DISENTANGLED][0])
         rows, place = self._index[Space.BACKBONE].rows(listed), np.searchsorted(listed, first)
@@ -230,10 +230,9 @@ class Attributor:
         kin = rows @ rows[place] >= self._near_copy
         kin |= [subject == subjects[place] != "" for subject in subjects]
         kin[place] = True  # whatever rounding says
-        terms = evidence(ids, {space: one.similarities[0][:N_RIVALS] for space, one in found.items()}, listed[kin])
-        nearest, similarity = (getattr(found[Space.BACKBONE], name)[0][0] for name in ("ids", "similarities"))
-        is_copy = bool(similarity >= self._near_copy)
-        return self.judge.verdict(int(nearest) if is_copy else first, terms, is_copy)
+        terms = evidence(ids, similarities, listed[kin])
+        is_copy = bool(similarities[Space.BACKBONE][0] >= self._near_copy)
+        return self.judge.verdict(int(ids[Space.BACKBONE][0]) if is_copy else first, terms, is_copy)
 
     def _answer_in(
         self,

@@ -123,6 +123,7 @@ def build_app(attributor: Attributor) -> Any:
         slow = {**quiet, "concurrency_limit": 2, "concurrency_id": "uploads"}
         picture = [image, k, wanted]
         image.clear(js=calls("cleared"), **here)
+        image.change(inputs=image, js=calls("boxFilled"), **here, **each)
         strip.example_select(outputs=image, js=calls("boxedPicture"), **here, **each)
         events = [
             strip.select(on_select, None, shown, queue=False, **quiet, **each),

@@ -51,7 +51,7 @@ VERDICT_WORDS = {
 REASON_WORDS = {
     "near-copy": "the two are near-copies",
     "spaces-agree": "all three spaces agree",
-    "spaces-differ": "each space names another picture",
+    "spaces-differ": "the other spaces name other pictures",
     "far-ahead": "it is far ahead of the rest",
     "close-rivals": "others are nearly as close",
 }

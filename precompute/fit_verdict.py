@@ -4,9 +4,10 @@ Reads   FOLDER, --others and .work/views.npz of the bundle, as search_heads does
 Writes  the section "verdict" of the manifest, and --out, the table of how it holds
 
 Each of search_heads' five folds is asked with heads that saw none of its pictures, of galleries drawn from what those heads did not
-see: of 50, 150, 400 and 1,000 references, once with a query's sources among them and once with their concepts and all copies of
-them taken out. The photographs, asked as if they were synthetic, have no source anywhere. What the table says of a fold is said by
-numbers fitted on the others; what ships is fitted on all of them.
+see: of 50, 150, 400 and up to 1,000 references, once with a query's sources among them and once with their concepts and all
+copies of them taken out; and once more as in a folder that says of no two pictures that they belong together. The photographs,
+asked as if they were synthetic, have no source anywhere, and are dealt out to folds of their own. What the table says of a fold
+is said by numbers fitted on the others; what ships is fitted on all of them.
 
     python -m precompute.fit_verdict FOLDER --others PHOTOGRAPHS --out docs/verdict.json
     python -m precompute.fit_verdict --table --out docs/verdict.json
@@ -16,24 +17,21 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import RELEASES
-from aad.bundle import Bundle
 from aad.method import ALIGNED, DISENTANGLED, Head
 from aad.spaces import SPACES, Domain, Space
 from aad.verdict import FOUND, N_RIVALS, TERMS, Judge, evidence
-from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser
+from precompute.common.cli import command_line, limit_threads, run_step, step_parser
 from precompute.common.figures import interval, markdown, shown
 from precompute.common.lock import hold, lets_go
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
-from precompute.common.unseen import N_FOLDS, Fold, Unseen
-from precompute.pictures.drawing import open_backbone
+from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 
 SIZES = (50, 150, 400, 1000)  # references of a gallery
 #: What the numbers are fitted for, in equal parts but for the photographs: a query with and without its source.
@@ -49,7 +47,14 @@ WHAT = {
     "demo": "AbC-mini, validation",
     "photograph": "photographs of other things",
 }
+ALONE = "alone"  # of two references it is not known whether they belong together, unless they are copies
 N_BINS = 10  # of the calibration error
+COLUMNS = {
+    "found": "found, of right first answers",
+    "right": "right, of those found with a source there",
+    "precision": "with a source in half of the galleries",
+    "false": "found, with no source there",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,11 @@ class Case:
     """One query asked of one gallery.
 
     Attributes:
-        fold: whose heads answered.
+        fold: that the numbers are not fitted on: its own, whose heads answered; of a photograph, its part of them.
         what: ``made``, ``demo`` or ``photograph``.
         group: what was made alike, which intervals resample.
-        size: of the gallery, about.
+        size: of the gallery, at most.
+        named: whether it is known which references belong together.
         present: whether a source is in the gallery.
         right: whether the first answer is one.
         terms: as ``aad.verdict.TERMS`` names them.
@@ -70,6 +76,7 @@ class Case:
     what: str
     group: str
     size: int
+    named: bool
     present: bool
     right: bool
     terms: np.ndarray
@@ -78,13 +85,7 @@ class Case:
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    add = parser.add_argument
-    add("folder", type=Path, nargs="?", metavar="FOLDER", help="pictures with their sources, in AbC's layout")
-    add("--others", type=Path, action="append", default=[], metavar="FOLDER", help="real pictures, half of them asked")
-    add("--out", type=Path, required=True, metavar="FILE", help="the table")
-    add("--table", action="store_true", help="print it and stop")
-    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
-    add_network_options(parser)
+    add_folder_arguments(parser, "the table")
     arguments = parser.parse_args(argv)
     if arguments.table:
         print(table(json.loads(arguments.out.read_text("utf-8"))))
@@ -93,10 +94,8 @@ def main(argv: Sequence[str]) -> None:
         parser.error("FOLDER and --others are needed: pictures with their sources, and photographs of other things")
     hold(arguments.bundle)
     limit_threads(arguments.threads)
-    bundle = Bundle.open(arguments.bundle)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
-    asked = Unseen(bundle, backbone, arguments.folder, arguments.others)
-    cases = [case for fold in range(N_FOLDS) for case in asked_of_galleries(bundle, asked, fold)]
+    asked = Unseen(arguments)
+    cases = [case for fold in range(N_FOLDS) for case in asked_of_galleries(asked, fold)]
     folds, found = np.array([case.fold for case in cases]), np.zeros(len(cases))
     for fold in range(N_FOLDS):
         judge = fit([case for case in cases if case.fold != fold])
@@ -116,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
     print(table(measured))
 
 
-def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Case]:
+def asked_of_galleries(asked: Unseen, fold: int) -> Iterator[Case]:
     """Every query of a fold, every stranger and some of the bundle's validation queries, each asked of galleries of all sizes."""
     own, features, sources = asked.of(fold)
     state, n_shown = Fold(asked.views(fold)), len(asked.shown(fold))
@@ -125,6 +124,7 @@ def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Cas
         Space.ALIGNED: state.trained(ALIGNED),
         Space.DISENTANGLED: state.trained(DISENTANGLED),
     }
+    bundle = asked.bundle
     entries, start = bundle.read_json("queries.json"), n_shown + asked.strangers
     places = {reference_id: start + place for place, reference_id in enumerate(asked.reference_ids)}
     demo = [i for i, one in enumerate(entries) if one.get("split") == "validation" and one["exemplar_ids"]]
@@ -134,8 +134,14 @@ def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Cas
     queries = np.concatenate([asked.made[own], features[strangers], stored[demo].astype(np.float32)])
     sources = [*sources, *([] for _ in strangers), *([places[one] for one in entries[i]["exemplar_ids"]] for i in demo)]
     what = ["made"] * len(own) + ["photograph"] * len(strangers) + ["demo"] * len(demo)
-    names = [*(asked.queries[i].repository for i in own), *map(str, strangers), *(entries[i]["concept"] for i in demo)]
-    groups = [*(str(asked.exemplars[row].parent) for row in asked.shown(fold)), *map(str, strangers)]
+    photographs = range(asked.strangers)
+    folds = [fold] * len(own) + [i % N_FOLDS for i in photographs] + [fold] * len(demo)
+    names = [
+        *(asked.queries[i].repository for i in own),
+        *map(str, photographs),
+        *(entries[i]["concept"] for i in demo),
+    ]
+    groups = [*(str(asked.exemplars[row].parent) for row in asked.shown(fold)), *map(str, photographs)]
     named = bundle.read_json("references.json")
     groups += [f"demo {named[i].get('concept') or i}" for i in asked.reference_ids]
     _, group = np.unique(groups, return_inverse=True)
@@ -163,8 +169,11 @@ def asked_of_galleries(bundle: Bundle, asked: Unseen, fold: int) -> Iterator[Cas
                     best = np.argsort(-near, kind="stable")[:N_RIVALS]
                     ids[space], values[space] = gallery[best], near[best]
                 first = ids[Space.DISENTANGLED][0]
-                terms = evidence(ids, values, np.flatnonzero((group == group[first]) | copies[first]))
-                yield Case(fold, what[i], names[i], size, present, present and bool(theirs[first]), terms)
+                right = present and bool(theirs[first])
+                for known in (True, False):
+                    kin = copies[first] | (np.arange(len(group)) == first) | (known & (group == group[first]))
+                    terms = evidence(ids, values, np.flatnonzero(kin))
+                    yield Case(folds[i], what[i], names[i], size, known, present, right, terms)
 
 
 def fit(cases: Sequence[Case]) -> Judge:
@@ -186,41 +195,53 @@ def _weights(cases: Sequence[Case]) -> np.ndarray:
 
 
 def measure(cases: Sequence[Case], probabilities: np.ndarray) -> dict[str, Any]:
-    """Figures by what is asked, and for outputs of real generators by the gallery's size, with intervals over what was made alike.
+    """Figures by what is asked, with intervals over what was made alike; of real generators' outputs by the gallery's size as well.
 
     ``found``: of the first answers that are right, how many are found; ``right``: of those found where a source is there, how many
-    are right; ``false``: how often something is found where no source is. ``calibration_error``: of all, weighted as in the fit.
+    are right; ``precision``: of those found with a source there in half of the galleries; ``false``: how often something is found
+    where no source is; ``calibration_error``: weighted as in the fit.
     """
-    parts = {what: [case.what == what for case in cases] for what in WHAT}
-    parts |= {f"made, {size}": [(case.what, case.size) == ("made", size) for case in cases] for size in SIZES}
-    present, right = (np.array([getattr(case, name) for case in cases]) for name in ("present", "right"))
-    groups, found = np.array([case.group for case in cases]), probabilities >= FOUND
+    whats, sizes, named, present, right = (
+        np.array([getattr(case, key) for case in cases]) for key in ("what", "size", "named", "present", "right")
+    )
+    parts = {what: (whats == what) & named for what in WHAT}
+    parts |= {f"made, {size}": (whats == "made") & named & (sizes == size) for size in SIZES}
+    parts |= {f"{what}, {ALONE}": (whats == what) & ~named for what in ("made", "photograph")}
+    groups, found, weights = np.array([case.group for case in cases]), probabilities >= FOUND, _weights(cases)
     figure = {"found": (right, found), "right": (present & found, right), "false": (~present, found)}
-    weights, bins = _weights(cases), np.minimum((probabilities * N_BINS).astype(int), N_BINS - 1)
-    gaps = np.bincount(bins, weights * (probabilities - right), N_BINS)
+    told: dict[str, Any] = {}
+    for name, part in parts.items():
+        told[name] = {
+            key: interval(values[where & part], groups[where & part].tolist())
+            for key, (where, values) in figure.items()
+            if (where & part).any()
+        }
+        if (present & part).any():
+            told[name]["precision"] = interval(right[found & part], groups[found & part].tolist())
+    errors = [_calibration_error(probabilities[of], right[of], weights[of]) for of in (named, ~named)]
     return {
         "n_cases": len(cases),
-        "calibration_error": float(np.abs(gaps).sum() / weights.sum()),
-        "figures": {
-            name: {
-                key: interval(values[where & np.array(part)], groups[where & np.array(part)].tolist())
-                for key, (where, values) in figure.items()
-                if (where & np.array(part)).any()
-            }
-            for name, part in parts.items()
-        },
+        "calibration_error": dict(zip(("named", ALONE), errors, strict=True)),
+        "figures": told,
     }
 
 
+def _calibration_error(probabilities: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+    bins = np.minimum((probabilities * N_BINS).astype(int), N_BINS - 1)
+    gaps = np.bincount(bins, weights * (probabilities - right), N_BINS)
+    return round(float(np.abs(gaps).sum() / weights.sum()), 4)
+
+
 def table(measured: Mapping[str, Any]) -> str:
-    """Markdown: a row for what is asked, and for each size of gallery."""
+    """Markdown: a row for what is asked, for each size of gallery, and for galleries of which no subject is known."""
     rows = []
     for name, cells in measured["figures"].items():
-        what, _, size = name.partition(", ")
-        label = f"of these, among {int(size):,}" if size else WHAT[what]
-        rows.append([label, *(shown(cells[key]) if key in cells else "" for key in ("found", "right", "false"))])
-    columns = ["asked", "found, of right first answers", "right, of those found", "found, with no source there"]
-    return f"{markdown(columns, rows)}\n\nExpected calibration error: {measured['calibration_error']:.3f}"
+        what, _, part = name.partition(", ")
+        label = WHAT[what] + (", no subject known" if part == ALONE else f", among up to {int(part):,}" if part else "")
+        rows.append([label, *(shown(cells[key]) if key in cells else "" for key in COLUMNS)])
+    named, alone = measured["calibration_error"].values()
+    errors = f"Expected calibration error: {named:.3f}; where no subject is known, {alone:.3f}"
+    return f"{markdown(['asked', *COLUMNS.values()], rows)}\n\n{errors}"
 
 
 if __name__ == "__main__":

@@ -17,22 +17,19 @@ docs/real_generators.md show.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig
 from aad.spaces import SPACES, Domain
 from precompute.common import figures, pairs
-from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser
+from precompute.common.cli import command_line, limit_threads, run_step, step_parser
 from precompute.common.lock import hold, lets_go
 from precompute.common.store import write_table
-from precompute.common.unseen import N_FOLDS, Fold, Unseen
-from precompute.pictures.drawing import open_backbone
+from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 
 SHOWN = ("hit@1", "MRR")
 FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
@@ -74,21 +71,9 @@ LINES: dict[str, Line] = {
 @lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    add = parser.add_argument
-    add("folder", type=Path, nargs="?", metavar="FOLDER", help="pictures with their sources, in AbC's layout")
-    add(
-        "--others",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="real pictures, half of them strangers",
-    )
-    add("--out", type=Path, required=True, metavar="FILE", help="the log")
-    add("--lines", nargs="+", choices=LINES, default=list(LINES), metavar="LINE", help="only these; all")
-    add("--table", action="store_true", help="print the log's table and stop")
-    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
-    add_network_options(parser)
+    add_folder_arguments(parser, "the log")
+    only = "only these; all"
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=list(LINES), metavar="LINE", help=only)
     arguments = parser.parse_args(argv)
     if arguments.table:
         log = json.loads(arguments.out.read_text("utf-8"))
@@ -98,9 +83,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error("FOLDER is missing: a folder of pictures with their sources, in AbC's layout")
     hold(arguments.bundle)
     limit_threads(arguments.threads)
-    bundle = Bundle.open(arguments.bundle)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
-    asked = Unseen(bundle, backbone, arguments.folder, arguments.others)
+    asked = Unseen(arguments)
     queries = asked.queries
     log = {"lines": {}}
     if arguments.out.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from aad.answers import Attribution
 from aad.images import ImageError, load_image
 from aad.spaces import SPACES
+from aad.verdict import Verdict
 from interface import endpoints
 from interface.requests import MAX_FILES, Refused
 from tests.hostile_files import BAD, NAMES, ODD, made
@@ -28,6 +31,18 @@ PYTHON = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 ANSWERED = ("really_a_png.jpg", "no_extension", "turned_6.jpg", "tiled.tif")  # all others: tests.test_images
 REFUSED = ("empty.png", "drawing.svg", "cut_50.png", "bomb.png", "not_a_number.tif")
 PUBLIC = ["/attribute", "/attribute_batch", "/bundled_queries", "/references", "/report"]
+
+
+@pytest.fixture(autouse=True)
+def judged(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that carry a verdict, as those of a bundle with a judge do."""
+    plain = page.attributor.attribute
+
+    def attribute(*given: Any, **options: Any) -> Attribution:
+        found = plain(*given, **options)
+        return replace(found, verdict=Verdict("found", found["disentangled"].matches[0].reference_id, 0.9))
+
+    monkeypatch.setattr(page.attributor, "attribute", attribute)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +83,7 @@ def test_every_shell_example_of_the_guide_runs(code: str, folder: Path, page: Pa
     (answer,) = json.loads((folder / re.findall(r"> (\w+\.json)", code)[0]).read_text("utf-8"))
     if "attribute" in code:
         expected = page.attributor.attribute(folder / "picture.png", 10).to_dict()
-        assert {space: answer[space] for space in map(str, SPACES)} == expected
+        assert {key: answer[key] for key in (*map(str, SPACES), "verdict")} == expected
     else:
         assert len(answer["references"]) == len(page.attributor.references)
 
@@ -82,6 +97,7 @@ def test_batch_answers_each_file_in_order_and_tells_why_one_is_refused(
     assert "spaces" not in reply["results"][1] and "broken.png" in reply["results"][1]["error"]
     for result in (reply["results"][0], reply["results"][2]):
         expected = page.attributor.attribute(folder / result["file"], 3).to_dict()
+        assert result["verdict"] == expected.pop("verdict")
         assert result["spaces"] == expected
         for part in expected.values():
             for match in part["matches"]:
@@ -138,7 +154,9 @@ def test_too_many_files_are_refused_before_any_is_opened(page: Page) -> None:
 
 def assert_answered(client: Client, page: Page, path: Path, shown: Image.Image) -> None:
     reply = client.predict(handle_file(str(path)), 5, api_name="/attribute")
-    for space, expected in page.attributor.attribute(shown, 5).to_dict().items():
+    answers = page.attributor.attribute(shown, 5).to_dict()
+    assert reply["verdict"] == answers.pop("verdict")
+    for space, expected in answers.items():
         matches = reply[space]["matches"]
         for match in matches:
             title = page.attributor.references[match["reference_id"]].title

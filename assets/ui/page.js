@@ -1,5 +1,5 @@
 // The door of the page: what Python's side of it calls, by name. `mount` fills the slot of each part; Gradio's events call the others.
-import { boxedPicture, cleared, sendAgain, sending } from "./core/asking.js";
+import { boxedPicture, boxFilled, cleared, sendAgain, sending } from "./core/asking.js";
 import { fail } from "./core/state.js";
 import { mountAnswer as answer } from "./views/answer.js";
 import { mountBatch as batch } from "./views/batch.js";
@@ -15,5 +15,5 @@ import { mountTakeaway as takeaway } from "./views/takeaway.js";
 import { mountTalk as talk } from "./views/talk.js";
 import { mountWhy as why } from "./views/why.js";
 
-export { boxedPicture, cleared, fail, sendAgain, sending };
+export { boxedPicture, boxFilled, cleared, fail, sendAgain, sending };
 export const mount = { answer, batch, details, examples, explain, imprint, inspect, maps, nav, options, takeaway, talk, why };

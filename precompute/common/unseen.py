@@ -1,19 +1,21 @@
 """Pictures whose sources are known, in folds by repository and subject, and galleries that a fold's training did not see."""
 
+import argparse
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from aad.backbones import Backbone
 from aad.bundle import Bundle
 from aad.files import file_sha256
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions, nuisance_whitening
 from aad.method.whitening import Leading, whitening
 from aad.spaces import Domain
 from precompute.common import pairs
+from precompute.common.cli import add_network_options
 from precompute.common.left_out import HELD_OUT, read_views
+from precompute.pictures.drawing import open_backbone
 
 N_FOLDS = 5
 N_OTHERS = 400  # strangers in every gallery
@@ -56,35 +58,47 @@ class Fold:
         return fit_head(self.views, config, leading=self.leading)[0]
 
 
+def add_folder_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """FOLDER, ``--others``, ``--out``, ``--table``, ``--threads`` and the network's options: for commands on ``Unseen``."""
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", metavar="FOLDER", help="pictures with their sources, in AbC's layout")
+    half = "real pictures, half of them strangers in every gallery"
+    add("--others", type=Path, action="append", default=[], metavar="FOLDER", help=half)
+    add("--out", type=Path, required=True, metavar="FILE", help=out)
+    add("--table", action="store_true", help="print what FILE holds as Markdown, and stop")
+    add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
+    add_network_options(parser)
+
+
 class Unseen:
     """Pictures of a folder in folds, with galleries that hold nothing that a fold's training saw.
 
     Args:
-        bundle: whose validation and test references are in every gallery.
-        backbone: embeds what is not embedded yet.
-        folder: pictures with their sources, in AbC's layout.
-        others: folders of real pictures; every second one of them is a stranger in every gallery, up to ``N_OTHERS``.
+        arguments: as ``add_folder_arguments`` adds them. The bundle's validation and test references are in every gallery, and
+            every second picture of ``--others``, up to ``N_OTHERS``: the strangers.
 
     Attributes:
+        bundle: the bundle.
         queries: of the folder, with the ``exemplars`` that they were made from.
         made: (m, d) features of the queries.
         strangers: how many there are.
         reference_ids: of the bundle's references that are in every gallery.
     """
 
-    def __init__(self, bundle: Bundle, backbone: Backbone, folder: Path, others: Sequence[Path]) -> None:
-        self._bundle = bundle
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.bundle, folder, others = Bundle.open(arguments.bundle), arguments.folder, arguments.others
+        backbone = open_backbone(self.bundle, arguments.weights, arguments.device, arguments.engine)
         self.queries, self.exemplars = pairs.read_pairs(folder)
         found = [(_name(place, path), path) for place in others for path in pairs.pictures_below(place)]
         strangers = dict(found[1::2][:N_OTHERS])
         self.strangers, self._strange_names = len(strangers), set(strangers)
-        scratch = bundle.folder / ".work"
+        scratch = self.bundle.folder / ".work"
         self._real = pairs.embedded(backbone, scratch, [*self.exemplars, *strangers.values()], "real")
         self.made = pairs.embedded(backbone, scratch, [query.file for query in self.queries], "synthetic")
-        entries = bundle.read_json("references.json")
+        entries = self.bundle.read_json("references.json")
         of_split = [entry.get("split") in UNSEEN for entry in entries]
         self.reference_ids = np.flatnonzero(of_split).tolist()
-        stored = bundle.read_array("references_backbone.npy", (len(entries), self._real.shape[1]))
+        stored = self.bundle.read_array("references_backbone.npy", (len(entries), self._real.shape[1]))
         self._unseen = stored[self.reference_ids].astype(np.float32)
         self._of_query, self._of_exemplar = folds(self.queries, self.exemplars)
         self._names = [_name(folder, path) for path in [*(query.file for query in self.queries), *self.exemplars]]
@@ -104,7 +118,7 @@ class Unseen:
         """The views that training may see."""
         hidden = [*np.flatnonzero(self._of_query == fold), *(len(self.queries) + self.shown(fold))]
         return read_views(
-            self._bundle, [HELD_OUT], without_files={*self._strange_names, *(self._names[i] for i in hidden)}
+            self.bundle, [HELD_OUT], without_files={*self._strange_names, *(self._names[i] for i in hidden)}
         )
 
 

@@ -102,11 +102,15 @@ def test_a_file_that_is_no_picture_is_refused_in_words_and_the_page_goes_on(page
 
 
 def test_picture_and_answer_belong_together_when_an_example_overtakes_an_upload(page: Page, tmp_path: Path) -> None:
-    upload(page, picture(tmp_path / "mine.png"))
-    page.get_by_role("group", name="Bundled examples").get_by_role("button").nth(3).click()
-    page.wait_for_timeout(1500)  # an answer that is dropped leaves no sign of it
-    shown = page.locator("#query-picture img").get_attribute("src") or "nothing"
-    assert shown.endswith(page.evaluate("window.attributionPage.state.answer.query.url"))
+    with page.expect_response(lambda reply: "/upload" in reply.url):
+        upload(page, picture(tmp_path / "mine.png"))
+        page.get_by_role("group", name="Bundled examples").get_by_role("button").nth(3).click()
+    together = """() => document.querySelector("#answer .slot").dataset.busy === undefined &&
+        document.querySelector("#query-picture img")?.src.endsWith(window.attributionPage.state.answer.query.url)"""
+    for _ in range(2):  # and so it stays: what is still under way may change both, not one
+        page.wait_for_function(together)
+        page.wait_for_load_state("networkidle")
+    assert page.evaluate(together)
 
 
 def test_of_two_questions_in_a_row_the_last_is_answered(

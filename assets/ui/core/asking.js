@@ -5,7 +5,7 @@ import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } fro
 import { subjectOf } from "./match.js";
 import { busy, referenceOf, set, state } from "./state.js";
 
-export let askFile, askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, isStale, refresh, wayBack, noLink, heldFile;
+export let askFile, askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, boxFilled, isStale, refresh, wayBack, noLink, heldFile;
 
 const OPENING = "Opening the link\u2026";
 const WAIT = "Looking it up\u2026";
@@ -76,6 +76,12 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     const path = pathOf(url);
     return { path, url: new URL(url, document.baseURI).href, orig_name: path.split("/").at(-1), meta: { _type: "gradio.FileData" } };
   };
+  // Called with whatever came into the box. An upload that was overtaken still lands there, after the answer it lost against.
+  boxFilled = (image) => {
+    boxed = plain(image?.path);
+    const answer = state.answer?.status === "answer" ? state.answer : null;
+    if (boxed && answer && asked.kind !== "upload" && boxed !== pathOf(answer.query.url)) trigger("example_select", {});
+  };
   const isOther = (query) => {
     if (asked.kind === "none") return touched; // taken away meanwhile
     const { kind, id } = subjectOf(query);
@@ -83,6 +89,7 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   };
   // An answer to another question, or for settings that have changed since: the one that is wanted is on its way.
   isStale = (answer) => {
+    if (answer.status === "warming") return asked.kind !== "upload"; // of an upload that was overtaken no answer will end the wait
     if (answer.status !== "answer") return false;
     if (isOther(answer.query)) return true;
     const [then, now] = [answer.gallery?.filter ?? {}, plainFilter()];

@@ -30,8 +30,8 @@ export const mountAnswer = (element, props, { watch }) => {
     if (!answer || answer.serial === undefined) return;
     if (state.opening && answer.serial === first) return; // the link asks for something else: its answer is on the way
     state.opening = false;
-    if (answer.status === "warming") return busy(answer.text);
     if (isStale(answer)) return;
+    if (answer.status === "warming") return busy(answer.text);
     busy(null);
     set("selected", null);
     set("answer", answer);
