@@ -61,15 +61,16 @@ export const mountOptions = (element) => {
       const rest = found.length - MOST;
       more.textContent = !found.length ? "Nothing by this name." : rest > 0 ? `and ${countText(rest)} more: type to narrow` : "";
     };
-    // Those that are chosen come first, then the most frequent; the order stays for as long as the list is open.
-    const ontoggle = () => {
-      if (!root.open) return;
+    // Those that are chosen come first, then the most frequent; the order stays for as long as the list is open. On the click,
+    // since "toggle" comes later, after what is typed at once.
+    const onclick = () => {
+      if (root.open) return;
       const counts = countsOf(field);
       const chosen = (i) => Number(isChosen(field, values[i]));
       order = [...values.keys()].sort((a, b) => chosen(b) - chosen(a) || counts[b] - counts[a] || values[a].localeCompare(values[b]));
       fill();
     };
-    const root = make("details.filter", { name: "filter", ontoggle }, make("summary", name), values.length > MANY ? search : null, list, more);
+    const root = make("details.filter", { name: "filter" }, make("summary", { onclick }, name), values.length > MANY ? search : null, list, more);
 
     // The filter has changed: the ticks follow, and the focus stays where it is.
     const follow = () => {
