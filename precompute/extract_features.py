@@ -10,9 +10,9 @@ Writes  references.json, queries.json, references_backbone.npy and queries_backb
     python -m precompute.extract_features --backbone mocov3_vitb16 --weights vit-b-300ep.pth.tar --device auto --bundle OUT
 
 --list shows every backbone, where its weights come from and whether they are here. The weights' fingerprint is kept in the bundle:
-later steps and the app refuse other weights. So is the engine: --engine auto looks which is fastest here, and the app answers with
-the same one. AbC's dataset folder holds exemplar/, synth/ and json/; --cases takes some of its json files, and of those every image
-must be there.
+later steps and the app refuse other weights. So is the engine: --engine auto takes the fastest that is installed, and the app
+answers with the same one. AbC's dataset folder holds exemplar/, synth/ and json/; --cases takes some of its json files, and of
+those every image must be there.
 """
 
 import os

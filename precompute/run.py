@@ -17,7 +17,7 @@ With another backbone, or other weights; the shipped heads do not fit those, so 
     python -m precompute.run --backbone dino_vitb16 --device auto --bundle OUT
     python -m precompute.run --references FOLDER --queries FOLDER --train --backbone dino_vitb16 --bundle OUT
 
---engine auto takes the fastest engine that keeps the features as they are (requirements-fast.txt); the page then uses it too.
+--engine auto takes OpenVINO on a CPU where it is installed (requirements-fast.txt), with the same features; so does the page then.
 """
 
 import importlib

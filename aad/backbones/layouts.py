@@ -1,8 +1,8 @@
 """Files of weights: their tensors by name, read without running any code; and from a release's names to the network's own.
 
 A layout, one function for each kind of release, leaves alone what it does not know, and names that are the network's already
-(timm's, for vision transformers); ``loading`` checks every name and shape. Where timm reads a release by itself (CLIP, DINOv3), it
-does.
+(timm's, for vision transformers); ``loading`` checks every name and shape. Where timm reads a release by itself (CLIP, DINOv3,
+Flax's arrays), it does.
 """
 
 import argparse
@@ -35,24 +35,26 @@ def is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
+def members(path: Path) -> list[str]:
+    """The files in a zip archive, as torch and numpy write them; none where it is another file."""
+    if not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
 def read_checkpoint(path: Path, torchscript: bool = False) -> dict[str, "torch.Tensor"]:
     """Tensors by name.
 
     Args:
-        path: safetensors, ``torch.save``, Flax's .npz, or a TorchScript archive.
+        path: safetensors, ``torch.save``, or a TorchScript archive.
         torchscript: whether an archive may be read; only where the release is one.
 
     Raises:
-        CheckpointError: none of these, damaged, holding Python objects, or not tensors by name.
-        OSError: the file cannot be opened.
+        CheckpointError: it holds something else than tensors by name.
+        Exception: nearly any, as torch and safetensors let it escape on damaged data.
     """
-    safetensors = is_safetensors(path)  # opens it, so what fails from here on is the content
-    try:
-        content = _read(path, safetensors, torchscript)
-    except (CheckpointError, MemoryError):
-        raise
-    except Exception as error:  # torch and safetensors let nearly any exception escape on damaged data, OSError as well
-        raise CheckpointError(_reason(error)) from error
+    content = _read(path, torchscript)
     while isinstance(content, Mapping):
         inner = next((content[key] for key in HOLDERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -61,30 +63,22 @@ def read_checkpoint(path: Path, torchscript: bool = False) -> dict[str, "torch.T
     raise CheckpointError(f"it holds a {type(content).__name__}, not tensors by name")
 
 
-def _read(path: Path, safetensors: bool, torchscript: bool) -> Any:
+def _read(path: Path, torchscript: bool) -> Any:
     import torch
 
-    if safetensors:
+    if is_safetensors(path):
         from safetensors.torch import load_file
 
         return load_file(path)
-    members = []
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    if any(name.endswith("/constants.pkl") for name in members):
+    names = members(path)
+    if any(name.endswith("/constants.pkl") for name in names):
         if not torchscript:
             raise CheckpointError("it is a TorchScript archive")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
             return torch.jit.load(str(path), map_location="cpu").state_dict()  # noqa: TID251
-    if any(name.endswith(".npy") for name in members):
-        import numpy as np
-
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints keep their settings in one
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=bool(members))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=bool(names))
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, "torch.Tensor"]:
@@ -98,8 +92,10 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, "torch.Tensor"]:
     return dict(content)
 
 
-def _reason(error: Exception) -> str:
-    """One line of why, without torch's advice to switch its safety off."""
+def reason(error: Exception) -> str:
+    """One line of why a file cannot be read, without torch's advice to switch its safety off."""
+    if isinstance(error, CheckpointError):
+        return str(error)
     if match := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds Python objects ({match[1]}), which may run code; only tensors are read"
     lines = str(error).strip().splitlines()
@@ -153,14 +149,8 @@ def dinov2(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
 
 
 def dinov3(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """timm's reading, which drops the bias of keys; that the release has none is seen first."""
-    named = dino(tensors, network)
-    for name, bias in named.items():
-        if name.endswith(".attn.qkv.bias"):
-            mask = named.get(f"{name}_mask")
-            if (bias if mask is None else bias.float() * mask.float()).chunk(3)[1].any():
-                raise CheckpointError(f"{name} has a bias for keys, which DINOv3 has not")
-    return _by_timm(named, network)
+    """timm's reading, which drops the bias of keys: the release has none."""
+    return _by_timm(dino(tensors, network), network)
 
 
 def mocov3(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
@@ -181,49 +171,14 @@ def clip(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     return named
 
 
-def augreg(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """Flax's arrays: channels last, query, key and value apart and by head."""
-    import torch
-
-    named = {}
-    for name, tensor in tensors.items():
-        if "/key/" in name or "/value/" in name:
-            continue  # with query
-        is_kernel = name.endswith("/kernel")
-        if "/query/" in name:
-            three = [tensors.get(name.replace("query", which)) for which in ("query", "key", "value")]
-            tensor = torch.cat([one.flatten(1).T if is_kernel else one.flatten() for one in three if one is not None])
-        elif is_kernel:
-            tensor = tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.flatten(0, -2).T
-        named[name] = tensor
-    return _renamed(
-        named,
-        (r"^Transformer/encoderblock_(\d+)/", r"blocks.\1."),
-        (r"^Transformer/encoder_norm/", "norm."),
-        (r"^Transformer/posembed_input/pos_embedding$", "pos_embed"),
-        (r"^cls$", "cls_token"),
-        (r"^embedding/", "patch_embed.proj."),
-        (r"LayerNorm_0/", "norm1."),
-        (r"LayerNorm_2/", "norm2."),
-        (r"MlpBlock_3/Dense_([01])/", lambda found: f"mlp.fc{int(found[1]) + 1}."),
-        (r"MultiHeadDotProductAttention_1/out/", "attn.proj."),
-        (r"MultiHeadDotProductAttention_1/query/", "attn.qkv."),
-        (r"\b(scale|kernel)$", "weight"),
-    )
-
-
 def sscd(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """Torchvision's names under ``backbone.``, or Classy Vision's with the linear layer under ``embeddings.1.``."""
-    layers = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3"}
+    """Torchvision's names under ``backbone.``; its stages are numbered through here."""
     return _renamed(
         tensors,
         (r"^backbone\.", ""),
-        (r"^(initial_block\._module\.0|conv1)\.", "stem.0."),
-        (r"^(initial_block\._module\.1|bn1)\.", "stem.1."),
-        (r"^(embeddings\.1|fc)\.", "descriptor."),
-        (r"^blocks\.([0-3])\.(?:block\1-)?(\d+)\.(?:_module\.)?(?=\D)", lambda m: f"layer{int(m[1]) + 1}.{m[2]}."),
-        (r"\.convolutional_block\.([01346])\.", lambda found: f".{layers[found[1]]}."),
-        (r"^(layer\d\.\d+)\.bn\.", r"\1.bn3."),
+        (r"^conv1\.", "stem.0."),
+        (r"^bn1\.", "stem.1."),
+        (r"^fc\.", "descriptor."),
         (r"^layer([1-4])\.(\d+)\.", lambda m: f"blocks.{sum(SSCD_STAGES[: int(m[1]) - 1]) + int(m[2])}."),
     )
 

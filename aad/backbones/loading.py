@@ -7,14 +7,13 @@ the package (EfficientNet-Lite0) or the hub's cache, and then the hub.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
+from aad.backbones.catalogue import BACKBONES, RELEASES, Release, build_network
 from aad.backbones.engines import build_engine
-from aad.backbones.layouts import CheckpointError, is_safetensors, read_checkpoint
+from aad.backbones.layouts import CheckpointError, Tensors, is_safetensors, members, read_checkpoint, reason
 from aad.backbones.spec import TORCH, Backbone, BackboneError
 from aad.files import file_sha256
 
@@ -47,12 +46,12 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     import torch
 
     network = build_network(name)
-    spec, device, path = BACKBONES[name], _device(device), _find(name, weights)
+    spec, device, path = BACKBONES[name], find_device(device), _find(name, weights)
     if path is None:
         path = _from_package(name) if name.startswith("efficientnet") else _from_hub(name)
     elif not spec.sha256 or file_sha256(path) != spec.sha256:
         spec = replace(spec, sha256="", weights=f"file {path.name}")
-    network.load_state_dict(_fitting(name, path, network))
+    _load(name, path, network)
     if not spec.sha256:
         spec = replace(spec, sha256=state_fingerprint(network))
     network.to(memory_format=torch.channels_last)
@@ -88,49 +87,43 @@ def state_fingerprint(network: "torch.nn.Module") -> str:
     return digest.hexdigest()
 
 
-def _fitting(name: str, path: Path, network: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
-    """The tensors of a file by the network's names, every one of them seen to fit."""
-    release, own = RELEASES[name], network.state_dict()
+def _load(name: str, path: Path, network: Any) -> None:
+    """Put the tensors of a file into the network, every one of them seen to fit.
+
+    Raises:
+        BackboneError: they are of another network, damaged, or not finite.
+    """
+    release = RELEASES[name]
     try:
-        tensors = read_checkpoint(path, release.torchscript)
-    except CheckpointError as error:
-        raise _refusal(name, path, str(error)) from error
-    except OSError as error:
-        raise _refusal(name, path, f"it cannot be read ({error.strerror or error})") from error
+        if any(member.endswith(".npy") for member in members(path)):
+            network.load_pretrained(str(path))  # Flax's arrays, which timm reads
+        else:
+            tensors = read_checkpoint(path, release.torchscript)
+            _put(tensors, network, release, is_safetensors(path))
+    except Exception as error:  # nearly any escapes on damaged data, and on shapes that no release has
+        raise _refusal(name, path, reason(error)) from error
+    if odd := [key for key, tensor in network.state_dict().items() if not tensor.isfinite().all()]:
+        raise _refusal(name, path, f"{odd[0]} holds values that are not finite")
+
+
+def _put(tensors: Tensors, network: "torch.nn.Module", release: Release, may_be_own: bool) -> None:
     first = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in list(tensors.items())[:2])
-    holds, named = f"it holds {len(tensors)} tensors, first {first}", tensors
-    is_own = tensors.keys() == own.keys() and all(tensors[key].shape == own[key].shape for key in own)
-    if not (is_safetensors(path) and is_own):
-        try:
-            named = release.layout(tensors, network)
-        except Exception as error:  # also what timm's code raises on shapes that no release has
-            raise _refusal(name, path, f"{holds}; {error}") from error
-    known = re.compile("|".join(release.leftovers) or "(?!)")
-    counters = {key: tensor for key, tensor in own.items() if key.endswith(_COUNTER)}
-    named = counters | {key: tensor for key, tensor in named.items() if key in own or not known.fullmatch(key)}
-    if faults := _faults(named, own):
-        raise _refusal(name, path, f"{holds}; {faults}")
-    return {key: tensor.to(own[key].dtype) for key, tensor in named.items()}
-
-
-def _faults(named: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor"]) -> str:
-    """What is wrong with tensors for a network, in words; empty when nothing is."""
-    faults = []
-    for verb, have, names in (("missing", named, own), ("unknown", own, named)):
-        if odd := [key for key in names if key not in have]:
-            faults.append(f"{len(odd)} {verb} (first {odd[0]})")
-    shapes = ((key, tuple(own[key].shape), tuple(named[key].shape)) for key in own if key in named)
-    faults += [f"{key} must have shape {wanted}, got {found}" for key, wanted, found in shapes if wanted != found][:1]
-    if not faults:
-        faults += [f"{key} holds values that are not finite" for key in own if not named[key].isfinite().all()][:1]
-    return "; ".join(faults)
+    own, known = network.state_dict(), re.compile("|".join(release.leftovers) or "(?!)")
+    try:
+        is_own = tensors.keys() == own.keys() and all(tensors[key].shape == own[key].shape for key in own)
+        if not (may_be_own and is_own):
+            tensors = release.layout(tensors, network)
+        network.load_state_dict({key: one for key, one in tensors.items() if key in own or not known.fullmatch(key)})
+    except (CheckpointError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"it holds {len(tensors)} tensors, first {first}; {said:.400}") from error
 
 
 def _refusal(name: str, path: Path, why: str) -> BackboneError:
     release = RELEASES[name]
     return BackboneError(
-        f"{path} does not hold the weights of {name}: {why}. Expected {release.file} ({release.signature}) or safetensors with the "
-        f"names of the network's own state_dict(). {_remedy(name)}"
+        f"{path} does not hold the weights of {name}: {why}. Expected {release.file}, or safetensors with the names of the "
+        f"network's own state_dict(). {_remedy(name)}"
     )
 
 
@@ -205,7 +198,12 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
-def _device(device: str) -> str:
+def find_device(device: str) -> str:
+    """``cpu`` or ``cuda``; ``auto`` is the second where there is one.
+
+    Raises:
+        BackboneError: no GPU is to be had.
+    """
     import torch
 
     if device == "auto":

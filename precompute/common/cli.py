@@ -11,17 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aad.backbones import BACKBONES, ENGINES, BackboneError, load_backbone
+from aad.backbones import BACKBONES, ENGINES, BackboneError, engines_for, find_device
 from aad.bundle import DEFAULT_BUNDLE, BundleError
 from aad.hub import copy_command, hub_address, open_bundle
-from aad.images import ImageError, load_image
+from aad.images import ImageError
 from precompute.abc.splits import BenchmarkError
-from precompute.common.probing import describe_probes, fastest, probe_engines
 
 _GO_ON = "or choose another folder, and run the same command again"
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"; free some space, {_GO_ON}")
 _ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"; give yourself access to it, {_GO_ON}")
-PROBED = 16  # pictures of the demo benchmark that --engine auto looks at
 
 
 def step_parser(
@@ -59,22 +57,18 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=(*ENGINES, "auto"),
         default="torch" if chooses else "auto",
-        help="what computes the features, kept in the manifest; auto takes the fastest here that keeps them"
+        help="what computes the features, kept in the manifest; auto takes openvino where it is installed, on a CPU"
         if chooses
         else "refuse a bundle made with another engine; auto takes the bundle's",
     )
 
 
 def chosen_engine(arguments: argparse.Namespace) -> str:
-    """The engine that ``--engine`` names; for ``auto``, the one that a probe of some seconds finds, after showing what it found."""
+    """The engine that ``--engine`` names; for ``auto``, the fastest that is installed for the device."""
     if arguments.engine != "auto":
         return str(arguments.engine)
-    files = sorted((DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar").rglob("*.webp"))
-    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device)
-    probes = probe_engines(backbone, [load_image(path) for path in files[:: max(1, len(files) // PROBED)][:PROBED]])
-    engine = fastest(probes)
-    print(f"engines for {arguments.backbone} on this machine:", describe_probes(probes), sep="\n")
-    print(f"taking --engine {engine}; name it to go on from an interrupted run without looking again", flush=True)
+    engine = engines_for(find_device(arguments.device))[-1]
+    print(f"taking --engine {engine}", flush=True)
     return engine
 
 
