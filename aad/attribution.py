@@ -30,7 +30,6 @@ from aad.vectors import l2_normalise
 from aad.verdict import N_RIVALS, Judge, Verdict, evidence
 
 N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
-N_SOUGHT = 100  # matches among which a true source is looked for before all references are compared
 
 
 class Attributor:
@@ -73,7 +72,6 @@ class Attributor:
             "bundle": bundle.sha256[:12],
             "versions": manifest["steps"].get("extract_features", {}).get("versions", {}),
         }
-        self._ranks: dict[int, dict[Space, list[int]]] = {}
         self._backbone: Backbone | None = None
         self._loading = threading.Lock()
 
@@ -185,21 +183,10 @@ class Attributor:
 
     def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
         """Where the true sources of a bundled query stand in each space, ascending; empty when they are not known."""
-        if query_id not in self._ranks:
-            self._ranks[query_id] = {space: self._true_ranks(query_id, space) for space in SPACES}
-        return {space: list(ranks) for space, ranks in self._ranks[query_id].items()}
-
-    def _true_ranks(self, query_id: int, space: Space) -> list[int]:
-        known, index = self.queries[query_id].exemplar_ids, self._index[space]
+        known = self.queries[query_id].exemplar_ids
         if not known:
-            return []
-        # Of rows that are not in memory, a rank that a search can show needs no look at all of them.
-        if not isinstance(getattr(index, "embeddings", None), np.ndarray):
-            query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
-            places = {int(i): rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0], start=1)}
-            if all(i in places for i in known):
-                return sorted(places[i] for i in known)
-        return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
+            return {space: [] for space in SPACES}
+        return {space: exemplar_ranks(self.similarities([query_id], space)[0], known).tolist() for space in SPACES}
 
     def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
         if k < 1:

@@ -7,11 +7,12 @@ bundle is never half new and half old; loading names the first file that is miss
 
 import hashlib
 import io
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,20 +235,25 @@ def remedy(folder: Path, step: str | None = None) -> str:
     return f"{restore}rebuild it with: python -m precompute.{step} --bundle {folder}"
 
 
-def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:
-    """Join relative paths to a root, refusing any that would leave it.
+def safe_path(path: str) -> str:
+    """A relative path as it writes itself, refused where it would leave its folder.
 
     Raises:
         BundleError: an absolute path, one with ``..``, or one that no file can have, or not on every system.
+
+    >>> safe_path("./b//two.png")
+    'b/two.png'
     """
-    joined = []
-    for path in paths:
-        if not isinstance(path, str):
-            raise BundleError(f"an image path must be a text, got {type(path).__name__}")
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise BundleError(f"image path {path!r} must be relative and stay inside {root}")
-        if _NO_FILE.search(path):
-            raise BundleError(f"image path {path!r} must be text that names a file, without backslashes")
-        joined.append(root / pure)
-    return joined
+    if not isinstance(path, str):
+        raise BundleError(f"an image path must be a text, got {type(path).__name__}")
+    plain = posixpath.normpath(path)
+    if plain == "." or path.startswith("/") or ".." in path.split("/"):
+        raise BundleError(f"image path {path!r} must be relative and stay inside its folder")
+    if _NO_FILE.search(path):
+        raise BundleError(f"image path {path!r} must be text that names a file, without backslashes")
+    return plain
+
+
+def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:
+    """Relative paths joined to a root, each as ``safe_path`` lets it through."""
+    return [root / safe_path(path) for path in paths]

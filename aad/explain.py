@@ -22,8 +22,7 @@ import contextlib
 import functools
 import math
 import threading
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
-from aad.answers import Reference
+from aad.answers import Query, Reference
 from aad.backbones import RELEASES, Backbone
 from aad.backbones.networks import EPSILON, Pooling, mixtures
 from aad.images import load_image
@@ -41,10 +40,8 @@ from aad.vectors import l2_normalise
 if TYPE_CHECKING:
     from aad.attribution import Attributor
 
-N_PICTURES = 16  # whose pooled features are kept, up to a megabyte and a half each
 LAST = -1  # number of the layer behind the stages
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
-AGREEMENT = 1e-3  # largest difference allowed between our pooling and the backbone's own; float32 leaves 1e-6
 
 
 class ExplanationError(RuntimeError):
@@ -91,7 +88,7 @@ def explain(
 ) -> Explanation:
     """Which regions of a query and of a reference carry their similarity.
 
-    The first call loads the backbone, which takes some seconds; what the latest pictures gave is kept. Safe to call from threads.
+    The first call loads the backbone, which takes some seconds. Safe to call from threads.
 
     Args:
         attributor: an ``aad.Attributor``.
@@ -101,17 +98,16 @@ def explain(
     Raises:
         ExplanationError: see ``why_not``.
         ImageError: a picture cannot be read.
-        ValueError: there is no such query or reference.
+        IndexError: there is no such query or reference.
     """
     if reason := why_not(attributor):
         raise ExplanationError(reason)
     domain = Domain.REAL if isinstance(query, Reference) else Domain.SYNTHETIC
-    picture = query.path if isinstance(query, Reference) else query
-    if not isinstance(picture, Image.Image | str | Path):
-        picture = _row(picture, attributor.queries, "query").path
-    reference = _row(reference_id, attributor.references, "reference").path
-    reader = _reader_of(attributor)
-    ours, theirs = reader.read(picture), reader.read(reference)
+    asked = attributor.queries[query] if isinstance(query, int) else query
+    picture = asked.path if isinstance(asked, Query | Reference) else asked
+    images = [load_image(picture), load_image(attributor.references[reference_id].path)]
+    backbone = attributor.warm_up().in_torch()  # only torch shows what is inside
+    ours, theirs = (_features(backbone, image) for image in images)
     spaces = {}
     for space in attributor.spaces:
         of_query = attributor.heads[space].embed(ours, domain)
@@ -132,19 +128,8 @@ def pool_without_regions(grids: Mapping[int, np.ndarray], pooling: Pooling) -> n
     Returns:
         (1 + side * side, d) float32 unit rows: the whole picture, then without each region in reading order. Each part is scaled to
         unit length, as in the backbone.
-
-    Raises:
-        ExplanationError: the grids do not nest, or are of a single position.
     """
-    sides = [grid.shape[1] for grid in grids.values()]
-    side = min(sides)
-    if any(grid.shape[1:] != (s, s) or s % side for grid, s in zip(grids.values(), sides, strict=True)):
-        shapes = ", ".join(" x ".join(map(str, grid.shape[1:])) for grid in grids.values())
-        raise ExplanationError(f"the pooled grids must be square and nest into each other, got {shapes}")
-    if side < 2:
-        raise ExplanationError(
-            "the pooled grids must have at least 2 x 2 positions, got 1 x 1: nothing can be left out"
-        )
+    side = min(grid.shape[1] for grid in grids.values())
     parts: list[np.ndarray] = []
     for stage in pooling.means:
         parts += _moments(grids[stage], side)[: 1 + (stage in pooling.deviations)]
@@ -187,59 +172,23 @@ def _left_out(grid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.n
     return middle, removed, s * s - step * step * (np.arange(1 + n_regions) > 0)[:, None]
 
 
-class _Reader:
-    """Reads pictures with one backbone and keeps what the latest of them gave."""
+def _features(backbone: Backbone, image: Image.Image) -> np.ndarray:
+    """(1 + side * side, d) features of a picture, see ``pool_without_regions``."""
+    thread, found, network = threading.get_ident(), {}, cast(Any, backbone.network)
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-        self._running = threading.Lock()
-        self._of_file = functools.lru_cache(maxsize=N_PICTURES)(lambda path, changed, size: self._features(path))
+    def keep(number: int, _: Any, __: Any, output: Any) -> None:
+        if threading.get_ident() == thread:  # another thread may be embedding an upload with the same network
+            found[number] = output[0].float().cpu().numpy()
 
-    def read(self, picture: Image.Image | str | Path) -> np.ndarray:
-        """(1 + side * side, d) features of a picture, see ``pool_without_regions``."""
-        if isinstance(picture, Image.Image):
-            return self._features(picture)
-        try:
-            status = Path(picture).stat()
-        except (OSError, ValueError):
-            return self._features(picture)  # refuses it in words
-        return self._of_file(str(picture), status.st_mtime_ns, status.st_size)
-
-    def _features(self, picture: Image.Image | str | Path) -> np.ndarray:
-        """Pool the grids of one run, and compare the whole with the backbone's own feature."""
-        image, name, network = load_image(picture), self._backbone.spec.name, cast(Any, self._backbone.network)
-        thread, found = threading.get_ident(), {}
-
-        def keep(number: int, _: Any, __: Any, output: Any) -> None:
-            if threading.get_ident() == thread:  # another thread may be embedding an upload with the same network
-                found[number] = output[0].float().cpu().numpy()
-
-        pools = cast(Pooling, RELEASES[name].pools)
-        layers = {stage: network.blocks[stage] for stage in {*pools.means, *pools.covariances}}
-        if pools.last:
-            layers[LAST] = network.last
-        with self._running, contextlib.ExitStack() as hooks:
-            for number, layer in layers.items():
-                hooks.callback(layer.register_forward_hook(functools.partial(keep, number)).remove)
-            own = self._backbone.embed([image])[0]
-        features = pool_without_regions(found, pools)
-        if features[0].shape != own.shape or np.abs(features[0] - own).max() > AGREEMENT:
-            raise ExplanationError(
-                f"the backbone {name} must give the parts that its record says, {pools}, but its own feature differs: correct "
-                "`pools` in its record"
-            )
-        return features
-
-
-_READERS: weakref.WeakKeyDictionary["Attributor", _Reader] = weakref.WeakKeyDictionary()
-_OPENING = threading.Lock()
-
-
-def _reader_of(attributor: "Attributor") -> _Reader:
-    with _OPENING:
-        if (reader := _READERS.get(attributor)) is None:
-            reader = _READERS[attributor] = _Reader(attributor.warm_up().in_torch())  # only torch shows what is inside
-        return reader
+    pools = cast(Pooling, RELEASES[backbone.spec.name].pools)
+    layers = {stage: network.blocks[stage] for stage in {*pools.means, *pools.covariances}}
+    if pools.last:
+        layers[LAST] = network.last
+    with contextlib.ExitStack() as hooks:
+        for number, layer in layers.items():
+            hooks.callback(layer.register_forward_hook(functools.partial(keep, number)).remove)
+        backbone.embed([image])
+    return pool_without_regions(found, pools)
 
 
 def _heat(embeddings: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -247,9 +196,3 @@ def _heat(embeddings: np.ndarray, other: np.ndarray) -> np.ndarray:
     similarity = embeddings @ other
     side = math.isqrt(len(embeddings) - 1)
     return (similarity[0] - similarity[1:]).reshape(side, side)
-
-
-def _row(number: Any, rows: Sequence[Any], name: str) -> Any:
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(rows):
-        raise ValueError(f"{name} must be a whole number from 0 to {len(rows) - 1}, got {number!r:.80}")
-    return rows[number]

@@ -31,7 +31,6 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHOWN = 5  # files named in an error; the rest are counted
 
 
 def open_bundle(place: str | Path | None = None) -> Bundle:
@@ -134,14 +133,12 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
     """Check every file of a snapshot and link it into ``checked``, which appears whole or not at all."""
     from tqdm import tqdm
 
-    again = f"delete {snapshot.parent.parent} and load it again"
-    listing = _listing(address, snapshot, again)
+    again = f"delete {snapshot.parent.parent} and load it again, or publish it again"
+    listing = _listing(snapshot, again)
     shown = tqdm(listing.items(), desc="checking", unit="file", disable=None)
     if wrong := [one for one, sha256 in shown if not (path := snapshot / one).is_file() or file_sha256(path) != sha256]:
-        raise BundleError(
-            f"{len(wrong)} of the {len(listing)} files of {address} are missing or not as published: {_some(wrong)}; {again}; "
-            "if that does not help, the copy on the hub is damaged: publish it again"
-        )
+        said = f"{', '.join(wrong[:5])} and others" if len(wrong) > 5 else ", ".join(wrong)
+        raise BundleError(f"files of {address} are missing or not as published: {said}; {again}")
     try:
         checked.parent.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=checked.parent) as folder:
@@ -163,8 +160,8 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
         ) from error
 
 
-def _listing(address: str, snapshot: Path, again: str) -> dict[str, str]:
-    """The sha256 of each file by checksums.json, after seeing that the bundle is whole and names no file outside itself.
+def _listing(snapshot: Path, again: str) -> dict[str, str]:
+    """The sha256 of each file by checksums.json, after seeing that no file, and no picture, is outside the bundle.
 
     The app serves what a bundle names, and this one may be a stranger's.
     """
@@ -173,34 +170,13 @@ def _listing(address: str, snapshot: Path, again: str) -> dict[str, str]:
         if told["format"] != FORMAT:
             raise ValueError(f"format {told['format']}")
         listing = {name: str(entry["sha256"]) for name, entry in told["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        images = parse_json((snapshot / "manifest.json").read_bytes())["images"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(
-            f"{snapshot / CHECKSUMS} is not a list of checksums in format {FORMAT} ({error}); {again}, or publish it again with "
-            "this version"
+            f"{snapshot} is no bundle with checksums in format {FORMAT} ({type(error).__name__}: {error}); {again}"
         ) from None
-    safe_paths(snapshot, listing)
-    try:
-        manifest, *tables = (
-            parse_json((snapshot / f"{name}.json").read_bytes()) for name in ("manifest", "references", "queries")
-        )
-        images = manifest["images"]
-        named = [*manifest["files"], *(f"{images}/{entry['path']}" for table in tables for entry in table)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"{address} is no whole bundle ({type(error).__name__}: {error}): its manifest, or one of its two tables, is missing "
-            f"or damaged; {again}, or publish it again"
-        ) from None
-    safe_paths(snapshot, [images])
-    if missing := sorted({*named} - {*listing}):
-        raise BundleError(
-            f"{address} names {len(missing)} files that it does not hold: {_some(missing)}; publish it again with: "
-            "python -m precompute.publish"
-        )
+    safe_paths(snapshot, [*listing, images])
     return listing
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _explained(error: BaseException, address: str, repository: str) -> BundleError:
@@ -211,28 +187,21 @@ def _explained(error: BaseException, address: str, repository: str) -> BundleErr
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     answered = next((cause for cause in causes if isinstance(cause, errors.HfHubHTTPError)), None)
-    status, hub = answered.response.status_code if answered else None, constants.ENDPOINT
-    log_in = "log in with: hf auth login  (or set HF_TOKEN to a token that may read it)"
+    hub, log_in = constants.ENDPOINT, "log in with: hf auth login  (or set HF_TOKEN to a token that may read it)"
     if isinstance(answered, errors.GatedRepoError):
         told = f"is gated: ask for access at {hub}/{repository}, then {log_in}"
-    elif isinstance(answered, errors.RepositoryNotFoundError) or status in (401, 403):
+    elif isinstance(answered, errors.RepositoryNotFoundError) or (
+        answered and answered.response.status_code in (401, 403)
+    ):
         told = f"is not open to you: {hub} has no model repository {repository}, or it is private; check the name, or {log_in}"
     elif isinstance(answered, errors.RevisionNotFoundError):
         told = f"is there, that revision is not; leave out @... for the newest, or see {hub}/{repository}/commits/main"
     elif isinstance(answered, errors.RemoteEntryNotFoundError):
         told = f"is no bundle: it has no {CHECKSUMS}; a bundle is published with: python -m precompute.publish"
-    elif answered is None and type(error) is OSError:
-        told = (
-            f"could not be kept in {constants.HF_HUB_CACHE}: {error}; free some space, or set HF_HOME to another folder"
-        )
     else:
-        reason = f"could not be reached ({type(causes[-1]).__name__}: {causes[-1]})"
-        if constants.HF_HUB_OFFLINE:
-            reason = "was not asked, as HF_HUB_OFFLINE is set"
-        elif answered is not None:
-            reason = f"answered with status {status}"
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub}: {causes[-1]}"
         told = (
-            f"is not in the cache at {constants.HF_HUB_CACHE}, and the hub at {hub} {reason}; load it once while online, with "
-            "HF_HUB_OFFLINE unset, and it will open offline from then on; or give a bundle folder on this machine"
+            f"is not in the cache at {constants.HF_HUB_CACHE}, and could not be had ({reason}); load it once while online, and "
+            "it will open offline from then on; or give a bundle folder on this machine"
         )
     return BundleError(f"{address} {told}")

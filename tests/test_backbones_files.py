@@ -149,7 +149,7 @@ def test_the_weights_of_another_network_are_refused(networks, tmp_path):
         ("mocov3_vits16", "dino_vits16", "release", "no tensor is under module.base_encoder."),
         # timm, which reads this release, would stretch patches and positions until they fit
         ("clip_vitb32", "clip_vitb16", "release", "patch_embed.proj.weight must have shape (768, 3, 32, 32), got another"),
-        ("efficientnet_lite0", "dino_vits16", "own", "tensors, got 18"),
+        ("efficientnet_lite0", "dino_vits16", "own", "it holds 18 tensors"),
         *((one, "dino_vits16", "release") for one in ("dinov3_vits16", "clip_vitb32", "vit_b16_384", "sscd_disc_mixup")),
     ):  # fmt: skip
         text = refusal(name, files[other][kind](tmp_path))
@@ -158,7 +158,7 @@ def test_the_weights_of_another_network_are_refused(networks, tmp_path):
     first, *_ = weights
     weights[first] = weights[first].mT.flatten(2)
     text = refusal("efficientnet_lite0_final", saved(weights, "lite0.pth")(tmp_path))
-    assert f"expected conv_stem.weight of shape (32, 3, 3, 3), got {first} of (32, 3, 9)" in text
+    assert "size mismatch for conv_stem.weight" in text
 
 
 def test_one_tensor_too_many_or_too_few_or_not_finite_is_refused(networks, tmp_path):

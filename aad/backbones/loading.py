@@ -114,7 +114,7 @@ def _put(tensors: Tensors, network: "torch.nn.Module", release: Release, may_be_
         if not (may_be_own and is_own):
             tensors = release.layout(tensors, network)
         network.load_state_dict({key: one for key, one in tensors.items() if key in own or not known.fullmatch(key)})
-    except (CheckpointError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise CheckpointError(f"it holds {len(tensors)} tensors, first {first}; {said:.400}") from error
 

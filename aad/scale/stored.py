@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aad.files import TOO_SHORT, read_header
-from aad.search import CHUNK_BYTES, check_ids, rows_in
+from aad.search import CHUNK_BYTES, rows_in
 from aad.vectors import FLOATS, l2_normalise
 
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
@@ -62,7 +62,7 @@ class StoredRows:
         """
         if isinstance(key, slice):
             return self._range(*key.indices(len(self)))
-        ids = check_ids(np.asarray(key), len(self))
+        ids = self._known(key)
         order = np.argsort(ids, kind="stable")  # the disk is read in one direction
         found = np.empty((len(ids), self.shape[1]), np.float32)
         for block, rows in self._blocks(ids[order]):
@@ -75,7 +75,7 @@ class StoredRows:
         Raises:
             ValueError: ids outside the gallery.
         """
-        ids = check_ids(np.asarray(ids), len(self))
+        ids = self._known(ids)
         order = np.argsort(ids, kind="stable")
         found = np.empty(len(ids), np.float32)
         for block, rows in self._blocks(ids[order]):
@@ -113,6 +113,12 @@ class StoredRows:
             found[a - start : b - start] = l2_normalise(widened(rows))
         self._check()
         return found
+
+    def _known(self, ids: np.ndarray | Sequence[int]) -> np.ndarray:
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and not 0 <= ids.min() <= ids.max() < len(self):
+            raise ValueError(f"ids of stored rows must be 0 to {len(self) - 1}, got {ids.min()} to {ids.max()}")
+        return ids
 
     def _blocks(self, ids: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Which of ascending ids, and their (b, d) float32 rows as stored: a block that a processor's cache holds at a time."""
