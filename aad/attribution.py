@@ -279,7 +279,7 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
         BundleError: a file is missing or damaged, an index is of other references, or a space has not n of them.
     """
     if qdrant:
-        return importlib.import_module("aad.scale.qdrant").open_collections(bundle, qdrant)
+        return importlib.import_module("aad.scale.qdrant").open_collections(bundle, n, qdrant)
     told = bundle.section("retrieval") if "retrieval" in bundle.manifest else {}
     shape = n, bundle.section("backbone")["dim"]
     indexes: dict[Space, Index] = {}

@@ -10,7 +10,6 @@ import io
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,23 +60,14 @@ class ImageError(ValueError):
     """A picture was refused. The text is meant for the person who brought it: required, got, what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """How large (in bytes, and pixels before any is decoded), small, elongated and slow to decode a picture may be."""
-
-    max_bytes: int = 50_000_000  # a 16-megapixel photograph as PNG, the largest usual form, takes about 40 MB
-    max_pixels: int = 60_000_000  # full-frame cameras end at about 60 megapixels; decoded they stay under 1 GB
-    min_side: int = 16  # a backbone enlarges to 224 pixels or more; of less than this only a few blurs remain
-    max_seconds: float = 10.0  # the slowest sound file within the other limits takes a third of it on one core
-    max_aspect: int = 25  # Chinese handscrolls reach 21:1; backbones resize by the short side, so strips explode
+MAX_BYTES = 50_000_000  # a 16-megapixel photograph as PNG, the largest usual form, takes about 40 MB
+MAX_PIXELS = 60_000_000  # full-frame cameras end at about 60 megapixels; decoded they stay under 1 GB
+MIN_SIDE = 16  # a backbone enlarges to 224 pixels or more; of less than this only a few blurs remain
+MAX_SECONDS = 10.0  # the slowest sound file within the other limits takes a third of it on one core
+MAX_ASPECT = 25  # Chinese handscrolls reach 21:1; backbones resize by the short side, so strips explode
 
 
-_DEFAULT_LIMITS = ImageLimits()
-
-
-def load_image(
-    source: str | os.PathLike[str] | bytes | Image.Image, *, limits: ImageLimits = _DEFAULT_LIMITS
-) -> Image.Image:
+def load_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
     """Return the picture as an upright, opaque, 8-bit sRGB image.
 
     Surprises: transparency is laid on *white* (what lies under a transparent pixel is arbitrary, often black, and
@@ -87,7 +77,6 @@ def load_image(
 
     Args:
         source: Path of a file, the bytes of one, or a PIL image of any mode, which is not changed.
-        limits: Sizes allowed.
 
     Returns:
         A new image of mode RGB without metadata.
@@ -102,26 +91,21 @@ def load_image(
     if isinstance(source, Image.Image):
         name, form = "the given picture", source.format
     else:
-        name, data = _content(source, limits)
+        name, data = _content(source)
         form = _recognised(data, name)
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
         # `Image.open` is not used: its size limit is global, and it hides the size it refuses.
-        image = source if isinstance(source, Image.Image) else open_format(str(form), data, limits.max_seconds)
-        _check_size(image.size, name, limits)
+        image = source if isinstance(source, Image.Image) else open_format(str(form), data, MAX_SECONDS)
+        _check_size(image.size, name)
         image.load()
         result = _to_rgb(_upright(image, given=image is source))
     except ImageError:
         raise
     except GreedyFileError as error:
         raise ImageError(
-            f"an image must be a plain file that decodes within {limits.max_seconds:g} seconds, got {error} ({name}); "
+            f"an image must be a plain file that decodes within {MAX_SECONDS:g} seconds, got {error} ({name}); "
             "save it anew as PNG or JPEG"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, got more ({name}: {error}); "
-            "scale it down first"
         ) from error
     except Exception as error:
         raise ImageError(
@@ -132,7 +116,7 @@ def load_image(
     return result
 
 
-def _content(source: object, limits: ImageLimits) -> tuple[str, bytes]:
+def _content(source: object) -> tuple[str, bytes]:
     """What messages call a path or an upload, and its bytes."""
     if isinstance(source, bytes):
         name, data, n_bytes = "the uploaded picture", source, len(source)
@@ -141,42 +125,39 @@ def _content(source: object, limits: ImageLimits) -> tuple[str, bytes]:
         name, whole, data = _printable(path.name), _printable(str(path)), b""
         try:
             status = path.stat()
-            if (is_file := stat.S_ISREG(status.st_mode)) and status.st_size <= limits.max_bytes:
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+                raise OSError(None, "it is a folder, a device or a pipe")
+            if status.st_size <= MAX_BYTES:
                 with path.open("rb") as file:
-                    data = file.read(limits.max_bytes + 1)  # what grows, or never ends, is no longer read than needed
+                    data = file.read(MAX_BYTES + 1)  # what grows, or never ends, is no longer read than needed
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"an image must be a readable file, got {whole} ({reason}); check the path") from error
-        if not is_file:
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-            raise ImageError(f"an image must be a file, got {kind}: {whole}; name one picture file")
         n_bytes = max(status.st_size, len(data))
     else:
         raise ImageError(
             f"an image must be a path, bytes or a PIL image, got {type(source).__name__}; pass one of these"
         )
-    if n_bytes > limits.max_bytes:
+    if n_bytes > MAX_BYTES:
         raise ImageError(
-            f"an image file must be at most {limits.max_bytes / 1e6:g} MB, got {n_bytes / 1e6:.1f} MB ({name}); "
+            f"an image file must be at most {MAX_BYTES / 1e6:g} MB, got {n_bytes / 1e6:.1f} MB ({name}); "
             "scale it down or save it as JPEG"
         )
     return name, data
 
 
-def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
+def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     got = f"got {width:,} x {height:,} ({name})"
-    if width * height > limits.max_pixels:
+    if width * height > MAX_PIXELS:
         raise ImageError(
-            f"an image must have at most {limits.max_pixels / 1e6:g} million pixels, {got}, "
+            f"an image must have at most {MAX_PIXELS / 1e6:g} million pixels, {got}, "
             f"which is {width * height / 1e6:,.1f} million; scale it down first"
         )
-    if min(width, height) < limits.min_side:
-        raise ImageError(
-            f"an image must be at least {limits.min_side} pixels wide and high, {got}; use a larger picture"
-        )
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise ImageError(f"an image may be at most {limits.max_aspect} times as long as wide, {got}; crop it first")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"an image must be at least {MIN_SIDE} pixels wide and high, {got}; use a larger picture")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"an image may be at most {MAX_ASPECT} times as long as wide, {got}; crop it first")
 
 
 def _recognised(data: bytes, name: str) -> str:

@@ -272,7 +272,6 @@ TOO_LARGE: dict[str, bytes | Make] = {
     "bomb.png": black_png,
     "largest.png": broken_png(IHDR=raw.png_header(2**31 - 1, 2**31 - 1, 1, 0)),
     "bomb.gif": raw.gif(65_535, 65_535, raw.gif_frame(1, 1)),
-    "bomb_frame.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\0"),
     "bomb.webp": raw.webp_canvas(40_000, 40_000),
     "largest.webp": raw.webp_canvas(65_535, 65_535),
     "bomb.tif": raw.tiff(bytes(1200), raw.tiff_fields(60_000, 60_000, 1200)),
@@ -282,6 +281,7 @@ TOO_LARGE: dict[str, bytes | Make] = {
     "bomb.ppm": b"P6 99999 99999 255\n" + bytes(99),
 }
 DAMAGED: dict[str, bytes | Make] = {
+    "bomb_frame.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\0"),
     **{
         f"cut_{share}.{kind.format.lower()}": data[: len(data) * share // 100]
         for kind in KINDS
@@ -523,10 +523,10 @@ def listen(path: Path) -> None:
 
 #: what stands where a file should -> the words of the refusal
 PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder.png": (lambda path: path.mkdir(), r"must be a file, got a folder: .*name one picture file"),
-    "pipe.png": (os.mkfifo, r"must be a file, got a device or pipe"),  # opening it would wait for ever
-    "zero.png": (lambda path: path.symlink_to("/dev/zero"), r"must be a file, got a device or pipe"),  # never ends
-    "socket.png": (listen, r"must be a file, got a device or pipe"),
+    "folder.png": (lambda path: path.mkdir(), r"must be a readable file, .*a folder, a device or a pipe"),
+    "pipe.png": (os.mkfifo, r"a folder, a device or a pipe"),  # opening it would wait for ever
+    "zero.png": (lambda path: path.symlink_to("/dev/zero"), r"a folder, a device or a pipe"),  # never ends
+    "socket.png": (listen, r"a folder, a device or a pipe"),
     "itself.png": (lambda path: path.symlink_to(path), r"must be a readable file, .*check the path"),
     "nothing.png": (lambda path: path.symlink_to("no such file"), r"must be a readable file, .*check the path"),
     "secret.png": (lambda path: path.symlink_to("/etc/passwd"), r"got none of these \(secret.png\)"),

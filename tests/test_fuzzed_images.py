@@ -9,7 +9,7 @@ import random
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from aad.images import KINDS, ImageError, ImageLimits, load_image
+from aad import images
+from aad.images import KINDS, MAX_ASPECT, MIN_SIDE, ImageError, load_image
 from tests import image_bytes as raw
 from tests.hostile_files import BAD, ODD
 from tests.image_bytes import SIZE, encode
@@ -27,9 +28,16 @@ from tests.test_images import check_words
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 set_hypothesis_home_dir(tempfile.gettempdir() + "/hypothesis")  # it would leave a folder in the checkout otherwise
-LIMITS = ImageLimits(max_pixels=300_000)  # so that no example takes long: a number in a header is soon a large one
+MAX_PIXELS = 300_000  # so that no example takes long: a number in a header is soon a large one
 SEEDS = {name: odd.data for name, odd in ODD.items()} | {name: data for name, (data, _) in BAD.items()}
 SEEDS = {name: data for name, data in SEEDS.items() if isinstance(data, bytes) and len(data) < 20_000}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def smaller() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "MAX_PIXELS", MAX_PIXELS)
+        yield
 
 
 def fuzz(check: Callable[..., None], n: int, *drawn: st.SearchStrategy[Any]) -> None:
@@ -42,14 +50,14 @@ def fuzz(check: Callable[..., None], n: int, *drawn: st.SearchStrategy[Any]) -> 
 def load(data: bytes) -> tuple[int, int] | None:
     """Size of the picture, or None where it was refused; anything but these two fails the test."""
     try:
-        result = load_image(data, limits=LIMITS)
+        result = load_image(data)
     except ImageError as error:
         check_words(str(error))
         return None
     assert (result.mode, result.info) == ("RGB", {})
-    assert min(result.size) >= LIMITS.min_side
-    assert result.width * result.height <= LIMITS.max_pixels
-    assert max(result.size) <= LIMITS.max_aspect * min(result.size)
+    assert min(result.size) >= MIN_SIDE
+    assert result.width * result.height <= MAX_PIXELS
+    assert max(result.size) <= MAX_ASPECT * min(result.size)
     assert len(result.tobytes()) == 3 * result.width * result.height
     return result.size
 
@@ -114,7 +122,7 @@ def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow() -> No
         palette = raw.png_chunk(b"PLTE", bytes(6)) if colour == 3 else b""
         size = load(raw.png(width, height, depth, colour, [row] * height, before=palette))
         sound = depth in depths.get(colour, ()) and min(width, height) >= 16
-        sound = sound and max(width, height) <= 25 * min(width, height) and width * height <= LIMITS.max_pixels
+        sound = sound and max(width, height) <= 25 * min(width, height) and width * height <= MAX_PIXELS
         assert size == ((width, height) if sound else None)
 
     fuzz(check, 15, st.integers(0, 700), st.integers(0, 700), st.integers(0, 17), st.integers(0, 7))

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
-from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, ImageLimits, load_image
+from aad import images
+from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, load_image
 from interface.pictures import is_picture
 from precompute.common.gallery import images_below
 from tests import hostile_files as hostile
@@ -39,9 +40,9 @@ def check_words(text: str) -> None:
     assert not re.search(r"Traceback|object at 0x|BytesIO|/tmp|/home|site-packages", text), text
 
 
-def refusal(source: object, words: str | None = None, **options: object) -> str:
+def refusal(source: object, words: str | None = None) -> str:
     with pytest.raises(ImageError, match=words) as caught:
-        load_image(source, **options)
+        load_image(source)
     return str(caught.value)
 
 
@@ -73,12 +74,13 @@ def test_bad_file_is_refused_in_words_that_help(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", hostile.GREEDY)
-def test_greedy_file_is_done_with_soon(name: str) -> None:
+def test_greedy_file_is_done_with_soon(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_SECONDS", MAX_SECONDS)
     make, n = hostile.GREEDY[name]
-    data, limits = make(n), ImageLimits(max_seconds=MAX_SECONDS)
+    data = make(n)
     start = time.process_time()
     try:
-        assert load_image(data, limits=limits).mode == "RGB"
+        assert load_image(data).mode == "RGB"
     except ImageError as error:
         check_words(str(error))
     assert time.process_time() - start < SOON
@@ -249,15 +251,17 @@ def test_a_profile_is_applied_in_every_mode() -> None:
     assert_close(load_image(encode(paper, "TIFF", icc_profile=profile)).getpixel((9, 9)), WHITE)
 
 
-def test_limits_are_inclusive() -> None:
-    limits = ImageLimits(max_pixels=20 * 400, min_side=20, max_aspect=20)
-    assert load_image(Image.new("RGB", (400, 20)), limits=limits).size == (400, 20)
-    refusal(Image.new("RGB", (401, 20)), "20 times as long", limits=ImageLimits(max_aspect=20))
-    refusal(Image.new("RGB", (401, 20)), "million", limits=limits)
-    refusal(Image.new("RGB", (400, 19)), "at least 20 pixels", limits=limits)
+def test_limits_are_inclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode()
-    assert load_image(data, limits=ImageLimits(max_bytes=len(data))).size == (40, 30)
-    refusal(data, "must be at most", limits=ImageLimits(max_bytes=len(data) - 1))
+    for name, value in (("MIN_SIDE", 20), ("MAX_ASPECT", 20), ("MAX_BYTES", len(data))):
+        monkeypatch.setattr(images, name, value)
+    assert load_image(Image.new("RGB", (400, 20))).size == (400, 20) and load_image(data).size == (40, 30)
+    refusal(Image.new("RGB", (401, 20)), "20 times as long")
+    refusal(Image.new("RGB", (400, 19)), "at least 20 pixels")
+    refusal(data + b"x", "must be at most")
+    monkeypatch.setattr(images, "MAX_PIXELS", 20 * 400)
+    assert load_image(Image.new("RGB", (400, 20))).size == (400, 20)
+    refusal(Image.new("RGB", (400, 21)), "million")
 
 
 def test_heavy_file_is_refused_without_being_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,12 @@ the same similarity and ties go by id. What is exact and what is estimated: docs
 its space and the sha256 of its references; the API key of a server is read from the environment variable QDRANT_API_KEY.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aad import search
 from aad.bundle import Bundle, BundleError
-from aad.references import Words
 from aad.scale.compressed import TailSample
 from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
 from aad.search import Index, SearchResult
@@ -32,7 +30,6 @@ OVERSAMPLING = 4.0  # candidates that are chosen by their codes and compared by 
 SAMPLE = 2048  # rows that stand for all others in the mass; 6 MB at 768 dimensions
 ROWS = 256  # with their vectors in one answer: some 2 MB at 768 dimensions
 QUERIES = 64  # in one request
-FIELDS = ("group", "source", "licence")  # of a payload: those that the page filters by
 
 Found = tuple[np.ndarray, np.ndarray]  # (c,) ids and (c,) what the server says of their similarity, best first
 
@@ -49,7 +46,6 @@ class QdrantIndex(Index):
         collection: name of a collection whose points have the ids 0 to n - 1.
         n: references that it must hold.
         dim: their dimension.
-        words: for each of ``FIELDS`` the n words in the payload. Without them a filter goes to the server as a list of ids.
         exact: whether the server compares every row in every search; slow, to measure the others against.
 
     Raises:
@@ -64,12 +60,11 @@ class QdrantIndex(Index):
         n: int,
         dim: int,
         *,
-        words: Mapping[str, Words] | None = None,
         exact: bool = False,
     ) -> None:
         super().__init__(n, dim)
         self.client, self.collection = client, collection
-        self._words, self._exact = words, exact
+        self._exact = exact
         self._check()
         ids = np.arange(n) if n <= SAMPLE else np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False))
         self._sample = TailSample(self.rows(ids), ids, n)
@@ -104,13 +99,13 @@ class QdrantIndex(Index):
         if not len(queries):
             return search.stacked([], log_mass)
         if allowed is None or beta is not None:
-            never, least = [] if without is None else [without], 0 if beta is None else NEAREST
-            found = self._candidates(queries, k, _filter(never=never), self._n - len(never), self._exact, least)
+            inside, least = np.arange(self._n) != (-1 if without is None else without), 0 if beta is None else NEAREST
+            found = self._candidates(queries, k, just(inside), int(inside.sum()), self._exact, least)
         if log_mass is not None and beta is not None:
             for row, (query, one) in enumerate(zip(queries, found, strict=True)):
                 log_mass[row] = self._sample.log_mass(query, beta, *one, without)
         if allowed is not None:
-            found = self._candidates(queries, k, just(allowed, self._words), int(allowed.sum()), exact=True)
+            found = self._candidates(queries, k, just(allowed), int(allowed.sum()), exact=True)
         ranked = [  # rows are fetched as far as they may be named
             search.nearest_exactly(query, ids[search.may_be_among(similarities, k)], self.rows, k)
             for query, (ids, similarities) in zip(queries, found, strict=True)
@@ -185,52 +180,24 @@ class QdrantIndex(Index):
             )
 
 
-def just(allowed: np.ndarray, words: Mapping[str, Words] | None = None) -> "Filter | None":
-    """A filter that lets exactly the allowed references through.
-
-    A choice that words make, such as one group under two licences, is sent as those words. Where only a few references are
-    missing from it, as the picture that is searched by, they are excluded by their ids; any other choice is sent as its ids.
-
-    Args:
-        allowed: (n,) bool.
-        words: of each field, the n words in the payloads.
-    """
-    ids, passes, wanted = np.flatnonzero(allowed), np.ones(len(allowed), dtype=bool), {}
-    for field, column in (words or {}).items():  # the narrowest choice of words that lets these references through
-        chosen = np.zeros(len(column.values), dtype=bool)
-        chosen[column.codes[ids]] = True
-        passes &= chosen[column.codes]
-        if not chosen.all():
-            wanted[field] = [value for value, one in zip(column.values, chosen, strict=True) if one]
-    never = np.flatnonzero(passes & ~allowed)
-    if len(never) > len(ids):
-        return _filter(only=ids.tolist())
-    return _filter(wanted, never=never.tolist())
-
-
-def _filter(
-    words: Mapping[str, Sequence[str]] | None = None, only: Sequence[int] = (), never: Sequence[int] = ()
-) -> "Filter | None":
+def just(allowed: np.ndarray) -> "Filter | None":
+    """A filter that lets exactly the (n,) bool allowed references through: by their ids, or by those of the others if fewer."""
     from qdrant_client import models
 
-    must: list[Any] = [
-        models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
-        for field, values in (words or {}).items()
-    ]
-    must += [models.HasIdCondition(has_id=list(only))] if only else []
-    must_not: list[Any] = [models.HasIdCondition(has_id=list(never))] if never else []
-    return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
+    ids: list[Any] = np.flatnonzero(allowed).tolist()
+    never: list[Any] = np.flatnonzero(~allowed).tolist()
+    if len(ids) <= len(never):
+        return models.Filter(must=[models.HasIdCondition(has_id=ids)])
+    return models.Filter(must_not=[models.HasIdCondition(has_id=never)]) if never else None
 
 
-def open_collections(
-    bundle: Bundle, address: str, *, exact: bool = False, timeout: int = TIMEOUT
-) -> dict[Space, Index]:
+def open_collections(bundle: Bundle, n: int, address: str, timeout: int = TIMEOUT) -> dict[Space, Index]:
     """One index per space over the collections of a bundle; of the bundle's rows nothing is read.
 
     Args:
         bundle: whose references were loaded.
+        n: how many those are.
         address: ``http://host:port``, ``https://host:port``, or a folder of the client's local mode.
-        exact: as of ``QdrantIndex``.
         timeout: of one request, in seconds.
 
     Raises:
@@ -238,16 +205,10 @@ def open_collections(
         QdrantError: the server does not answer.
     """
     load = f"load the references with: python -m precompute.load_qdrant --bundle {bundle.folder} --url {address}"
-    entries = bundle.read_json("references.json")
-    words = {field: Words([entry.get(field) for entry in entries]) for field in FIELDS}
-    dim = bundle.section("backbone")["dim"]
-    names = {space: collection_name(bundle, space) for space in SPACES}
+    dim, names = bundle.section("backbone")["dim"], {space: collection_name(bundle, space) for space in SPACES}
     client = connect(address, timeout)
     try:
-        return {
-            space: QdrantIndex(client, name, len(entries), dim, words=words, exact=exact)
-            for space, name in names.items()
-        }
+        return {space: QdrantIndex(client, name, n, dim) for space, name in names.items()}
     except (QdrantError, BundleError) as error:
         client.close()
         raise error if isinstance(error, QdrantError) else BundleError(f"{address}: {error}; {load}") from None

@@ -25,13 +25,12 @@ from PIL import Image
 
 from aad.bundle import BundleError
 from aad.files import file_sha256
-from aad.images import SUFFIXES, ImageError, ImageLimits, load_image
+from aad.images import MAX_BYTES, SUFFIXES, ImageError, load_image
 from precompute.common.gallery import COLUMNS, images_below, metadata_of
 
 ALSO = {"licence": ("license",), "title": ("caption", "text")}
 LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages
 LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
-_LARGEST = ImageLimits().max_bytes  # larger files are refused unread, as everywhere
 ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
 
 Listed = tuple[str, str, Mapping[str, str] | None]  # name, path, and what is told of an image
@@ -228,8 +227,8 @@ def _tar_members(path: Path, images: Iterable[tuple[str, Span, Mapping[str, Span
     with path.open("rb") as file:
         for name, span, notes in images:
             whole = f"{path.name}/{name}"
-            if span[1] > _LARGEST:
-                mb = f"at most {_LARGEST / 1e6:g} MB, got {span[1] / 1e6:.1f} MB"
+            if span[1] > MAX_BYTES:
+                mb = f"at most {MAX_BYTES / 1e6:g} MB, got {span[1] / 1e6:.1f} MB"
                 yield Member(whole, ImageError(f"an image file must be {mb} ({name}); scale it down"))
                 continue
             row: dict[str, Any] = {}
