@@ -20,7 +20,7 @@ import numpy as np
 from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
 from aad.method.head import Head
 from aad.schema import CONTENTS, check_entry, check_manifest, parse_json
-from aad.spaces import Domain, Space
+from aad.spaces import Space
 from aad.vectors import FLOATS
 
 if TYPE_CHECKING:
@@ -209,19 +209,12 @@ def read_heads(bundle: Bundle) -> dict[Space, Head]:
     """
     name, dim = "heads.safetensors", bundle.section("backbone")["dim"]
     tensors = bundle.read_tensors(name)
-    heads, unread = {Space.BACKBONE: Head.identity(dim)}, set(tensors)
+    heads = {Space.BACKBONE: Head.identity(dim)}
     for space in (Space.ALIGNED, Space.DISENTANGLED):
         with bundle.telling(name, "does not hold the heads ({})"):
             head = heads[space] = Head.from_tensors(tensors, space)
-        if head.dim != dim:
-            raise bundle.refusal(name, f"is for {head.dim} features, the backbone gives {dim}")
-        if head.n_out != dim:
-            raise bundle.refusal(name, f"gives {head.n_out} dimensions in {space}, the references have {dim}")
-        is_shared = f"{space}.weight" in tensors
-        weights = {f"{space}.weight"} if is_shared else {f"{space}.{domain}.weight" for domain in Domain}
-        unread -= weights | {"basis"} | {f"{space}.{domain}.centre" for domain in Domain}
-    if unread:
-        raise bundle.refusal(name, f"holds tensors that are of no head, {min(unread)!r:.80} among them")
+        if (head.dim, head.n_out) != (dim, dim):
+            raise bundle.refusal(name, f"maps {head.dim} to {head.n_out} dimensions in {space}, the bundle has {dim}")
     return heads
 
 

@@ -80,12 +80,12 @@ def test_a_manifest_is_compared_by_what_changes_features():
     assert difference(kept | {"licence": "other", "weights": "there", "mean": [0.5, 0.5, 0.5]}, spec) == ""
     for key, value, said in (
         ("name", "c", "features of c, not of b"),
-        ("dim", 5, "5 dimensions, b now gives 4"),
+        ("dim", 5, "features of b with dim 5, it is now 4"),
         ("sha256", "f" * 64, "ffffffffffff... (here), now abc... (here)"),
         ("resize", 10, "resize 10, it is now 9"),
         ("mean", [0, 0, 0], "mean [0, 0, 0], it is now [0.5, 0.5, 0.5]"),
         ("interpolation", "bilinear", "interpolation bilinear, it is now bicubic"),
-        ("engine", "openvino", "computed by the engine openvino, not by torch (--engine openvino)"),
+        ("engine", "openvino", "with engine openvino, it is now torch"),
     ):
         assert said in difference(kept | {key: value}, spec)
 

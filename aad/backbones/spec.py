@@ -152,21 +152,17 @@ def difference(stored: Mapping[str, Any], spec: BackboneSpec) -> str:
 
     >>> spec = BackboneSpec("b", 4, 8, (0, 0, 0), (1, 1, 1), "", "", "abc")
     >>> difference({"name": "b", "dim": 3}, spec)
-    'features of 3 dimensions, b now gives 4'
+    'features of b with dim 3, it is now 4'
     """
     now = json.loads(json.dumps(asdict(spec)))  # JSON has no tuples
     kept = json.loads(json.dumps(now | {"engine": TORCH} | dict(stored)))
     if kept["name"] != spec.name:
         return f"features of {kept['name']}, not of {spec.name}"
-    if kept["dim"] != spec.dim:
-        return f"features of {kept['dim']} dimensions, {spec.name} now gives {spec.dim}"
     if kept["sha256"] != spec.sha256:
         before, after = (f"{sha256[:12]}..." if sha256 else "none" for sha256 in (kept["sha256"], spec.sha256))
         origin = stored.get("weights", "origin not stated")
         return f"features of {spec.name} with other weights: {before} ({origin}), now {after} ({spec.weights})"
-    if (engine := kept["engine"]) != spec.engine:
-        return f"features of {spec.name} computed by the engine {engine}, not by {spec.engine} (--engine {engine})"
-    for key in ("image_size", "resize", "interpolation", "mean", "std"):
+    for key in ("dim", "engine", "image_size", "resize", "interpolation", "mean", "std"):
         if kept[key] != now[key]:
             return f"features of {spec.name} with {key} {kept[key]}, it is now {now[key]}"
     return ""
