@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from aad.backbones import BackboneError
 from aad.bundle import BundleError
-from aad.outcomes import outcomes_of
+from interface.outcomes import outcomes_of
 from interface.page import build_app
 from interface.serving import serve
 from interface.uploads import own_folder

@@ -47,7 +47,7 @@ import sys
 import gradio, torch, timm, faiss, umap
 import app
 from aad import Attributor
-from aad.outcomes import outcomes_of
+from interface.outcomes import outcomes_of
 attributor = Attributor.load()
 attributor.warm_up()
 outcomes_of(attributor)

@@ -18,8 +18,8 @@ import numpy as np
 
 from aad import Attributor
 from aad.metrics import Interval
-from aad.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
 from aad.spaces import SPACES
+from interface.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
 from interface.pictures import file_url
 from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS

@@ -13,9 +13,9 @@ import numpy as np
 
 from aad import Attributor
 from aad.images import ImageError
-from aad.outcomes import Outcome, Outcomes, outcomes_of
 from aad.spaces import SPACES, Space
 from interface.handlers import answer
+from interface.outcomes import Outcome, Outcomes, outcomes_of
 from interface.thumbnails import data_uri
 from interface.words import SPACE_WORDS
 

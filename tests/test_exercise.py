@@ -7,8 +7,8 @@ import pytest
 
 from aad import SPACES
 from aad.bundle import Bundle
-from aad.outcomes import Outcome, outcomes_of
 from interface import why
+from interface.outcomes import Outcome, outcomes_of
 from interface.words import SPACE_WORDS, TYPE_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent

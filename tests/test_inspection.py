@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad.outcomes import Outcome, outcomes_of
 from aad.spaces import SPACES, Space
 from interface import inspection, pictures
+from interface.outcomes import Outcome, outcomes_of
 from tests.fakes import FakeAttributor
 
 

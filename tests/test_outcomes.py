@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad import outcomes as module
 from aad.calibration import Calibration
 from aad.metrics import bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
-from aad.outcomes import Outcome, Outcomes, compute_outcomes, outcomes_of, skewness
 from aad.spaces import SPACES, Space
+from interface import outcomes as module
+from interface.outcomes import Outcome, Outcomes, compute_outcomes, outcomes_of, skewness
 
 
 class Small:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aad.outcomes import Outcomes, outcomes_of
 from aad.spaces import SPACES
 from interface import talk
+from interface.outcomes import Outcomes, outcomes_of
 from tests.fakes import FakeAttributor
 
 GROUPS = ("birds", "boats", "fish", "trees")

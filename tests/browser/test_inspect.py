@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from aad.outcomes import Outcomes, outcomes_of
 from aad.spaces import SPACES
+from interface.outcomes import Outcomes, outcomes_of
 from tests.browser.visits import ANSWERED, Visit, ask, show
 from tests.fakes import FakeAttributor
 

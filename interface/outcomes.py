@@ -11,17 +11,15 @@ import threading
 import weakref
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from aad import Attributor
 from aad.metrics import Interval, bootstrap_interval, exemplar_ranks
 from aad.references import words_of
 from aad.search import may_be_among
 from aad.spaces import SPACES, Space
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 N_NEIGHBOURS = 10  # the k of k-occurrence, as in Radovanovic et al.
 N_CELLS = 4_000_000  # similarities held at a time: 16 MB
@@ -181,7 +179,7 @@ def skewness(counts: np.ndarray) -> float:
     return float((gaps**3).mean() / spread**3) if spread > 0 else 0.0
 
 
-def compute_outcomes(attributor: "Attributor") -> Outcomes:
+def compute_outcomes(attributor: Attributor) -> Outcomes:
     """Search every bundled query with known sources in every space; some queries at a time, which changes no result."""
     known = [query for query in attributor.queries if query.exemplar_ids]
     references, n = attributor.references, len(attributor.references)
@@ -216,11 +214,11 @@ def compute_outcomes(attributor: "Attributor") -> Outcomes:
     )
 
 
-_KEPT: weakref.WeakKeyDictionary["Attributor", Outcomes] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary[Attributor, Outcomes] = weakref.WeakKeyDictionary()
 _COMPUTING = threading.Lock()
 
 
-def outcomes_of(attributor: "Attributor") -> Outcomes:
+def outcomes_of(attributor: Attributor) -> Outcomes:
     """The outcomes of an attributor, computed when first asked for and kept as long as it lives; threads wait for one another."""
     with _COMPUTING:
         if (kept := _KEPT.get(attributor)) is None:
