@@ -1,6 +1,6 @@
-// The charts of "Why it works": small multiples that share one frame, rows of dots with intervals, and for each its figures as a table.
-// A chart is one stop of the Tab key; arrow keys walk through it, and what lies under the pointer or the walk is said in words below it.
-import { hint, make, makeHead, percent, svg } from "../core/dom.js";
+// The charts of "Why it works": small multiples that share one frame, and rows of dots with intervals. A chart is one
+// stop of the Tab key; arrow keys walk through it, and what lies under the pointer or the walk is said in words below it.
+import { hint, make, percent, svg } from "../core/dom.js";
 import { clamp, nextPlace } from "../core/keys.js";
 
 // Something to point at, its words below. `at(event)` gives a place, `move(place, key)` the next one, `tell(place)` its words,
@@ -25,12 +25,10 @@ export const makeReadout = (part, { area, prompt, at, move, tell, mark }) => {
   return words;
 };
 
-// Which of `columns` and `rows` equal parts of a box an event lies in, [column, row]; null beside every box of that name.
-export const partAt = (event, name, columns, rows = 1) => {
+// Which of n equal parts of a box, side by side, an event lies in; null beside every box of that name.
+const partAt = (event, name, n) => {
   const box = event.target.closest?.(name)?.getBoundingClientRect();
-  if (!box) return null;
-  const shares = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  return shares.map((share, axis) => clamp(Math.floor([columns, rows][axis] * share), [columns, rows][axis] - 1));
+  return box ? clamp(Math.floor((n * (event.clientX - box.left)) / box.width), n - 1) : null;
 };
 
 // A line through figures, one after the other, within a box of 100 by 100. x(i) and y(figure) are in hundredths.
@@ -53,20 +51,7 @@ export const makeExhibit = ({ title, term, meaning, sentences, supports }, ...co
     make("div.exhibit-chart", content),
   ]);
 
-// One panel per column, all on one frame.
-export const makePanels = (columns, label, plotOf, foot) => {
-  const plots = columns.map(plotOf);
-  const panels = columns.map((column, i) =>
-    make("div.panel", { "data-space": column.id }, [
-      make("p.panel-name", make("b", column.name), make("span.term", column.id)),
-      plots[i],
-      make("p.panel-foot", foot(column)),
-    ]),
-  );
-  return { area: make("div.panels", { tabindex: "0", role: "img", "aria-label": label }, panels), plots };
-};
-
-// Lines: every column's in grey, its own in its colour. values(column) are within 0..1.
+// One panel per column, all on one frame: every column's line in grey, its own in its colour. values(column) are within 0..1.
 export const makeLines = (part, { columns, values, label, foot, ticks, axis, tell, prompt }) => {
   const n = Math.max(...columns.map((column) => values(column).length));
   const x = (i) => (100 * (i + 0.5)) / n;
@@ -77,13 +62,21 @@ export const makeLines = (part, { columns, values, label, foot, ticks, axis, tel
     const below = make("span.axis-x", make("span", "1"), make("span", axis), make("span", String(n)));
     return make("div.lines", lineFrame(ticks.map((tick) => [tick, String(tick)]), [others, line(column, "line-own")], make("span.guide", { hidden: true }), below));
   };
-  const { area, plots } = makePanels(columns, label, plotOf, foot);
+  const plots = columns.map(plotOf);
+  const panels = columns.map((column, i) =>
+    make("div.panel", { "data-space": column.id }, [
+      make("p.panel-name", make("b", column.name), make("span.term", column.id)),
+      plots[i],
+      make("p.panel-foot", foot(column)),
+    ]),
+  );
+  const area = make("div.panels", { tabindex: "0", role: "img", "aria-label": label }, panels);
   const mark = (place) => plots.forEach((plot) => {
     const guide = plot.querySelector(".guide");
     guide.hidden = place === null;
     if (place !== null) guide.style.left = `${x(place)}%`;
   });
-  const at = (event) => partAt(event, ".lines", n)?.[0];
+  const at = (event) => partAt(event, ".lines", n);
   return make("div", area, makeReadout(part, { area, prompt, at, move: (place, key) => nextPlace(place, key, n), tell, mark }));
 };
 
@@ -123,16 +116,4 @@ export const makeDots = (part, { rows, top, ticks, label, tell, prompt, endName 
   };
   const move = (place, key) => nextPlace(place, key, rows.length);
   return make("div", area, makeReadout(part, { area, prompt, at, move, tell: (i) => tell(rows[i]), mark: told }));
-};
-
-// The same figures as a table, built when it is opened. heads: [text]; rows: [[row's name, cell, ...]].
-export const figuresTable = (name, heads, rows) =>
-  make("div.scroller", { tabindex: "0", role: "region", "aria-label": name }, make("table.figures", [
-    makeHead(heads),
-    make("tbody", rows.map(([first, ...cells]) => make("tr", make("th", { scope: "row" }, String(first)), cells.map((cell) => make("td", cell))))),
-  ]));
-export const figuresTwin = (part, name, build) => {
-  const twin = make("details.figures-twin", make("summary", "The figures as a table", make("span.sr", `: ${name}`)));
-  part.on(twin, "toggle", () => twin.open && twin.childElementCount === 1 && twin.append(build()));
-  return twin;
 };

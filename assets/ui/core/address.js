@@ -46,7 +46,8 @@ export const remember = () => {
   const [href, more] = [linkHere(), beside.get()];
   const place = (address, kind) => [...PLACES.map((name) => new URL(address).searchParams.get(name)), kind || null].join();
   const isStep = place(href, more?.kind) !== place(window.location.href, window.history.state?.kind);
-  window.history[isStep ? "pushState" : "replaceState"](more, "", href);
+  const within = isStep || (window.history.state?.within ?? false); // whether Back stays on the page
+  window.history[isStep ? "pushState" : "replaceState"]({ ...more, within }, "", href);
 };
 
 window.addEventListener("popstate", ({ state: more }) => {

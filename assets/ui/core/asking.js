@@ -1,11 +1,11 @@
-// What is asked: a bundled query, a picture of the collection searched again, or a visitor's own; with k and the filter. The way
-// back, and what of it goes into the address.
+// What is asked: a bundled query, a picture of the collection searched again, or a visitor's own; with k and the filter; and
+// what of it goes into the address.
 import { keepBeside, keepInAddress, remember, restored } from "./address.js";
 import { FILTER_FIELDS, filterAddress, filterText, plainFilter, readFilter } from "./filter.js";
 import { subjectOf } from "./match.js";
-import { busy, referenceOf, set, state } from "./state.js";
+import { busy, set, state } from "./state.js";
 
-export let askFile, askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, boxFilled, isStale, refresh, wayBack, noLink, heldFile;
+export let askFile, askQuery, askReference, chooseK, sending, sendAgain, cleared, boxedPicture, boxFilled, isStale, refresh, noLink, heldFile;
 
 const OPENING = "Opening the link\u2026";
 const WAIT = "Looking it up\u2026";
@@ -17,12 +17,11 @@ const count = (text) => (/^\d{1,9}$/.test(text ?? "") ? Number(text) : null);
 // Called when the examples are mounted: `again` hands in a visitor's file once more, `trigger` speaks to the server.
 export const startAsking = ({ trigger, again, heard, first, opened, choices }) => {
   let asked = { kind: "none" };
-  let file = null; // the visitor's last file, so that there is a way back to it
+  let file = null; // the visitor's last file, so that the browser's Back leads to it
   let sent = null; // where the server has the picture that was sent last
   let boxed = pathOf(opened); // the same of the picture in the box
   let k = null;
   let touched = false; // until something is asked, the address stays as it came
-  const trail = [];
   const address = new URLSearchParams(window.location.search);
   state.opening = !restored && ["query", "reference", "k", "filter"].some((name) => address.has(name));
 
@@ -33,22 +32,14 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     if (asked.kind === "upload") trigger("apply", {});
     else trigger("select", { index: asked.id, value: { kind: asked.kind, k, filter: plainFilter(), opening: state.opening } });
   };
-  const askFor = (what) => {
-    asked = what;
-    if (what.kind === "upload") again(file);
-    else send();
+  const askFor = (kind, id) => {
+    asked = { kind, id };
+    send();
   };
 
   askFile = again;
-  askQuery = (id) => {
-    trail.length = 0;
-    askFor({ kind: "query", id });
-  };
-  askReference = (id) => {
-    if (asked.kind === "reference" && asked.id === id) return;
-    if (asked.kind !== "none") trail.push(asked);
-    askFor({ kind: "reference", id });
-  };
+  askQuery = (id) => askFor("query", id);
+  askReference = (id) => askFor("reference", id);
   chooseK = (number) => {
     k = number;
     send();
@@ -98,19 +89,6 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   };
   refresh = send; // the same once more, with the settings as they are now
 
-  // Where a way back leads: {text, go}, or null when there is none.
-  wayBack = () => {
-    if (asked.kind !== "reference") return null;
-    const to = trail.at(-1) ?? (first === undefined ? null : { kind: "query", id: first });
-    if (!to || (to.kind === "upload" && !file)) return null;
-    const text = { query: trail.length ? "Back to the synthetic picture" : "To the examples", upload: "Back to your picture" }[to.kind];
-    const go = () => {
-      trail.pop();
-      askFor(to);
-    };
-    return { text: text ?? `Back to \u201c${referenceOf(to.id).title}\u201d`, go };
-  };
-
   // Why what is shown has no address of its own; null when it has one.
   noLink = () =>
     asked.kind === "upload" ? "A picture of your own has no link: it is not kept on the server. Its answer can be exported as a file." : null;
@@ -120,7 +98,6 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     sent = null;
     touched = true;
     asked = { kind: "upload" };
-    trail.length = 0;
   };
 
   heard("answer", () => {
@@ -157,8 +134,7 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
     }));
   }
   keepInAddress("k", () => (k === null ? null : String(k)), (text) => open(() => (k = choices.includes(count(text)) ? count(text) : null)));
-  keepBeside(() => ({ kind: asked.kind === "upload" ? "upload" : null, trail: [...trail] }), (past) => {
-    trail.splice(0, trail.length, ...(past?.trail ?? []));
+  keepBeside(() => ({ kind: asked.kind === "upload" ? "upload" : null }), (past) => {
     if (past?.kind === "upload" && file) again(file);
     else if (asked.kind === "upload") open(() => (asked = { kind: "none" }));
   });

@@ -43,7 +43,7 @@ export const truthRank = (space) => {
 };
 
 // How a ranking differs from the one before it, and how many pictures the two share.
-// For each id of `now`, in its order: {id, kind: "new" | "up" | "down" | "same", by, was}; and what left, {id, was}, best first.
+// For each id of `now`, in its order: {id, kind: "new" | "up" | "down" | "same", by, was}.
 export const movesBetween = (before, now) => {
   const ranks = new Map(before.map((id, i) => [id, i + 1]));
   const stayed = new Set(now);
@@ -54,7 +54,6 @@ export const movesBetween = (before, now) => {
       const by = was - (i + 1);
       return { id, kind: by > 0 ? "up" : by < 0 ? "down" : "same", by: Math.abs(by), was };
     }),
-    left: before.filter((id) => !stayed.has(id)).map((id) => ({ id, was: ranks.get(id) })),
     shared: before.filter((id) => stayed.has(id)).length,
     of: Math.max(before.length, now.length),
   };

@@ -1,11 +1,11 @@
-// What part of the shared frame a map shows. Maps that hold one camera move together.
+// What part of the shared frame the maps show: they have one camera, and move together.
 import { clamp } from "../core/keys.js";
 
 const MOST = 40; // times
 
-export const makeCamera = (x = 0.5, y = 0.5, zoom = 1) => {
+export const makeCamera = () => {
   const heard = new Set();
-  const camera = { x, y, zoom };
+  const camera = { x: 0.5, y: 0.5, zoom: 1 };
 
   // Centre in the unit frame, and how many times larger than the whole; kept so that the view never leaves the frame.
   camera.look = (x, y, zoom) => {
@@ -26,6 +26,5 @@ export const makeCamera = (x = 0.5, y = 0.5, zoom = 1) => {
   camera.zoomBy = (factor) => camera.zoomAt(camera.x, camera.y, factor);
   camera.reset = () => camera.look(0.5, 0.5, 1);
   camera.follow = (listener) => heard.add(listener);
-  camera.leave = (listener) => heard.delete(listener);
   return camera;
 };

@@ -1,5 +1,5 @@
-// The hand on a map: hover with a picture, drag to pan, wheel, pinch and double click to zoom, Shift and drag or the lasso to select,
-// arrow keys to walk. Places are kept in the unit frame, so that a line drawn on a moving map stays where it was drawn.
+// The hand on a map: hover with a picture, drag to pan, wheel and pinch to zoom, Shift and drag or the lasso to select, arrow keys to
+// walk, the space bar to select. Places are kept in the unit frame, so that a line drawn on a moving map stays where it was drawn.
 import { passingNow } from "../core/filter.js";
 import { ARROWS } from "../core/keys.js";
 import { idsOf } from "../core/match.js";
@@ -8,18 +8,16 @@ import { makeTip } from "./tip.js";
 
 const REACH = 16; // pixels within which the pointer catches a point
 const STILL = 4; // pixels a press may move and still be a click
-const TWICE = 230; // milliseconds within which a second click makes a double click
 const STREAM = 300; // milliseconds without a wheel event that end one turn of the wheel
 let lastWheel = { time: -Infinity, map: null };
 
-export const guideMap = (map, { on, heard, announce, ended }) => {
+export const guideMap = (map, { on, heard, announce }) => {
   const { canvas, plot, view } = map;
   const { geometry } = view;
   const tip = makeTip(map);
   plot.append(tip.element);
   const touching = new Map(); // pointer id -> [x, y]
   let press = null; // {x, y, moved, lasso}: the drag under way
-  let opening = null; // the click that waits to see whether it becomes a double click
 
   const under = (x, y) => geometry.nearest(...map.toUnit(x, y), REACH * map.perPixel(), passingNow());
 
@@ -33,14 +31,13 @@ export const guideMap = (map, { on, heard, announce, ended }) => {
 
   const open = (id) => set("selected", { id, opener: canvas, x: canvas.getBoundingClientRect().left + map.at(id)[0] });
 
-  const select = (line) => {
-    const found = line.length > 2 ? geometry.inside(line, passingNow()) : new Set();
+  const select = (found) => {
     set("selection", found.size ? found : null);
     announce(found.size ? `${found.size} pictures selected` : "Nothing selected");
   };
 
   const endPress = (finished) => {
-    if (press?.lasso && finished && press.moved) select(map.line);
+    if (press?.lasso && finished && press.moved) select(map.line.length > 2 ? geometry.inside(map.line, passingNow()) : new Set());
     press = map.line = null;
     plot.classList.remove("is-dragged");
     map.schedule();
@@ -108,12 +105,9 @@ export const guideMap = (map, { on, heard, announce, ended }) => {
   on(canvas, "blur", () => map.current !== null && show(null));
 
   on(canvas, "click", (event) => {
-    clearTimeout(opening);
     if (dragged && event.detail) return void (dragged = false);
-    const [x, y] = [event.offsetX, event.offsetY];
-    if (event.detail > 1) return map.camera.zoomAt(...map.toUnit(x, y), event.altKey ? 0.5 : 2);
-    const id = under(x, y);
-    if (id !== null) opening = setTimeout(open, event.detail ? TWICE : 0, id);
+    const id = under(event.offsetX, event.offsetY);
+    if (id !== null) open(id);
   });
 
   // A turn of the wheel that began elsewhere goes on scrolling the page; so does one that would shrink the whole map.
@@ -146,6 +140,7 @@ export const guideMap = (map, { on, heard, announce, ended }) => {
     const { key } = event;
     if (ARROWS[key]) walk(ARROWS[key]);
     else if (key === "Enter") map.current !== null && open(map.current);
+    else if (key === " ") map.current !== null && select((state.selection ?? new Set()).symmetricDifference(new Set([map.current])));
     else if (key === "+" || key === "=") map.camera.zoomBy(1.5);
     else if (key === "-") map.camera.zoomBy(1 / 1.5);
     else if (key === "0") map.camera.reset();
@@ -155,5 +150,4 @@ export const guideMap = (map, { on, heard, announce, ended }) => {
   });
 
   heard("answer", () => show(null));
-  ended(() => clearTimeout(opening));
 };

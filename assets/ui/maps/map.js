@@ -1,27 +1,28 @@
 // One map: points on a canvas, the query pinned at its place and tied to its matches. The points are a ground of their own
 // (ground.js); a hover only copies it and draws what lies above.
 import { make } from "../core/dom.js";
-import { truthIds } from "../core/match.js";
 import { state } from "../core/state.js";
 import { countText } from "../core/words.js";
-import { makeCamera } from "./camera.js";
 import { makeGround } from "./ground.js";
 import { guideMap } from "./guide.js";
 import { colouringOf } from "./marks.js";
 import { drawLasso, drawPin } from "./pin.js";
 
 const PAD = 22; // pixels around the frame, as many as the largest mark and ring need
+const PIN = 38; // pixels of the side of the query's picture
 
-// view: {id, geometry, layers: () => [{space, strength}], label: () => text}. A layer is a space whose query, lines and matches
-// show with a strength from 0 to 1; a map of one space has one, a map on the way from one to the next has two.
+// view: {id, geometry, camera, layers: () => [{space, strength}], label: () => text}. A layer is a space whose query, lines and matches
+// show with a strength from 0 to 1; a map of one space has one, a map on the way from one to the next has two. A `stage` is for a room
+// to look at: {answer: () => what it shows, picture: (id) => address, pin: the side of its pictures, as a share of the map's}.
 export const makeMap = (view, part) => {
   const { heard, resized, themed, ended, signal } = part;
-  const canvas = make("canvas", { role: "img", tabindex: "0" });
+  const { stage } = view;
+  const canvas = make("canvas", { role: "img", tabindex: stage ? null : "0" });
   const plot = make("div.plot", { "data-map": view.id }, canvas);
   const { points } = view.geometry;
-  const map = { view, canvas, plot, width: 0, height: 0, current: null, line: null, camera: null };
+  const map = { view, canvas, plot, width: 0, height: 0, current: null, line: null, camera: view.camera };
   let scale = 1; // device pixels per pixel
-  let pin = null; // the query's picture
+  let pins = {}; // pictures of the query, and on a stage of its source
   let scheduled = false;
   let colours = {}; // of the style sheet's custom properties, in the theme at hand
 
@@ -38,9 +39,12 @@ export const makeMap = (view, part) => {
   // The space that shows most of all.
   map.space = () => view.layers().reduce((a, b) => (b.strength > a.strength ? b : a)).space;
 
+  const answer = () => (stage ? stage.answer() : state.answer);
+  const truthOf = () => answer()?.query?.truth ?? [];
+
   // The query between the layers' places, in unit coordinates; null without an answer.
   map.query = () => {
-    const spaces = state.answer?.spaces;
+    const spaces = answer()?.spaces;
     if (!spaces) return null;
     return [0, 1].map((axis) => view.layers().reduce((sum, { space, strength }) => sum + strength * spaces[space].position[axis], 0));
   };
@@ -58,14 +62,14 @@ export const makeMap = (view, part) => {
   };
 
   const drawMatches = (context, { space, strength }, [qx, qy]) => {
-    const { matches } = state.answer.spaces[space];
+    const { matches } = answer().spaces[space];
     const { selection } = state;
     const own = colour(`--${space}`);
     context.strokeStyle = own;
     context.lineCap = "round";
     for (const { id, weight } of matches) {
       context.globalAlpha = strength * (0.45 + 0.5 * Math.min(1, weight * 2)) * (!selection || selection.has(id) ? 1 : 0.3);
-      context.lineWidth = 1 + 4 * Math.sqrt(weight);
+      context.lineWidth = (1 + 4 * Math.sqrt(weight)) * (stage ? 2 : 1);
       context.beginPath();
       context.moveTo(qx, qy);
       context.lineTo(...map.at(id));
@@ -84,16 +88,22 @@ export const makeMap = (view, part) => {
       const place = map.toPixel(...query);
       const layers = view.layers().filter(({ strength }) => strength > 0);
       for (const layer of layers) drawMatches(context, layer, place);
-      const truth = truthIds();
-      const [extra, line] = truth.size === 1 ? [5, 2.5] : [2.5, 1.5]; // many rings must not hide the matches
+      const truth = truthOf();
+      const [extra, line] = truth.length === 1 ? [5, 2.5] : [2.5, 1.5]; // many rings must not hide the matches
       const size = Math.max(4, ground.radius()) + extra;
       for (const id of truth) {
-        if (truth.size === 1) ring(context, id, size, paper, 5);
+        if (truth.length === 1) ring(context, id, size, paper, 5);
         ring(context, id, size, colour("--truth"), line);
       }
-      const near = layers.flatMap(({ space }) => state.answer.spaces[space].matches.map(({ id }) => map.at(id)[1]));
-      const hanging = 2 * near.filter((y) => y < place[1] - 1).length > near.length;
-      if (within(place, 8)) drawPin(context, place, { hanging, picture: pin, width: map.width, height: map.height, ink });
+      const near = layers.flatMap(({ space }) => answer().spaces[space].matches.map(({ id }) => map.at(id)[1]));
+      let hanging = 2 * near.filter((y) => y < place[1] - 1).length > near.length;
+      const frame = { width: map.width, height: map.height, side: stage ? stage.pin * Math.min(map.width, map.height) : PIN };
+      if (pins.truth) {
+        const source = map.at(truth[0]); // the two pictures keep out of each other's way
+        hanging = source[1] < place[1];
+        drawPin(context, source, { ...frame, hanging: !hanging, picture: pins.truth, ink: colour("--truth") });
+      }
+      if (within(place, 8)) drawPin(context, place, { ...frame, hanging, picture: pins.query, ink });
     }
     for (const id of new Set([state.selected?.id, state.hover])) {
       if (typeof id !== "number" || !within(map.at(id), 8)) continue;
@@ -129,12 +139,6 @@ export const makeMap = (view, part) => {
     ground.move();
     map.schedule();
   };
-  map.hold = (camera) => {
-    map.camera?.leave(moved);
-    map.camera = camera;
-    camera.follow(moved);
-    if (map.width) moved();
-  };
 
   const fit = () => {
     const box = plot.getBoundingClientRect();
@@ -148,19 +152,20 @@ export const makeMap = (view, part) => {
   map.describe = () => {
     const zoom = map.camera.zoom > 1.05 ? ` Enlarged ${map.camera.zoom.toFixed(1)} times.` : "";
     const chosen = state.selection ? ` ${countText(state.selection.size)} pictures are selected.` : "";
-    const keys = "Arrow keys move between pictures, Enter opens one, plus and minus zoom, 0 shows all.";
-    const text = `${view.label()} Coloured by ${colouringOf().name.toLowerCase()}.${chosen}${zoom} ${keys}`;
+    const keys = "Arrow keys move between pictures, Enter opens one, the space bar selects it, plus and minus zoom, 0 shows all.";
+    const text = stage ? view.label() : `${view.label()} Coloured by ${colouringOf().name.toLowerCase()}.${chosen}${zoom} ${keys}`;
     if (canvas.getAttribute("aria-label") !== text) canvas.setAttribute("aria-label", text);
   };
 
-  const setAnswer = () => {
-    const url = state.answer?.query?.url;
-    pin = url ? make("img", { onload: map.schedule, src: url }) : null;
+  const pinOf = (url) => (url ? make("img", { onload: map.schedule, src: url }) : null);
+  map.setAnswer = () => {
+    const [source] = truthOf();
+    pins = { query: pinOf(answer()?.query?.url), truth: stage && source !== undefined ? pinOf(stage.picture(source)) : null };
     map.describe();
     map.schedule();
   };
 
-  heard("answer", setAnswer);
+  if (!stage) heard("answer", map.setAnswer);
   heard("hover selected", map.schedule);
   heard("group selection filter colours", () => {
     map.describe();
@@ -171,12 +176,9 @@ export const makeMap = (view, part) => {
     colours = {};
     map.repaint();
   });
-  ended(() => {
-    map.camera.leave(moved);
-    ground.leave();
-  });
-  map.hold(makeCamera());
-  setAnswer();
-  guideMap(map, part);
+  ended(ground.leave);
+  map.camera.follow(moved);
+  map.setAnswer();
+  if (!stage) guideMap(map, part);
   return map;
 };

@@ -3,27 +3,23 @@
 import { make } from "../core/dom.js";
 import { clamp } from "../core/keys.js";
 import { glide, isCalm } from "../core/motion.js";
-import { makeSlider } from "../core/slider.js";
-import { catalogue, state } from "../core/state.js";
+import { catalogue } from "../core/state.js";
 import { countText, percentText } from "../core/words.js";
 import { makeGeometry } from "./geometry.js";
 import { makeMap } from "./map.js";
 
-export let movingMap;
-
-const STRIDE = 0.05; // of the way between two spaces, for one press of an arrow key
 const TRAVEL = 2600; // milliseconds from one space to the next
 const REST = 900; // milliseconds at a space in between
 
 // places: per space, Float32Array of coordinates. Where everything lies at time t, from 0 (first space) to the last one's number.
-export const blendPlaces = (places, t, out) => {
+const blendPlaces = (places, t, out) => {
   const from = Math.min(Math.floor(t), places.length - 1);
   const [a, b, share] = [places[from], places[Math.min(from + 1, places.length - 1)], t - from];
   for (let i = 0; i < out.length; i++) out[i] = a[i] + share * (b[i] - a[i]);
-  return out;
 };
 
-export const makeMorph = (places, part) => {
+// `more` of the map: its camera, or the stage it is on.
+export const makeMorph = (places, part, more) => {
   const { heard, ended, signal } = part;
   const { spaces } = catalogue;
   const last = spaces.length - 1;
@@ -41,12 +37,14 @@ export const makeMorph = (places, part) => {
     if (!b) return `${spaces[t].name} (${a.space})`;
     return `${percentText(b.strength)} of the way from ${a.space} to ${b.space}`;
   };
-  const map = makeMap({ id: "morph", geometry, layers, label: () => `Map of ${geometry.n} pictures, ${place()}.` }, part);
+  const map = makeMap({ id: "morph", geometry, layers, label: () => `Map of ${geometry.n} pictures, ${place()}.`, ...more }, part);
 
-  const slider = makeSlider("From one space to the next", { last, stride: STRIDE, page: 0.5 }, (to, isKey) => {
+  const oninput = () => {
     halt();
-    go(isKey ? Math.round(to / STRIDE) * STRIDE : to);
-  });
+    go(Number(slider.value));
+  };
+  const range = { type: "range", min: "0", max: String(last), step: "any", value: "0", oninput };
+  const slider = make("input", { ...range, "aria-label": "From one space to the next" });
   const play = make("button.tool.primary", { onclick: () => (stop === null ? start() : halt()) });
   const where = make("p.where");
   const stops = spaces.map((space, i) => {
@@ -92,20 +90,14 @@ export const makeMorph = (places, part) => {
   };
 
   // Below each stop, where the space it stands for ranks the true source.
-  const tellRanks = () => spaces.forEach((space, i) => {
-    const best = state.answer?.query?.ranks?.[space.id]?.[0];
+  const tellRanks = (answer) => spaces.forEach((space, i) => {
+    const best = answer?.query?.ranks?.[space.id]?.[0];
     const words = best ? ["True source: ", make("span", `rank ${countText(best)}`)] : [];
     stops[i].lastChild.replaceChildren(...words);
   });
-  heard("answer", tellRanks);
-  tellRanks();
   heard("view", halt);
   ended(halt);
   halt();
   go(0);
-
-  const words = make("div.morph-words", where, make("div.travel", slider, make("div.stops", ...stops)), play);
-  const element = make("div.morph", map.plot, words);
-  movingMap = { element, words, map, go, halt, at: () => t };
-  return movingMap;
+  return { map, where, slider, stops: make("div.stops", ...stops), play, go, halt, travel, tellRanks, at: () => t };
 };

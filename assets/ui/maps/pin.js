@@ -2,34 +2,35 @@
 import { clamp } from "../core/keys.js";
 
 // The middle square of a picture; nothing until it has arrived.
-export const drawSquare = (context, picture, x, y, side) => {
+const drawSquare = (context, picture, x, y, side) => {
   if (!picture?.complete || !picture.naturalWidth) return;
   const cut = Math.min(picture.naturalWidth, picture.naturalHeight);
   context.drawImage(picture, (picture.naturalWidth - cut) / 2, (picture.naturalHeight - cut) / 2, cut, cut, x, y, side, side);
 };
 
-// The tip is the exact place; the picture hangs on the side with fewer matches.
-export const drawPin = (context, [x, y], { hanging, picture, width, height, ink }) => {
-  const half = 19; // of the picture's side
-  const stem = 10;
-  const room = stem + 2 * half + 4;
+// The tip is the exact place; the picture hangs below it or stands above.
+export const drawPin = (context, [x, y], { hanging, picture, side, width, height, ink }) => {
+  const half = side / 2;
+  const edge = side / 19; // of the frame
+  const stem = side / 4;
+  const room = stem + side + 2 * edge;
   const below = y < room || (hanging && y < height - room);
-  const cx = clamp(x, width - half - 2, half + 2);
-  const top = below ? y + stem : y - stem - 2 * half;
+  const cx = clamp(x, width - half - edge, half + edge);
+  const top = below ? y + stem : y - stem - side;
   context.beginPath();
-  context.roundRect(cx - half - 2, top - 2, 2 * half + 4, 2 * half + 4, 5);
-  const base = below ? top - 1 : top + 2 * half + 1;
-  context.moveTo(cx - 6, base);
+  context.roundRect(cx - half - edge, top - edge, side + 2 * edge, side + 2 * edge, 2.5 * edge);
+  const base = below ? top - edge / 2 : top + side + edge / 2;
+  context.moveTo(cx - 3 * edge, base);
   context.lineTo(x, y);
-  context.lineTo(cx + 6, base);
+  context.lineTo(cx + 3 * edge, base);
   context.closePath();
   context.fillStyle = ink;
   context.fill();
   context.save();
   context.beginPath();
-  context.roundRect(cx - half, top, 2 * half, 2 * half, 3);
+  context.roundRect(cx - half, top, side, side, 1.5 * edge);
   context.clip();
-  drawSquare(context, picture, cx - half, top, 2 * half);
+  drawSquare(context, picture, cx - half, top, side);
   context.restore();
 };
 

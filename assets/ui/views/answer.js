@@ -1,11 +1,11 @@
 // The answer: what the spaces amount to, then their three columns, the numbers folded, and how their ranks differ.
 import { makeSlopes } from "../charts/slopes.js";
-import { askReference, isStale } from "../core/asking.js";
+import { isStale } from "../core/asking.js";
 import { hint, make, makePicture } from "../core/dom.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { idsOf, movesBetween } from "../core/match.js";
 import { busy, catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
-import { ESTIMATE_MEANING, departed, firstPictures, matchList, weightBar } from "./columns.js";
+import { ESTIMATE_MEANING, firstPictures, matchList, weightBar } from "./columns.js";
 
 const WEIGHT_MEANING =
   "Attribution weight: the calibrated share of this picture that the reference accounts for. All bars share one scale, from 0 to 100%.";
@@ -86,7 +86,6 @@ export const mountAnswer = (element, props, { watch }) => {
       make("summary", "Details"),
       matchList(found, moves, before),
       rest(found, answer),
-      departed(moves, before),
     ]);
   };
 
@@ -130,11 +129,7 @@ export const mountAnswer = (element, props, { watch }) => {
   ready(() => {
     root.replaceChildren(status, notice, asked, verdict, columns, legend, slopes.root);
     for (const place of [verdict, columns]) {
-      on(place, "click", (event) => {
-        const again = event.target.closest?.("[data-again]");
-        if (again) askReference(Number(again.dataset.again));
-        else if (referenceAt(event)) set("selected", referenceAt(event));
-      });
+      on(place, "click", (event) => referenceAt(event) && set("selected", referenceAt(event)));
       followHover(part, place);
     }
     heard("answer", draw);

@@ -1,13 +1,12 @@
-// One column: its first pictures, and behind "Details" all matches with their figures, how each moved since the column before,
-// near-copies folded, and what dropped out.
-import { hint, make, makeBar, makePicture } from "../core/dom.js";
+// One column: its first pictures, and behind "Details" all matches with their figures, how each moved since the column before, and
+// near-copies folded.
+import { make, makeBar, makePicture } from "../core/dom.js";
 import { walkRow } from "../core/keys.js";
 import { flagOf, truthIds } from "../core/match.js";
 import { referenceOf } from "../core/state.js";
 import { cosineText, shareText } from "../core/words.js";
 
 const N_SHOWN = 5; // pictures: one large and four small
-const DROPPED_MEANING = "Among the first of the column before, and not of this one.";
 
 export const ESTIMATE_MEANING =
   "Each weight is a share of the whole collection. That whole was judged here from the closest pictures and a sample. Similarities are exact.";
@@ -48,8 +47,7 @@ const row = (tag, { id, rank, similarity, weight }, move, before, estimated) => 
     ]),
     weightBar(weight, "", rank === 1 ? (estimated ? "weight, estimate" : "weight") : null, estimated),
   ]);
-  const again = make("button.again", { "data-again": id, "aria-label": `Search again with ${reference.title}` }, "Search again");
-  return make(tag, { class: flag ? "is-truth" : null }, button, again);
+  return make(tag, { class: flag ? "is-truth" : null }, button);
 };
 
 // The first pictures, near-copies left out: one stop of the tab key, arrow keys lead on.
@@ -85,17 +83,4 @@ export const matchList = (part, moves, before) => {
     ])));
   });
   return list;
-};
-
-// What the column before had and this one has not, quietly.
-export const departed = (moves, before) => {
-  if (!moves) return null;
-  const same = make("p.shared", `${moves.shared} of ${moves.of} the same as in ${before.name}`);
-  if (!moves.left.length) return make("div.left", same);
-  const gone = moves.left.map(({ id, was }) => {
-    const { title, picture: address } = referenceOf(id);
-    const label = `${title}, was rank ${was}`;
-    return make("button.gone", { "data-ref": id, "aria-label": label, title: label }, makePicture(address, { loading: "lazy" }));
-  });
-  return make("div.left", same, make("div.departed", hint("Dropped out", DROPPED_MEANING), ...gone));
 };

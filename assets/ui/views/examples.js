@@ -1,5 +1,5 @@
 // The strip of bundled examples under the query, the caption of what is shown, and paste or drop anywhere on the page.
-import { askQuery, heldFile, startAsking, wayBack } from "../core/asking.js";
+import { askQuery, heldFile, startAsking } from "../core/asking.js";
 import { hint, make, makeChoice, makePicture } from "../core/dom.js";
 import { refusalOf } from "../core/files.js";
 import { followHover, referenceAt } from "../core/hover.js";
@@ -39,12 +39,11 @@ export const mountExamples = (element, props, { trigger }) => {
     mark(query?.id);
     source.hidden = !query?.truth?.length;
     source.replaceChildren(source.hidden ? "" : sourceOf(query.truth));
-    const back = query && wayBack();
     if (!query) caption.textContent = "";
     else if (query.reference !== undefined) {
       const { title } = referenceOf(query.reference);
       caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
-      if (back) caption.append(make("button.back", { onclick: back.go }, `\u2190 ${back.text}`));
+      if (window.history.state?.within) caption.append(make("button.back", { onclick: () => window.history.back() }, "\u2190 Back"));
     } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
     else {
       caption.textContent = `${query.kind}${query.generator ? `, by ${query.generator}` : ""}.`;

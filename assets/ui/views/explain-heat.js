@@ -1,10 +1,12 @@
 // A picture with the heat of its regions over it: squares as they are, never smoothed. A grid that the arrow keys walk.
-import { make, makePicture } from "../core/dom.js";
+import { hint, make, makePicture } from "../core/dom.js";
 import { ARROWS, clamp } from "../core/keys.js";
 import { fixedText } from "../core/words.js";
 
 const BANDS = ["Top", "Middle", "Bottom"];
 const SIDES = ["left", "centre", "right"];
+const HEAT_MEANING =
+  "The feature is pooled again without the region, mapped into the space, and compared with the whole other picture. What the similarity loses by that is the region\u2019s value. A region just as alike as the rest stays near 0, and the values do not add up to the whole.";
 const N_FOR = 3; // regions numbered: those that speak most for the match
 
 // Where a region lies, in words: the three bands of a grid of seven hold two, three and two rows.
@@ -17,7 +19,7 @@ export const placeOf = (cell, side) => {
 };
 
 // One decimal more than elsewhere: a region's part is small.
-export const heatNumber = (value) => Math.abs(value).toFixed(4);
+const heatNumber = (value) => Math.abs(value).toFixed(4);
 const similarityWithout = (value, similarity) => fixedText(similarity - value, 4);
 
 // What a region does, for hover, focus and screen readers.
@@ -36,11 +38,18 @@ export const strongestRegions = (values) =>
   [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, N_FOR).filter((i) => values[i] > 0);
 
 // How a region is coloured: the share of the scale, and whether it speaks for or against.
-export const paintCell = (cell, value, scale) => {
+const paintCell = (cell, value, scale) => {
   cell.style.setProperty("--heat", scale ? Math.min(1, Math.abs(value) / scale).toFixed(3) : 0);
   cell.dataset.sign = value < 0 ? "against" : "for";
   return cell;
 };
+
+// One scale for both pictures of a space.
+export const heatLegend = (scale, name) => [
+  make("p", hint("What a region adds", HEAT_MEANING), ` to the similarity in ${name}. One scale for both pictures.`),
+  make("span.swatches", { "aria-hidden": "true" }, [-3, -2, -1, 0, 1, 2, 3].map((step) => paintCell(make("span.cell"), (step / 3) * scale, scale))),
+  make("p.ends", make("span", `against \u2212${heatNumber(scale)}`), make("span", "0"), make("span", `for +${heatNumber(scale)}`)),
+];
 
 // A pane: `show` gives it a picture and `heat` lays values over it, or takes them away.
 export const makeHeatPane = ({ on }, name) => {

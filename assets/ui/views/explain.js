@@ -4,8 +4,7 @@ import { make, makeChoice } from "../core/dom.js";
 import { truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
-import { makeHeatPane, placeOf, strongestRegions } from "./explain-heat.js";
-import { allRegions, heatLegend } from "./explain-tables.js";
+import { heatLegend, makeHeatPane, placeOf, strongestRegions } from "./explain-heat.js";
 
 export let explainMatch;
 
@@ -40,7 +39,6 @@ export const mountExplain = (element, props, { server }) => {
   const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
   const legend = make("div.heat-legend");
   const limits = make("p.limits");
-  const numbers = make("div.scroller");
   const body = make("div.explain-body", [
     make("header", title, another),
     tabs,
@@ -48,12 +46,7 @@ export const mountExplain = (element, props, { server }) => {
     invite,
     make("div.explain-pair", ...SIDES.map((side) => panes[side].element)),
     make("label.fade", make("span", "Picture"), fade, make("span", "Heat")),
-    make("details.all-numbers", [
-      make("summary", "Details"),
-      legend,
-      limits,
-      numbers,
-    ]),
+    make("details.all-numbers", make("summary", "Details"), legend, limits),
   ]);
   const lead = make("p.lead", LEAD);
   slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer, body));
@@ -105,7 +98,7 @@ export const mountExplain = (element, props, { server }) => {
     remember();
   };
 
-  // One space's heat of one picture as the panes, the tables and the small pictures take it.
+  // One space's heat of one picture as the panes take it.
   const heatOf = (id, side) => {
     const one = reply?.spaces[id];
     if (!one) return null;
@@ -175,7 +168,6 @@ export const mountExplain = (element, props, { server }) => {
     const { side, scale } = heats.query;
     legend.replaceChildren(...heatLegend(scale, name));
     limits.textContent = `${side} \u00d7 ${side} regions; each sees more of the picture than its square. This explains the similarity, not the generator: a region that counts need not have been copied.`;
-    numbers.replaceChildren(...SIDES.map((which) => allRegions(heats[which], names[which])));
   };
 
   on(another, "click", () => {

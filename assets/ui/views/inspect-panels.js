@@ -1,12 +1,10 @@
 // Inspect: what a space takes a source for (confusions), and which references it offers too often (hubs). Both filter the list.
-import { hint, make, makeBar, makeHead, makePicture, svg } from "../core/dom.js";
-import { ARROWS } from "../core/keys.js";
+import { hint, make, makeBar, makePicture, svg } from "../core/dom.js";
 import { catalogue, nameOf, referenceOf } from "../core/state.js";
 import { countText, fixedText } from "../core/words.js";
 import { inspectSegment } from "./inspect-charts.js";
 import { countPairs, writeMask } from "./inspect-data.js";
 
-const MOST_GROUPS = 24;
 const N_PAIRS = 10;
 const SKEWNESS_MEANING =
   "Skewness of N\u2081\u2080, how often each picture is among the ten nearest of a query. 0 is a symmetric spread; large values mean that a few hubs are near everything (Radovanovi\u0107 et al., 2010). Right answers skew it somewhat too, since only some pictures are true sources.";
@@ -14,58 +12,15 @@ const NOTHING = "No query is chosen: remove a filter.";
 const named = (text) => text || "no group";
 
 export const inspectPairs = (context) => {
-  const { part, table } = context;
+  const { table } = context;
   const lens = inspectSegment(context, "lens", table.spaces.map((space) => [space, nameOf(space), { "data-space": space }]), "Space");
   const said = make("p.muted");
-  const grid = make("div.scroller", { tabindex: "-1" });
   const pairs = make("div.pairs");
 
   const choose = (by, from, to) => context.change({ pair: { space: context.state.lens, by, from, to }, tab: "queries" });
   const isChosen = (by, from, to) => {
     const { pair, lens } = context.state;
     return pair?.space === lens && pair.by === by && pair.from === from && pair.to === to;
-  };
-
-  const matrix = (counted) => {
-    const names = [...new Set(counted.flatMap(({ from, to }) => [from, to]))].sort((a, b) => a.localeCompare(b));
-    if (names.length > MOST_GROUPS) return null;
-    const most = Math.max(...counted.map(({ n }) => n));
-    const found = new Map(counted.map(({ from, to, n }) => [`${from}|${to}`, n]));
-    const cell = (from, to) => {
-      const n = found.get(`${from}|${to}`);
-      const isOwn = from === to;
-      const words = `${n} of ${named(from)} taken for ${isOwn ? "another of them" : named(to)}`;
-      const look = { "aria-pressed": String(isChosen("group", from, to)), style: { "--share": `${8 + (34 * n) / most}%` } };
-      const button = { tabindex: "-1", "aria-label": words, ...look, onclick: () => choose("group", from, to) };
-      return make("td", { class: isOwn ? "is-own" : null }, n ? make("button", button, String(n)) : make("span.sr", "0"));
-    };
-    const element = make("table.confusion", { "data-space": context.state.lens }, [
-      make("caption", "Wrong first answers, by concept group: of the source (rows), of the answer (columns)"),
-      makeHead(make("td"), names.map((name) => make("span", named(name)))),
-      make("tbody", names.map((from) => make("tr", make("th", { scope: "row" }, named(from)), names.map((to) => cell(from, to))))),
-    ]);
-    walkCells(element);
-    return element;
-  };
-
-  // One stop for the tab key; arrows go from cell to cell over the empty ones.
-  const walkCells = (element) => {
-    const buttons = [...element.querySelectorAll("button")];
-    if (buttons.length) (buttons.find((one) => one.getAttribute("aria-pressed") === "true") ?? buttons[0]).tabIndex = 0;
-    part.on(element, "keydown", (event) => {
-      const at = event.target.closest("button");
-      const step = ARROWS[event.key];
-      if (!at || !step) return;
-      event.preventDefault();
-      const rows = [...element.tBodies[0].rows];
-      let [r, c] = [rows.indexOf(at.closest("tr")) + step[0], at.closest("td").cellIndex + step[1]];
-      while (rows[r]?.cells[c] && c > 0 && !rows[r].cells[c].querySelector("button")) [r, c] = [r + step[0], c + step[1]];
-      const next = rows[r]?.cells[c]?.querySelector("button");
-      if (!next) return;
-      at.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
-    });
   };
 
   const bars = (title, by, counted) => {
@@ -93,13 +48,10 @@ export const inspectPairs = (context) => {
     const within = hasGroups ? `; ${own} of these are another picture of the right group` : "";
     if (n) said.textContent = `${countText(n)} of ${countText(rows.length)} first answers are wrong${within}. Choose a pair to list its queries.`;
     else said.textContent = rows.length ? "Every first answer is right here: nothing is taken for something else." : NOTHING;
-    const drawn = hasGroups ? matrix(groups) : null;
-    grid.replaceChildren(drawn ?? "");
-    grid.hidden = !drawn;
     const lists = [hasGroups ? bars("Most frequent, by group", "group", groups) : null, n ? bars("Most frequent, by concept", "concept", concepts) : null];
     pairs.replaceChildren(...lists.filter(Boolean));
   };
-  return { element: make("div", make("div.panel-head", lens.element, said), make("div.confusions", grid, pairs)), draw };
+  return { element: make("div", make("div.panel-head", lens.element, said), pairs), draw };
 };
 
 export const inspectHubs = (context) => {

@@ -3,8 +3,7 @@
 import { goTo, remember, showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
 import { make, makePicture } from "../core/dom.js";
-import { walkRow } from "../core/keys.js";
-import { makePager } from "../core/pager.js";
+import { clamp, walkRow } from "../core/keys.js";
 import { nameOf, referenceOf, state } from "../core/state.js";
 import { cosineText, countText, percentText } from "../core/words.js";
 import { inspectOrders, orderRows } from "./inspect-data.js";
@@ -24,8 +23,12 @@ export const inspectList = (context) => {
     make("p", "Remove a filter above, or start over."),
     make("button.plain", { onclick: context.reset }, "Start over"),
   ]);
-  const { where, buttons, show } = makePager(PER_LEAF, (words, onclick) => make("button.plain", { onclick }, words), (first) => go(first / PER_LEAF));
-  const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, buttons.toSpliced(2, 0, where));
+  const lastLeaf = () => Math.max(0, context.leafOf(context.ordered.length - 1));
+  const turns = [["First", -Infinity], ["Previous", -1], ["Next", 1], ["Last", Infinity]].map(([words, by]) =>
+    make("button.plain", { onclick: () => go(clamp(context.state.leaf + by, lastLeaf())) }, words),
+  );
+  const where = make("span.number", { role: "status" });
+  const pager = make("nav.leaves", { "aria-label": "Leaves of the list" }, turns.toSpliced(2, 0, where));
   let drawn = "";
 
   const answer = (i, s) => {
@@ -61,7 +64,7 @@ export const inspectList = (context) => {
     const { state } = context;
     const rule = orders.find(({ key }) => key === state.order);
     const ordered = (context.ordered = orderRows(state.choice.rows, rule, state.isRising));
-    state.leaf = Math.min(state.leaf, Math.max(0, context.leafOf(ordered.length - 1)));
+    state.leaf = Math.min(state.leaf, lastLeaf());
     const from = state.leaf * PER_LEAF;
     const shown = ordered.slice(from, from + PER_LEAF);
     select.value = state.order;
@@ -69,7 +72,8 @@ export const inspectList = (context) => {
     turn.hidden = state.order === "collection";
     empty.hidden = ordered.length > 0;
     head.hidden = pager.hidden = !ordered.length;
-    show(from, ordered.length);
+    where.textContent = `${countText(from + 1)}\u2013${countText(from + shown.length)} of ${countText(ordered.length)}`;
+    turns.forEach((one, i) => (one.disabled = state.leaf === (i < 2 ? 0 : lastLeaf())));
     list.start = from + 1;
     if (drawn === shown.join()) return; // the same rows: their pictures and the focus stay
     drawn = shown.join();

@@ -1,7 +1,7 @@
 // Inspect: every evaluated query, what each space made of it, and where a space fails.
 // This file holds what is chosen and keeps it in the address; facets, list, figures, confusions and hubs draw themselves.
 import { goTo, keepInAddress, remember } from "../core/address.js";
-import { make } from "../core/dom.js";
+import { make, makeChoice } from "../core/dom.js";
 import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 import { followFigures, inspectRecall, inspectSummary } from "./inspect-charts.js";
@@ -85,30 +85,14 @@ export const mountInspect = (element, props, { server }) => {
   };
 
   const tabs = (panels) => {
-    const walk = (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      const next = buttons.at((buttons.indexOf(event.currentTarget) + step) % buttons.length);
-      next.focus();
-      next.click();
+    const { element: bar, mark } = makeChoice("div.inspect-tabs", "What to look at", TABS, (tab) => context.change({ tab }, { keepLeaf: true }));
+    const frames = TABS.map(([id]) => make("div", { id: `inspect-panel-${id}` }, panels[id].element));
+    const draw = () => {
+      const { tab } = context.state;
+      mark(tab);
+      TABS.forEach(([id], t) => (frames[t].hidden = id !== tab));
+      panels[tab].draw();
     };
-    const buttons = TABS.map(([id, name]) => {
-      const onclick = () => context.change({ tab: id }, { keepLeaf: true });
-      const named = { role: "tab", id: `inspect-tab-${id}`, "aria-controls": `inspect-panel-${id}` };
-      return make("button", { ...named, onclick, onkeydown: walk }, name);
-    });
-    const frames = TABS.map(([id]) =>
-      make("div", { role: "tabpanel", id: `inspect-panel-${id}`, "aria-labelledby": `inspect-tab-${id}` }, panels[id].element),
-    );
-    const draw = () => TABS.forEach(([id], t) => {
-      const isOpen = context.state.tab === id;
-      buttons[t].setAttribute("aria-selected", String(isOpen));
-      buttons[t].tabIndex = isOpen ? 0 : -1;
-      frames[t].hidden = !isOpen;
-      if (isOpen) panels[id].draw();
-    });
-    const bar = make("div.inspect-tabs", { role: "tablist", "aria-label": "What to look at" }, buttons);
     return { element: make("div", bar, frames), draw };
   };
 

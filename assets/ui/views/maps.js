@@ -11,9 +11,9 @@ import { makeLegend } from "../maps/legend.js";
 import { makeMap } from "../maps/map.js";
 import { colourFields } from "../maps/marks.js";
 import { makeMorph } from "../maps/morph.js";
-import { makeMapTable } from "../maps/table.js";
+import { makeSelection } from "../maps/selection.js";
 
-export let everyMap;
+export let everyMap, movingMap;
 
 const FIDELITY_MEANING =
   "A flat map cannot keep every neighbourhood. This is the share of each picture's 10 most similar pictures that are also among its 10 nearest on this map, averaged over the collection. The columns above use the full space, not the map.";
@@ -32,14 +32,14 @@ export const mountMaps = (element) => {
       : make("p.fidelity", hint(`Keeps ${percentText(space.preservation)} of each picture\u2019s 10 nearest neighbours`, FIDELITY_MEANING)),
   ]);
 
-  const mapOf = (space, points) => {
+  const mapOf = (space, points, camera) => {
     const layers = [{ space: space.id, strength: 1 }];
     const label = () => {
       const [best] = idsOf(space.id);
       const place = best === undefined ? "" : ` Your picture lies closest to ${referenceOf(best).title}.`;
       return `Map of ${countText(catalogue.n)} pictures in the ${space.id} space.${place}`;
     };
-    return makeMap({ id: space.id, geometry: makeGeometry(points), layers: () => layers, label }, part);
+    return makeMap({ id: space.id, geometry: makeGeometry(points), camera, layers: () => layers, label }, part);
   };
 
   // What is kept in the state under a name, as buttons that follow it.
@@ -62,25 +62,28 @@ export const mountMaps = (element) => {
     state.colours ??= "group";
     state.mapsShown ??= "trio";
     const places = spaces.map((space) => readPlaces(space.coordinates));
-    const maps = spaces.map((space, i) => mapOf(space, places[i]));
+    const camera = makeCamera();
+    const maps = spaces.map((space, i) => mapOf(space, places[i], camera));
     const trio = make("div.trio", ...spaces.map((space, i) => figure(space, maps[i])));
-    const morph = makeMorph(places, part);
-    const all = [...maps, morph.map];
-    everyMap = { all, show: (way) => set("mapsShown", way) };
+    const morph = (movingMap = makeMorph(places, part, { camera }));
+    const tellRanks = () => morph.tellRanks(state.answer);
+    heard("answer", tellRanks);
+    tellRanks();
+    const beside = make("div.morph-words", morph.where, make("div.travel", morph.slider, morph.stops), morph.play);
+    const moving = make("div.morph", morph.map.plot, beside);
+    everyMap = { all: [...maps, morph.map], show: (way) => set("mapsShown", way) };
 
     const showWay = () => {
-      const moving = state.mapsShown === "morph";
-      trio.hidden = moving;
-      morph.element.hidden = !moving;
-      if (!moving) morph.halt();
-      together.hidden = moving;
-      if (moving) morph.words.append(legend);
+      const isMorph = state.mapsShown === "morph";
+      trio.hidden = isMorph;
+      moving.hidden = !isMorph;
+      if (!isMorph) morph.halt();
+      if (isMorph) beside.append(legend);
       else trio.after(legend);
     };
     heard("mapsShown", showWay);
 
     const legend = makeLegend(part);
-    const cameras = (action) => () => new Set(all.map((map) => map.camera)).forEach(action);
     const lasso = tool("Lasso", "Lasso: draw around pictures to select them", () => set("lasso", !state.lasso));
     lasso.title = "Draw around pictures to select them (or hold Shift and drag)";
     const markLasso = () => {
@@ -88,25 +91,15 @@ export const mountMaps = (element) => {
       slot.classList.toggle("is-lasso", Boolean(state.lasso));
     };
     heard("lasso", markLasso);
-    const together = tool("Move together", "Move the three maps together", () => link(together.getAttribute("aria-pressed") !== "true"));
-    const link = (linked) => {
-      const lead = all[0].camera;
-      for (const map of all) {
-        const { x, y, zoom } = map.camera;
-        map.hold(linked ? lead : makeCamera(x, y, zoom));
-      }
-      together.setAttribute("aria-pressed", String(linked));
-    };
-    link(true);
     const zooms = [
-      tool("\u2212", "Zoom out", cameras((camera) => camera.zoomBy(1 / 1.5))),
-      tool("+", "Zoom in", cameras((camera) => camera.zoomBy(1.5))),
-      tool("Reset", "Show the whole map", cameras((camera) => camera.reset())),
+      tool("\u2212", "Zoom out", () => camera.zoomBy(1 / 1.5)),
+      tool("+", "Zoom in", () => camera.zoomBy(1.5)),
+      tool("Reset", "Show the whole map", camera.reset),
     ];
     const bar = make("div.toolbar", [
       choice("Show", [["trio", "Side by side"], ["morph", "Morph"]], "mapsShown"),
       colourFields().length > 1 ? choice("Colour by", colourFields(), "colours") : null,
-      make("div.choice.tools", { role: "group", "aria-label": "Move and select" }, together, lasso, ...zooms),
+      make("div.choice.tools", { role: "group", "aria-label": "Move and select" }, lasso, ...zooms),
     ]);
 
     slot.replaceChildren(
@@ -117,9 +110,9 @@ export const mountMaps = (element) => {
       ]),
       bar,
       trio,
-      morph.element,
+      moving,
       legend,
-      makeMapTable(places, part),
+      makeSelection(places, part),
       spoken,
     );
     markLasso();

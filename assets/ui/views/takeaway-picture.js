@@ -1,142 +1,89 @@
-// A PNG of any panel of the page. The panel is copied with its pictures and canvases as data, set into an SVG together with the
-// page's own style sheets, and drawn: nothing is loaded while that happens, so the canvas can be read again.
-import { make, svg } from "../core/dom.js";
+// The answer as a PNG, for a slide or a paper: what was asked, what the spaces amount to, and the first pictures of each.
+import { make } from "../core/dom.js";
+import { referenceOf } from "../core/state.js";
+import { shareText } from "../core/words.js";
 
-const SCALE = 2;
-const PAD = 24;
-const FOOT = 32;
-const CHROME =
-  ".strip, .offer, .options, .asked, .again, .back, .hint-text, .label, .icon-button-wrapper, .tip, .sr, .slopes-caption, summary, details:not([open]), .tool, .fade, .takes, .facets, .inspect-tabs, .panel-head, .leaves, .toy-head, dialog, script";
-const PLACED = ["position", "inset", "display", "width", "height"];
+const [SCALE, WIDTH, HEIGHT, PAD] = [2, 1280, 720, 40];
+const ASKED = 248; // width of the pictures at the left
+const GAP = 24;
+const MOST = 9; // pictures of a space: one large and two rows of four
 
-const asData = (blob) =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
-
-// A picture no larger than it is shown, as data; null when it does not arrive.
-const pictureData = async (url, { width, height }) => {
+const load = async (url) => {
   const image = make("img", { src: url });
-  try {
-    await image.decode();
-  } catch {
-    return null;
-  }
-  const share = Math.min(1, (SCALE * Math.max(width, height, 16)) / Math.max(image.naturalWidth, image.naturalHeight));
-  const [wide, high] = [image.naturalWidth, image.naturalHeight].map((side) => Math.max(1, Math.round(share * side)));
-  const canvas = make("canvas", { width: wide, height: high });
-  canvas.getContext("2d").drawImage(image, 0, 0, wide, high);
-  return canvas.toDataURL("image/webp", 0.92);
+  return image.decode().then(() => image, () => null); // one that does not arrive leaves its frame
 };
 
-const faceData = async (rule) => {
-  const base = rule.parentStyleSheet.href ?? document.baseURI;
-  const found = /url\(["']?([^"')]+)["']?\)/.exec(rule.style.getPropertyValue("src"));
-  if (!found) return "";
-  try {
-    const reply = await fetch(new URL(found[1], base));
-    return reply.ok ? rule.cssText.replace(/src:[^;}]*/, `src: url("${await asData(await reply.blob())}")`) : "";
-  } catch {
-    return "";
-  }
-};
+// answer, catalogue's spaces, a line of provenance -> PNG.
+export const pictureOf = async (answer, spaces, provenance) => {
+  const { query, verdict } = answer;
+  const truth = query.truth ?? [];
+  const ids = new Set([...truth.slice(0, 1), ...spaces.flatMap(({ id }) => answer.spaces[id].matches.slice(0, MOST).map((match) => match.id))]);
+  const [asked, ...found] = await Promise.all([query.url, ...[...ids].map((id) => referenceOf(id).picture)].map(load));
+  const pictures = new Map([...ids].map((id, i) => [id, found[i]]));
 
-const bare = (family) => family.trim().replaceAll(/["']/g, "");
-
-// The style sheets as they apply now: media queries are decided here, for in the picture they would be asked of its own width.
-const styles = async (families) => {
-  const texts = [];
-  const walk = async (rules) => {
-    for (const rule of rules) {
-      if (rule instanceof CSSMediaRule) {
-        if (matchMedia(rule.conditionText).matches) await walk(rule.cssRules);
-      } else if (rule instanceof CSSFontFaceRule) {
-        if (families.includes(bare(rule.style.getPropertyValue("font-family")))) texts.push(await faceData(rule));
-      } else if (rule instanceof CSSImportRule) {
-        if (rule.styleSheet) await walk(rule.styleSheet.cssRules);
-      } else texts.push(rule.cssText);
-    }
-  };
-  for (const sheet of document.styleSheets) {
-    let rules = [];
-    try {
-      rules = sheet.cssRules;
-    } catch {
-      continue; // another origin's
-    }
-    await walk(rules);
-  }
-  return texts.join("\n");
-};
-
-const still = async (original, copy) => {
-  const box = original.getBoundingClientRect();
-  if (original.tagName === "CANVAS") {
-    const look = getComputedStyle(original);
-    const style = Object.fromEntries(PLACED.map((name) => [name, look.getPropertyValue(name)]));
-    copy.replaceWith(make("img", { src: original.width && original.height ? original.toDataURL() : "", style }));
-  } else if (original.tagName === "IMG" && original.currentSrc + original.src) {
-    const data = await pictureData(original.currentSrc || original.src, box);
-    for (const name of ["src", "srcset", "loading", "decoding"]) copy.removeAttribute(name);
-    if (data) copy.setAttribute("src", data);
-  } else if (original instanceof SVGImageElement) {
-    const data = await pictureData(original.href.baseVal, box);
-    if (data) copy.setAttribute("href", data);
-    else copy.remove();
-  }
-};
-
-// The panel's copy within copies of its ancestors, which take part in the style sheets' selectors but not in the layout.
-const copyOf = async (element, width) => {
-  const copy = element.cloneNode(true);
-  const copies = [...copy.querySelectorAll("*")];
-  await Promise.all([...element.querySelectorAll("*")].map((original, i) => still(original, copies[i])));
-  copy.querySelectorAll(CHROME).forEach((one) => one.remove());
-  copy.style.cssText += `; width: ${width}px; margin: 0; position: static; box-sizing: border-box`;
-  let whole = copy;
-  for (let outer = element.parentElement; outer && outer !== document.documentElement; outer = outer.parentElement) {
-    const shell = outer.cloneNode(false);
-    shell.setAttribute("style", "display: contents !important");
-    shell.append(whole);
-    whole = shell;
-  }
-  return whole;
-};
-
-// A picture of the element, PAD pixels of room around it.
-const drawable = async (element, width, height) => {
-  const root = document.documentElement;
-  const look = getComputedStyle(element);
-  const style = make("style", await styles(look.fontFamily.split(",").map(bare)));
-  const ground = make("div", { style: { padding: `${PAD}px`, font: look.font, color: look.color } }, style, await copyOf(element, width));
-  const frame = svg("foreignObject", { width: "100%", height: "100%" }, ground);
-  const size = { width: width + 2 * PAD, height: height + 2 * PAD, class: root.className };
-  const drawing = svg("svg", { ...size, style: { "font-size": getComputedStyle(root).fontSize } }, frame);
-  // Characters that XML does not allow would spoil the whole picture.
-  const text = new XMLSerializer().serializeToString(drawing).replaceAll(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "");
-  const image = make("img", { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}` });
-  await image.decode();
-  return image;
-};
-
-// element -> PNG, with a line of provenance at its foot.
-export const imageOf = async (element, provenance) => {
-  const box = element.getBoundingClientRect();
-  const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
-  const image = await drawable(element, width, height);
-  const canvas = make("canvas", { width: SCALE * (width + 2 * PAD), height: SCALE * (height + 2 * PAD + FOOT) });
+  const canvas = make("canvas", { width: SCALE * WIDTH, height: SCALE * HEIGHT });
   const context = canvas.getContext("2d");
-  const tokens = getComputedStyle(document.body);
+  const look = getComputedStyle(document.body);
+  const colour = (name) => look.getPropertyValue(name).trim();
+  const family = getComputedStyle(document.querySelector(".gradio-container")).fontFamily;
   context.scale(SCALE, SCALE);
-  context.fillStyle = tokens.getPropertyValue("--paper") || "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(image, 0, 0, width + 2 * PAD, height + 2 * PAD);
-  context.fillStyle = tokens.getPropertyValue("--muted") || "#666";
-  context.font = `13px ${getComputedStyle(element).fontFamily}`;
-  context.fillText(provenance, PAD, height + PAD + FOOT, width);
-  const tooLarge = new Error("The picture is too large for this browser.");
-  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(tooLarge)), "image/png"));
+  context.fillStyle = colour("--paper");
+  context.fillRect(0, 0, WIDTH, HEIGHT);
+
+  // One line of text, cut off where it has no room.
+  const write = (text, x, y, room, { size = 15, bold = false, ink = "--ink", right = false } = {}) => {
+    context.font = `${bold ? 700 : 400} ${size}px ${family}`;
+    context.fillStyle = colour(ink);
+    context.textAlign = right ? "right" : "left";
+    let shown = text;
+    for (let n = text.length; context.measureText(shown).width > room && n > 1; n--) shown = `${text.slice(0, n - 1).trimEnd()}\u2026`;
+    context.fillText(shown, x, y);
+  };
+
+  // A whole picture, the outline green where it is a true source.
+  const frame = (image, x, y, width, height, isTruth = false) => {
+    context.fillStyle = colour("--surface");
+    context.fillRect(x, y, width, height);
+    if (image) {
+      const share = Math.min(width / image.naturalWidth, height / image.naturalHeight);
+      const [w, h] = [share * image.naturalWidth, share * image.naturalHeight];
+      context.drawImage(image, x + (width - w) / 2, y + (height - h) / 2, w, h);
+    }
+    if (!isTruth) return;
+    context.strokeStyle = colour("--truth");
+    context.lineWidth = 4;
+    context.strokeRect(x, y, width, height);
+  };
+
+  const column = (space, x, width) => {
+    const { matches, estimated } = answer.spaces[space.id];
+    context.fillStyle = colour(`--${space.id}`);
+    context.fillRect(x, 120, width, 3);
+    write(space.name, x, 148, width, { size: 20, bold: true });
+    write(space.id, x, 168, width, { size: 13, ink: `--${space.id}` });
+    const small = (width - 24) / 4;
+    matches.slice(0, MOST).forEach(({ id, weight }, i) => {
+      const isTruth = truth.includes(id);
+      const [row, place] = [Math.floor((i - 1) / 4), (i - 1) % 4];
+      if (i) return frame(pictures.get(id), x + place * (small + 8), 472 + row * (small + 8), small, small, isTruth);
+      frame(pictures.get(id), x, 184, width, 240, isTruth);
+      write(referenceOf(id).title, x, 450, width - 64, { bold: true, ink: isTruth ? "--truth" : "--ink" });
+      return write(shareText(weight, estimated), x + width, 450, 56, { bold: true, right: true });
+    });
+  };
+
+  write(verdict?.title ?? "Which pictures is it made of?", PAD, 68, WIDTH - 2 * PAD, { size: 28, bold: true });
+  write([verdict?.standing && `${verdict.standing}.`, verdict?.line].filter(Boolean).join(" "), PAD, 94, WIDTH - 2 * PAD, { ink: "--muted" });
+  frame(asked, PAD, 120, ASKED, 200);
+  write(query.reference === undefined ? "The synthetic picture" : "The picture searched with", PAD, 344, ASKED, { ink: "--muted" });
+  if (truth.length) {
+    frame(pictures.get(truth[0]), PAD, 380, ASKED, 200, true);
+    write(`True source: ${referenceOf(truth[0]).title}`, PAD, 606, ASKED, { bold: true, ink: "--truth" });
+  }
+  const width = (WIDTH - 2 * PAD - ASKED - spaces.length * GAP) / spaces.length;
+  spaces.forEach((space, i) => column(space, PAD + ASKED + GAP + i * (width + GAP), width));
+  write(provenance, PAD, HEIGHT - 24, WIDTH - 2 * PAD, { size: 13, ink: "--muted" });
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the browser refused to make the picture"))), "image/png");
+  });
 };

@@ -1,27 +1,15 @@
-// Export: a quiet button opens a panel with files of what is shown, its link, and pictures of it.
+// Export: a quiet button opens a panel with files of what is shown, and its link.
 import { linkHere } from "../core/address.js";
 import { noLink } from "../core/asking.js";
 import { make } from "../core/dom.js";
 import { download } from "../core/files.js";
 import { subjectOf } from "../core/match.js";
-import { mountPart, set, state } from "../core/state.js";
+import { catalogue, mountPart, set, state } from "../core/state.js";
 import { answerCsv, answerJson, answerName, slug } from "./takeaway-files.js";
-import { imageOf } from "./takeaway-picture.js";
+import { pictureOf } from "./takeaway-picture.js";
 
 export const REPORT_SAVED = "The report is saved: one file, with its pictures in it.";
 const REPORT_MEANING = "The report is one file with all pictures, sources, licences and what computed it. It opens without a network and prints.";
-
-// What can be taken as a picture, where it is on the page now.
-const PANELS = [
-  ["#stage", "The whole answer"],
-  [".slopes", "How the ranks change"],
-  [".explain-body", "Where they match"],
-  [".trio:not(.steps, .hubs), .morph", "The maps"],
-  ["#inspect .slot", "What is inspected"],
-  [".batch-view", "Many pictures"],
-  ["#why .toy", "The toy"],
-  ["#why .slot", "Why it works"],
-];
 
 export const askReport = async (server, request) => {
   const reply = await server.takeaway_report(request);
@@ -43,12 +31,10 @@ export const mountTakeaway = (element, props, { server }) => {
   const { stamp } = props.value;
   const status = make("p.takeaway-status", { role: "status" });
   const shown = make("div.takeaway-shown");
-  const panels = make("div.takeaway-panels");
   const close = make("button.close", { onclick: () => dialog.close() }, "Close");
   const dialog = make("dialog.takeaway", { "aria-labelledby": "takeaway-title" }, [
     make("header", make("h2", { id: "takeaway-title" }, "Export"), close),
     shown,
-    panels,
     status,
   ]);
   const opener = make("button.extra", { "aria-haspopup": "dialog", onclick: () => openTakeaway() }, "Export");
@@ -90,12 +76,11 @@ export const mountTakeaway = (element, props, { server }) => {
     download(`${nameOf(answer)}.csv`, answerCsv(answer), "text/csv");
     return "The answer is saved as a table.";
   };
-  const takePicture = (panel, name) => async () => {
-    say("Making the picture\u2026");
+  const takePicture = (answer) => async () => {
     const day = new Date().toISOString().slice(0, 10);
-    const blob = await imageOf(panel, `${stamp.name} \u00b7 bundle ${stamp.bundle} \u00b7 ${day}`);
-    download(`${slug(name)}.png`, blob);
-    return `Saved: ${name}.`;
+    const provenance = `${stamp.name} \u00b7 bundle ${stamp.bundle} \u00b7 ${day}. Closeness is evidence, not proof.`;
+    download(`${nameOf(answer)}.png`, await pictureOf(answer, catalogue.spaces, provenance));
+    return "The answer is saved as a picture.";
   };
 
   const linkLine = () => {
@@ -122,17 +107,9 @@ export const mountTakeaway = (element, props, { server }) => {
     shown.replaceChildren(make("h3", "What is shown"), make("p.muted", isAnswer ? REPORT_MEANING : nothing));
     if (isAnswer) {
       const report = action("Report (HTML)", takeReport(answer), { class: "take primary" });
-      shown.append(make("div.takes", report, action("JSON", takeJson(answer)), action("CSV", takeCsv(answer))));
+      shown.append(make("div.takes", report, action("Picture (PNG)", takePicture(answer)), action("JSON", takeJson(answer)), action("CSV", takeCsv(answer))));
     }
     shown.append(linkLine());
-  };
-
-  const fillPanels = () => {
-    const wide = window.innerWidth > 760; // below, the columns lie beside each other out of sight
-    const found = PANELS.map(([selector, name]) => [[...document.querySelectorAll(selector)].find((panel) => panel.offsetHeight > 40), name])
-      .filter(([panel]) => panel && (wide || panel.id !== "stage"));
-    panels.hidden = !found.length || (state.view === "compare" && state.answer?.status !== "answer");
-    panels.replaceChildren(make("h3", "Pictures (PNG)"), make("div.takes", ...found.map(([panel, name]) => action(name, takePicture(panel, name)))));
   };
 
   const openTakeaway = () => {
@@ -140,7 +117,6 @@ export const mountTakeaway = (element, props, { server }) => {
     set("selected", null);
     say("");
     fillShown();
-    fillPanels();
     dialog.showModal();
     dialog.scrollTop = 0;
   };

@@ -1,13 +1,16 @@
 // What a room sees: one step of the story at a time, in type that reads from the back.
 import { make, makeBar } from "../core/dom.js";
+import { readPlaces } from "../core/packed.js";
 import { catalogue, referenceOf } from "../core/state.js";
 import { countText, percentText, shareText } from "../core/words.js";
-import { makeTalkMap } from "../maps/talk.js";
+import { makeCamera } from "../maps/camera.js";
+import { makeMorph } from "../maps/morph.js";
 
 export const makeTalkStage = (part, stage) => {
-  const map = makeTalkMap(part);
   let shown = null;
-  let stops = [];
+  let morph = null; // the map that travels from space to space: made when it is first shown
+  let onStage = null; // the answer that it shows
+  let goal = 0; // the space it is at, or on its way to
 
   // Pictures come with the story, as data; those of a live picture from where the page has them.
   const queryPicture = ({ id, url }) => shown.story.pictures[`query-${id}`] ?? url;
@@ -52,29 +55,28 @@ export const makeTalkStage = (part, stage) => {
     const head = make("header", make("h3", space.name), make("p.term", space.id));
     if (!isOpen || !matches.length) return make("section.talk-column.is-closed", { "data-space": space.id }, head);
     const [{ id, weight }, ...others] = matches;
-    const more = others.slice(0, shown.only ? 7 : 3);
     return make("section.talk-column", { "data-space": space.id }, [
       head,
       make("p.talk-standing", standingIn(space.id)),
       make("div", { class: `talk-first${isTruth(id) ? " is-truth" : ""}` }, source(id)),
       make("p.talk-named", make("span.talk-name", referenceOf(id).title), make("span.number", shareText(weight, estimated)), makeBar(weight)),
-      make("div.talk-more", more.map(({ id: other }) => make("span", { class: isTruth(other) ? "is-truth" : null }, source(other)))),
+      make("div.talk-more", others.slice(0, 3).map(({ id: other }) => make("span", { class: isTruth(other) ? "is-truth" : null }, source(other)))),
     ]);
   };
 
-  const compared = () => {
-    const spaces = catalogue.spaces.filter(({ id }) => !shown.only || shown.only === id);
-    return make("div.talk-side", asked(), make("div", { class: `talk-columns${shown.only ? " is-single" : ""}` }, spaces.map(column)));
-  };
+  const compared = () => make("div.talk-side", asked(), make("div.talk-columns", catalogue.spaces.map(column)));
 
   const maps = () => {
-    stops = catalogue.spaces.map(({ id, name }) => {
-      const standing = standingIn(id);
-      return make("li", { "data-space": id }, make("b", name), make("span.term", id), standing ? make("span.talk-standing", standing) : null);
-    });
-    const framed = shown.answer?.query.truth?.length ? " In the green frame, its true source." : "";
+    const { answer } = shown;
+    onStage = answer && { ...answer, query: { ...answer.query, url: queryPicture(answer.query) } };
+    const places = () => catalogue.spaces.map((space) => readPlaces(space.coordinates));
+    morph ??= makeMorph(places(), part, { camera: makeCamera(), stage: { answer: () => onStage, picture: referencePicture, pin: 0.13 } });
+    morph.map.setAnswer();
+    morph.tellRanks(answer);
+    morph.go((goal = 0));
+    const framed = answer?.query.truth?.length ? " In the green frame, its true source." : "";
     const legend = make("p.talk-legend", `The synthetic picture is tied to its closest matches.${framed}`);
-    return make("div.talk-maps", map.canvas, make("div", make("ol", stops), legend));
+    return make("div.talk-maps", morph.map.plot, make("div", morph.stops, legend));
   };
 
   const figures = () => make("div.talk-figures", catalogue.spaces.map((space) => {
@@ -86,27 +88,27 @@ export const makeTalkStage = (part, stage) => {
     ]);
   }));
 
-  const truthOf = (answer) => {
-    const [id] = answer?.query.truth ?? [];
-    return id === undefined ? null : { id, picture: referencePicture(id) };
-  };
-
   const kinds = { opening, wall, case: compared, maps, figures, end: invite };
 
-  map.follow((t) => stops.forEach((stop, i) => stop.setAttribute("aria-current", String(Math.round(t) === i))));
+  const travel = (to) => {
+    if (shown?.kind !== "maps" || !catalogue.spaces[to]) return false;
+    goal = to;
+    morph.travel([to]);
+    return true;
+  };
 
   return {
     show: (what) => {
       const isSame = shown?.kind === "maps" && what.kind === "maps";
       shown = what;
-      map.rest();
+      if (isSame) return; // the map stays where it is
+      morph?.halt();
       stage.dataset.kind = what.kind;
       stage.replaceChildren(kinds[what.kind]());
-      if (what.kind === "maps" && !isSame) map.start(what.answer, what.answer ? queryPicture(what.answer.query) : null, truthOf(what.answer));
     },
     // Whether the step itself had something left to do.
-    advance: (by) => shown?.kind === "maps" && map.advance(by),
-    travel: map.travel,
-    rest: map.rest,
+    advance: (by) => travel(goal + by),
+    travel,
+    rest: () => morph?.halt(),
   };
 };

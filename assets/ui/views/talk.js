@@ -9,7 +9,7 @@ import { makeTalkStage } from "./talk-stage.js";
 
 const KEYS = [
   ["\u2192 \u2190", "next and previous step"],
-  ["1 2 3", "only this space; once more, all of them"],
+  ["1 2 3", "the map of this space"],
   ["F", "full screen"],
   ["N", "notes, in a window of their own"],
   ["H or ?", "these keys"],
@@ -33,7 +33,6 @@ export const mountTalk = (element, props, { server }) => {
   const { slot, on, heard } = part;
   let story = null;
   let at = 0;
-  let only = null; // the space shown alone
   let live = null; // an answer to a picture that was given during the talk
   let isFull = false; // of this talk: a late end of the last one's full screen is not the end of this one
   let isOurs = false; // whether the talk itself asked for the end of full screen
@@ -96,7 +95,7 @@ export const mountTalk = (element, props, { server }) => {
     count.textContent = `${at + 1} / ${story.steps.length}`;
     open.hidden = !caseOf() || live;
     dialog.dataset.step = live ? "live" : String(at + 1);
-    drawing.show({ ...now, answer: caseOf(), only, story });
+    drawing.show({ ...now, answer: caseOf(), story });
   };
 
   // The maps move before the step does: each press goes on to the next space.
@@ -104,18 +103,7 @@ export const mountTalk = (element, props, { server }) => {
     if (!story) return;
     if (live) live = null;
     else if (drawing.advance(by)) return;
-    else {
-      at = Math.max(0, Math.min(story.steps.length - 1, at + by));
-      only = null;
-    }
-    draw();
-  };
-
-  const choose = (i) => {
-    const space = catalogue.spaces[i]?.id;
-    if (!space || !story) return;
-    if (!live && step().kind === "maps") return drawing.travel(i);
-    only = only === space ? null : space;
+    else at = Math.max(0, Math.min(story.steps.length - 1, at + by));
     draw();
   };
 
@@ -148,7 +136,7 @@ export const mountTalk = (element, props, { server }) => {
       story = sent;
     }
     if (!dialog.open) return;
-    [at, only, live] = [0, null, null];
+    [at, live] = [0, null];
     draw();
     title.focus({ preventScroll: true });
     dialog.setAttribute("data-ready", "");
@@ -194,7 +182,7 @@ export const mountTalk = (element, props, { server }) => {
     const letter = key.toLowerCase();
     if (NEXT.includes(key)) move(1);
     else if (BACK.includes(key)) move(-1);
-    else if (["1", "2", "3"].includes(key)) choose(Number(key) - 1);
+    else if (["1", "2", "3"].includes(key)) drawing.travel(Number(key) - 1);
     else if (letter === "f") toggleFull();
     else if (letter === "n") openNotes();
     else if (letter === "h" || key === "?") showOrHide(keys);

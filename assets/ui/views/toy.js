@@ -5,7 +5,6 @@ import { makeToyPlot } from "../charts/toy-plot.js";
 import { hint, make, percent, svg } from "../core/dom.js";
 import { clamp, nextPlace } from "../core/keys.js";
 import { glide } from "../core/motion.js";
-import { makeSlider } from "../core/slider.js";
 import { state } from "../core/state.js";
 
 export let toyNow;
@@ -13,7 +12,6 @@ export let toyNow;
 const SEED = 8;
 const OTHERS = 60; // draws that the grey curve is the mean of
 const STEPS = 50; // of a curve
-const STRIDE = 0.02; // of the slider, for one press of an arrow key
 const TRAVEL = 900; // milliseconds from one end to the other
 const SENTENCES = [
   "Each dot is a picture, filled if real and hollow if synthetic; a line joins the two of one source, green where the nearest real dot is the right one.",
@@ -34,10 +32,12 @@ export const makeToy = (part) => {
   const { heard, ended, signal } = part;
   const before = makeToyPlot(5.6);
   const after = makeToyPlot(3.4);
-  const slider = makeSlider("Infomax weight, beside an alignment weight of 1", { last: 1, stride: STRIDE, page: 0.1 }, (to) => {
+  const oninput = () => {
     halt();
-    go(to);
-  });
+    go(Number(slider.value));
+  };
+  const range = { type: "range", min: "0", max: "1", step: "any", value: "0", oninput };
+  const slider = make("input", { ...range, "aria-label": "Infomax weight, beside an alignment weight of 1" });
   const [seen, matched, weightWords] = [make("b.number"), make("b.number"), make("p.toy-weight.number", { "aria-live": "polite" })];
   const toy = (toyNow = { seed: SEED, t: 0, weight: 0 });
   let halt = () => {};

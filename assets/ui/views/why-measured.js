@@ -1,7 +1,6 @@
 // The theory in figures: five charts from theory.json, and one from generalisation.json, each beside three sentences that the server
 // wrote from the same figures.
-import { makeHeat } from "../charts/heat.js";
-import { figuresTable, figuresTwin, makeDots, makeExhibit, makeLines } from "../charts/panels.js";
+import { makeDots, makeExhibit, makeLines } from "../charts/panels.js";
 import { hint, make } from "../core/dom.js";
 import { countText, fixedText } from "../core/words.js";
 
@@ -20,16 +19,11 @@ const mean = (figures) => figures.reduce((sum, figure) => sum + figure, 0) / fig
 const eachOf = (columns, told) => columns.map((column) => `${told(column)} ${column.id}`).join(", ");
 
 const key = (ids) => make("p.key", ids.map((id) => make("span", { "data-space": id }, make("span", { class: id === "oracle" ? "dot is-hollow" : "dot" }), id)));
-const twinTable = (part, name, caption, heads, rows) => figuresTwin(part, name, () => figuresTable(caption, heads, rows()));
 
-// Values of all spaces along one axis. `values(column)` are drawn; the table has the column's own `field`.
-const axisExhibit = (part, columns, { told, values, field, axis, name, label, foot, prompt, twin, caption, digits }) => {
+// Values of all spaces along one axis.
+const axisExhibit = (part, columns, { told, values, axis, name, label, foot, prompt }) => {
   const tell = (i) => `${name} ${i + 1}: ${eachOf(columns.filter((column) => values(column)[i] !== undefined), (column) => fixedText(values(column)[i], 2))}`;
-  const cell = (figure) => (figure === undefined ? "\u2013" : fixedText(figure, digits));
-  const longest = Math.max(...columns.map((column) => column[field].length));
-  const rows = () => Array.from({ length: longest }, (_, i) => [i + 1, ...columns.map((column) => cell(column[field][i]))]);
-  const lines = makeLines(part, { columns, values, label, foot, ticks: [0, 0.5, 1], axis, tell, prompt });
-  return makeExhibit(told, lines, twinTable(part, twin, caption, ["", ...columns.map(({ id }) => id)], rows));
+  return makeExhibit(told, makeLines(part, { columns, values, label, foot, ticks: [0, 0.5, 1], axis, tell, prompt }));
 };
 
 // One measure of every space, for real and for synthetic pictures.
@@ -61,19 +55,11 @@ const spread = (part, { columns, floor }) => {
   const spaces = columns.filter((column) => column.effective_rank);
   const rank = { name: "Effective rank, directions", meaning: MEANINGS.rank, step: 100, digits: 1 };
   const redundancy = { name: "Redundancy, mean squared correlation", meaning: MEANINGS.redundancy, step: 0.01, digits: 5, floor };
-  const name = "Effective rank and redundancy";
-  const heads = ["space", "effective rank, real", "effective rank, synthetic", "redundancy, real", "redundancy, synthetic"];
-  const rows = () => spaces.map(({ id, effective_rank: ranks, redundancy: found }) => [
-    id, ranks.real.toFixed(1), ranks.synthetic.toFixed(1), found.real.toFixed(5), found.synthetic.toFixed(5),
-  ]);
-  return make("div", [
-    make("div.halves", spreadHalf(part, spaces, "effective_rank", rank), spreadHalf(part, spaces, "redundancy", redundancy)),
-    twinTable(part, name.toLowerCase(), name, heads, rows),
-  ]);
+  return make("div.halves", spreadHalf(part, spaces, "effective_rank", rank), spreadHalf(part, spaces, "redundancy", redundancy));
 };
 
 const closeness = (part, theory) => {
-  const { columns, chance, settings } = theory;
+  const { columns, chance } = theory;
   const ways = Object.entries(columns[0].closeness).flatMap(([shrinkage, found]) => Object.keys(found).map((way) => ({ shrinkage, way })));
   const rows = [
     { label: "Found at rank 1", note: "recall@1", of: (column) => column["recall@1"] },
@@ -87,8 +73,6 @@ const closeness = (part, theory) => {
   ];
   const told = (row) => eachOf(columns, (column) => row.of(column).toFixed(4));
   const marks = (row) => columns.map((column) => ({ space: column.id, at: row.of(column), hollow: column.id === "oracle" }));
-  const ids = columns.map(({ id }) => id);
-  const caption = `Recall and closeness; CCA within ${settings.subspace} directions`;
   return make("div", [
     makeDots(part, {
       label: `Recall and closeness to the oracle. ${rows.map((row) => `${row.label}, ${row.note}: ${told(row)}`).join("; ")}.`,
@@ -99,15 +83,12 @@ const closeness = (part, theory) => {
       prompt: "For closeness the oracle\u2019s own ring is another oracle, fitted on other pairs: the most one can ask. Grey mark: chance.",
       tell: (row) => `${row.note}: ${told(row)}${row.floor?.length ? `, chance ${row.floor[0]}` : ""}`,
     }),
-    key(ids),
-    twinTable(part, "recall and closeness to the oracle", caption, ["measure", ...ids], () =>
-      rows.map((row) => [row.note, ...columns.map((column) => row.of(column).toFixed(4))]),
-    ),
+    key(columns.map(({ id }) => id)),
   ]);
 };
 
 export const whyTheory = (part, theory) => {
-  const { columns, side, sentences, supports } = theory;
+  const { columns, sentences, supports } = theory;
   const exhibit = (chart, title, term, meaning) => ({ title, term, meaning, sentences: sentences[chart], supports: supports[chart] });
   const diagonal = ({ diagonal_share: share }) => share.correlation.toFixed(2);
   const canonical = (column) => column.canonical_correlations;
@@ -117,38 +98,33 @@ export const whyTheory = (part, theory) => {
   return [
     makeExhibit(
       exhibit("picture", "Does like meet like?", "cross-covariance of matched pictures", `${MEANINGS.trait} ${MEANINGS.share}`),
-      makeHeat(part, {
-        columns,
-        side,
-        label: `Four squares of ${side} by ${side} correlations. Share on the diagonal: ${inOrder(diagonal)}.`,
-        foot: (column) => `diagonal ${diagonal(column)}`,
+      makeDots(part, {
+        label: `Share of all squared correlation that lies on the diagonal: ${inOrder(diagonal)}.`,
+        rows: columns.map((column) => ({ label: column.name, note: column.id, space: column.id, column, marks: [{ space: column.id, at: column.diagonal_share.correlation }] })),
+        top: 1,
+        ticks: [0, 0.25, 0.5, 0.75, 1],
+        axis: "share on the diagonal",
+        prompt: "1: each trait goes with its own counterpart only. Point at a row, or use the arrow keys.",
+        tell: ({ column }) => `${column.id}: ${diagonal(column)}`,
       }),
     ),
     axisExhibit(part, columns, {
       told: exhibit("canonical", "How much does one tell of the other?", "canonical correlations", MEANINGS.canonical),
       values: canonical,
-      field: "canonical_correlations",
       axis: "mix of traits",
       name: "Mix",
       label: `Canonical correlations that hold up on test concepts. Means: ${inOrder((column) => mean(canonical(column)).toFixed(2))}.`,
       foot: (column) => `mean ${mean(canonical(column)).toFixed(2)}`,
       prompt: "Coloured: this space. Grey: the others. Point, or use the arrow keys.",
-      twin: "canonical correlations",
-      caption: "Canonical correlations",
-      digits: 4,
     }),
     axisExhibit(part, columns, {
       told: exhibit("spectrum", "Is one trait louder than all others?", "spectrum of the cross-covariance", MEANINGS.spectrum),
       values: relative,
-      field: "spectrum",
       axis: "shared direction",
       name: "Direction",
       label: `Singular values of the cross-covariance beside the largest. At least half of it: ${inOrder(strong)}.`,
       foot: (column) => `${strong(column)} at least half as strong`,
       prompt: "Strength beside the strongest, which is 1. Point, or use the arrow keys.",
-      twin: "singular values",
-      caption: "Singular values of the cross-covariance, not divided",
-      digits: 5,
     }),
     makeExhibit(exhibit("spread", "How many traits are put to use?", "effective rank and redundancy", `${MEANINGS.rank} ${MEANINGS.redundancy}`), spread(part, theory)),
     makeExhibit(exhibit("closeness", "Does it become what pairs would give?", "closeness to the CCA oracle", MEANINGS.closeness), closeness(part, theory)),
@@ -170,9 +146,6 @@ export const whyFamilies = (part, { rows, sentences, supports }) => {
     end: countText(row.n),
     marks: spaces.map(mark(row)),
   });
-  const measured = ["R@1", "MRR"].flatMap((measure) => spaces.map((space) => ({ measure, space })));
-  const heads = ["kind of picture", "left out", "n", ...measured.map(({ measure, space }) => `${measure}, ${space}`)];
-  const cell = (figures) => figures.map((figure) => figure.toFixed(4)).join(" / ");
   return makeExhibit(
     { title: "Does it hold for generators it never saw?", term: "one family left out of training at a time", meaning: MEANINGS.recall, sentences, supports },
     makeDots(part, {
@@ -186,8 +159,5 @@ export const whyFamilies = (part, { rows, sentences, supports }) => {
       tell: (row) => `${row.label}, ${row.end} pictures: ${all(row)}`,
     }),
     key(spaces),
-    twinTable(part, "families left out of training", "Families left out of training: mean and 95% interval", heads, () =>
-      rows.map((row) => [row.label, row.left_out, String(row.n), ...measured.map(({ measure, space }) => cell(row.spaces[space][measure]))]),
-    ),
   );
 };
