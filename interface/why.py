@@ -3,7 +3,6 @@
 Every sentence is written from the figures it stands beside: where a figure does not rise from space to space, the sentence says so.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -53,10 +52,8 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
     """The bundle's theory.json as the page draws it.
 
     Returns:
-        JSON-ready dict. `columns` holds the three spaces and the oracle: `picture` is base64 of d x d signed bytes, a hundred times
-        the correlation, row by row (real) and column by column (synthetic); the other entries are those of theory.json. `scatter`
-        is the correlation that unrelated traits reach by chance (one standard deviation), `floor` the redundancy that independent
-        dimensions read, both from the number of different pictures. `sentences` holds three per chart.
+        JSON-ready dict. `columns` holds the three spaces and the oracle, with entries as in theory.json. `floor` is the redundancy
+        that independent dimensions read, from the number of different pictures. `sentences` holds three per chart.
     """
     columns = [
         {"id": str(space), "name": SPACE_WORDS[str(space)]["name"]} | theory["spaces"][space] for space in SPACES
@@ -67,13 +64,10 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
         "columns": [
             {key: column.get(key) for key in ("id", "name", "recall@1", "diagonal_share", "spectrum", "closeness")}
             | {key: column.get(key) for key in ("canonical_correlations", "effective_rank", "redundancy")}
-            | {"picture": _packed(column["cross_correlation"])}
             for column in columns
         ],
-        "side": len(columns[0]["cross_correlation"]),
-        "scatter": round(n_sources**-0.5, 3),
         "floor": {"real": round(1 / (n_sources - 1), 5), "synthetic": round(1 / (n_pairs - 1), 5)},
-        **{key: theory[key] for key in ("n_pairs", "n_sources", "settings", "chance")},
+        **{key: theory[key] for key in ("n_pairs", "n_sources", "chance")},
         "sentences": _sentences(theory, n_sources, n_pairs),
         "supports": _supports([theory["spaces"][space] for space in SPACES]),
     }
@@ -134,10 +128,9 @@ def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[
     }.get((rises(means), rises(means[::-1])), f"it does not rise from space to space; {only}")
     return {
         "picture": [
-            "Each square sets the traits of real pictures against those of the synthetic pictures made from them: the more a cell "
-            "stands out, the more the two go together.",
-            f"If each trait met only itself, the diagonal alone would stand out; it holds {_listed(shares)} of all squared "
-            f"correlation, and would hold {1 / side:.2f} if no place were preferred.",
+            "Set each trait of real pictures against each of the synthetic pictures made from them: which go together?",
+            f"If each trait met only itself, the diagonal of that table alone would stand out; it holds {_listed(shares)} of all "
+            f"squared correlation, and would hold {1 / side:.2f} if no place were preferred.",
             f"{steady}, and traits chosen with the pairs known hold {oracle['diagonal_share']['correlation']:.2f}.",
         ],
         "canonical": [
@@ -187,7 +180,7 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
     """The bundle's generalisation.json as the page draws it, for one split; None where that split was not measured.
 
     Returns:
-        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: {measure: [mean, low, high]}}}], "sentences": [3],
+        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: [mean, low, high] of R@1}}], "sentences": [3],
         "supports"}`, the finding last, and whether it goes from space to space as the theory has it.
         A pooled row that repeats the figures of a kind of its own is left out; `is_sum` marks the pool of all families.
     """
@@ -211,22 +204,19 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
                 "n": row["n_queries"],
                 "is_sum": name == POOL,
                 "spaces": {
-                    str(space): {
-                        measure: [row["spaces"][space][key][part] for part in ("mean", "low", "high")]
-                        for measure, key in (("R@1", "recall@1"), ("MRR", "mrr"))
-                    }
+                    str(space): [row["spaces"][space]["recall@1"][part] for part in ("mean", "low", "high")]
                     for space in SPACES
                 },
             }
         )
-    courses = [[row["spaces"][str(space)]["R@1"][0] for space in SPACES] for row in rows]
+    courses = [[row["spaces"][str(space)][0] for space in SPACES] for row in rows]
     supports = support(float(np.mean([rises(course) or course[0] > CEILING for course in courses])))
     return {"rows": rows, "sentences": _family_sentences(rows), "supports": supports}
 
 
 def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
-    courses = {row["label"]: [row["spaces"][str(space)]["R@1"][0] for space in SPACES] for row in kinds}
+    courses = {row["label"]: [row["spaces"][str(space)][0] for space in SPACES] for row in kinds}
     ordered = [label for label, course in courses.items() if rises(course)]
     full = [label for label, course in courses.items() if label not in ordered and course[0] > CEILING]
     others = [label for label in courses if label not in ordered and label not in full]
@@ -249,10 +239,6 @@ def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def rises(figures: Sequence[float]) -> bool:
     """Whether each figure is above the one before."""
     return all(later > earlier for earlier, later in pairwise(figures))
-
-
-def _packed(matrix: Sequence[Sequence[float]]) -> str:
-    return base64.b64encode(np.rint(100 * np.asarray(matrix)).astype(np.int8).tobytes()).decode()
 
 
 def _name(figures: Sequence[float]) -> str:

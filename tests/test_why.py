@@ -1,6 +1,5 @@
 """What "Why it works" is told: the bundle's own figures, and sentences that claim no more than they do."""
 
-import base64
 import copy
 import json
 import re
@@ -53,18 +52,15 @@ def test_a_bundle_without_the_measurements_gets_the_commands_that_make_them():
         assert step and (ROOT / "precompute" / f"{step[1]}.py").exists()
 
 
-def test_pictures_and_lines_are_those_of_the_bundle(theory):
+def test_columns_are_those_of_the_bundle(theory):
     told = why.theory_of(theory)
     assert [column["id"] for column in told["columns"]] == [*SPACES, "oracle"]
     for column in told["columns"]:
         stored = theory["oracle"] if column["id"] == "oracle" else theory["spaces"][column["id"]]
-        cells = np.frombuffer(base64.b64decode(column["picture"]), np.int8).reshape(told["side"], told["side"]) / 100
-        np.testing.assert_allclose(cells, stored["cross_correlation"], atol=1e-12)
         for key in ("recall@1", "diagonal_share", "spectrum", "canonical_correlations", "closeness"):
             assert column[key] == stored[key]
         assert column["effective_rank"] == stored.get("effective_rank")
     n = theory["n_sources"]["test"]
-    assert told["scatter"] == pytest.approx(1 / np.sqrt(n), abs=1e-3)
     assert told["floor"]["real"] == pytest.approx(1 / (n - 1), abs=1e-5)
 
 
@@ -137,7 +133,7 @@ def test_families_are_the_rows_of_the_bundle_without_repeats(generalisation):
     for row in rows:
         for space in SPACES:
             interval = stored[row["id"]]["spaces"][space]["recall@1"]
-            assert row["spaces"][space]["R@1"] == [interval["mean"], interval["low"], interval["high"]]
+            assert row["spaces"][space] == [interval["mean"], interval["low"], interval["high"]]
         assert row["n"] == stored[row["id"]]["n_queries"]
     (pool,) = [row for row in rows if row["is_sum"]]
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]

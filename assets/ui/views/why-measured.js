@@ -134,9 +134,9 @@ export const whyTheory = (part, theory) => {
 export const whyFamilies = (part, { rows, sentences, supports }) => {
   const spaces = Object.keys(rows[0].spaces);
   const told = ([at, low, high]) => `${at.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
-  const all = (row) => spaces.map((space) => `${told(row.spaces[space]["R@1"])} ${space}`).join(", ");
+  const all = (row) => spaces.map((space) => `${told(row.spaces[space])} ${space}`).join(", ");
   const mark = (row) => (space) => {
-    const [at, low, high] = row.spaces[space]["R@1"];
+    const [at, low, high] = row.spaces[space];
     return { space, at, low, high };
   };
   const drawn = (row) => ({
