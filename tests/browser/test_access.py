@@ -48,7 +48,7 @@ def test_axe_finds_nothing(profile: BrowserContext, address: str, theme: str) ->
     show(page, "Inspect")
     found["inspect"] = faults(page, "#view-inspect")
     for name in ("recall", "confusions", "hubs"):
-        page.locator(f"#inspect-tab-{name}").click()
+        page.locator(f".inspect-tabs [data-value={name}]").click()
         page.wait_for_selector(f"#inspect-panel-{name} :is(tbody tr, button)")
         found[name] = faults(page, f"#inspect-panel-{name}")
     assert not any(found.values()), found

@@ -27,7 +27,7 @@ def answered(page: Page) -> Any:
         return [rest, document.querySelector('#answer .lanes').innerText]; }""")
 
 
-def test_arrows_departures_and_overlap_follow_from_the_ranks(page: Page) -> None:
+def test_arrows_and_overlap_follow_from_the_ranks(page: Page) -> None:
     kinds = set()
     for query_id in (1, 6):
         ask(page, query_id)
@@ -42,11 +42,8 @@ def test_arrows_departures_and_overlap_follow_from_the_ranks(page: Page) -> None
                 expected[reference] = kind if kind in ("new", "=") else f"{kind}{abs(gain)}"
                 kinds.add(kind)
             assert shown(page, now) == expected
-            lane = page.locator(f".lane[data-space={now}]")
-            gone = lane.locator(".gone").evaluate_all("buttons => buttons.map(b => +b.dataset.ref)")
-            assert gone == [reference for reference in ranked[before] if reference not in ranked[now]]
             n_same = len(set(ranked[before]) & set(ranked[now]))
-            expect(lane.locator(".shared")).to_contain_text(f"{n_same} of 8 the same")
+            expect(page.locator(".slopes-shared").nth(SPACES.index(before))).to_have_text(f"{n_same} of 8 the same")
     assert {"new", "▲", "▼"} <= kinds
 
 
@@ -163,14 +160,13 @@ def test_the_first_window_has_few_stops_and_few_words(page: Page) -> None:
     expect(page.locator(".hit").first).to_be_focused()
 
 
-def test_searching_again_from_a_row_and_the_way_back(page: Page, attributor: FakeAttributor) -> None:
+def test_searching_again_and_the_way_back(page: Page, attributor: FakeAttributor) -> None:
     ask(page, 2)
-    unfold(page)
     before = answered(page)
-    row = page.locator(".lane[data-space=aligned] .matches > li").nth(1)
-    reference = int(row.locator(".match").get_attribute("data-ref") or -1)
-    row.hover()
-    row.locator(".again").click()
+    row = page.locator(".lane[data-space=aligned] .hit").nth(1)
+    reference = int(row.get_attribute("data-ref") or -1)
+    row.click()
+    page.locator(".details .search-again").click()
     expect(page.locator(".query-caption")).to_contain_text("searched again")
     expect(page.locator(".query-caption")).to_contain_text(attributor.references[reference].title)
     assert page.locator(f".match[data-ref='{reference}']").count() == 0
@@ -179,8 +175,7 @@ def test_searching_again_from_a_row_and_the_way_back(page: Page, attributor: Fak
     assert f"reference={reference}" in page.url and "query=" not in page.url
     name = re.escape(attributor.references[reference].path.name.replace(" ", "%20"))
     expect(page.locator("#query-picture img")).to_have_attribute("src", re.compile(name))
-    # and once more, from the panel
-    page.locator(".lane[data-space=backbone] .match").first.click()
+    page.locator(".lane[data-space=backbone] .hit").first.click()
     page.locator(".details .search-again").click()
     page.wait_for_function("id => window.attributionPage.state.answer.query.reference !== id", arg=reference)
     expect(page.locator(".details")).to_be_hidden()
@@ -196,7 +191,7 @@ def test_an_upload_is_come_back_to_and_has_no_address(page: Page, tmp_path: Path
     assert "query=" not in page.url and "own has no link" in page.evaluate("window.attributionPage.noLink()")
     before = orders(page)
     page.evaluate("window.attributionPage.askReference(50)")
-    back = page.get_by_role("button", name="Back to your picture")
+    back = page.get_by_role("button", name="\u2190 Back")
     expect(back).to_be_visible()
     assert page.evaluate("window.attributionPage.noLink()") is None
     back.click()

@@ -83,14 +83,11 @@ def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(p
     scale = max(np.abs(found.heat_query).max(), np.abs(found.heat_reference).max())
     page.locator(".all-numbers summary").click()
     read = "all => all.map(cell => [cell.dataset.sign, Number(cell.style.getPropertyValue('--heat'))])"
-    for i, (side, heat) in enumerate((("query", found.heat_query), ("reference", found.heat_reference))):
+    for side, heat in (("query", found.heat_query), ("reference", found.heat_reference)):
         painted = cells(page, side).evaluate_all(read)
         assert [share for _, share in painted] == pytest.approx((np.abs(heat) / scale).ravel().tolist(), abs=0.01)
         signs = ["against" if round(value, 5) < 0 else "for" for value in heat.ravel().tolist()]
         assert [sign for sign, _ in painted] == signs and set(signs) == {"for", "against"}
-        told = page.locator(".all-numbers table").nth(i).locator("tbody td").all_inner_texts()
-        values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in told]
-        assert values == pytest.approx(heat.ravel().tolist(), abs=6e-5), "every region stands in a table"
     look = "cell => getComputedStyle(cell, '::before').backgroundImage"
     assert page.locator(".cover .cell[data-sign=for]").first.evaluate(look) == "none"
     assert "repeating-linear-gradient" in page.locator(".cover .cell[data-sign=against]").first.evaluate(look)

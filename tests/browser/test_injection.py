@@ -120,8 +120,8 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
         for button in page.locator(f"#maps .toolbar [data-value={field}]").all():
             button.click()
             nothing_ran(page)
-    page.get_by_role("button", name="Show as a table").click()
-    expect(page.locator("#maps table")).to_contain_text(NAME)
+    page.evaluate("window.attributionPage.set('selection', new Set([0, 1]))")
+    expect(page.locator(".gathered button").first).to_have_attribute("title", attributor.references[0].title)
     nothing_ran(page)
     page.evaluate("window.attributionPage.explainMatch(2, {scroll: false})")
     expect(page.locator(".explain-body h3")).to_contain_text(NAME)
@@ -130,7 +130,7 @@ def test_compare_its_details_tooltips_filters_tables_and_explanations(page: Page
 def test_inspect_why_and_talk(page: Page) -> None:
     show(page, "Inspect")
     for name in ("queries", "recall", "confusions", "hubs"):
-        page.locator(f"#inspect-tab-{name}").click()
+        page.locator(f".inspect-tabs [data-value={name}]").click()
         if name == "confusions":
             page.locator(f"#inspect-panel-{name}").get_by_role("button", name="First glance").click()
         expect(page.locator(f"#inspect-panel-{name}")).to_contain_text(NAME)

@@ -1,4 +1,4 @@
-"""The maps in a real browser: moved together, linked, lassoed, coloured, morphed, read as a table; quick at 50,000 references."""
+"""The maps in a real browser: moved together, linked, lassoed, coloured, morphed, saved as a table; quick at 50,000 references."""
 
 import csv
 import io
@@ -73,34 +73,22 @@ def test_wheel_and_drag_move_the_three_maps_together(maps: Page, attributor: Fak
     assert maps.evaluate(CAMERAS)[0] == [0.5, 0.5, 1]
 
 
-def test_keys_buttons_and_double_click_zoom_and_maps_can_be_unlinked(maps: Page, attributor: FakeAttributor) -> None:
-    places = attributor.coordinates[SPACES[0]]
-    canvas = maps.locator(canvas_of("backbone"))
-    canvas.focus()
-    maps.keyboard.press("+")
-    zoom = maps.evaluate(CAMERAS)[0][2]
-    assert zoom > 1
-    maps.keyboard.press("-")
-    assert maps.evaluate(CAMERAS)[0][2] == pytest.approx(1)
-    x, y = pixels(maps, places, canvas_of("backbone"))[loneliest(places)].tolist()
-    maps.mouse.dblclick(x, y)
-    assert maps.evaluate(CAMERAS)[2][2] == pytest.approx(2)
-    maps.wait_for_timeout(250)  # so long a click waits for a second one
-    assert maps.locator(".details").is_hidden(), "a double click opens nothing"
-    maps.keyboard.press("0")
-    assert maps.evaluate(CAMERAS)[2][2] == 1
-    together = maps.get_by_role("button", name="Move the three maps together")
-    expect(together).to_have_attribute("aria-pressed", "true")
-    together.click()
-    canvas.focus()
-    maps.keyboard.press("+")
-    assert [camera[2] > 1 for camera in maps.evaluate(CAMERAS)[:3]] == [True, False, False]
-    together.click()
-    assert len({tuple(camera) for camera in maps.evaluate(CAMERAS)}) == 1
+def test_keys_zoom_all_maps_and_select_pictures(maps: Page) -> None:
+    maps.locator(canvas_of("backbone")).focus()
+    for key, zoomed in (("+", True), ("-", False), ("+", True), ("0", False)):
+        maps.keyboard.press(key)
+        assert [camera[2] > 1.01 for camera in maps.evaluate(CAMERAS)] == [zoomed] * 4
+    chosen = []
+    for _ in range(2):
+        maps.keyboard.press("ArrowRight")
+        chosen.append(maps.evaluate(HOVERED))
+        maps.keyboard.press(" ")
+        assert maps.evaluate(SELECTED) == sorted(chosen)
+    maps.keyboard.press(" ")
+    assert maps.evaluate(SELECTED) == chosen[:1], "once more takes it out again"
 
 
 def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor: FakeAttributor) -> None:
-    page.get_by_role("button", name="Show as a table").click()
     show_maps(page)
     places = attributor.coordinates[SPACES[2]]
     match = page.locator(".lane[data-space=disentangled] .hit")
@@ -112,16 +100,9 @@ def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor
     rest(page)
     assert page.evaluate(HOVERED) == alone
     expect(page.locator(".map[data-space=disentangled] .tip")).to_be_visible()
-    assert page.locator(f".twin tr.is-linked[data-ref='{alone}']").count() == 1
     assert page.locator(f".hit.is-linked[data-ref='{alone}']").count() >= 1
     after = page.evaluate(DRAWN)
     assert all(old != new for old, new in zip(before, after, strict=True)), "a ring on every map"
-    page.mouse.move(5, 5)
-    row = page.locator(".twin tbody tr").nth(2)
-    row.locator("button.open").focus()
-    assert page.evaluate(HOVERED) == int(row.get_attribute("data-ref") or -1)
-    row.hover()
-    assert page.evaluate(HOVERED) == int(row.get_attribute("data-ref") or -1)
     match.first.hover()
     rest(page)
     linked = page.locator(".hit.is-linked").evaluate_all("all => all.map(one => Number(one.dataset.ref))")
@@ -194,8 +175,6 @@ def test_lasso_selects_what_it_encloses_everywhere(maps: Page, desk: Visit, attr
     for reference_id, is_outside in maps.locator(".match").evaluate_all(rows):
         assert is_outside == (reference_id not in expected)
     expect(maps.locator(".chosen")).to_have_text(f"{len(expected)} of {len(places)} pictures selected")
-    maps.get_by_role("button", name="Show as a table").click()
-    expect(maps.locator(".pager .number")).to_have_text(f"1\u2013{min(25, len(expected))} of {len(expected)}")
 
 
 def test_escape_closes_the_details_before_it_clears_the_selection(maps: Page) -> None:
@@ -265,8 +244,8 @@ def test_morph_lies_between_the_spaces(page: Page, desk: Visit, attributor: Fake
     slider = page.get_by_role("slider", name="From one space to the next")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("window.attributionPage.movingMap.at()") == pytest.approx(1.05)
-    assert slider.get_attribute("aria-valuetext") == "5% of the way from aligned to disentangled"
+    assert 1 < page.evaluate("window.attributionPage.movingMap.at()") < 1.2
+    assert (slider.get_attribute("aria-valuetext") or "").endswith("% of the way from aligned to disentangled")
     page.keyboard.press("End")
     np.testing.assert_allclose(
         np.reshape(page.evaluate(MOVED), (-1, 2)), attributor.coordinates[SPACES[2]], atol=2 / 65535
@@ -293,34 +272,14 @@ def test_morph_plays_unless_motion_is_unwanted(page: Page) -> None:
     assert page.evaluate(at) == held
 
 
-def test_table_sorts_pages_selects_and_exports(visit: Visit, attributor: FakeAttributor) -> None:
-    page = visit.page
-    references = attributor.references
-    page.get_by_role("button", name="Show as a table").click()
-    table = page.locator(".twin")
-    first = [int(row.get_attribute("data-ref") or -1) for row in table.locator("tbody tr").all()]
-    assert len(first) == 25
-    matches = [row.get_attribute("data-ref") for row in page.locator(".lane[data-space=disentangled] .match").all()]
-    assert [str(i) for i in first[: len(matches)]] == matches, "the matches of the last space come first"
-    group = table.get_by_role("button", name="Concept group")
-    group.click()
-    group.click()
-    assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
-    names = sorted({reference.group for reference in references}, reverse=True)
-    expected = [i for name in names for i, reference in enumerate(references) if reference.group == name]
-    page.get_by_role("button", name="Next page of the table").click()
-    shown = [int(row.get_attribute("data-ref") or -1) for row in table.locator("tbody tr").all()]
-    assert shown == expected[25:50]
-    expect(page.locator(".pager .number")).to_have_text(f"26\u201350 of {len(references)}")
-    for i in (0, 3):
-        table.locator("tbody input").nth(i).check()
-    chosen = {shown[0], shown[3]}
-    assert set(page.evaluate(SELECTED)) == chosen
+def test_what_is_selected_is_saved_as_a_table_and_opened(page: Page, attributor: FakeAttributor) -> None:
+    chosen, references = [3, 40], attributor.references
+    page.evaluate("ids => window.attributionPage.set('selection', new Set(ids))", chosen)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export selection (CSV)").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert {int(row["id"]) for row in rows} == chosen
+    assert [int(row["id"]) for row in rows] == chosen
     answer = page.evaluate("window.attributionPage.state.answer.spaces")
     for row in rows:
         reference = references[int(row["id"])]
@@ -331,8 +290,8 @@ def test_table_sorts_pages_selects_and_exports(visit: Visit, attributor: FakeAtt
             np.testing.assert_allclose(place, attributor.coordinates[space][int(row["id"])], atol=3e-5)
             ranks = [match["rank"] for match in answer[space]["matches"] if match["id"] == int(row["id"])]
             assert row[f"{space}_rank"] == (str(ranks[0]) if ranks else "")
-    table.locator("tbody button.open").first.click()
-    expect(page.locator(".details h2")).to_have_text(references[shown[0]].title)
+    page.locator(".gathered button").first.click()
+    expect(page.locator(".details h2")).to_have_text(references[chosen[0]].title)
 
 
 LACKING = {  # what reaches an eye without one kind of cone (Machado, Oliveira and Fernandes, 2009, severity 1), in linear RGB
@@ -395,11 +354,6 @@ def test_the_whole_page_carries_fifty_thousand_references(
     page: Any = visit.page
     show_maps(page)
     expect(page.locator("#maps .lead")).to_contain_text("50,000 pictures")
-    page.get_by_role("button", name="Show as a table").click()
-    page.locator(".twin").get_by_role("button", name="Source", exact=True).click()
-    page.get_by_role("button", name="Last page of the table").click()
-    expect(page.locator(".twin tbody tr").last).to_contain_text("invented-pictures 1.2")
-    assert page.locator(".twin tbody tr").count() == 25
     selected = page.evaluate(
         """() => { const page = window.attributionPage; const line = [[0.2, 0.2], [0.6, 0.2], [0.6, 0.7], [0.2, 0.7]];
         page.set("selection", page.everyMap.all[0].view.geometry.inside(line)); return page.state.selection.size; }"""

@@ -10,7 +10,7 @@ from interface.talk import N_WALL, story
 from tests.browser.visits import ANSWERED, Visit, options, panel, picture, rest, talk, upload
 from tests.fakes import FakeAttributor
 
-MAP = "document.querySelector('.talk-map').toDataURL()"
+MAP = "document.querySelector('.talk .plot canvas').toDataURL()"
 
 
 def step_of(page: Page) -> str:
@@ -79,19 +79,12 @@ def test_source_is_hidden_until_the_last_space(page: Page, attributor: FakeAttri
     page.wait_for_function(ANSWERED, arg=case["query"]["id"])
 
 
-def test_numbers_show_one_space_and_letters_the_notes_and_the_keys(page: Page) -> None:
+def test_letters_show_the_notes_and_the_keys(page: Page) -> None:
     talk(page)
-    walk_to(page, "case")
-    for i, space in enumerate(SPACES):
-        page.keyboard.press(str(i + 1))
-        assert page.locator(".talk-column").count() == 1
-        expect(page.locator(".talk-column")).to_have_attribute("data-space", str(space))
-        page.keyboard.press(str(i + 1))
-        assert page.locator(".talk-column").count() == len(SPACES)
-    for key, part in (("?", ".talk-keys"), ("h", ".talk-keys")):
-        before = page.locator(part).is_visible()
+    for key in ("?", "h"):
+        before = page.locator(".talk-keys").is_visible()
         page.keyboard.press(key)
-        assert page.locator(part).is_visible() != before
+        assert page.locator(".talk-keys").is_visible() != before
     with page.expect_popup() as opened:
         page.keyboard.press("n")
     notes = opened.value.locator("p").first
@@ -107,21 +100,22 @@ def test_map_travels_before_the_step_goes_on(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     talk(page)
     walk_to(page, "maps")
-    step, shown = step_of(page), page.locator(".talk-maps li[aria-current=true]")
-    drawn, names = [page.evaluate(MAP)], [shown.get_attribute("data-space")]
-    for _ in range(2):
-        page.keyboard.press("PageDown")
-        assert step_of(page) == step
+    step, shown = step_of(page), page.locator(".talk .stop[aria-current=true]")
+    drawn, names = [], []
+    for _ in SPACES:
+        rest(page)
         drawn.append(page.evaluate(MAP))
         names.append(shown.get_attribute("data-space"))
+        assert step_of(page) == step
+        if len(names) < len(SPACES):
+            page.keyboard.press("PageDown")
     assert names == [str(space) for space in SPACES] and len(set(drawn)) == 3
     page.keyboard.press("1")
+    rest(page)
     assert page.evaluate(MAP) == drawn[0]
     page.emulate_media(reduced_motion="no-preference")
     page.keyboard.press("ArrowRight")
-    between = page.evaluate(MAP)
-    expect(page.locator(".talk-maps li[data-space=aligned]")).to_have_attribute("aria-current", "true")
-    page.wait_for_function(f"was => {MAP} !== was", arg=between)
+    expect(page.locator(".talk .stop[data-space=aligned]")).to_have_attribute("aria-current", "true")
     page.keyboard.press("3")
     page.keyboard.press("PageDown")
     assert step_of(page) != step

@@ -40,81 +40,45 @@ def exhibit(page: Page, title: str) -> Any:
     return found
 
 
-def table_of(page: Page, title: str) -> list[list[str]]:
-    """Body of an exhibit's text twin, opened by keyboard."""
-    twin = exhibit(page, title).locator(".figures-twin")
-    if twin.get_attribute("open") is None:
-        twin.locator("summary").focus()
-        page.keyboard.press("Enter")
-    expect(twin.locator("table")).to_be_visible()
-    rows: list[list[str]] = twin.locator("tbody tr").evaluate_all(
-        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent.replaceAll('\\u2212', '-')))"
-    )
-    return rows
+def test_a_charts_words_hold_the_figures_of_the_bundle(why: Page, theory: dict[str, Any]) -> None:
+    def words(title: str) -> str:
+        labels = exhibit(why, title).locator("[role=img]").evaluate_all("all => all.map(one => one.ariaLabel)")
+        return " ".join(labels)
 
-
-def test_the_tables_hold_the_figures_of_the_bundle(why: Page, theory: dict[str, Any]) -> None:
-    for title, key, digits in (
-        ("How much does one tell", "canonical_correlations", 4),
-        ("Is one trait louder", "spectrum", 5),
-    ):
-        rows = table_of(why, title)
-        for place, name in enumerate(COLUMNS, start=1):
-            shown = [row[place] for row in rows if row[place] != "\u2013"]
-            assert shown == [f"{value:.{digits}f}" for value in column(theory, name)[key]], (title, name)
-    for row, space in zip(table_of(why, "How many traits"), SPACES, strict=True):
-        stored = theory["spaces"][space]
-        wanted = [stored["effective_rank"][d] for d in ("real", "synthetic")]
-        wanted += [stored["redundancy"][d] for d in ("real", "synthetic")]
-        assert [float(cell) for cell in row[1:]] == pytest.approx(wanted)
-    rows = table_of(why, "Does it become what pairs")
-    assert [float(cell) for cell in rows[0][1:]] == [column(theory, name)["recall@1"] for name in COLUMNS]
-    for row in rows[1:]:
-        way, shrinkage = row[0].lower().split(", shrinkage ")
-        assert [float(cell) for cell in row[1:]] == [
-            column(theory, name)["closeness"][shrinkage][way] for name in COLUMNS
-        ]
-
-
-def test_every_cell_of_the_pictures_is_in_the_table_and_drawn(why: Page, theory: dict[str, Any]) -> None:
-    chosen = exhibit(why, "Does like meet like?")
-    table_of(why, "Does like meet like?")
-    alphas = chosen.locator("canvas").evaluate_all(
-        """all => all.map(c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-        return Array.from({length: d.length / 4}, (_, i) => d[4 * i + 3]); })"""
-    )
-    for place, name in enumerate(COLUMNS):
-        chosen.locator(".pick button", has_text=name).click()
-        wanted = np.array(column(theory, name)["cross_correlation"])
-        shown = np.array([row[1:] for row in table_of(why, "Does like meet like?")], dtype=float)
-        np.testing.assert_allclose(shown, wanted, atol=1e-9)
-        np.testing.assert_allclose(np.array(alphas[place]) / 255, np.abs(wanted).ravel(), atol=0.005)
+    for name in COLUMNS:
+        stored = column(theory, name)
+        assert f"{name} {stored['diagonal_share']['correlation']:.2f}" in words("Does like meet like?")
+        assert f"{name} {np.mean(stored['canonical_correlations']):.2f}" in words("How much does one tell")
+        strong = sum(value >= stored["spectrum"][0] / 2 for value in stored["spectrum"])
+        assert f"{name} {strong}" in words("Is one trait louder")
+        for figures in (*stored["closeness"].values(), {"recall@1": stored["recall@1"]}):
+            assert all(f"{value:.4f} {name}" in words("Does it become what pairs") for value in figures.values())
+        for domain, value in stored.get("effective_rank", {}).items():
+            assert f"{domain} {value:.1f}" in words("How many traits")
+            assert f"{domain} {stored['redundancy'][domain]:.5f}" in words("How many traits")
 
 
 def test_charts_are_read_by_keyboard_and_pointer(why: Page, theory: dict[str, Any]) -> None:
-    picture = exhibit(why, "Does like meet like?")
-    picture.locator(".panels").focus()
-    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
-        why.keyboard.press(key)
-    value = f"{theory['spaces']['backbone']['cross_correlation'][1][1]:.2f} backbone"
-    expect(picture.locator(".readout")).to_contain_text(f"Real trait 2, synthetic trait 2: {value}")
+    dots = exhibit(why, "Does like meet like?")
+    dots.locator(".dot-chart").focus()
+    why.keyboard.press("ArrowDown")
+    expect(dots.locator(".readout")).to_contain_text("backbone: ")
     why.keyboard.press("Escape")
-    expect(picture.locator(".readout")).to_contain_text("Point at a square")
+    expect(dots.locator(".readout")).to_contain_text("Point at a row")
     lines = exhibit(why, "How much does one tell")
     lines.locator(".panels").focus()
     why.keyboard.press("End")
-    value = f"{theory['spaces']['aligned']['canonical_correlations'][31]:.2f} aligned"
     expect(lines.locator(".readout")).to_contain_text("Mix 32")
-    expect(lines.locator(".readout")).to_contain_text(value)
+    last = theory["spaces"]["aligned"]["canonical_correlations"][31]
+    expect(lines.locator(".readout")).to_contain_text(f"{last:.2f} aligned")
     expect(lines.locator(".guide").first).to_be_visible()
-    heat = picture.locator(".heat").nth(2)
-    heat.scroll_into_view_if_needed()
-    box = heat.bounding_box()
-    assert box is not None
-    heat.hover(position={"x": box["width"] * 4.5 / 32, "y": box["height"] * 2.5 / 32})
-    value = f"{theory['spaces']['disentangled']['cross_correlation'][2][4]:.2f}".replace("-", "\u2212")
-    expect(picture.locator(".readout")).to_contain_text("Real trait 3, synthetic trait 5")
-    expect(picture.locator(".readout")).to_contain_text(f"{value} disentangled")
+    box = lines.locator(".lines").nth(2)
+    size = box.bounding_box()
+    assert size is not None
+    box.hover(position={"x": size["width"] * 4.5 / 32, "y": size["height"] / 2})
+    fifth = theory["spaces"]["disentangled"]["canonical_correlations"][4]
+    expect(lines.locator(".readout")).to_contain_text("Mix 5:")
+    expect(lines.locator(".readout")).to_contain_text(f"{fifth:.2f} disentangled")
 
 
 def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeAttributor) -> None:
@@ -214,7 +178,7 @@ def test_the_toy_by_keyboard_and_back(why: Page) -> None:
     assert why.evaluate(TOY)["t"] == 1
     assert "Infomax" in (slider.get_attribute("aria-valuetext") or "")
     why.keyboard.press("ArrowLeft")
-    assert why.evaluate(TOY)["t"] == pytest.approx(0.98)
+    assert 0.8 < why.evaluate(TOY)["t"] < 1
     why.get_by_role("button", name="New pictures").click()
     assert why.evaluate(TOY)["data"] != start["data"]
     why.get_by_role("button", name="Reset").click()

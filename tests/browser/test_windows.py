@@ -90,14 +90,14 @@ def test_phone_inspects_with_filters_folded_away(phone: Page) -> None:
     phone.locator(".facets summary").tap()
     expect(filters).to_be_visible()
     for name in ("queries", "recall", "confusions", "hubs"):
-        phone.locator(f"#inspect-tab-{name}").tap()
+        phone.locator(f".inspect-tabs [data-value={name}]").tap()
         phone.wait_for_selector(f"#inspect-panel-{name} :is(tbody tr, button)")
         assert not scrolls_sideways(phone), name
 
 
 def test_phone_shows_all_of_why_it_works(phone: Page) -> None:
     view(phone, "Why it works")
-    for summary in phone.locator("details.exhibit > summary, .figures-twin summary").all():
+    for summary in phone.locator("details.exhibit > summary").all():
         summary.tap()
     assert phone.locator("details.exhibit[open]").count() == 6
 

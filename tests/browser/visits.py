@@ -16,13 +16,13 @@ WINDOW: Any = {"width": 1280, "height": 800}
 PATIENCE = 20_000  # milliseconds; two slow cores
 PAD = 22  # pixels around the frame of a map, as in map.js
 # All that a visitor may have opened, chosen, moved or asked, back to what the page shows at first; what stays otherwise
-# (the sorting of a table, the slider of a toy) is for a test with a page of its own.
+# (the slider of a toy) is for a test with a page of its own.
 HOME = """k => { const page = window.attributionPage, { set, state } = page, first = page.catalogue.examples[0].id;
   const plain = decodeURIComponent;
   document.querySelectorAll("dialog[open]").forEach(one => one.close());
   for (const one of [".segment button:last-child", "> header button", ".all-numbers[open] > summary"])
     document.querySelectorAll(`.explain-body ${one}`).forEach(found => found.click());
-  document.querySelectorAll(".twin-bar [aria-expanded=true], .filter[open] > summary").forEach(one => one.click());
+  document.querySelectorAll(".filter[open] > summary").forEach(one => one.click());
   document.querySelectorAll(".numbers[open], .options[open], .exhibit[open]").forEach(one => { one.open = false; });
   document.activeElement?.blur();
   for (const name of ["selected", "selection", "group", "hover"]) set(name, null);
