@@ -18,6 +18,8 @@ COMMANDS = {
     "theory": "python -m precompute.measure_theory --bundle FOLDER",
     "families": "python -m precompute.leave_out --bundle FOLDER",
 }
+#: What is told of a space, and of the oracle
+COLUMN = ("recall@1", "diagonal_share", "spectrum", "closeness", "canonical_correlations")
 ORACLE = {"id": "oracle", "name": "Shown the pairs"}
 #: Visitor's words for families of synthetic images that are no query type.
 FAMILY_WORDS = {
@@ -52,23 +54,16 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
     """The bundle's theory.json as the page draws it.
 
     Returns:
-        JSON-ready dict. `columns` holds the three spaces and the oracle, with entries as in theory.json. `floor` is the redundancy
-        that independent dimensions read, from the number of different pictures. `sentences` holds three per chart.
+        JSON-ready dict: `columns`, the three spaces and the oracle with entries as in theory.json, and three `sentences` per chart.
     """
     columns = [
         {"id": str(space), "name": SPACE_WORDS[str(space)]["name"]} | theory["spaces"][space] for space in SPACES
     ]
     columns.append(ORACLE | theory["oracle"])
-    n_sources, n_pairs = theory["n_sources"]["test"], theory["n_pairs"]["test"]
     return {
-        "columns": [
-            {key: column.get(key) for key in ("id", "name", "recall@1", "diagonal_share", "spectrum", "closeness")}
-            | {key: column.get(key) for key in ("canonical_correlations", "effective_rank", "redundancy")}
-            for column in columns
-        ],
-        "floor": {"real": round(1 / (n_sources - 1), 5), "synthetic": round(1 / (n_pairs - 1), 5)},
+        "columns": [{key: column[key] for key in (*COLUMN, "id", "name")} for column in columns],
         **{key: theory[key] for key in ("n_pairs", "n_sources", "chance")},
-        "sentences": _sentences(theory, n_sources, n_pairs),
+        "sentences": _sentences(theory),
         "supports": _supports([theory["spaces"][space] for space in SPACES]),
     }
 
@@ -80,11 +75,6 @@ def _supports(spaces: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "picture": rises([one["diagonal_share"]["correlation"] for one in spaces]),
         "canonical": rises([float(np.mean(one["canonical_correlations"])) for one in spaces]),
         "spectrum": rises([_n_strong(one["spectrum"]) for one in spaces]),
-        "spread": all(
-            spaces[2]["effective_rank"][domain] > max(one["effective_rank"][domain] for one in spaces[:2])
-            and spaces[2]["redundancy"][domain] < min(one["redundancy"][domain] for one in spaces[:2])
-            for domain in ("real", "synthetic")
-        ),
         "closeness": sum(rises([one["closeness"][s][name] for one in spaces]) for s, name in ways) / len(ways),
     }
     return {chart: support(share) for chart, share in told.items()}
@@ -104,15 +94,13 @@ def _n_strong(spectrum: Sequence[float]) -> int:
     return sum(value >= spectrum[0] / 2 for value in spectrum)
 
 
-def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[str, list[str]]:
+def _sentences(theory: Mapping[str, Any]) -> dict[str, list[str]]:
     """Three sentences per chart, its finding last; what is said of a course is read off the figures."""
     spaces, oracle = [theory["spaces"][space] for space in SPACES], theory["oracle"]
     side, directions = len(oracle["cross_correlation"]), theory["settings"]["subspace"]
     shares = [one["diagonal_share"]["correlation"] for one in spaces]
     means = [float(np.mean(one["canonical_correlations"])) for one in spaces]
     wide = [_n_strong(one["spectrum"]) for one in spaces]
-    ranks = {domain: [one["effective_rank"][domain] for one in spaces] for domain in ("real", "synthetic")}
-    repeats = {domain: [one["redundancy"][domain] for one in spaces] for domain in ("real", "synthetic")}
     recalls = [one["recall@1"] for one in spaces]
     ways = [(s, name) for s in oracle["closeness"] for name in oracle["closeness"][s]]
     courses = [[one["closeness"][s][name] for one in spaces] for s, name in ways]
@@ -137,7 +125,7 @@ def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[
             "Shown the pairs, which mixes of traits agree best between a synthetic picture and its source? 1 is full agreement, "
             "0 none.",
             f"The mixes were chosen within each space\u2019s {directions} loudest directions on training concepts and are tested "
-            f"on others, where mixes that have nothing in common still read about \u00b1{n_sources**-0.5:.2f}.",
+            f"on others, where mixes that have nothing in common still read about \u00b1{theory['n_sources']['test'] ** -0.5:.2f}.",
             f"Their mean is {_listed(means)}, and {np.mean(oracle['canonical_correlations']):.2f} for the oracle: {agreement}.",
         ],
         "spectrum": [
@@ -145,13 +133,6 @@ def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[
             f"Counting the first, {_listed(wide, '{:d}')} of them are at least half as strong as it, in the order of the spaces.",
             "The flatter the line, the more traits have a say when pictures are compared: "
             + ("each step makes it flatter." if rises(wide) else "here not every step makes it flatter."),
-        ],
-        "spread": [
-            f"How many directions do pictures really fill? Real ones {_listed(ranks['real'], '{:.0f}')}, synthetic ones "
-            f"{_listed(ranks['synthetic'], '{:.0f}')} (effective rank).",
-            f"How far do two dimensions repeat each other? Real pictures {_listed(repeats['real'], '{:.4f}')}, synthetic ones "
-            f"{_listed(repeats['synthetic'], '{:.4f}')} (redundancy, 0 is not at all).",
-            _spread_conclusion(ranks, repeats),
         ],
         "closeness": [
             "In theory the two steps together approach canonical correlation analysis (CCA), which needs the pairs; here they are "
@@ -164,16 +145,6 @@ def _sentences(theory: Mapping[str, Any], n_sources: int, n_pairs: int) -> dict[
             else f"In all {len(ways)} ways to measure it here, they come nearer from space to space.",
         ],
     }
-
-
-def _spread_conclusion(ranks: Mapping[str, list[float]], repeats: Mapping[str, list[float]]) -> str:
-    is_wider = all(ranks[domain][2] > max(ranks[domain][:2]) for domain in ranks)
-    is_leaner = all(repeats[domain][2] < min(repeats[domain][:2]) for domain in repeats)
-    if is_wider and is_leaner:
-        repeats_more = all(repeats[domain][1] > repeats[domain][0] for domain in repeats)
-        aside = "; alignment by itself repeats more than the backbone" if repeats_more else ""
-        return f"The disentangled space is the widest and repeats least, which is what Infomax is for{aside}."
-    return "The disentangled space is not both the widest and the least repetitive here, which is what Infomax is for."
 
 
 def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[str, Any] | None:

@@ -53,9 +53,6 @@ def test_a_charts_words_hold_the_figures_of_the_bundle(why: Page, theory: dict[s
         assert f"{name} {strong}" in words("Is one trait louder")
         for figures in (*stored["closeness"].values(), {"recall@1": stored["recall@1"]}):
             assert all(f"{value:.4f} {name}" in words("Does it become what pairs") for value in figures.values())
-        for domain, value in stored.get("effective_rank", {}).items():
-            assert f"{domain} {value:.1f}" in words("How many traits")
-            assert f"{domain} {stored['redundancy'][domain]:.5f}" in words("How many traits")
 
 
 def test_charts_are_read_by_keyboard_and_pointer(why: Page, theory: dict[str, Any]) -> None:

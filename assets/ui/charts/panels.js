@@ -3,6 +3,8 @@
 import { hint, make, percent, svg } from "../core/dom.js";
 import { clamp, nextPlace } from "../core/keys.js";
 
+const TICKS = [0, 0.25, 0.5, 0.75, 1];
+
 // Something to point at, its words below. `at(event)` gives a place, `move(place, key)` the next one, `tell(place)` its words,
 // `mark(place)` shows it in the drawing; a place is null when there is none, and undefined for a key that does not move.
 export const makeReadout = (part, { area, prompt, at, move, tell, mark }) => {
@@ -80,32 +82,29 @@ export const makeLines = (part, { columns, values, label, foot, ticks, axis, tel
   return make("div", area, makeReadout(part, { area, prompt, at, move: (place, key) => nextPlace(place, key, n), tell, mark }));
 };
 
-// Rows of dots. rows: [{label, note, end, marks: [{space, at, low, high, hollow}], floor}], all on 0..top.
-export const makeDots = (part, { rows, top, ticks, label, tell, prompt, endName = "", axis }) => {
-  const placed = (at, i = null) => ({ style: { left: percent(at / top), ...(i === null ? {} : { "--i": String(i) }) } });
-  const mark = ({ space, at, low, high, hollow }, i) => {
-    const whisker = placed(low, i);
-    whisker.style.width = percent((high - low) / top);
-    return [
-      low === undefined ? null : make("span.whisker", { "data-space": space, ...whisker }),
-      make("span", { class: hollow ? "dot is-hollow" : "dot", "data-space": space, ...placed(at, i) }),
-    ];
-  };
-  const dots = ({ marks, floor = [] }) => make("span.dots", { style: { "--n": String(marks.length) } }, [
-    ticks.map((tick) => make("span.grid", placed(tick))),
-    floor.map((at, i) => make("span", { class: floor.length > 1 ? "floor is-own" : "floor", ...placed(at, i) })),
-    marks.flatMap(mark),
-  ]);
+// Figures from 0 to 1 as dots, one below the other, with their intervals; chance as a grey mark. marks: [{space, at, low, high, hollow}].
+export const makeDots = (marks, chance = null) => make("span.dots", { style: { "--n": String(marks.length) } }, [
+  TICKS.map((tick) => make("span.grid", { style: { left: percent(tick) } })),
+  chance === null ? null : make("span.floor", { style: { left: percent(chance) } }),
+  marks.map(({ space, at, low, high, hollow }, i) => [
+    low === undefined ? null : make("span.whisker", { "data-space": space, style: { "--i": String(i), left: percent(low), width: percent(high - low) } }),
+    make("span", { class: hollow ? "dot is-hollow" : "dot", "data-space": space, style: { "--i": String(i), left: percent(at) } }),
+  ]),
+]);
+export const makeScale = () => make("span.dots", TICKS.map((tick) => make("span.tick-x", { style: { left: percent(tick) } }, String(tick))));
+
+// Rows of them. rows: [{label, note, end, marks, chance}].
+export const makeDotRows = (part, { rows, label, tell, prompt, endName = "", axis }) => {
   const drawn = rows.map((row) =>
     make("div", { class: row.isSum ? "dot-row is-sum" : row.isNext ? "dot-row is-next" : "dot-row" }, [
       make("span.dot-label", { "data-space": row.space ?? null }, make("span", row.label), row.note ? make("span.term", row.note) : null),
-      dots(row),
+      makeDots(row.marks, row.chance),
       make("span.dot-end.number", row.end ?? ""),
     ]),
   );
   const foot = make("div.dot-row.dot-axis", [
     make("span.dot-label", axis),
-    make("span.dots", ticks.map((tick) => make("span.tick-x", placed(tick), String(tick)))),
+    makeScale(),
     make("span.dot-end", endName),
   ]);
   const area = make("div.dot-chart", { tabindex: "0", role: "img", "aria-label": label }, drawn, foot);

@@ -1,6 +1,7 @@
 // Inspect: what is chosen, in words, and how well each space does on it: means with bootstrap intervals on one scale from 0 to 1.
 // The charts are tables whose cells hold the bars, so every figure also stands there as text.
-import { hint, make, makeChoice, makeHead, percent } from "../core/dom.js";
+import { makeDots, makeScale } from "../charts/panels.js";
+import { hint, make, makeChoice, makeHead } from "../core/dom.js";
 import { nameOf, referenceOf } from "../core/state.js";
 import { countText, fixedText } from "../core/words.js";
 import { chooseRows, findingOf, meanFigure, writeMask } from "./inspect-data.js";
@@ -20,17 +21,8 @@ const fixed = (figure) => fixedText(figure, 3);
 const between = ([, low, high]) => `${fixed(low)} to ${fixed(high)}`;
 const counted = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
 
-const bar = ([mean, low, high], space, i, n) => {
-  const top = percent((i + 0.5) / n);
-  return [
-    low === undefined ? null : make("span.reach", { "data-space": space, style: { left: percent(low), width: percent(high - low), top } }),
-    make("span.dot", { "data-space": space, style: { left: percent(mean), top } }),
-  ];
-};
-const track = (figures, spaces) =>
-  make("span.track", { "aria-hidden": "true" }, figures.flatMap((figure, s) => (figure ? bar(figure, spaces[s], s, figures.length) : [])));
-const scale = () =>
-  make("th", { scope: "col" }, make("span.sr", "From 0 to 1"), make("span.scale", { "aria-hidden": "true" }, ["0", ".25", ".5", ".75", "1"].map((text) => make("span", text))));
+const track = (figures, spaces) => makeDots(figures.map(([at, low, high], s) => ({ space: spaces[s], at, low, high })));
+const scale = () => make("th", { scope: "col" }, make("span.sr", "From 0 to 1"), make("span", { "aria-hidden": "true" }, makeScale()));
 
 // Whether the choice itself rests on what the spaces answered; then an interval would describe the choice, not the spaces.
 const isCircular = ({ filters, pair, hub }) => Boolean(filters.outcome || pair || hub);

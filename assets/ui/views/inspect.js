@@ -128,10 +128,7 @@ export const mountInspect = (element, props, { server }) => {
   };
   const open = () => (loading ??= n ? load() : null);
 
-  const waiting = () => make("div.waiting", [
-    make("p", { role: "status" }, `Searching all ${countText(n)} queries in three spaces\u2026`),
-    Array.from({ length: 5 }, () => make("span.blank", { "aria-hidden": "true" })),
-  ]);
+  const waiting = () => make("div.waiting", make("p", { role: "status" }, `Searching all ${countText(n)} queries in three spaces\u2026`));
 
   const nothing = () => {
     const back = make("button.plain", { onclick: () => goTo("compare") }, "Go to Compare");

@@ -123,16 +123,6 @@ export const mountMaps = (element) => {
     });
   };
 
-  // What lies outside the selection steps back in the columns too.
-  const dim = () => {
-    const { selection } = state;
-    document.querySelectorAll("#answer :is(.hit, .match)").forEach((row) => {
-      row.classList.toggle("is-outside", Boolean(selection) && !selection.has(Number(row.dataset.ref)));
-    });
-  };
-  heard("selection", dim);
-  heard("answer", () => queueMicrotask(dim)); // after the columns have drawn it
-
   // Escape takes the selection back, unless it closes something else first.
   const escape = (event) => {
     if (event.key !== "Escape" || state.selected || state.talk || !state.selection) return;
