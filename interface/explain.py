@@ -9,7 +9,7 @@ import numpy as np
 
 from aad import Attributor
 from aad.explain import Explanation, explain, why_not
-from interface.requests import row, told, uploaded
+from interface.requests import row, subject, told
 
 UNIT = 1e-5  # of similarity: what heat is rounded to on its way to the page, a hundredth of the least that is seen
 
@@ -33,22 +33,10 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
 
 
 def asked(attributor: Attributor, request: dict[str, Any]) -> tuple[Any, int]:
-    """The query and the reference that a request means.
-
-    Args:
-        attributor: An `aad.Attributor`.
-        request: ``reference``, and one of ``query`` (id of a bundled query), ``searched`` (id of the reference that is searched
-            again) or ``picture`` (address of an uploaded picture, as the answer carries it).
-
-    Raises:
-        Refused: An id out of range, or an address that is not of an upload.
-    """
+    """The query, or the picture that is searched with, and the reference that a request means, see `interface.requests.subject`."""
     reference_id = row("reference", request.get("reference"), attributor.references)
-    if "query" in request:
-        return row("query", request["query"], attributor.queries), reference_id
-    if "searched" in request:
-        return attributor.references[row("searched", request["searched"], attributor.references)], reference_id
-    return uploaded(request.get("picture")), reference_id
+    kind, which = subject(attributor, request)
+    return attributor.references[which] if kind == "reference" else which, reference_id
 
 
 def packed(explanation: Explanation) -> dict[str, Any]:

@@ -81,6 +81,25 @@ def row(name: str, value: Any, rows: Sequence[Any]) -> int:
     return whole(name, value, 0, len(rows) - 1)
 
 
+def subject(attributor: Attributor, asked: Any) -> tuple[str, int | Path]:
+    """What a question is about: a bundled "query" or a "reference" by its number, or an "upload" by its file.
+
+    Args:
+        attributor: An `aad.Attributor`.
+        asked: ``kind``, with the ``id`` of a query or a reference, or the ``path`` of an upload, as the answer carries it.
+
+    Raises:
+        Refused: It names none of these, or one that is not there.
+    """
+    kind = asked.get("kind") if isinstance(asked, Mapping) else None
+    if kind == "upload":
+        return kind, uploaded(asked.get("path"))
+    known = {"query": attributor.queries, "reference": attributor.references}
+    if not isinstance(kind, str) or kind not in known:
+        raise Refused(f"a question is about a query, a reference or an upload of this page, got {asked!r:.80}.")
+    return kind, row(kind, asked.get("id"), known[kind])
+
+
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     """One of a few words."""
     if not isinstance(value, str) or value not in allowed:

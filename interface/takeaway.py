@@ -8,6 +8,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aad import Attributor
@@ -16,7 +17,7 @@ from aad.images import ACCEPT, ImageError
 from interface import present
 from interface.handlers import search
 from interface.report import Case, report
-from interface.requests import MAX_FILES, MAX_K, Filter, Refused, filtered, row, told, uploaded, whole
+from interface.requests import MAX_FILES, MAX_K, Filter, Refused, filtered, subject, told, uploaded, whole
 
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again
 PATIENCE = 120  # seconds that a file waits for its turn
@@ -33,10 +34,10 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
     turn = threading.Lock()
 
     @functools.lru_cache(maxsize=N_KEPT)
-    def answered(kind: str, which: int | str, k: int, wanted: str) -> Attribution:
+    def answered(kind: str, which: int | Path, k: int, wanted: str) -> Attribution:
         return search(attributor, kind, which, k, filtered(attributor, json.loads(wanted))[1])
 
-    def answer(kind: str, which: int | str, k: int, wanted: Filter) -> Attribution:
+    def answer(kind: str, which: int | Path, k: int, wanted: Filter) -> Attribution:
         if not turn.acquire(timeout=PATIENCE):
             raise Refused("Too many pictures are waiting on this server. Please try again in a while.")
         try:
@@ -46,7 +47,7 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
 
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
         """What one uploaded file amounts to, and its closest pictures: `{"verdict", "spaces": {space: {"best", ...}}}`."""
-        found = answer("upload", str(uploaded(request.get("path"))), *settings(attributor, request))
+        found = answer("upload", uploaded(request.get("path")), *settings(attributor, request))
         spaces = {str(space): best_of(part) for space, part in found.spaces.items()}
         return {"verdict": present.verdict(attributor, found), "spaces": spaces}
 
@@ -77,7 +78,7 @@ def settings(attributor: Attributor, request: Mapping[str, Any]) -> tuple[int, d
     return k, gallery["filter"] if gallery else {}
 
 
-def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, dict[str, Any]]]:
+def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | Path, dict[str, Any]]]:
     """Kind, number or path, and fields of the `Case` of each that a request for a report lists.
 
     Raises:
@@ -86,21 +87,17 @@ def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | str, dict
     if not isinstance(cases, list) or len(cases) > MAX_FILES:
         size = len(cases) if isinstance(cases, list) else type(cases).__name__
         raise Refused(f"cases must be a list of at most {MAX_FILES}, got {size}.")
-    found: list[tuple[str, int | str, dict[str, Any]]] = []
-    which: int | str
+    found: list[tuple[str, int | Path, dict[str, Any]]] = []
     for entry in cases:
-        kind, number = (entry.get("kind"), entry.get("id")) if isinstance(entry, dict) else (None, None)
-        if kind == "query":
-            query = attributor.queries[row("a case is a query whose id", number, attributor.queries)]
-            which, fields = query.query_id, {"name": query.path.name, "picture": query.path, "query_id": query.query_id}
-        elif kind == "reference":
-            reference = attributor.references[row("a case is a reference whose id", number, attributor.references)]
-            which, fields = reference.reference_id, {"name": reference.title, "picture": reference.path, "note": AGAIN}
-        elif kind == "upload":
-            path = uploaded(entry.get("path"))
-            which, fields = str(path), {"name": str(entry.get("name") or path.name)[:200], "picture": str(path)}
+        kind, which = subject(attributor, entry)
+        if isinstance(which, Path):
+            fields = {"name": str(entry.get("name") or which.name)[:200], "picture": which}
+        elif kind == "query":
+            path = attributor.queries[which].path
+            fields = {"name": path.name, "picture": path, "query_id": which}
         else:
-            raise Refused(f"a case is a query, a reference or an upload of this page, got {entry!r:.80}.")
+            reference = attributor.references[which]
+            fields = {"name": reference.title, "picture": reference.path, "note": AGAIN}
         found.append((kind, which, fields))
     return found
 

@@ -112,9 +112,9 @@ def test_no_other_file_is_opened_and_none_is_told_apart(
     for name in ("explain", "attribute"):
         monkeypatch.setattr(attributor, name, lambda *_, **__: pytest.fail("the file was handed on"))
     words = "This file is not, or no longer, on the server: upload it again, or choose it once more."
-    assert doors["explain_match"]({"picture": address, "reference": 0}) == {"error": words}
-    assert doors["takeaway_answer"]({"path": address, "k": 3}) == {"error": words}
     case = {"kind": "upload", "path": address}
+    assert doors["explain_match"]({**case, "reference": 0}) == {"error": words}
+    assert doors["takeaway_answer"]({"path": address, "k": 3}) == {"error": words}
     assert doors["takeaway_report"]({"k": 3, "cases": [case]}) == {"error": words}
 
 
@@ -133,18 +133,17 @@ def test_what_is_no_request_is_answered_in_words_at_every_door(doors: Doors, req
         ("inspect_retrieving", {"space": "moon"}, "backbone, aligned, disentangled"),
         ("inspect_retrieving", {"reference": 26}, "Reference must be a whole number from 0 to 25, got 26"),
         ("explain_match", {"reference": 26}, "Reference must be a whole number from 0 to 25"),
-        ("explain_match", {"query": 12}, "Query must be a whole number from 0 to 11"),
-        ("explain_match", {"query": None}, "Query must be a whole number from 0 to 11"),
+        ("explain_match", {"id": 12}, "Query must be a whole number from 0 to 11"),
+        ("explain_match", {"kind": "reference", "id": None}, "Reference must be a whole number from 0 to 25"),
+        ("explain_match", {"kind": ["query"]}, "about a query, a reference or an upload"),
         ("takeaway_report", {"k": 101}, "K must be a whole number from 1 to 100"),
         ("takeaway_report", {"filter": ["birds"]}, "filter names fields"),
         ("takeaway_report", {"filter": {"group": ["none such"]}}, "passes this filter"),
         ("takeaway_report", {"cases": "all"}, "Cases must be a list of at most 100, got str"),
         ("takeaway_report", {"cases": [{}] * 101}, "at most 100, got 101"),
         ("takeaway_report", {"cases": []}, "at least one picture"),
-        ("takeaway_report", {"cases": [{"kind": "query", "id": -1}]}, "A case is a query whose id"),
-        ("takeaway_report", {"cases": [{"kind": "reference", "id": True}]}, "A case is a reference whose id"),
-        ("takeaway_report", {"cases": [{"kind": ["query"], "id": 1}]}, "A case is a query, a reference or an upload"),
-        ("takeaway_report", {"cases": ["query"]}, "A case is a query, a reference or an upload"),
+        ("takeaway_report", {"cases": [{"kind": "query", "id": -1}]}, "Query must be a whole number"),
+        ("takeaway_report", {"cases": ["query"]}, "about a query, a reference or an upload"),
     ],
 )
 def test_each_door_checks_what_it_takes(doors: Doors, door: str, change: dict[str, Any], words: str) -> None:
@@ -154,7 +153,8 @@ def test_each_door_checks_what_it_takes(doors: Doors, door: str, change: dict[st
         "by": "type",
         "space": "aligned",
         "reference": 1,
-        "query": 0,
+        "kind": "query",
+        "id": 0,
         "k": 3,
         "cases": [{"kind": "query", "id": 2}],
     }
@@ -177,7 +177,7 @@ def test_what_is_a_fault_of_ours_is_not_told_as_the_visitors() -> None:
 
 
 def test_heat_travels_as_whole_numbers_and_arrives_as_it_was(attributor: FakeAttributor, doors: Doors) -> None:
-    answer = json.loads(json.dumps(doors["explain_match"]({"query": 1, "reference": 4})))
+    answer = json.loads(json.dumps(doors["explain_match"]({"kind": "query", "id": 1, "reference": 4})))
     expected = attributor.explain(1, 4)
     assert answer["side"] == 7 and list(answer["spaces"]) == [str(space) for space in SPACES]
     for space in SPACES:
@@ -192,16 +192,20 @@ def test_heat_travels_as_whole_numbers_and_arrives_as_it_was(attributor: FakeAtt
 def test_a_picture_searched_again_and_an_upload_by_its_address_are_explained(
     attributor: FakeAttributor, doors: Doors, uploads: Path
 ) -> None:
-    query, reference_id = explain.asked(attributor, {"searched": 3, "reference": 4})
+    query, reference_id = explain.asked(attributor, {"kind": "reference", "id": 3, "reference": 4})
     assert query is attributor.references[3] and reference_id == 4
     address = pictures.file_url(uploads / "mine.png")
-    assert set(doors["explain_match"]({"picture": address, "reference": 0})) == {"side", "unit", "spaces"}
+    assert set(doors["explain_match"]({"kind": "upload", "path": address, "reference": 0})) == {
+        "side",
+        "unit",
+        "spaces",
+    }
 
 
 def test_what_cannot_be_explained_gives_its_reason(attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(one: Any) -> dict[str, Any]:
         (explain_match,) = explain.functions(one)
-        return explain_match({"query": 0, "reference": 0})
+        return explain_match({"kind": "query", "id": 0, "reference": 0})
 
     def without_weights(*_: Any) -> None:
         raise BackboneError("the weights are not installed: run pip install")

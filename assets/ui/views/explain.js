@@ -1,7 +1,7 @@
 // Explain a match: where in the two pictures a space finds what they share.
 import { keepInAddress, remember, showView } from "../core/address.js";
 import { make, makeChoice } from "../core/dom.js";
-import { truthIds } from "../core/match.js";
+import { subjectOf, truthIds } from "../core/match.js";
 import { isCalm } from "../core/motion.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { heatLegend, makeHeatPane, placeOf, strongestRegions } from "./explain-heat.js";
@@ -58,9 +58,7 @@ export const mountExplain = (element, props, { server }) => {
   // What the server is asked about, for the answer shown now; null without one.
   const question = () => {
     const query = state.answer?.status === "answer" ? state.answer.query : null;
-    if (!query) return null;
-    if (query.id !== undefined) return { query: query.id };
-    return query.reference === undefined ? { picture: query.url } : { searched: query.reference };
+    return query && { ...subjectOf(query), path: query.url };
   };
 
   const choose = (id) => {

@@ -56,11 +56,7 @@ export const mountTakeaway = (element, props, { server }) => {
   };
 
   const nameOf = (answer) => `${slug(stamp.name ?? "attribution")}-${answerName(answer.query)}`;
-  const caseOf = ({ query }) => {
-    const subject = subjectOf(query);
-    if (subject.kind !== "upload") return subject;
-    return { ...subject, path: query.url, name: document.querySelector("#query-picture img")?.alt || "" };
-  };
+  const caseOf = ({ query }) => ({ ...subjectOf(query), path: query.url, name: document.querySelector("#query-picture img")?.alt || "" });
 
   const takeReport = (answer) => async () => {
     say("Making the report\u2026");
