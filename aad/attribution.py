@@ -23,7 +23,7 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import read_examples, read_queries, read_references, words_of
+from aad.references import read_absent, read_examples, read_queries, read_references, words_of
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
@@ -58,6 +58,7 @@ class Attributor:
         preserved = bundle.section("neighbour_preservation")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
         self.examples = read_examples(bundle, len(self.queries))
+        self.absent = read_absent(bundle, images)
         self.metrics, self.generalisation, self.theory = (
             bundle.read_table(name) if bundle.has(name) else None
             for name in ("metrics.json", "generalisation.json", "theory.json")

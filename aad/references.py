@@ -136,6 +136,19 @@ def read_examples(bundle: Bundle, m: int) -> tuple[int, ...]:
     return tuple(examples)
 
 
+def read_absent(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
+    """The pictures that the page offers after the examples, whose source is no reference.
+
+    Raises:
+        BundleError: one lies outside the folder of pictures.
+    """
+    names = bundle.section("absent") if "absent" in bundle.manifest else []
+    with bundle.telling("manifest.json", UNUSABLE, of=(ValueError, BundleError)):
+        paths = safe_paths(folder, names)
+        _refuse_links(folder, names)
+    return tuple(paths)
+
+
 def _refuse_links(folder: Path, paths: Iterable[str]) -> None:
     """A link would show what lies outside the folder of pictures: one among the folders, or one of the pictures named."""
     root = os.path.realpath(folder)

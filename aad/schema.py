@@ -159,7 +159,7 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
     for name in manifest["files"]:
         require(_FILE.fullmatch(name), "the name of a file without a folder in 'files'", name)
     check({EVERY: _STEP}, manifest.get("steps"), "'steps'")
-    for name in ("name", "images", "backbone", "examples"):
+    for name in ("name", "images", "backbone", "examples", "absent"):
         if name in manifest:
             check_entry(name, manifest[name])
 
@@ -228,6 +228,7 @@ CONTENTS = {
     "images": Part("extract_features", Kind("a relative path without backslashes", _is_below)),
     "backbone": Part("extract_features", _BACKBONE),
     "examples": Part("extract_features", [WHOLE]),  # queries that the page offers first
+    "absent": Part("extract_features", [TEXT]),  # pictures that it offers after them, whose source is no reference
     "heads.safetensors": Part("train_heads"),  # the aligned and the disentangled head
     "training_pictures.csv": Part("train_heads"),  # what they saw besides the benchmark; only where there was something
     "references_aligned.npy": Part("train_heads"),  # (n, d) float16 unit rows

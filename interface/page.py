@@ -38,7 +38,7 @@ def build_app(attributor: Attributor) -> Any:
     picture_box = original_image()  # first of all: it imports gradio in its own way
     import gradio as gr
 
-    pictures = [item.path for item in (*attributor.references, *attributor.queries)]
+    pictures = [*(item.path for item in (*attributor.references, *attributor.queries)), *attributor.absent]
     private = [Path.cwd(), Path.home(), HERE]
     gr.set_static_paths(to_serve(pictures, private=private))
 

@@ -59,6 +59,7 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
             for space in attributor.spaces
         ],
         "examples": [_offered(attributor.queries[query_id], query_id) for query_id in attributor.examples],
+        "absent": [file_url(path) for path in attributor.absent if path.is_file()],
     }
 
 

@@ -105,7 +105,8 @@ def main(argv: Sequence[str]) -> None:
             "images": os.path.relpath(gallery.root.resolve(), arguments.bundle.resolve()),
             "backbone": manifest_entry(backbone.spec),
             "examples": gallery.examples,
-        },
+        }
+        | ({"absent": list(gallery.absent)} if gallery.absent else {}),
         settings={"versions": versions("torch", "timm", "pillow", "numpy")},
     )
     print(f"{len(gallery.references)} references and {len(gallery.queries)} queries in {arguments.bundle}")

@@ -80,7 +80,8 @@ class FakeAttributor:
         self.neighbour_preservation = {Space.BACKBONE: 0.33, Space.ALIGNED: 0.41, Space.DISENTANGLED: 0.38}
         self.calibration = {space: Calibration(SCALE[space], 0.62 * SCALE[space]) for space in SPACES}
         self.queries, self._query_latent = self._make_queries(folder, rng, n_queries)
-        self.examples = tuple(range(min(N_EXAMPLES, n_queries)))
+        self.examples, self.absent = tuple(range(min(N_EXAMPLES, n_queries))), (folder / "synth" / "absent.webp",)
+        Image.new("RGB", (64, 48), (20, 90, 160)).save(self.absent[0])
         self.metrics = invented_metrics()
         self.stamp = {
             "name": "invented",

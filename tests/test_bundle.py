@@ -203,6 +203,7 @@ ENTRIES: dict[str, list[Any]] = {
     "backbone/sha256": [None],
     "backbone/engine": [3],
     "examples": [None, {}, "01", [[0]], ["0"], [True], [0.0], [-1], [M], [10**30]],
+    "absent": [None, {}, "01", [0], ["../secret.webp"], ["/etc/passwd"]],
     "calibration": [told, None, [], {}, "x"],
     "calibration/aligned": [told, None, [], {}, 20.0, {"inverse_temperature": 20.0}],
     "calibration/aligned/inverse_temperature": [told, *NUMBER, 0, -3.0],

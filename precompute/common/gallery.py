@@ -29,13 +29,15 @@ class Gallery:
     references: list[dict[str, Any]]
     queries: list[dict[str, Any]]
     examples: list[int]
+    absent: tuple[str, ...] = ()
 
 
 def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Path | None = None) -> Gallery:
     """The cases of a benchmark in AbC's layout, `json/*.json`; the name of a file is the split of its cases.
 
     exemplars.json and queries.json, where the folder has them as AbC-mini does, add what AbC's form has no room for: titles,
-    licences, groups, generators, recipes. examples.json picks the queries that the app offers.
+    licences, groups, generators, recipes. examples.json picks the queries that the app offers, and pictures beside them whose
+    source is in no list.
 
     Args:
         folder: the dataset's own folder; paths in its json files start with the folder's name.
@@ -70,8 +72,10 @@ def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Pat
     for query in queries.values():
         query["exemplar_ids"] = [ids[path] for path in query["exemplar_ids"]]
     ordered = [queries[path] for path in query_ids]
-    examples = [query_ids[path] for path in _table(folder / "examples.json")]
-    return Gallery(folder.name, folder.parent, [references[path] for path in ids], ordered, examples or spread(ordered))
+    chosen = _table(folder / "examples.json")
+    examples = [query_ids[path] for path in chosen if path in query_ids] or spread(ordered)
+    absent = tuple(path for path in chosen if path not in query_ids)
+    return Gallery(folder.name, folder.parent, [references[path] for path in ids], ordered, examples, absent)
 
 
 def _case_files(folder: Path, names: Sequence[str] | None) -> list[Path]:

@@ -20,9 +20,9 @@ EXEMPLAR_SIZE, EXEMPLAR_QUALITY = 320, 78  # pixels on the longest side, WebP qu
 QUERY_QUALITY = 76
 N_STYLE_QUERIES = 12  # for each painter
 
-# Queries for the app's strip, from the test split: chosen by eye before any result was known, but for the first one, which
-# opens the page and was taken because the three spaces differ on it.
-EXAMPLES = Path(__file__).with_name("examples.txt")
+# Pictures for the app's strip, of the test split and chosen for what they tell: three that each step places better, the first of
+# them opens the page; one that is easy; one that each step places worse; and one whose source is in no list.
+EXAMPLES = tuple(Path(__file__).with_name("examples.txt").read_text("utf-8").split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Benchmark:
     plans: tuple[Plan, ...]
     recipes: Mapping[str, Recipe]  # by a plan's key
     entries: Mapping[str, Entry]  # by slug; backdrops and palettes included
+    absent: Mapping[str, Credit]  # of the pictures whose sources are in no list, by a plan's key
 
 
 def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) -> Benchmark:
@@ -73,8 +74,13 @@ def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) ->
     backdrops = sorted(entry.slug for entry in catalogue if entry.role == "backdrop")
     palettes = sorted(entry.slug for entry in catalogue if entry.role == "palette")
     plans = _plan_queries(exemplars)
+    entries = {entry.slug: entry for entry in catalogue}
+    absent = [Plan(key, *key.split("/")[1:3], "test") for key in EXAMPLES if key.startswith("absent/")]
+    absent = [plan for plan in absent if plan.subject in entries]  # of another catalogue there may be none
+    plans += absent
     recipes = {plan.key: draw_recipe(plan, seed, backdrops, palettes) for plan in plans}
-    return Benchmark(tuple(exemplars), tuple(plans), recipes, {entry.slug: entry for entry in catalogue})
+    credits = {plan.key: pictures.credit(entries[plan.subject]) for plan in absent}
+    return Benchmark(tuple(exemplars), tuple(plans), recipes, entries, credits)
 
 
 def _plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
@@ -126,7 +132,7 @@ def write_json(benchmark: Benchmark, root: Path, skipped: Mapping[str, str]) -> 
     made: dict[str, dict[str, list[str]]] = {case: {} for case in cases}
     queries: list[dict[str, Any]] = []
     for plan in benchmark.plans:
-        if plan.key in skipped:
+        if plan.key in skipped or plan.key in benchmark.absent:
             continue
         case, path = plan.key.split("/")[2], f"abc_mini/{plan.key}.webp"
         made[case].setdefault(plan.type, []).append(path)
@@ -174,14 +180,19 @@ def write_json(benchmark: Benchmark, root: Path, skipped: Mapping[str, str]) -> 
     ]
     _write(root / "exemplars.json", sorted(credits, key=lambda row: row["path"]))
     _write(root / "queries.json", sorted(queries, key=lambda row: row["path"]))
-    made_paths = {query["path"] for query in queries}
-    chosen = [f"abc_mini/synth/{key}.webp" for key in EXAMPLES.read_text("utf-8").split()]
-    _write(root / "examples.json", [path for path in chosen if path in made_paths])
+    planned = {plan.key for plan in benchmark.plans}
+    _write(root / "examples.json", [f"abc_mini/{key}.webp" for key in EXAMPLES if key in planned - skipped.keys()])
     _write(root / "skipped.json", dict(sorted(skipped.items())))
-    (root / "LICENCE.md").write_text(_licence_text(benchmark.exemplars), encoding="utf-8")
+    (root / "LICENCE.md").write_text(_licence_text(benchmark), encoding="utf-8")
 
 
-def _licence_text(exemplars: Sequence[Exemplar]) -> str:
+def _licence_text(benchmark: Benchmark) -> str:
+    exemplars = benchmark.exemplars
+    absent = "".join(
+        f"\n`{key}.webp` is made in the same way from a picture that is not in the folder,\n"
+        f'"{benchmark.entries[key.split("/")[2]].title}" by {credit.author or "an author not named"}, {credit.licence}.\n'
+        for key, credit in benchmark.absent.items()
+    )
     counts = Counter(exemplar.credit.licence for exemplar in exemplars)
     packages = sorted({exemplar.package for exemplar in exemplars})
     rows = "\n".join(f"| {licence} | {count} |" for licence, count in sorted(counts.items()))
@@ -202,7 +213,7 @@ What was changed: exemplars are scaled, cropped or cut into tiles, and cut-outs 
 (`synth/`) are derivative works of the exemplars named with them in `queries.json`, and of the scenes and paintings
 that their recipes name; they are under the same terms as those pictures. The folder is a collection of works under
 these several licences, put beside each other; whoever passes on single pictures keeps their credits with them.
-"""
+{absent}"""
 
 
 def _write(path: Path, value: list[dict[str, Any]] | list[str] | dict[str, str]) -> None:

@@ -65,6 +65,18 @@ def test_an_example_is_answered_in_three_columns_and_three_maps(page: Page, attr
             assert lane.locator(f".match[data-ref='{truth}'] .flag").count() == (ranks[0] <= DEFAULT_K)
 
 
+def test_the_last_example_goes_the_way_of_an_upload_and_is_told_to_have_no_source_here(
+    page: Page, tmp_path: Path
+) -> None:
+    absent = page.get_by_role("group", name="Bundled examples").get_by_role("button", name="Not here")
+    absent.click()
+    expect(page.locator(".query-caption")).to_have_text("An example whose source is not in the collection.")
+    expect(absent).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("window.attributionPage.state.answer.query.id") is None and page.locator(".flag").count() == 0
+    ask_own(page, tmp_path / "mine.png")
+    expect(absent).to_have_attribute("aria-pressed", "false")
+
+
 def test_upload_answers_and_result_opens_its_details(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:
     ask_own(page, tmp_path / "mine.png")
     assert page.locator(".flag").count() == 0

@@ -9,6 +9,7 @@ import { catalogue, mountPart, referenceOf, set, setCatalogue, state } from "../
 
 const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
+const ABSENT = "Not here";
 
 export const mountExamples = (element, props, { trigger }) => {
   const part = mountPart("examples", element);
@@ -23,7 +24,16 @@ export const mountExamples = (element, props, { trigger }) => {
     const words = [makePicture(url, { alt: `Example ${i + 1}`, loading: "lazy" }), make("span", label)];
     return [id, words, { "data-query": id }];
   });
-  const { element: strip, mark } = makeChoice("div.strip", "Bundled examples", options, askQuery, "button.example");
+  // A picture whose source is in no collection goes the way of a visitor's own, so that it is seen how that is answered.
+  let absent = null;
+  options.push(...shelf.absent.map((url) => [url, [makePicture(url, { alt: ABSENT, loading: "lazy" }), make("span", ABSENT)], {}]));
+  const askAbsent = async (url) => {
+    const bytes = await (await fetch(url)).blob();
+    offer([new File([bytes], url.split("/").at(-1), { type: bytes.type })]);
+    absent = url;
+  };
+  const ask = (which) => (shelf.absent.includes(which) ? askAbsent(which) : askQuery(which));
+  const { element: strip, mark } = makeChoice("div.strip", "Bundled examples", options, ask, "button.example");
   mark(null);
   strip.onkeydown = walkRow;
   [...strip.children].forEach((one, i) => (one.tabIndex = i ? -1 : 0)); // one stop of the tab key
@@ -36,7 +46,8 @@ export const mountExamples = (element, props, { trigger }) => {
 
   heard("answer", () => {
     const query = state.answer?.query;
-    mark(query?.id);
+    const isUpload = query && query.id === undefined && query.reference === undefined;
+    mark(isUpload ? absent : query?.id);
     source.hidden = !query?.truth?.length;
     source.replaceChildren(source.hidden ? "" : sourceOf(query.truth));
     if (!query) caption.textContent = "";
@@ -44,7 +55,7 @@ export const mountExamples = (element, props, { trigger }) => {
       const { title } = referenceOf(query.reference);
       caption.replaceChildren(hint("A picture of the collection", AGAIN_MEANING), `, searched again: \u201c${title}\u201d. It is not listed among its own answers.`);
       if (window.history.state?.within) caption.append(make("button.back", { onclick: () => window.history.back() }, "\u2190 Back"));
-    } else if (query.id === undefined) caption.textContent = "Your picture. Its true source is not known to us.";
+    } else if (isUpload) caption.textContent = absent ? "An example whose source is not in the collection." : "Your picture. Its true source is not known to us.";
     else {
       caption.textContent = `${query.kind}${query.generator ? `, by ${query.generator}` : ""}.`;
     }
@@ -67,7 +78,10 @@ export const mountExamples = (element, props, { trigger }) => {
   };
   const guard = (event, files) => {
     if (!files?.length || !event.target.closest?.("#query-picture")) return;
-    if (!refused(files[0])) return heldFile(files[0]);
+    if (!refused(files[0])) {
+      absent = null;
+      return heldFile(files[0]);
+    }
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.target.type === "file") event.target.value = "";
