@@ -79,4 +79,14 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Path:
     }
     embeddings = {Domain.REAL: references, Domain.SYNTHETIC: queries}
     centre = {domain: rows.mean(0) for domain, rows in embeddings.items()}
-    return written(folder / "bundle", tables, embeddings, centre, 8.0, generator, name="tiny", examples=[0, 1])
+    return written(
+        folder / "bundle",
+        tables,
+        embeddings,
+        centre,
+        8.0,
+        generator,
+        name="tiny",
+        examples=[0, 1],
+        absent=["images/other.png"],
+    )

@@ -75,8 +75,8 @@ def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) ->
     palettes = sorted(entry.slug for entry in catalogue if entry.role == "palette")
     plans = _plan_queries(exemplars)
     entries = {entry.slug: entry for entry in catalogue}
-    absent = [Plan(key, *key.split("/")[1:3], "test") for key in EXAMPLES if key.startswith("absent/")]
-    absent = [plan for plan in absent if plan.subject in entries]  # of another catalogue there may be none
+    parts = {key: key.split("/") for key in EXAMPLES if key.startswith("absent/")}
+    absent = [Plan(key, kind, slug, "test") for key, (_, kind, slug, _) in parts.items() if slug in entries]
     plans += absent
     recipes = {plan.key: draw_recipe(plan, seed, backdrops, palettes) for plan in plans}
     credits = {plan.key: pictures.credit(entries[plan.subject]) for plan in absent}
