@@ -84,7 +84,7 @@ def fit_calibration(
         similarities: (m, n) cosine of m validation queries to the gallery.
         exemplar_ids: per query, its true sources; their weights are summed.
         absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
-        counts: (m, n) how many references each similarity stands for, see ``precompute.common.calibration``; one each when None.
+        counts: (m, n) how many references each similarity stands for, see ``precompute.calibrate``; one each when None.
 
     Raises:
         ValueError: no queries.

@@ -32,13 +32,11 @@ from precompute.abc.files import Maps, bundle_maps, read_calibrator, read_mapper
 from precompute.abc.laion import fingerprint, open_laion
 from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import command_line, run_step
-from precompute.common.lock import lets_go
 from precompute.common.store import write_table
 
 FORMAT = 1  # of the counts; another number starts every interrupted run afresh
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument

@@ -3,7 +3,7 @@
 Reads   SHARDS of embed_shards; with --queries a folder of synthetic images, which it embeds
 Writes  references.json, queries.json, references_backbone.npy and queries_backbone.npy into the bundle
 
-Rows and entries go from file to file, so that no more than a shard is in memory. References in a folder are shown from there; of
+Rows go from file to file, so that no more than a shard of them is in memory. References in a folder are shown from there; of
 those in tar and Parquet files small pictures are written below the bundle, some ten a second and core. Stops and goes on.
 
     python -m precompute.embed_shards --source laion/*.tar --out SHARDS
@@ -15,35 +15,30 @@ those in tar and Parquet files small pictures are written below the bundle, some
 """
 
 import argparse
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from aad.backbones import difference
-from aad.files import file_sha256, naming
-from aad.hub import hub_address
+from aad.backbones.spec import TORCH
+from aad.files import file_sha256
 from precompute.common.cli import add_network_options, command_line, run_step, versions
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.gallery import spread
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.rows import passing, write_rows
 from precompute.common.runners import add_runner_options, run_shards
 from precompute.common.sources import checked_sources, cut
 from precompute.common.steps import write_step
-from precompute.common.store import EMBEDDED, ShardError, Shards
+from precompute.common.store import INDEX, ShardError, Shards
 from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write_shown
 
-Entry = dict[str, Any]
 
-
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, required=True, help="folder that embed_shards made")
@@ -57,14 +52,11 @@ def main(argv: Sequence[str]) -> None:
         "folder, where it is now if it has moved",
     )
     add_network_options(parser)
-    parser.set_defaults(engine="auto")
     add_runner_options(parser)
     arguments = parser.parse_args(argv)
     bundle = arguments.bundle
-    if hub_address(bundle):
-        parser.error(f"--bundle must be a folder of this machine, got {bundle}")
     hold(bundle, new=True)
-    shards = Shards.open(arguments.shards, EMBEDDED)
+    shards = Shards.open(arguments.shards)
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
     queries = _queries(arguments, shards, running) if arguments.queries else None
     pictures = _pictures(shards, bundle, arguments.pictures, running)
@@ -77,13 +69,13 @@ def main(argv: Sequence[str]) -> None:
         names = [name for table in queries.tables() for name in table["names"]]
         asked = [{"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []} for name in names]
         features += queries.rows()
-    entries, rows = scratch / "references.json", scratch / "references_backbone.npy"
-    with passing(entries, rows), tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar:
+    rows = scratch / "references_backbone.npy"
+    with passing(rows), tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar:
         write_step(
             bundle,
             "extract_features",
             {
-                "references.json": _write_entries(entries, _reference_entries(shards, pictures.relative_to(root))),
+                "references.json": _reference_entries(shards, pictures.relative_to(root)),
                 "queries.json": asked,
                 "references_backbone.npy": write_rows(rows, shards.shape, shards.rows(), bar.update),
                 "queries_backbone.npy": np.concatenate(features),
@@ -95,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
                 "backbone": shards.about["backbone"],
                 "examples": spread(asked),
             },
-            settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / EMBEDDED.index)},
+            settings={"versions": versions("pillow", "numpy"), "shards": file_sha256(shards.folder / INDEX)},
         )
     print(f"{shards.shape[0]} references and {len(asked)} queries in {bundle}")
 
@@ -118,11 +110,8 @@ def _origin(shards: Shards) -> Path:
 def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, Any]) -> Shards:
     """The queries, embedded as the references were."""
     stored = shards.about["backbone"]
-    engine = stored.get("engine", "torch")
-    if arguments.engine not in ("auto", engine):
-        raise ShardError(f"{shards.folder} was embedded with --engine {engine}, got {arguments.engine}; leave it out")
     weights = arguments.weights.resolve() if arguments.weights else None
-    encoder = Encoder(stored["name"], weights, arguments.device, engine)
+    encoder = Encoder(stored["name"], weights, arguments.device, stored.get("engine", TORCH))
     backbone = loaded(encoder)
     if differs := difference(stored, backbone.spec):
         raise ShardError(f"{shards.folder} holds {differs}: name the same weights with --weights")
@@ -130,7 +119,7 @@ def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, A
     encoder = replace(encoder, device=backbone.device)
     gpus = 1 if backbone.device == "cuda" else 0
     embed_sources(checked_sources([arguments.queries]), encoder, backbone.spec, out, gpus=gpus, **running)
-    return Shards.open(out, EMBEDDED)
+    return Shards.open(out)
 
 
 def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
@@ -142,37 +131,27 @@ def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[st
         return folder
     folder = (given or bundle / "pictures").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [(len(table["names"]), table["images"]) for table in shards.tables()]
-    firsts = np.cumsum([0, *(n for n, _ in tables)]).tolist()
+    images = [image for table in shards.tables() for image in [table["images"]] * len(table["names"])]
+    firsts = np.cumsum([0, *(entry["n"] for entry in shards.about["shards"])]).tolist()
     files = [file.resolve().with_suffix(".json") for file in shards.files]
     pieces = cut(checked_sources(_sources(shards)), shards.about["size"], shards.about["column"])
     jobs = (ShownJob(folder, *parts) for parts in zip(pieces, files, firsts, strict=False))
     with tqdm(total=firsts[-1], desc="pictures", unit="image", disable=None) as bar:
         for n in run_shards(write_shown, jobs, **running):
             bar.update(n)
-    tidy_shown(folder, tables)
+    tidy_shown(folder, {shown_name(row, image) for row, image in enumerate(images)})
     return folder
 
 
-def _reference_entries(shards: Shards, below: Path) -> Iterator[Entry]:
+def _reference_entries(shards: Shards, below: Path) -> list[dict[str, Any]]:
     """As ``common/gallery.py`` makes them; titles are file names where the source tells none."""
-    row, source, is_folder = 0, _origin(shards).name, _is_folder(shards)
+    entries, source, is_folder = list[dict[str, Any]](), _origin(shards).name, _is_folder(shards)
     for table in shards.tables():
         for name, told in zip(table["names"], table["told"], strict=True):
-            file = name if is_folder else shown_name(row, table["images"])
+            file = name if is_folder else shown_name(len(entries), table["images"])
             known = {"title": Path(name).stem.replace("_", " "), "source": source, "licence": "not stated"}
-            yield {"path": (below / file).as_posix()} | known | told
-            row += 1
-
-
-def _write_entries(path: Path, entries: Iterator[Entry]) -> Path:
-    """A table as ``write_step`` writes one, without ever holding it."""
-    with naming(path), path.open("w", encoding="utf-8") as file:
-        for i, entry in enumerate(entries):
-            file.write(",\n" if i else "[\n")
-            file.write(indent(json.dumps(entry, indent=1, ensure_ascii=False), " "))
-        file.write("\n]\n")
-    return path
+            entries.append({"path": (below / file).as_posix()} | known | told)
+    return entries
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ Its recall@10 is measured against the exact answer on queries of the bundle, emb
 it is below --target the search looks at more, in the last step at everything. A bundle without queries is measured on references,
 which are easier to find; the manifest says so.
 
-Stops and goes on: a space that was done is not built again. Nothing else of the bundle is touched.
+Nothing else of the bundle is touched.
 
     python -m precompute.build_index --bundle BUNDLE
     python -m precompute.build_index --bundle BUNDLE --method compressed --target 0.999
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,20 +22,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aad.bundle import Bundle, BundleError, read_heads, write_atomically
-from aad.files import file_sha256
+from aad.bundle import Bundle, BundleError, read_heads
 from aad.scale.building import METHODS, SECTION, STEP, build_index, index_file
 from aad.scale.stored import StoredRows
 from aad.search import method_for
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
+from precompute.common.rows import passing
 from precompute.common.steps import write_step
 
 N_QUERIES = 400  # their exact answer is a scan of all references; recall is then known to a fifth of a percent
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--method", choices=METHODS, help="instead of the one that the number of references asks for")
@@ -58,26 +55,20 @@ def main(argv: Sequence[str]) -> None:
         return
     rows |= {space: bundle.map_rows(f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
     queries, measured_on = _queries(bundle, rows, arguments.seed)
-    wanted = {"method": arguments.method, "target": arguments.target, "seed": arguments.seed}
-    files, scratch = dict[str, Path](), bundle.folder / ".work"
-    settings: dict[str, dict[str, Any]] = {}
-    for space in SPACES:
-        told = wanted | {"references": bundle.manifest["files"][f"references_{space}.npy"]["sha256"]}
-        path, found = _built(scratch / index_file(space), rows[space], queries[space], told)
-        settings[str(space)] = {**found, "measured_on": measured_on, "references": told["references"]}
-        if path:
-            files[index_file(space)] = path
-        print(_summary(space, settings[str(space)]))
-    write_step(
-        arguments.bundle,
-        STEP,
-        files,
-        command=command,
-        sections={SECTION: settings},
-        settings={"versions": versions("faiss-cpu", "numpy")},
-    )
-    for space in SPACES:
-        (scratch / index_file(space)).with_suffix(".json").unlink(missing_ok=True)
+    paths = {space: bundle.folder / ".work" / index_file(space) for space in SPACES}
+    files, settings = dict[str, Path](), dict[str, Any]()
+    with passing(*paths.values()):
+        for space, path in paths.items():
+            choice = {"method": arguments.method, "target": arguments.target, "seed": arguments.seed}
+            with tqdm(desc=f"index of {space}", unit="row", unit_scale=True, disable=None) as bar:
+                arrays, found = build_index(rows[space], queries[space], progress=bar.update, **choice)
+            of = bundle.manifest["files"][f"references_{space}.npy"]["sha256"]
+            settings[str(space)] = {**found, "measured_on": measured_on, "references": of}
+            if arrays:
+                files[path.name] = _written(path, arrays)
+            print(_summary(space, settings[str(space)]))
+        made_with = {"versions": versions("faiss-cpu", "numpy")}
+        write_step(arguments.bundle, STEP, files, command=command, sections={SECTION: settings}, settings=made_with)
 
 
 def _shape(bundle: Bundle, n: int | None = None) -> tuple[int | None, int]:
@@ -98,48 +89,18 @@ def _queries(bundle: Bundle, rows: Mapping[Space, StoredRows], seed: int) -> tup
     return {space: rows[space][drawn] for space in SPACES}, "references"
 
 
-def _built(
-    path: Path, rows: StoredRows, queries: np.ndarray, wanted: Mapping[str, Any]
-) -> tuple[Path | None, dict[str, Any]]:
-    """The file of one space's index (None where its method needs none) and its settings; as left by an interrupted run, or new."""
+def _written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """A file of one space's index, which may be too large to be held once more as bytes."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    table = path.with_suffix(".json")
-    asked = {**wanted, "queries": hashlib.sha256(queries.tobytes()).hexdigest()}
-    if (kept := _kept(path, asked)) is not None:
-        return path if kept["sha256"] else None, kept["settings"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.unlink(missing_ok=True)
-    with tqdm(desc=path.stem.replace("_", " of "), unit="row", unit_scale=True, disable=None) as bar:
-        arrays, settings = build_index(
-            rows, queries, method=wanted["method"], target=wanted["target"], seed=wanted["seed"], progress=bar.update
-        )
-    if arrays:
-        try:
-            save_file(arrays, path)
-        except SafetensorError as error:
-            raise BundleError(
-                f"{path} cannot be written ({error}); free some space, or choose another folder"
-            ) from error
-        path.chmod(0o644)  # it comes out as nobody's but its owner's, unlike all other files of a bundle
-    sha256 = file_sha256(path) if arrays else None
-    write_atomically(table, json.dumps({"asked": asked, "sha256": sha256, "settings": settings}).encode())
-    return path if arrays else None, settings
-
-
-def _kept(path: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run said of its index, where that is still there and of what is asked for now."""
     try:
-        kept = json.loads(path.with_suffix(".json").read_bytes())
-        sound = (
-            kept["asked"] == asked
-            and kept["settings"]["method"] in METHODS
-            and (kept["sha256"] is None or file_sha256(path) == kept["sha256"])
-        )
-        return kept if sound else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        save_file(arrays, path)
+    except SafetensorError as error:
+        raise BundleError(f"{path} cannot be written ({error}); free some space, or choose another folder") from error
+    path.chmod(0o644)  # it comes out as nobody's but its owner's, unlike all other files of a bundle
+    return path
 
 
 def _summary(space: Space, settings: Mapping[str, Any]) -> str:

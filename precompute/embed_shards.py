@@ -21,20 +21,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from precompute.common.cli import add_backbone_option, add_network_options, chosen_engine, run_step
+from precompute.common.cli import add_network_options, chosen_engine, run_step
 from precompute.common.embedding import SIZE, Encoder, embed_sources, loaded
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.runners import add_runner_options
 from precompute.common.sources import checked_sources
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, nargs="+", required=True, help="a folder, or .tar and .parquet files")
     parser.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder to write")
-    add_backbone_option(parser)
-    add_network_options(parser)
+    add_network_options(parser, chooses=True)
     parser.add_argument("--size", type=int, default=SIZE, help=f"images of a shard ({SIZE})")
     parser.add_argument("--column", metavar="NAME", help="of the images in Parquet files that have several of bytes")
     add_runner_options(parser)

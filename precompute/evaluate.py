@@ -23,7 +23,7 @@ from aad.hub import open_bundle
 from aad.spaces import SPACES, Space
 from precompute.common import figures
 from precompute.common.cli import run_step, step_parser
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 
 RECALL_K = (1, 5, 10)
 DIGITS = 6
@@ -31,9 +31,8 @@ N_CELLS = 40_000_000  # similarities held at a time: 160 MB; a large gallery is 
 SHOWN = {"R@1": lambda c: c["recall"]["1"], "R@5": lambda c: c["recall"]["5"], "MRR": lambda c: c["mrr"]}
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, reads_only=True)
+    parser = step_parser(__doc__)
     figures.add_out(parser)
     parser.add_argument("--table", action="store_true", help="print the README's table from metrics.json and stop")
     arguments = parser.parse_args(argv)

@@ -33,7 +33,8 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 from precompute.common import pairs
 from precompute.common.cli import add_network_options, command_line, run_step, step_parser
-from precompute.common.lock import hold, lets_go
+from precompute.common.embedding import embed_files
+from precompute.common.lock import hold
 from precompute.common.store import write_table
 from precompute.pictures.drawing import open_backbone
 
@@ -42,23 +43,15 @@ SIDE = 160  # pixels of a picture on the page
 TEMPLATE = Path(__file__).parent / "common" / "failures.html"
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, reads_only=True)
+    parser = step_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures with their sources, in AbC's layout")
-    own = parser.add_mutually_exclusive_group()
-    own.add_argument("--splits", nargs="+", metavar="SPLIT", help="only the bundle's references of these; all")
-    own.add_argument("--no-distractors", action="store_true", help="none of the bundle's references")
-    parser.add_argument(
-        "--others",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="more real pictures that are no source",
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the figures as JSON")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="the failures as one HTML file")
+    add = parser.add_argument
+    add("--splits", nargs="+", metavar="SPLIT", help="only the bundle's references of these; all")
+    more = "more real pictures that are no source"
+    add("--others", type=Path, action="append", default=[], metavar="FOLDER", help=more)
+    add("--out", type=Path, metavar="FILE", help="the figures as JSON")
+    add("--page", type=Path, metavar="FILE", help="the failures as one HTML file")
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     queries, exemplars = pairs.read_pairs(arguments.folder)
@@ -66,11 +59,11 @@ def main(argv: Sequence[str]) -> None:
     bundle = open_bundle(arguments.bundle)
     hold(bundle.folder)
     references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
-    rows = _rows(bundle, references.words("split"), arguments)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
+    rows = _rows(bundle, references.words("split"), arguments.splits)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
     scratch = bundle.folder / ".work"
-    real = pairs.embedded(backbone, scratch, [*exemplars, *others], "real")
-    made = pairs.embedded(backbone, scratch, [query.file for query in queries], "synthetic")
+    real = embed_files(backbone, [*exemplars, *others], scratch, "real")
+    made = embed_files(backbone, [query.file for query in queries], scratch, "synthetic")
     found = {}
     for space, head in read_heads(bundle).items():
         stored = bundle.read_array(f"references_{space}.npy", (len(references), None))[rows]
@@ -97,14 +90,12 @@ def main(argv: Sequence[str]) -> None:
         write_atomically(arguments.page, page(queries, files, found).encode())
 
 
-def _rows(bundle: Bundle, splits: Sequence[str], arguments: Any) -> np.ndarray:
+def _rows(bundle: Bundle, splits: Sequence[str], wanted: Sequence[str] | None) -> np.ndarray:
     """Of the bundle's references in the gallery."""
-    if unknown := {*(arguments.splits or ())} - {*splits}:
+    if unknown := {*(wanted or ())} - {*splits}:
         there = ", ".join(sorted(filter(None, {*splits}))) or "none"
         raise BundleError(f"{bundle.folder} has no reference of the split {min(unknown)}; its splits: {there}")
-    if arguments.no_distractors:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.isin(splits, arguments.splits)) if arguments.splits else np.arange(len(splits))
+    return np.flatnonzero(np.isin(splits, wanted)) if wanted else np.arange(len(splits))
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -6,40 +6,34 @@ Writes  .work/made_queries.npz in the bundle, n synthetic images:
           exemplar_id (n,)     the reference that each was made from
           ignored_id (n,)      a reference that is neither right nor wrong, because a composite shows it too; -1 for none
 
-Without splits every reference is used. The images themselves are not stored; --contact-sheet draws some of each family to look
-at. multistyle26 and arbitrary_style, and so the contact sheet, need requirements-dev.txt. Stops and goes on.
+Without splits every reference is used. The images themselves are not stored. multistyle26 and arbitrary_style need
+requirements-dev.txt. Stops and goes on.
 
     python -m precompute.extract_families
-    python -m precompute.extract_families --contact-sheet assets/families.webp
 """
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from aad.bundle import Bundle, BundleError
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.store import write_arrays
 from precompute.pictures.drawing import Pictures, open_backbone
 from precompute.pictures.families import FAMILIES, RENDER, see_that_networks_are_there
 from precompute.pictures.plain import view_rng
 
-N_COLUMNS, TILE, GAP, LABEL, INK = 10, 128, 6, 22, (32, 33, 36)  # contact sheet; pixels
 
-
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-made", type=int, default=2, help="images of each family per exemplar")
     parser.add_argument(
         "--families", nargs="+", choices=FAMILIES, default=["filters", "composite", "near_copy"], help="what to make"
     )
-    parser.add_argument("--contact-sheet", type=Path, help="also draw every family into this picture (.webp, .png)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     add_network_options(parser)
@@ -47,15 +41,12 @@ def main(argv: Sequence[str]) -> None:
     if arguments.n_made < 1:
         parser.error("--n-made must be 1 or more")
     families = list(dict.fromkeys(arguments.families))
-    see_that_networks_are_there(*families, *(FAMILIES if arguments.contact_sheet else ()))
+    see_that_networks_are_there(*families)
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     maker = QueryMaker(bundle, arguments.seed)
-    if arguments.contact_sheet:
-        arguments.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        draw_contact_sheet(maker).save(arguments.contact_sheet, quality=80)
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
     n_made, pictures = arguments.n_made, maker.pictures
     keys, scratch = [pictures.keys[place] for place in maker.exemplars], bundle.folder / ".work"
     features = []
@@ -115,24 +106,6 @@ class QueryMaker:
         rng = view_rng(self.seed, f"{family}|{self.pictures.names[place]}", number)
         other = self.pictures.drawable(self.other(family, place, number))
         return RENDER[family](self.pictures.drawable(place), other, rng)
-
-
-def draw_contact_sheet(maker: QueryMaker) -> Image.Image:
-    """A row of exemplars, then a row of each family made from them."""
-    spread = np.linspace(0, len(maker.exemplars) - 1, min(N_COLUMNS, len(maker.exemplars))).astype(int)
-    places = [maker.exemplars[i] for i in spread]
-    rows = [("exemplars", [maker.pictures.drawable(place).copy() for place in places])]
-    rows += [(family, [maker.make(family, place) for place in places]) for family in FAMILIES]
-    sheet = Image.new("RGB", (GAP + len(places) * (TILE + GAP), GAP + len(rows) * (LABEL + TILE + GAP)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for row, (label, images) in enumerate(rows):
-        top = GAP + row * (LABEL + TILE + GAP)
-        pen.text((GAP, top), label, INK, font)
-        for column, image in enumerate(images):
-            image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
-            left = GAP + column * (TILE + GAP) + (TILE - image.width) // 2
-            sheet.paste(image, (left, top + LABEL + (TILE - image.height) // 2))
-    return sheet
 
 
 if __name__ == "__main__":

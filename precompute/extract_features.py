@@ -17,12 +17,9 @@ those every image must be there.
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 from aad.backbones import (
     BACKBONES,
@@ -33,7 +30,6 @@ from aad.backbones import (
     load_backbone,
     manifest_entry,
 )
-from aad.images import load_image
 from precompute.common.cli import (
     add_network_options,
     chosen_engine,
@@ -43,15 +39,14 @@ from precompute.common.cli import (
     step_parser,
     versions,
 )
-from precompute.common.embedding import embed_in_shards, file_key
+from precompute.common.embedding import embed_files
 from precompute.common.gallery import from_benchmark, from_folders
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.steps import write_step
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, backbone="efficientnet_lite0_moments")
+    parser = step_parser(__doc__)
     parser.add_argument("--list", action="store_true", help="show all backbones and stop")
     parser.add_argument("--benchmark", type=Path, default=Path("assets/abc_mini"), help="benchmark in AbC's layout")
     parser.add_argument(
@@ -59,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--references", type=Path, help="your own folder of real images, instead of the benchmark")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
-    add_network_options(parser)
+    add_network_options(parser, chooses=True)
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -74,22 +69,14 @@ def main(argv: Sequence[str]) -> None:
     gallery = (
         from_folders(arguments.references, arguments.queries)
         if arguments.references
-        else from_benchmark(arguments.benchmark, arguments.cases, scratch / "missing_images.txt")
+        else from_benchmark(arguments.benchmark, arguments.cases)
     )
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
     features = {}
     for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
         paths = [gallery.root / entry["path"] for entry in entries]
-        named = tqdm(zip(paths, entries, strict=True), f"read {label}", len(paths), unit="image", disable=None)
-        features[label] = embed_in_shards(
-            backbone,
-            [file_key(path, entry["path"]) for path, entry in named],
-            partial(_whole, paths),
-            scratch,
-            "whole image",
-            label,
-        )[:, 0]
+        features[label] = embed_files(backbone, paths, scratch, label, [entry["path"] for entry in entries])
     write_step(
         arguments.bundle,
         "extract_features",
@@ -110,10 +97,6 @@ def main(argv: Sequence[str]) -> None:
         settings={"versions": versions("torch", "timm", "pillow", "numpy")},
     )
     print(f"{len(gallery.references)} references and {len(gallery.queries)} queries in {arguments.bundle}")
-
-
-def _whole(paths: Sequence[Path], i: int) -> list[Image.Image]:
-    return [load_image(paths[i])]
 
 
 def backbone_table() -> str:

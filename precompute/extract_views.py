@@ -8,7 +8,6 @@ Writes  .work/views.npz in the bundle, float16 features of n_r real and n_s synt
           generators (n_s,), synthetic_sources (n_s,)                 row in real that each was made from, -1 for none; for
                                                                       baselines that need pairs: training never reads it
           real_files, synthetic_files                                 path of each, "" for what was made
-          real_repositories, synthetic_repositories                   where a folder says it, else ""
         .work/training_pictures.csv, a row for each picture of the folders, if there are any
 
 A view of a real image is re-framed and relit (kind plain), and then restyled (the other kinds). Synthetic images are the bundle's
@@ -34,7 +33,7 @@ from aad.bundle import Bundle
 from aad.spaces import Domain
 from precompute.common.cli import add_network_options, limit_threads, run_step, step_parser
 from precompute.common.embedding import embed_in_shards
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.store import write_arrays
 from precompute.pictures.drawing import (
     N_SYNTHETIC_VIEWS,
@@ -48,7 +47,6 @@ from precompute.pictures.families import see_that_networks_are_there
 from precompute.pictures.folders import add_folder_options, given_folders, training_folders, write_listing
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_drawing_options(parser, n_views=12, n_made=2)
@@ -66,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     real, queries = training_pictures(bundle)
     folders = training_folders(bundle, given_folders(arguments))
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine)
+    backbone = open_backbone(bundle, arguments.weights, arguments.device)
     scratch = bundle.folder / ".work"
     drawing = Embedding(real, queries, folders, backbone, scratch, arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
@@ -103,20 +101,16 @@ class Embedding(Drawing):
         self.folders, self.backbone, self.scratch = folders, backbone, scratch
 
     def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
-        """``real``, ``real_kinds``, ``real_files`` and ``real_repositories``."""
-        folders = self.folders[Domain.REAL]
-        names = ["whole", *(kind for kind in kinds for _ in range(n_views))]
-        rows = self._room(len(self.real) + sum(map(len, folders)), len(names))
-        start = 0
+        """``real``, ``real_kinds`` and ``real_files``."""
+        folders, parts = self.folders[Domain.REAL], []
         for pictures in (self.real, *folders):
-            part, start = rows[start : start + len(pictures)], start + len(pictures)
-            part[:, :1] = self._embed(pictures, partial(_whole, pictures), "whole", "real images")
-            for column in range(1, len(names), n_views or 1):
-                draw = partial(self.views, pictures, kind := names[column], n_views)
-                embedded = self._embed(pictures, draw, ["views", kind, n_views], f"{kind} views")
-                part[:, column : column + n_views] = embedded
-        about = _about(Domain.REAL, self.real.names, folders)
-        return {"real": rows, "real_kinds": np.array(names), **about}
+            views = [self._embed(pictures, partial(_whole, pictures), "whole", "real images")]
+            for kind in kinds if n_views else ():
+                draw = partial(self.views, pictures, kind, n_views)
+                views.append(self._embed(pictures, draw, ["views", kind, n_views], f"{kind} views"))
+            parts.append(np.concatenate(views, 1))
+        names = np.array(["whole", *(kind for kind in kinds for _ in range(n_views))])
+        return {"real": np.concatenate(parts), "real_kinds": names, "real_files": _files(self.real.names, folders)}
 
     def synthetic_images(self, families: Sequence[str], n_made: int) -> dict[str, np.ndarray]:
         """``synthetic``, what is told of it, and ``synthetic_sources``; queries first, then by family, then by folder."""
@@ -127,17 +121,14 @@ class Embedding(Drawing):
         made = [family for family in families for _ in range(n_made * len(self.real))]
         own, others = ([str(entry.get("generator", "unknown")) for some in group for entry in some.entries]
                        for group in ([self.queries], folders))  # fmt: skip
-        rows = self._room(len(sources) + len(others), 1 + N_SYNTHETIC_VIEWS)
-        start = 0
-        for part in self._synthetic_parts(families, n_made):
-            part = part.reshape(-1, *rows.shape[1:])
-            rows[start : start + len(part)], start = part, start + len(part)
+        shape = -1, 1 + N_SYNTHETIC_VIEWS, self.backbone.spec.dim
+        rows = [part.reshape(shape) for part in self._synthetic_parts(families, n_made)]
         return {
-            "synthetic": rows,
+            "synthetic": np.concatenate(rows),
             "synthetic_kinds": np.array(["whole"] + ["plain"] * N_SYNTHETIC_VIEWS),
             "generators": np.array([*own, *made, *others], dtype=str),
             "synthetic_sources": np.array([*sources, *(-1 for _ in others)], dtype=np.int64),
-            **_about(Domain.SYNTHETIC, [*self.queries.names, *("" for _ in made)], folders),
+            "synthetic_files": _files([*self.queries.names, *("" for _ in made)], folders),
         }
 
     def _synthetic_parts(self, families: Sequence[str], n_made: int) -> Iterator[np.ndarray]:
@@ -149,16 +140,13 @@ class Embedding(Drawing):
         for pictures in self.folders[Domain.SYNTHETIC]:
             yield self._embed(pictures, partial(self.synthetic, pictures), given, "synthetic images")
 
-    def _room(self, n: int, n_views: int) -> np.ndarray:
-        """For all rows at half precision, filled part by part: there may be a gigabyte of them, which is not to be held twice."""
-        return np.empty((n, n_views, self.backbone.spec.dim), np.float16)
-
     def _embed(
         self, pictures: Pictures, draw: Callable[[int], list[Image.Image]], settings: object, label: str
     ) -> np.ndarray:
         pool = [self.seed, self.real.keys]  # every picture may show any of these
         label = " ".join([label, *(f"of {entry['folder']}" for entry in pictures.entries[:1] if "folder" in entry)])
-        return embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
+        rows = embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
+        return rows.astype(np.float16)
 
     def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
         return [picture for number in range(n_made) for picture in self.made(family, i, number)]
@@ -168,12 +156,9 @@ def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
     return [pictures.whole(i)]
 
 
-def _about(domain: Domain, own: Sequence[str], folders: Sequence[Pictures]) -> dict[str, np.ndarray]:
-    """File and repository of each image of a domain."""
-    entries = [entry for pictures in folders for entry in pictures.entries]
-    files = [*own, *(entry["path"] for entry in entries)]
-    repositories = [*("" for _ in own), *(entry["repository"] for entry in entries)]
-    return {f"{domain}_files": np.array(files, str), f"{domain}_repositories": np.array(repositories, str)}
+def _files(own: Sequence[str], folders: Sequence[Pictures]) -> np.ndarray:
+    """File of each image of a domain."""
+    return np.array([*own, *(name for pictures in folders for name in pictures.names)], str)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
 from precompute.common import figures
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.experiments.tail import TERMS, FineTuneConfig, FineTuning, cut_network
 from precompute.pictures.activations import Activations, generator_of
 from precompute.pictures.drawing import Pictures, add_drawing_options, open_backbone, training_pictures
@@ -35,7 +35,6 @@ SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add = parser.add_argument
@@ -68,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
                                for names in (arguments.kinds, arguments.made, generators))  # fmt: skip
     see_that_networks_are_there(*kinds, *made)
     limit_threads(arguments.threads)
-    backbone = open_backbone(bundle, arguments.weights, arguments.device, arguments.engine).in_torch()
+    backbone = open_backbone(bundle, arguments.weights, arguments.device).in_torch()
     config = FineTuneConfig(
         n_blocks=arguments.blocks,
         n_steps=arguments.steps,

@@ -28,7 +28,7 @@ from aad.spaces import SPACES, Domain, Space
 from aad.verdict import FOUND, N_RIVALS, TERMS, Judge, evidence
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser
 from precompute.common.figures import interval, markdown, shown
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
 from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
@@ -82,7 +82,6 @@ class Case:
     terms: np.ndarray
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_folder_arguments(parser, "the table")

@@ -25,13 +25,12 @@ from precompute.common import figures
 from precompute.common.cli import limit_threads, run_step, step_parser, versions
 from precompute.common.figures import Scores
 from precompute.common.left_out import cosine, read_queries, read_views, score
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.pictures.families import FAMILIES
 
 SPLITS = ("validation", "test")
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=SPLITS, help="concepts to test on")
@@ -44,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
         hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     if arguments.table:
-        print(table(bundle.read_json("generalisation.json"), "test"))
+        print(table(bundle.read_json("generalisation.json")))
         return
     limit_threads(arguments.threads)
     references = bundle.read_array("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
@@ -109,7 +108,7 @@ def _row(left_out: str, part: Part) -> dict[str, Any]:
     }
 
 
-def table(result: Mapping[str, Any], split: str) -> str:
+def table(result: Mapping[str, Any], split: str = "test") -> str:
     """A Markdown table of one split; a cell is the mean R@1 with its 95 % interval, then MRR."""
     rows = []
     for name, row in result[split].items():

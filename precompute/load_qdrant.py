@@ -38,7 +38,7 @@ TIMEOUT = 600  # seconds: a server that is building its index may keep a batch w
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, reads_only=True)
+    parser = step_parser(__doc__)
     parser.add_argument("--url", required=True, help="http(s)://host:port; or a folder, to try it without a server")
     parser.add_argument("--recreate", action="store_true", help="drop the collections of these references first")
     parser.add_argument("--codes", choices=("int8", "binary", "none"), default="int8", help="compression in memory")

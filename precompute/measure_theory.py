@@ -24,7 +24,7 @@ from aad.method import Head
 from aad.spaces import SPACES, Domain
 from precompute.common import figures
 from precompute.common.cli import run_step, step_parser
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.experiments.baselines import cca, cross_covariance
 from precompute.experiments.theory import (
     correlations,
@@ -89,7 +89,6 @@ class Oracle:
         return centre + (features - centre) @ self.basis.T @ self.basis
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     figures.add_out(parser)

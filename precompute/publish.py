@@ -13,7 +13,6 @@ command goes on, and what was sent already is not sent again.
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,14 @@ from aad.bundle import Bundle, BundleError, write_atomically
 from aad.hub import SCHEME, is_repository, open_bundle
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing.cards import dataset_card, model_card
-from precompute.publishing.release import TABLES, File, dataset_files, model_files, read_contents, size
+from precompute.publishing.release import File, dataset_files, model_files, read_contents, size
 
 CARD = "README.md"
 KEPT = {".gitattributes"}  # the hub's own
-CROWDED = 10_000  # files in one folder; the hub shows and serves more of them badly
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, reads_only=True)
+    parser = step_parser(__doc__)
     parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
     parser.add_argument("--upload", action="store_true", help="send it; without this nothing leaves this machine")
     parser.add_argument("--private", action="store_true", help="new repositories are closed to others")
@@ -61,12 +59,12 @@ def main(argv: Sequence[str]) -> None:
     release = {"dataset": dataset, "model": model}  # the model last: what it points to is there
     out = arguments.out or bundle.folder / ".work" / "publish"
     for kind, files in release.items():
-        print(f"{kind} repository {arguments.repo}\n{_files_table(files)}\n")
+        print(f"{kind} repository {arguments.repo}: {len(files):,} files, {sum(map(size, files.values())):,} bytes")
         _write_made(files, out / kind)
     print(
         f"{contents.licence_table()}\n\nto read: both cards, what else was made, and every file with its size, in {out}"
     )
-    for warning in (warnings := _warnings(release, contents.unstated, bundle)):
+    for warning in (warnings := _warnings(contents.unstated, bundle)):
         print(f"warning: {warning}")
     if not arguments.upload:
         print("nothing was sent" + ("; settle the warnings, then" if warnings else ";") + " send it with --upload")
@@ -81,19 +79,6 @@ def main(argv: Sequence[str]) -> None:
     print(f"load it with: python app.py --bundle {SCHEME}{arguments.repo}@{commits['model']}")
 
 
-def _files_table(files: Mapping[str, File]) -> str:
-    """Files with their sizes for the terminal; pictures are summed up."""
-    sums: dict[str, list[int]] = {}
-    for name, file in files.items():
-        parts = name.split("/")
-        depth = 2 if parts[0] in TABLES else 1
-        key = "/".join(parts[:depth]) + "/" if len(parts) > depth else name
-        for one in (key, "in all"):
-            sums.setdefault(one, []).append(size(file))
-    sums["in all"] = sums.pop("in all")  # at last
-    return "\n".join(f"  {key:<28}{len(n):>8,} files{sum(n):>17,} bytes" for key, n in sums.items())
-
-
 def _write_made(files: Mapping[str, File], folder: Path) -> None:
     """Write what was made for the release, and a list of all files; the rest of them lies in the bundle already."""
     listed = "".join(f"{size(file):>13,}  {name}\n" for name, file in files.items()).encode()
@@ -103,14 +88,8 @@ def _write_made(files: Mapping[str, File], folder: Path) -> None:
         write_atomically(folder / name, data)
 
 
-def _warnings(release: Mapping[str, Mapping[str, File]], unstated: list[str], bundle: Bundle) -> list[str]:
-    found = []
-    if unstated:
-        found.append(f"{len(unstated)} pictures have no stated licence, {unstated[0]} the first")
-    for kind, files in release.items():
-        for folder, n in Counter(name.rpartition("/")[0] for name in files).items():
-            if n > CROWDED:
-                found.append(f"{kind}: {n:,} files in {folder}, the hub advises at most {CROWDED:,} in one folder")
+def _warnings(unstated: list[str], bundle: Bundle) -> list[str]:
+    found = [f"{len(unstated)} pictures have no stated licence, {unstated[0]} the first"] if unstated else []
     for step, told in bundle.manifest["steps"].items():
         if re.search(r"(?:^|[\s'\"=])(?:~|/|[A-Za-z]:\\)[\w.-]+[/\\]", told.get("command", "")):
             found.append(f"the command of {step} names a folder of this machine, and is published: {told['command']}")
@@ -152,13 +131,11 @@ def _upload(
             "not logged in: run  hf auth login  with a token that may write, or set HF_TOKEN to one"
         ) from error
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404)
         if constants.HF_HUB_OFFLINE:
             why = "HF_HUB_OFFLINE is set: unset it to publish"
-        elif refused and user:
-            why = f"{user} may not write to {repository}: take a token with the right to write, and a name of yours"
-        elif refused:
-            why = "the hub does not know this token: log in again with  hf auth login, or set HF_TOKEN to a valid one"
+        elif getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404):
+            who = user or "this token"
+            why = f"{who} may not write there: log in again with  hf auth login, or set HF_TOKEN to a token that may"
         else:
             causes = [str(cause).strip().splitlines()[0] for cause in (error, error.__cause__) if cause and str(cause)]
             why = f"the hub at {constants.ENDPOINT} did not take it ({': '.join(causes)})"

@@ -28,23 +28,21 @@ from pathlib import Path
 import numpy as np
 
 from aad.backbones.spec import TORCH
-from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
+from aad.bundle import DEFAULT_BUNDLE
 from aad.search import method_for
-from precompute.common.cli import add_network_options, chosen_engine, run_step, step_parser
+from precompute.common.cli import BACKBONE, add_network_options, chosen_engine, run_step, step_parser
 from precompute.common.left_out import HELD_OUT
-from precompute.common.lock import hold, lets_go
-from precompute.pictures.folders import LISTING, OPTIONS, add_folder_options, given_folders
+from precompute.common.lock import hold
+from precompute.pictures.folders import OPTIONS, add_folder_options, given_folders
 
-BACKBONE = "efficientnet_lite0_moments"  # of the shipped bundle
 # with folders one view of a kind, for there are six times as many pictures; none of the generator that is held out
 SHIPPED_VIEWS = ("--n-views", "1", "--n-made", "1", "--kinds", "plain", "filters", "arbitrary_style")
 RUN_THE_BACKBONE = ("extract_features", "extract_views", "extract_families")
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
-    parser = step_parser(__doc__, backbone=BACKBONE)
-    add_network_options(parser)
+    parser = step_parser(__doc__)
+    add_network_options(parser, chooses=True)
     add_folder_options(parser)
     parser.add_argument("--references", type=Path, help="your own folder of real images")
     parser.add_argument("--queries", type=Path, help="your own folder of synthetic images")
@@ -64,12 +62,9 @@ def main(argv: Sequence[str]) -> None:
         for domain, paths in given_folders(arguments).items()
         for text in ([f"--{OPTIONS[domain]}", *map(str, paths)] if paths else [])
     ]
-    trains = arguments.references is None or arguments.train
-    if folders and not trains:
+    if folders and arguments.references and not arguments.train:
         parser.error("--photographs and --generated are for training heads: add --train")
-    if trains and not folders and (lacking := _seen_by_the_shipped()):
-        print(lacking, flush=True)
-    engine = chosen_engine(arguments)  # once for all steps, whose features must not mix
+    engine = chosen_engine(arguments)
     other = arguments.backbone != BACKBONE or arguments.weights is not None or engine != TORCH
     if (arguments.references or other) and arguments.bundle.resolve() == DEFAULT_BUNDLE:
         parser.error("give --bundle OUT, so that the shipped bundle is not overwritten")
@@ -78,16 +73,17 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"the shipped heads fit {BACKBONE} with its own weights only: add --train and --queries FOLDER")
     hold(arguments.bundle, new=True)
     everywhere = ["--bundle", str(arguments.bundle)]
-    everywhere += ["--backbone", arguments.backbone] if arguments.backbone != BACKBONE else []
     running = ["--weights", str(arguments.weights)] if arguments.weights else []
     running += ["--device", arguments.device] if arguments.device != "cpu" else []
-    running += ["--engine", engine] if engine != TORCH else []
+    chosen = ["--backbone", arguments.backbone] if arguments.backbone != BACKBONE else []
+    chosen += ["--engine", engine] if engine != TORCH else []
     for step, options in steps(arguments.references, arguments.queries, arguments.train, arguments.packages, folders):
         if step == "build_benchmark":
             if not other or arguments.packages:  # what ships with the project is there, and the same for every backbone
                 _run(step, options)
             continue
-        _run(step, [*options, *everywhere, *(running if step in RUN_THE_BACKBONE else [])])
+        options += [*everywhere, *(running if step in RUN_THE_BACKBONE else [])]
+        _run(step, [*options, *(chosen if step == "extract_features" else [])])
         if step == "train_heads" and arguments.references and _is_large(arguments.bundle):
             _run("build_index", everywhere)
     print(f"done; open it with: python app.py --bundle {arguments.bundle}")
@@ -106,19 +102,6 @@ def _run(step: str, options: Sequence[str]) -> None:
     finally:
         torch.set_num_threads(n_threads)
     print(f"   {time.monotonic() - started:.0f} s", flush=True)
-
-
-def _seen_by_the_shipped() -> str:
-    """What the shipped heads were trained on besides, in a line; nothing where that is nothing, or they are not there."""
-    try:
-        folders = Bundle.open(DEFAULT_BUNDLE).manifest["steps"]["train_heads"]["folders"].values()
-    except (BundleError, KeyError):
-        return ""
-    n, m = (sum(counts.get(domain, 0) for counts in folders) for domain in OPTIONS)
-    return (
-        f"the shipped heads also saw {n:,} photographs and {m:,} generated pictures, see {LISTING} of their bundle; give "
-        "--photographs and --generated to train on such"
-    )
 
 
 def _is_large(bundle: Path) -> bool:

@@ -27,7 +27,7 @@ from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig
 from aad.spaces import SPACES, Domain
 from precompute.common import figures, pairs
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.store import write_table
 from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 
@@ -68,7 +68,6 @@ LINES: dict[str, Line] = {
 }
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_folder_arguments(parser, "the log")

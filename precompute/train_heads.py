@@ -1,20 +1,15 @@
 """Step 4: fit the aligned and the disentangled head without pairs, and embed the references with them.
 
-Reads   .work/views.npz of the bundle, and .work/training_pictures.csv if there is one (step 3); or folders of shards
-        (extract_shards) with --real and --synthetic; or with --heads-from another bundle's heads
+Reads   .work/views.npz of the bundle, and .work/training_pictures.csv if there is one (step 3); or with --heads-from another
+        bundle's heads
 Writes  heads.safetensors, references_aligned.npy and references_disentangled.npy; and training_pictures.csv, the pictures of
         folders that were trained on, where there are any
 
     python -m precompute.train_heads --leave-out multistyle26       # as shipped: this generator's images stay unseen
     python -m precompute.train_heads --table                        # which pictures of folders the heads saw
     python -m precompute.train_heads --bundle OUT --heads-from assets/bundle
-    python -m precompute.train_heads --bundle OUT --real SHARDS/real --synthetic SHARDS/one SHARDS/two
-
-Shards stay on disk: they are read once for means and covariances, and then a batch at a time. Folders of one domain may have
-different numbers of views; as many of each image are used as the folder with the fewest has.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,22 +20,19 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
-from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions
+from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, fit_head, leading_directions
 from aad.scale.stored import StoredRows as BundleRows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.left_out import read_views
-from precompute.common.lock import hold, lets_go
+from precompute.common.lock import hold
 from precompute.common.rows import passing, stored_chunks, write_rows
 from precompute.common.steps import write_step
-from precompute.common.store import VIEWS, ShardError, Shards, StoredRows
-from precompute.common.stored_views import StoredViews
 from precompute.pictures.folders import LISTING, count, read_listing, table
 
 CHUNK = 65_536  # references embedded at a time: 200 MB of 768 features; a smaller gallery is one matrix product
 
 
-@lets_go
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add = parser.add_argument
@@ -48,18 +40,11 @@ def main(argv: Sequence[str]) -> None:
     add("--heads-from", type=Path, help="take the heads of this bundle instead of training")
     without = "train without this family's images and views"
     add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
-    for domain in Domain:
-        given = f"train on these {domain} images"
-        add(f"--{domain}", type=Path, nargs="+", default=[], metavar="SHARDS", help=given)
     add("--steps", type=int, default=ALIGNED.n_steps, help=f"of each head's training ({ALIGNED.n_steps})")
     add("--batch-size", type=int, default=ALIGNED.batch_size, help="images of each domain per step")
     add("--seed", type=int, default=0, help="of the training")
     add("--threads", type=int, default=1, help="torch threads; another number changes the last bits")
     arguments = parser.parse_args(argv)
-    if bool(arguments.real) != bool(arguments.synthetic):
-        parser.error("--real and --synthetic go together")
-    if arguments.real and (arguments.heads_from or arguments.leave_out):
-        parser.error("shards go without --heads-from and --leave-out: leave a generator out by not giving its shards")
     if arguments.steps < 1 or arguments.batch_size < 2:
         parser.error("--steps must be 1 or more and --batch-size 2 or more: an image is contrasted with others")
     if arguments.table:
@@ -75,15 +60,11 @@ def main(argv: Sequence[str]) -> None:
     else:
         limit_threads(arguments.threads)
         changes = {"seed": arguments.seed, "batch_size": arguments.batch_size, "n_steps": arguments.steps}
-        views: Views
-        if arguments.real:
-            views, seen = _stored(bundle, {Domain.REAL: arguments.real, Domain.SYNTHETIC: arguments.synthetic})
-        else:
-            views = read_views(bundle, arguments.leave_out)
-            seen = {"left_out": sorted(arguments.leave_out)}
-            seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
-            listed = [row for row in read_listing(scratch) if row["generator"] not in arguments.leave_out]
-            seen |= {"folders": count(listed)} if listed else {}
+        views = read_views(bundle, arguments.leave_out)
+        seen: dict[str, Any] = {"left_out": sorted(arguments.leave_out)}
+        seen |= {"n_real": len(views.real), "n_synthetic": len(views.synthetic)}
+        listed = [row for row in read_listing(scratch) if row["generator"] not in arguments.leave_out]
+        seen |= {"folders": count(listed)} if listed else {}
         heads, settings = {}, {"seed": arguments.seed, "versions": versions("torch", "numpy")}
         leading = leading_directions(views, ALIGNED.rank)
         for space, shipped in ((Space.ALIGNED, ALIGNED), (Space.DISENTANGLED, DISENTANGLED)):
@@ -111,34 +92,6 @@ def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
     parts = (head.embed(rows, Domain.REAL).astype(np.float16) for rows in stored_chunks(stored.path, CHUNK))
     return write_rows(path, (len(stored), head.n_out), parts, bar.update)
-
-
-def _stored(bundle: Bundle, given: dict[Domain, Sequence[Path]]) -> tuple[StoredViews, dict[str, Any]]:
-    """The views in shards, read once to see that they are sound and to measure them; and what they are."""
-    folders = Counter(path.resolve() for paths in given.values() for path in paths)
-    if repeated := [folder for folder, n in folders.items() if n > 1]:
-        raise ShardError(f"{repeated[0]} is given twice; name each folder of shards once")
-    shards = {domain: [Shards.open(path, VIEWS) for path in paths] for domain, paths in given.items()}
-    for domain, opened in shards.items():
-        for folder in opened:
-            folder.check_views(domain, bundle)
-    rows = {domain: StoredRows(opened) for domain, opened in shards.items()}
-    n_images = sum(stored.shape[0] for stored in rows.values())
-    with tqdm(total=2 * n_images, desc="check and measure", unit="image", disable=None) as bar:
-        for folder in [*shards[Domain.REAL], *shards[Domain.SYNTHETIC]]:
-            for checked in folder.rows():
-                bar.update(len(checked))
-        try:
-            views = StoredViews(rows[Domain.REAL], rows[Domain.SYNTHETIC], bar.update)
-        except ValueError as error:
-            raise ShardError(f"these shards cannot be trained on: {error}") from error
-    seen = {}
-    for domain, stored in rows.items():
-        n, n_views = stored.shape[0], stored.shape[1] - 1
-        told = [folder.summary() for folder in shards[domain]]
-        seen[str(domain)] = {"n": n, "n_views": n_views, "shards": told}
-        print(f"{n:,} {domain} images with {n_views} views each")
-    return views, seen
 
 
 def _told(config: TrainConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from aad.vectors import l2_normalise
 from precompute.common.embedding import embed_sources
 from precompute.common.sources import checked_sources
 from precompute.common.steps import write_step
-from precompute.common.store import EMBEDDED, Shards
+from precompute.common.store import Shards
 
 ROOT = Path(__file__).resolve().parents[1]
 LITE0 = BACKBONES["efficientnet_lite0"]  # not the default: training maps thousands of columns
@@ -163,7 +163,7 @@ def embed(out: Path, *sources: Path, encoder: FakeEncoder | None = None, workers
 
 def rows(out: Path) -> dict[str, np.ndarray]:
     """Rows by the image's name."""
-    shards = Shards.open(out, EMBEDDED)
+    shards = Shards.open(out)
     names = [name for table in shards.tables() for name in table["names"]]
     return dict(zip(names, np.concatenate(list(shards.rows())), strict=True))
 
@@ -239,13 +239,6 @@ class Job:
         return f"job {self.number}"
 
 
-class AwkwardError(Exception):
-    """Cannot be sent: it needs two arguments and keeps one."""
-
-    def __init__(self, one, two):
-        super().__init__(one)
-
-
 def square(job: Job) -> int:
     if job.kind == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -253,8 +246,6 @@ def square(job: Job) -> int:
         die_once(job.folder / f"died {job.number}")
     elif job.kind == "fails":
         raise OSError(28, "No space left on device")
-    elif job.kind == "fails awkwardly":
-        raise AwkwardError("one", "two")
     elif job.kind == "slow":
         time.sleep(0.3)
     with (job.folder / "log").open("a") as log:

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 from aad.calibration import Calibration, fit_calibration
-from precompute.common.calibration import condense
+from precompute.calibrate import condense
 from precompute.evaluate import expected_calibration_error
 
 

@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from aad.images import load_image
 from precompute import embed_shards
 from precompute.common import embedding, store
 from precompute.common.runners import ATTEMPTS, RunnerError, run_shards
-from precompute.common.store import EMBEDDED, ShardError, Shards
+from precompute.common.store import ShardError, Shards
 from tests.small import SPEC, FakeEncoder, Job, contents, embed, folder_of, killed_midway, picture, rows, square
 
 NAME = "efficientnet_lite0_moments"
@@ -35,7 +34,7 @@ def test_rows_are_the_backbones_and_the_runner_is_no_part_of_them(tmp_path, work
     whole = load_backbone(NAME).embed([load_image(folder / name) for name in stored])
     found = np.stack(list(stored.values()))
     assert found.dtype == np.float16 and np.abs(found - whole).max() < 1e-3
-    about = Shards.open(out, EMBEDDED).about
+    about = Shards.open(out).about
     assert [(entry["file"], entry["n"]) for entry in about["shards"]] == [("00000.npy", 5)]
     assert about["backbone"]["sha256"] == load_backbone(NAME).spec.sha256 and about["sources"] == ["../photos"]
 
@@ -98,7 +97,7 @@ def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys,
     embed(out, folder)
     said = capsys.readouterr().err
     assert "2 of 6 images left out" in said and "  broken.jpg: an image must be" in said and "16 pixels" in said
-    shards = Shards.open(out, EMBEDDED)
+    shards = Shards.open(out)
     assert shards.shape == (4, 12) and shards.about["n_refused"] == 2
     refused = {name: why for table in shards.tables() for name, why in table["refused"].items()}
     assert list(refused) == ["broken.jpg", "tiny.png"]
@@ -112,7 +111,7 @@ def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_re
     for i in range(3):
         (folder / f"a{i}.png").write_bytes(b"broken")
     embed(tmp_path / "out", folder, size=2)
-    assert [entry["n"] for entry in Shards.open(tmp_path / "out", EMBEDDED).about["shards"]] == [1, 0]
+    assert [entry["n"] for entry in Shards.open(tmp_path / "out").about["shards"]] == [1, 0]
     (folder / "000.png").unlink()
     with pytest.raises(ShardError, match="no readable image"):
         embed(tmp_path / "none", folder)
@@ -158,7 +157,7 @@ def done(folder: Path, column: int = 0) -> list[int]:
 def test_every_job_is_done_once_though_workers_are_killed_and_one_that_ends_every_worker_is_named(tmp_path):
     kinds = {1: "dies", 2: "dies once", 5: "dies once"}
     found, jobs = [], [Job(tmp_path, i, kinds.get(i, "")) for i in range(8)]
-    with pytest.raises(RunnerError, match=rf"1 given up after ending {ATTEMPTS}.*\n  job 1: killed by SIGKILL"):
+    with pytest.raises(RunnerError, match=rf"1 given up after ending {ATTEMPTS}.*\n  job 1: killed"):
         found.extend(run_shards(square, jobs, workers=2))
     assert sorted(found) == sorted(done(tmp_path)) == [0, *range(2, 8)]
     assert os.getpid() not in done(tmp_path, 1)
@@ -190,8 +189,6 @@ def test_an_error_of_the_function_ends_the_run(tmp_path):
     with pytest.raises(OSError, match="No space left") as raised:
         list(run_shards(square, jobs, workers=2))
     assert raised.value.errno == 28 and done(tmp_path)[0] in (0, 1) and len(done(tmp_path)) < 10
-    with pytest.raises(RuntimeError, match="AwkwardError: one"):
-        list(run_shards(square, [Job(tmp_path, 1, "fails awkwardly")], workers=2))
 
 
 def test_what_cannot_be_run_is_refused(tmp_path, monkeypatch):
@@ -204,8 +201,3 @@ def test_what_cannot_be_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RunnerError, match=r"pip install -r requirements-ray\.txt"):
         list(run_shards(square, [Job(tmp_path, 1)], "ray"))
-    nowhere = types.ModuleType("nowhere")
-    exec("def function(job): return job", nowhere.__dict__)
-    monkeypatch.setitem(sys.modules, "nowhere", nowhere)
-    with pytest.raises(RunnerError, match=r"a worker ended before its first job \(exit code 1\)"):
-        list(run_shards(nowhere.function, [1, 2, 3], workers=2))

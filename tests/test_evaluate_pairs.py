@@ -183,8 +183,6 @@ GALLERIES = {
     "everything": ((), range(10), False),
     "two splits": (("--splits", "validation", "test"), range(4, 10), False),
     "strangers too": (("--splits", "test", "--others", "others"), range(7, 10), True),
-    "exemplars alone": (("--no-distractors",), (), False),
-    "exemplars and strangers": (("--no-distractors", "--others", "others"), (), True),
 }
 
 
@@ -223,9 +221,9 @@ def write_pages(folder: Path, names: list[str], head: str = "file,role,repositor
 def test_repositories_are_those_of_pictures_csv_where_it_is_there(run, made, backbone, tmp_path):
     folder = copied(made, tmp_path)
     write_pages(folder, named_outputs(folder))
-    result, _ = run("--no-distractors", folder=folder)
+    result, _ = run("--splits", "test", folder=folder)
     assert result["n_repositories"] == 3
-    assert_as_by_loop(result, ranks_by_loop(made, backbone, [], []), [f"page {i % 3}" for i in range(20)], 0)
+    assert_as_by_loop(result, ranks_by_loop(made, backbone, [7, 8, 9], []), [f"page {i % 3}" for i in range(20)], 0)
 
 
 def test_the_network_sees_each_picture_once_for_all_spaces_and_galleries(run, made, backbone, tmp_path):

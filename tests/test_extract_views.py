@@ -179,7 +179,6 @@ def test_pictures_of_folders_follow_the_bundles_own_which_stay_as_they_were(draw
         assert np.array_equal(made[name][: len(own[name])], own[name]), name
     real = ["photos/400.png", "photos/402.png", "photos/deep/401.png", "lab/500.png", "lab/deep/501.png"]
     assert made["real_files"].tolist()[4:] == real
-    assert made["real_repositories"].tolist() == [""] * 7 + ["lab/0", "lab/1"]
     assert made["synthetic_files"].tolist()[:4] == [f"q{i}.png" for i in range(4)]
     assert made["synthetic_files"].tolist()[4:] == [""] * 16 + ["lab/502.png", "lab/deep/503.png", "made/450.png"]
     assert made["generators"].tolist()[20:] == ["G2", "G3", "unknown"]
@@ -379,15 +378,3 @@ def test_the_ignored_reference_of_a_composite_is_the_one_that_it_shows(tmp_path,
         common = [colour for _, colour in sorted(image.getcolors(1 << 16), reverse=True)[:2]]
         for place in (i, j):
             assert any(np.abs(np.subtract(colours[place], colour)).max() <= 3 for colour in common)
-
-
-def test_the_contact_sheet_has_a_row_for_every_family(tmp_path, network, monkeypatch):
-    as_is = type("N", (), dict.fromkeys(("stylize", "stylize_with"), lambda self, image, *others, **options: image))
-    monkeypatch.setattr(families, "style_networks", as_is)
-    sheet, n_rows = tmp_path / "inner" / "families.webp", 1 + len(families.FAMILIES)
-    made_queries(small_bundle(tmp_path), "--families", "near_copy", "--contact-sheet", sheet)
-    image, gap = Image.open(sheet), extract_families.GAP
-    height = extract_families.TILE + extract_families.LABEL + gap
-    assert image.format == "WEBP" and image.height == gap + n_rows * height
-    rows = np.asarray(image.convert("L"), float)[gap:].reshape(n_rows, height, -1)
-    assert (rows.std((1, 2)) > 20).all()

@@ -10,7 +10,7 @@ import pytest
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
 from precompute import calibrate, evaluate, project, train_heads
-from precompute.common.maps import fitted_sample
+from precompute.common.maps import neighbour_preservation
 from tests.galleries import M, wide_bundle
 
 N = 1500
@@ -71,18 +71,18 @@ def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
         seen.update({space: len(rows) for space, rows in embeddings.items()})
         return {space: rows[:, :2].astype(np.float32) for space, rows in embeddings.items()}
 
-    monkeypatch.setattr(project, "fitted_sample", lambda groups, seed: fitted_sample(groups, seed, 300))
+    monkeypatch.setattr(project, "N_FITTED", 300)
     monkeypatch.setattr(project, "N_MEASURED", N)
     monkeypatch.setattr(project, "fit_maps", flat)
     run("project", bundle)
     assert seen == dict.fromkeys(SPACES, 300)
     manifest = Bundle.open(bundle).manifest
     places = Bundle.open(bundle).read_array("coordinates.npy", (len(SPACES), N, 2))
-    fitted = fitted_sample(["ab"[i % 2] for i in range(N)], 0, 300)
+    fitted = np.sort(np.random.default_rng(0).choice(N, 300, replace=False))
     assert manifest["steps"]["project"]["n_fitted"] == 300
     for space, on_map in zip(SPACES, places, strict=True):
         rows = Bundle.open(bundle).map_rows(f"references_{space}.npy", (N, None))[:]
         np.testing.assert_allclose(on_map[fitted], rows[fitted, :2], atol=1e-6)
         told = manifest["neighbour_preservation"][space]
-        assert told == pytest.approx(project.neighbour_preservation(rows, on_map), abs=2e-3)
+        assert told == pytest.approx(neighbour_preservation(rows, on_map, np.arange(N)), abs=2e-3)
     assert Attributor.load(bundle).attribute_query(0, 3)["aligned"].position

@@ -12,8 +12,7 @@ import pytest
 from aad.attribution import place_query
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
-from precompute.common.maps import fit_maps, fitted_sample, place_rest, sampled_preservation
-from precompute.project import neighbour_preservation
+from precompute.common.maps import fit_maps, neighbour_preservation, place_rest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +28,7 @@ def check_maps(embeddings: dict, maps: dict, least: float) -> None:
     n = len(embeddings[SPACES[0]])
     for space in SPACES:
         assert maps[space].shape == (n, 2) and maps[space].dtype == np.float32
-        assert neighbour_preservation(embeddings[space], maps[space]) > least
+        assert neighbour_preservation(embeddings[space], maps[space], np.arange(n)) > least
     everything = np.concatenate(list(maps.values()))
     assert everything.min() >= 0.029 and everything.max() <= 0.971
     assert (everything.max(0) - everything.min(0)).max() == pytest.approx(0.94, abs=1e-3)
@@ -78,29 +77,24 @@ def test_a_query_lies_between_its_neighbours_nearer_the_heavier():
     assert place_query(places, np.array([0, 1]), np.array([0.0, 0.0])) == pytest.approx((0.5, 0.0))
 
 
-def test_neighbour_preservation_of_a_perfect_and_of_a_random_map():
+def test_neighbour_preservation_of_a_perfect_and_of_a_random_map_and_of_some_references_by_a_loop():
     angle = np.linspace(0, np.pi / 2, 50)
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert neighbour_preservation(circle, circle) == pytest.approx(1.0)
-    scattered = neighbour_preservation(circle, np.random.default_rng(0).random((50, 2)))
-    assert scattered == pytest.approx(10 / 49, abs=0.08)
+    assert neighbour_preservation(circle, circle, np.arange(50)) == pytest.approx(1.0)
+    places, ids, shared = np.random.default_rng(0).random((50, 2)), np.array([3, 17, 40]), 0
+    assert neighbour_preservation(circle, places, np.arange(50)) == pytest.approx(10 / 49, abs=0.08)
+    for own in ids.tolist():
+        near = sorted({*range(50)} - {own}, key=lambda i: -circle[i] @ circle[own])[:10]
+        near_on_map = sorted({*range(50)} - {own}, key=lambda i: np.linalg.norm(places[i] - places[own]))[:10]
+        shared += len({*near} & {*near_on_map})
+    assert neighbour_preservation(circle, places, ids) == pytest.approx(shared / 30)
 
 
 def test_nothing_is_its_own_neighbour():
     angle = 2 * np.pi * np.arange(3) / 3  # all three pairs have a negative cosine, below that of anything with itself
     triangle = np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert neighbour_preservation(triangle, triangle[::-1]) == 1.0
-    assert neighbour_preservation(triangle[:1], triangle[:1]) == 1.0
-
-
-def test_a_sample_has_every_group_in_proportion_and_all_of_a_small_gallery():
-    groups = ["large"] * 9000 + ["small"] * 900 + ["single"]
-    ids = fitted_sample(groups, seed=1, n_fitted=1000)
-    assert len(ids) == 1000 and (np.diff(ids) > 0).all() and 9900 in ids
-    assert (ids < 9000).sum() == pytest.approx(909, abs=2)
-    assert not np.array_equal(ids, fitted_sample(groups, seed=2, n_fitted=1000))
-    assert np.array_equal(ids, fitted_sample(groups, seed=1, n_fitted=1000))
-    assert fitted_sample(groups[:50], n_fitted=50).tolist() == list(range(50))
+    assert neighbour_preservation(triangle, triangle[::-1], np.arange(3)) == 1.0
+    assert neighbour_preservation(triangle[:1], triangle[:1], np.arange(1)) == 1.0
 
 
 def test_the_rest_is_placed_between_its_nearest_and_the_fitted_stay():
@@ -116,12 +110,3 @@ def test_the_rest_is_placed_between_its_nearest_and_the_fitted_stay():
         similarity = rows[fitted] @ rows[i]
         near = np.argsort(-similarity)[:5]
         np.testing.assert_allclose(everything[i], np.average(places[near], axis=0, weights=similarity[near]), rtol=1e-5)
-
-
-def test_preservation_of_some_references_is_that_of_all_when_they_are_all():
-    rows = spaces(60)[SPACES[0]]
-    places = np.random.default_rng(2).random((60, 2))
-    similarity = rows @ rows.T
-    np.fill_diagonal(similarity, -2)
-    near = np.argsort(-similarity, axis=1, kind="stable")[:, :10]
-    assert sampled_preservation(near, np.arange(60), places) == pytest.approx(neighbour_preservation(rows, places))

@@ -183,7 +183,7 @@ def test_without_a_token_or_with_a_wrong_one_it_says_how_to_log_in(
     bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(BundleError, match=r"does not know this token.*hf auth login"):
+    with pytest.raises(BundleError, match=r"this token may not write there.*hf auth login"):
         run(bundle, "--upload")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(BundleError, match=r"not logged in.*hf auth login.*HF_TOKEN"):
@@ -192,7 +192,7 @@ def test_without_a_token_or_with_a_wrong_one_it_says_how_to_log_in(
 
 
 def test_a_place_that_is_not_ones_own_is_told(bundle: Path, hub: HubServer) -> None:
-    with pytest.raises(BundleError, match=r"tester may not write to somebody/tiny"):
+    with pytest.raises(BundleError, match=r"somebody/tiny was not published: tester may not write there"):
         run(bundle, "--upload", repo="somebody/tiny")
 
 

@@ -10,13 +10,13 @@ import pytest
 from aad.images import load_image
 from precompute import embed_shards
 from precompute.common.sources import SourceError
-from precompute.common.store import EMBEDDED, Shards
+from precompute.common.store import Shards
 from tests.small import FakeEncoder, contents, embed, encoded, folder_of, picture, rows, tar_of
 
 
 def told(out):
     """What the source says of each image."""
-    tables = Shards.open(out, EMBEDDED).tables()
+    tables = Shards.open(out).tables()
     return {name: said for table in tables for name, said in zip(table["names"], table["told"], strict=True)}
 
 

@@ -15,8 +15,6 @@ from aad.method import ALIGNED, DISENTANGLED, Head, Views, fit_head, leading_dir
 from aad.method.training import two_views
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
-from precompute.common import stored_views
-from precompute.common.stored_views import StoredViews
 
 SMALL = {"gains_only": False, "learning_rate": 5e-3, "temperature": 0.1}
 SMALL_ALIGNED = replace(ALIGNED, n_steps=100, **SMALL)
@@ -148,59 +146,14 @@ def test_the_order_of_the_other_domain_does_not_matter_to_its_centre_and_whiteni
     assert np.allclose(first.weight[Domain.REAL], second.weight[Domain.REAL], rtol=1e-2, atol=1e-3)
 
 
-class OnDisk:
-    """Stands for rows on disk: gives a few when asked, and remembers how many at most."""
-
-    def __init__(self, rows):
-        self.rows, self.shape, self.most = rows, rows.shape, 0
-
-    def __getitem__(self, images):
-        self.most = max(self.most, len(self.rows[images]))
-        return self.rows[images]
-
-
-@pytest.mark.parametrize("rank", [8, 512])
-def test_views_on_disk_give_the_head_that_views_in_memory_give_and_are_read_in_small_parts(rank, monkeypatch):
-    monkeypatch.setattr(stored_views, "CHUNK", 48)
-    config = replace(SMALL_DISENTANGLED, n_steps=20, batch_size=32, rank=rank)
-    views = two_domains()
-    views = Views(views.real, views.synthetic[:150, :3])  # sizes may differ, and 150 is no multiple of 48
-    on_disk = OnDisk(views.real), OnDisk(views.synthetic)
-    read = []
-    stored = StoredViews(*on_disk, read.append)
-    assert sum(read) == 350 and len(read) == 5 + 4
-    (head, history), (wanted, wanted_history) = (fit_head(one, config) for one in (stored, views))
-    for domain in Domain:
-        assert np.allclose(head.centre[domain], wanted.centre[domain], atol=1e-6)
-        assert np.allclose(*(one.apply(views.of(domain), domain) for one in (head, wanted)), atol=1e-3)
-    assert history[-1] == pytest.approx(wanted_history[-1], rel=1e-3)
-    assert max(rows.most for rows in on_disk) == 48
-    again, _ = fit_head(StoredViews(*on_disk), config)
-    assert all(np.array_equal(head.weight[domain], again.weight[domain]) for domain in Domain)
-
-
-def test_the_measures_of_stored_views_are_those_of_all_their_rows(monkeypatch):
-    monkeypatch.setattr(stored_views, "CHUNK", 7)
-    views = Views(np.float32(two_domains().real + 30), two_domains().synthetic)  # a mean that dwarfs the variance
-    stored = StoredViews(views.real, views.synthetic)
-    for domain in Domain:
-        flat = views.of(domain).reshape(-1, 30).astype(float)
-        assert np.allclose(stored.spread(domain), np.cov(flat.T, bias=True), rtol=1e-9, atol=1e-12)
-        assert np.allclose(stored.centre(domain), views.of(domain)[:, 0].astype(float).mean(0), rtol=1e-6)
-
-
 def test_views_that_cannot_be_trained_on_are_refused():
     for real, synthetic, complaint in (
         ((5, 1, 8), (5, 3, 8), "real views must be"),
         ((5, 3, 8), (5, 3, 7), "synthetic views must be"),
         ((1, 3, 8), (5, 3, 8), "two images of each domain, got 1 real"),
     ):
-        for form in (Views, StoredViews):
-            with pytest.raises(ValueError, match=complaint):
-                form(np.zeros(real, np.float32), np.zeros(synthetic, np.float32))
-    fine = np.ones((5, 3, 8), np.float32)
-    with pytest.raises(ValueError, match="moments need finite values, got others among the 5 images after 0"):
-        StoredViews(fine * np.nan, fine)
+        with pytest.raises(ValueError, match=complaint):
+            Views(np.zeros(real, np.float32), np.zeros(synthetic, np.float32))
 
 
 def test_two_views_are_of_the_same_image_and_never_the_same_view():

@@ -9,58 +9,44 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from aad.backbones import BACKBONES, ENGINES, BackboneError, engines_for, find_device
+from aad.backbones.spec import TORCH
 from aad.bundle import DEFAULT_BUNDLE, BundleError
-from aad.hub import copy_command, hub_address, open_bundle
 from aad.images import ImageError
 from precompute.abc.splits import BenchmarkError
+from precompute.common.lock import let_go
 
 _GO_ON = "or choose another folder, and run the same command again"
 _ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"; free some space, {_GO_ON}")
 _ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"; give yourself access to it, {_GO_ON}")
+BACKBONE = "efficientnet_lite0_moments"  # of the shipped bundle
 
 
-def step_parser(
-    description: str | None, backbone: str | None = None, reads_only: bool = False
-) -> argparse.ArgumentParser:
-    """A parser with ``--bundle`` and ``--backbone`` that shows defaults in ``--help``; pass the module's docstring.
-
-    Args:
-        description: what ``--help`` shows.
-        backbone: the default of a step that chooses the backbone. Without one the step reads a bundle's features, and
-            parsing refuses a ``--backbone`` that the bundle was not made with.
-        reads_only: the step can work on a bundle on the hub; parsing refuses one for all others, which write beside it.
-    """
-    parser = _StepParser(description=description, formatter_class=_Formatter)
-    parser.chooses, parser.reads_only = backbone is not None, reads_only
-    parser.add_argument("--bundle", type=Path, default=default_bundle(), help="bundle folder that the step completes")
-    add_backbone_option(parser, backbone)
+def step_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with ``--bundle`` that shows defaults in ``--help``; pass the module's docstring."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+    own, here = DEFAULT_BUNDLE, Path.cwd()
+    default = own.relative_to(here) if own.is_relative_to(here) else own  # so that manifests name no machine
+    parser.add_argument("--bundle", type=Path, default=default, help="bundle folder that the step completes")
     return parser
 
 
-def add_backbone_option(parser: argparse.ArgumentParser, default: str | None = "efficientnet_lite0_moments") -> None:
-    """``--backbone``; without a default it is what a bundle must have been made with."""
-    said = "frozen encoder; extract_features --list shows them all" if default else "refuse a bundle of another encoder"
-    parser.add_argument("--backbone", default=default, choices=sorted(BACKBONES), metavar="NAME", help=said)
+def add_network_options(parser: argparse.ArgumentParser, chooses: bool = False) -> None:
+    """``--weights`` and ``--device``, for steps that run the backbone.
 
-
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """``--weights``, ``--device`` and ``--engine``, for steps that run the backbone; of the last, see ``chosen_engine``."""
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights of the backbone, instead of looking for them"
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the backbone runs")
-    chooses = getattr(parser, "chooses", True)
-    parser.add_argument(
-        "--engine",
-        choices=(*ENGINES, "auto"),
-        default="torch" if chooses else "auto",
-        help="what computes the features, kept in the manifest; auto takes openvino where it is installed, on a CPU"
-        if chooses
-        else "refuse a bundle made with another engine; auto takes the bundle's",
-    )
+    Args:
+        parser: of the step.
+        chooses: also ``--backbone`` and ``--engine`` (see ``chosen_engine``); other steps take what a bundle was made with.
+    """
+    add = parser.add_argument
+    add("--weights", type=Path, metavar="FILE", help="weights of the backbone, instead of looking for them")
+    add("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where the backbone runs")
+    if chooses:
+        said = "frozen encoder; extract_features --list shows them all"
+        add("--backbone", default=BACKBONE, choices=sorted(BACKBONES), metavar="NAME", help=said)
+        said = "what computes the features, kept in the manifest; auto takes openvino where it is installed, on a CPU"
+        add("--engine", choices=(*ENGINES, "auto"), default=TORCH, help=said)
 
 
 def chosen_engine(arguments: argparse.Namespace) -> str:
@@ -72,39 +58,8 @@ def chosen_engine(arguments: argparse.Namespace) -> str:
     return engine
 
 
-class _StepParser(argparse.ArgumentParser):
-    chooses = reads_only = False
-
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """The arguments, after seeing that ``--backbone`` is the bundle's.
-
-        Raises:
-            BundleError: the bundle cannot be read or was made with another backbone.
-        """
-        arguments = super().parse_args(args, namespace)
-        address = hub_address(arguments.bundle)
-        if address and not self.reads_only:
-            raise BundleError(
-                f"this step writes into the bundle's folder, got {address}; copy it first with: {copy_command(address)}"
-            )
-        asked = getattr(arguments, "backbone", None)
-        if asked and not self.chooses:
-            stored = open_bundle(arguments.bundle).section("backbone")["name"]
-            if stored != asked:
-                raise BundleError(
-                    f"{arguments.bundle} was made with {stored}, --backbone says {asked}: leave it out, give another --bundle, or "
-                    f"make one with python -m precompute.extract_features --backbone {asked} --bundle OUT"
-                )
-        return arguments
-
-
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     pass
-
-
-def default_bundle() -> Path:
-    """The shipped bundle, relative to the working folder where that is possible, so that manifests name no machine."""
-    return DEFAULT_BUNDLE.relative_to(Path.cwd()) if DEFAULT_BUNDLE.is_relative_to(Path.cwd()) else DEFAULT_BUNDLE
 
 
 def limit_threads(n_threads: int | None) -> None:
@@ -135,3 +90,5 @@ def run_step(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
         sys.exit(130)
+    finally:
+        let_go()

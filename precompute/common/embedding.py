@@ -10,8 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,16 @@ from tqdm import tqdm
 from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, ahead, load_backbone, manifest_entry
 from aad.backbones.spec import TORCH
 from aad.files import file_sha256
-from aad.images import ImageError
+from aad.images import ImageError, load_image
 from precompute.common.cli import limit_threads
+from precompute.common.gallery import images_below
 from precompute.common.runners import run_shards
-from precompute.common.sources import Member, Piece, count, cut, fingerprint
-from precompute.common.store import EMBEDDED, FORMAT, Kind, ShardError, write_array, write_table
+from precompute.common.sources import Member, Piece, cut, fingerprint
+from precompute.common.store import FORMAT, INDEX, ShardError, write_array, write_table
 
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
-
-Draw = Callable[[Member], Sequence[Image.Image]]
-# an image, its fingerprint, and its pictures or why there are none
-Prepared = tuple[Member, list[Any], list[np.ndarray] | ImageError]
 
 
 def file_key(path: Path, name: str) -> str:
@@ -117,6 +114,22 @@ def embed_in_shards(
     return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
 
 
+def embed_files(
+    backbone: Backbone, files: Sequence[Path], scratch: Path, label: str, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """Features of whole pictures, (n, d_feature) float32; ``names`` are those under which they are kept, their paths when None."""
+
+    def load(i: int) -> list[Image.Image]:
+        try:
+            return [load_image(files[i])]
+        except ImageError as error:
+            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+
+    named = zip(files, names or map(str, files), strict=True)
+    keys = [file_key(*one) for one in tqdm(named, f"read {label}", len(files), unit="image", disable=None)]
+    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """How a worker comes by its backbone: sent instead of the network itself."""
@@ -139,48 +152,34 @@ def loaded(encoder: Callable[[], Backbone]) -> Backbone:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What all shards of a folder have in common.
+class Job:
+    """One shard to make or to find made.
 
     Attributes:
         out: the folder.
-        kind: of which kind it is.
         settings: what decides a shard's bytes besides the images; as JSON gives it back.
         encoder: gives the backbone; hashable.
-        draw: pictures of one image, the same number of each; the image itself when None.
-        at_once: images whose pictures go through the backbone together: another number changes the batches, and the last bits.
-        n_threads: that read and draw, where the backbone runs on the CPU.
+        number: of the shard.
+        piece: its images.
     """
 
     out: Path
-    kind: Kind
     settings: dict[str, Any]
     encoder: Callable[[], Backbone]
-    draw: Draw | None = None
-    at_once: int = sys.maxsize
-    n_threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One shard to make or to find made; ``progress`` gets the images done since it was last called."""
-
-    work: Work
     number: int
     piece: Piece
-    progress: Callable[[int], object] | None = None
 
     @property
     def array(self) -> Path:
         """The file of rows; the table beside it says what they are of."""
-        return self.work.out / f"{self.number:05}.npy"
+        return self.out / f"{self.number:05}.npy"
 
     def __str__(self) -> str:
         return f"shard {self.number:05} ({self.piece})"
 
 
-def embed_shard(job: Job) -> dict[str, Any]:
-    """Make a shard, unless it is there and of the same images; its entry for the index, with ``number`` and ``refused``.
+def embed_shard(job: Job) -> tuple[int, dict[str, Any], list[str]]:
+    """Make a shard, unless it is there and of the same images; its number, its entry for the index, and lines of what is refused.
 
     Raises:
         ShardError: it cannot be written, or this worker's backbone is not the one that was asked for.
@@ -189,49 +188,56 @@ def embed_shard(job: Job) -> dict[str, Any]:
     names, refused = table["names"], table["refused"]
     sides = {"first": names[0], "last": names[-1]} if names else {"first": None, "last": None}
     entry = {"file": job.array.name, "n": len(names), "n_refused": len(refused), "sha256": table["sha256"]} | sides
-    return entry | {"number": job.number, "refused": list(islice(refused.items(), SHOWN))}
+    return job.number, entry, [f"  {name}: {why}" for name, why in islice(refused.items(), SHOWN)]
 
 
 def _stored(job: Job) -> dict[str, Any] | None:
     """The table of the shard on disk; None if it is missing, damaged, or of other images or settings."""
     try:
         table = json.loads(job.array.with_suffix(".json").read_bytes())
-        if table["settings"] != job.work.settings or file_sha256(job.array) != table["sha256"]:
+        if table["settings"] != job.settings or file_sha256(job.array) != table["sha256"]:
             return None
-        with ahead(Member.fingerprint, job.piece.members(), BATCH_SIZE, job.work.n_threads) as seen:
-            return table if table["images"] == fingerprint(list(seen)) else None
+        return table if table["images"] == fingerprint(list(map(Member.fingerprint, job.piece.members()))) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _made(job: Job) -> dict[str, Any]:
     """Compute the shard and write it, the table last."""
-    work, backbone = job.work, loaded(job.work.encoder)
-    if deciding(backbone.spec) != work.settings["backbone"]:
+    backbone, path = loaded(job.encoder), job.array.with_suffix(".json")
+    if deciding(backbone.spec) != job.settings["backbone"]:
         raise ShardError(
             f"this worker has another {backbone.spec.name} than the run was started with; every machine needs the same weights "
             "and versions: name them with --weights on storage that all of them see"
         )
-    path = job.array.with_suffix(".json")
+    seen: list[list[Any]] = []
+    table: dict[str, Any] = {"settings": job.settings, "names": [], "told": [], "refused": {}}
+
+    def prepared(member: Member) -> tuple[Member, list[Any], np.ndarray | ImageError]:
+        try:
+            return member, member.fingerprint(), backbone.spec.preprocess(member.picture())
+        except ImageError as error:
+            return member, member.fingerprint(), error
+
+    def readable(members: Iterator[tuple[Member, list[Any], np.ndarray | ImageError]]) -> Iterator[np.ndarray]:
+        """The images that can be read, while ``seen`` and ``table`` take down which these are."""
+        for member, digest, pixels in members:
+            seen.append(digest)
+            if isinstance(pixels, ImageError):
+                table["refused"][member.name] = str(pixels)
+            else:
+                table["names"].append(member.name)
+                table["told"].append(dict(member.told))
+                yield pixels
+
     try:
         path.unlink(missing_ok=True)
-        (work.out / work.kind.index).unlink(missing_ok=True)  # the folder is not finished until this shard is
-        seen: list[list[Any]] = []
-        table: dict[str, Any] = {"settings": work.settings, "names": [], "told": [], "refused": {}}
-        rows: list[np.ndarray] = [np.zeros((0, backbone.spec.dim), np.float32)]
-        n_threads = work.n_threads if backbone.device == "cpu" else os.cpu_count()  # a GPU waits for pictures
-        prepare = partial(_prepared, backbone.spec, work.draw)
-        with ahead(prepare, job.piece.members(), BATCH_SIZE, n_threads) as prepared:
-            for first in prepared:
-                n, group = len(seen), chain([first], islice(prepared, work.at_once - 1))
-                rows.append(backbone.embed_pixels(_readable(group, seen, table)))
-                if job.progress:
-                    job.progress(len(seen) - n)
-        features = np.concatenate(rows).astype(np.float16)
-        if not work.kind.tells:
-            del table["told"]
-            features = features.reshape(len(table["names"]), 1 + work.settings["n_views"], backbone.spec.dim)
-        table = {"sha256": write_array(job.array, features), "images": fingerprint(seen)} | table
+        (job.out / INDEX).unlink(missing_ok=True)  # the folder is not finished until this shard is
+        n_threads = 1 if backbone.device == "cpu" else os.cpu_count()  # a GPU waits for pictures
+        with ahead(prepared, job.piece.members(), BATCH_SIZE, n_threads) as members:
+            features = backbone.embed_pixels(readable(members))
+        sha256 = write_array(job.array, features.astype(np.float16))
+        table = {"sha256": sha256, "images": fingerprint(seen)} | table
         write_table(path, table)
     except OSError as error:
         raise ShardError(
@@ -239,26 +245,6 @@ def _made(job: Job) -> dict[str, Any]:
             "what is finished is kept"
         ) from error
     return table
-
-
-def _prepared(spec: BackboneSpec, draw: Draw | None, member: Member) -> Prepared:
-    try:
-        pictures = draw(member) if draw else [member.picture()]
-        return member, member.fingerprint(), [spec.preprocess(picture) for picture in pictures]
-    except ImageError as error:
-        return member, member.fingerprint(), error
-
-
-def _readable(group: Iterable[Prepared], seen: list[list[Any]], table: dict[str, Any]) -> Iterator[np.ndarray]:
-    """The pictures of the images that can be read, while ``seen`` and ``table`` take down which these are."""
-    for member, digest, pictures in group:
-        seen.append(digest)
-        if isinstance(pictures, ImageError):
-            table["refused"][member.name] = str(pictures)
-        else:
-            table["names"].append(member.name)
-            table["told"].append(dict(member.told or {}))
-            yield from pictures
 
 
 def deciding(spec: BackboneSpec) -> dict[str, Any]:
@@ -292,73 +278,44 @@ def embed_sources(
         What embedded.json says.
 
     Raises:
-        ShardError: see ``fill``.
-    """
-    work = Work(out.resolve(), EMBEDDED, {"size": size, "column": column}, encoder)
-    return fill(work, spec, cut(sources, size, column), sources, **running)
-
-
-def fill(
-    work: Work,
-    spec: BackboneSpec,
-    pieces: Iterable[Piece],
-    sources: Sequence[Path],
-    runner: str = "local",
-    workers: int | None = None,
-    **running: Any,
-) -> dict[str, Any]:
-    """Write or complete a folder of shards.
-
-    Args:
-        work: its settings without format and backbone.
-        spec: of the backbone that the encoder gives.
-        pieces: the images of each shard, in order.
-        sources: of the images.
-        runner: as the rest, see ``run_shards``.
-        workers: jobs at a time.
-        running: the rest.
-
-    Returns:
-        The index.
-
-    Raises:
         ShardError: the folder holds shards of other settings, cannot be written, or there is no image to embed.
     """
-    settings = {"format": FORMAT, "backbone": deciding(spec)} | work.settings
-    work = replace(work, settings=settings)
+    out, settings = out.resolve(), {"format": FORMAT, "backbone": deciding(spec), "size": size, "column": column}
     try:
-        work.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ShardError(f"{work.out} cannot be written ({error.strerror or error}); choose another --out") from None
-    _refuse_other_settings(work.out, settings)
-    done: list[dict[str, Any]] = []
-    n = n_refused = 0
-    with tqdm(total=count(sources), desc=work.kind.step, unit="image", disable=None) as bar:
-        progress = bar.update if workers == 1 and runner == "local" else None
-        jobs = (Job(work, number, piece, progress) for number, piece in enumerate(pieces))
-        for entry in run_shards(embed_shard, jobs, runner, workers, **running):
-            done.append(entry)
-            n, n_refused = n + entry["n"], n_refused + entry["n_refused"]
-            bar.update(n + n_refused - bar.n)
-    done.sort(key=lambda entry: entry["number"])  # they come as they finish
+        raise ShardError(f"{out} cannot be written ({error.strerror or error}); choose another --out") from None
+    _refuse_other_settings(out, settings)
+    jobs = (Job(out, settings, encoder, *numbered) for numbered in enumerate(cut(sources, size, column)))
+    done = []
+    total = (
+        sum(1 for _ in images_below(sources[0])) if sources[0].is_dir() else None
+    )  # of files only reading them all would tell
+    with tqdm(total=total, desc="embed_shards", unit="image", disable=None) as bar:
+        for shard in run_shards(embed_shard, jobs, **running):
+            done.append(shard)
+            bar.update(shard[1]["n"] + shard[1]["n_refused"])
+    done.sort(key=lambda shard: shard[0])  # they come as they finish
+    shards, refused = [entry for _, entry, _ in done], [line for *_, lines in done for line in lines]
+    n, n_refused = (sum(entry[key] for entry in shards) for key in ("n", "n_refused"))
     if n_refused:
-        lines = [f"  {name}: {why}" for entry in done for name, why in entry["refused"]][:SHOWN]
-        rest = [f"  and {n_refused - SHOWN} more: the tables in {work.out} have all"] if n_refused > SHOWN else []
-        print(f"{n_refused} of {n + n_refused} images left out:", *lines, *rest, sep="\n", file=sys.stderr)
+        rest = [f"  and {n_refused - SHOWN} more: the tables in {out} have all"] if n_refused > SHOWN else []
+        print(f"{n_refused} of {n + n_refused} images left out:", *refused[:SHOWN], *rest, sep="\n", file=sys.stderr)
     if not n:
         raise ShardError(f"{', '.join(map(str, sources))}: no readable image; name others")
-    left_out = {"number", "refused", *([] if work.kind.tells else ["n_refused"])}
-    shards = [{key: value for key, value in entry.items() if key not in left_out} for entry in done]
-    about = settings | {"backbone": json.loads(json.dumps(manifest_entry(spec)))}
-    if work.kind.tells:
-        about |= {"kind": "folder" if sources[0].is_dir() else "files"}
-        about |= {"sources": [os.path.relpath(path, work.out) for path in sources]}
-    about |= {"n": n, "n_refused": n_refused, "shards": shards}
-    write_table(work.out / work.kind.index, about)
+    about = settings | {
+        "backbone": json.loads(json.dumps(manifest_entry(spec))),
+        "kind": "folder" if sources[0].is_dir() else "files",
+        "sources": [os.path.relpath(path, out) for path in sources],
+        "n": n,
+        "n_refused": n_refused,
+        "shards": shards,
+    }
+    write_table(out / INDEX, about)
     # shards beyond the last, of a source that had more, and what a killed run was writing
-    for path in work.out.iterdir():
-        own = re.fullmatch(rf"\.?(\d{{5,}}|{Path(work.kind.index).stem})\.(npy|json)(\.\d+\.partial)?", path.name)
-        if own and (path.name.startswith(".") or (own[1].isdigit() and int(own[1]) >= len(shards))):
+    for path in out.iterdir():
+        own = re.fullmatch(r"\.?(\d{5,}|embedded)\.(npy|json)(\.\d+\.partial)?", path.name)
+        if own and (path.name.startswith(".") or (own[1].isdigit() and int(own[1]) >= len(done))):
             path.unlink(missing_ok=True)
     return about
 

@@ -4,7 +4,6 @@ Recall@k and average precision follow AbC (see aad/metrics.py).
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from aad.bundle import write_atomically
 from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
 from aad.spaces import Space
 from precompute.common.cli import command_line
 from precompute.common.steps import write_step
+from precompute.common.store import write_table
 
 MEASURES = ("recall@1", "mrr")  # by which spaces and methods are compared
 OTHER_TASK = (
@@ -73,9 +72,9 @@ def shown(figure: Mapping[str, float]) -> str:
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """A Markdown table."""
-    lines = (f"| {' | '.join(cells)} |" for cells in rows)
+    lines = (f"| {' | '.join(map(str, cells))} |" for cells in rows)
     return "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *lines])
 
 
@@ -96,7 +95,7 @@ def write_figures(
     """Into ``--out``, or as a file of the bundle."""
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(arguments.out, (json.dumps(figures, indent=indent) + "\n").encode())
+        write_table(arguments.out, figures, indent)
     else:
         command = command_line(f"precompute.{step}", argv)
         write_step(arguments.bundle, step, {name: figures}, command=command, settings=settings)

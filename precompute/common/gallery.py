@@ -12,11 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aad.bundle import write_atomically
 from aad.images import SUFFIXES, ImageError, load_image
 from precompute.abc.splits import BenchmarkError, Case, load_split, missing_files
 
-N_SHOWN = 20  # missing images that an error text lists; more of them go to a file
+N_SHOWN = 20  # missing images that an error text lists
 COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
 
 
@@ -32,7 +31,7 @@ class Gallery:
     absent: tuple[str, ...] = ()
 
 
-def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Path | None = None) -> Gallery:
+def from_benchmark(folder: Path, names: Sequence[str] | None = None) -> Gallery:
     """The cases of a benchmark in AbC's layout, `json/*.json`; the name of a file is the split of its cases.
 
     exemplars.json and queries.json, where the folder has them as AbC-mini does, add what AbC's form has no room for: titles,
@@ -42,10 +41,9 @@ def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Pat
     Args:
         folder: the dataset's own folder; paths in its json files start with the folder's name.
         names: which json files, with or without their ending; all of them when None.
-        report: file for the names of missing images, where they are many; without it the error text has all.
 
     Raises:
-        FileNotFoundError: no cases, or images missing; all of them are counted and listed.
+        FileNotFoundError: no cases, or images missing; all of them are counted.
         BenchmarkError: no such json file, or one that departs from AbC's form.
     """
     cases = [(path.stem, case) for path in _case_files(folder, names) for case in load_split(path)]
@@ -53,7 +51,7 @@ def from_benchmark(folder: Path, names: Sequence[str] | None = None, report: Pat
         raise FileNotFoundError(
             f"{folder}/json holds no cases; make the demo with: python -m precompute.build_benchmark"
         )
-    _refuse_missing(folder, [case for _, case in cases], report)
+    _refuse_missing(folder, [case for _, case in cases])
     told = {row["path"]: row for name in ("exemplars.json", "queries.json") for row in _table(folder / name)}
     references: dict[str, dict[str, Any]] = {}
     queries: dict[str, dict[str, Any]] = {}
@@ -89,23 +87,19 @@ def _case_files(folder: Path, names: Sequence[str] | None) -> list[Path]:
     return [path for path in found if path.stem in wanted]
 
 
-def _refuse_missing(folder: Path, cases: Sequence[Case], report: Path | None) -> None:
-    """Raise with every missing image: counts by folder in the text, the names there too or, where they are many, in a file."""
-    root = folder.parent
-    missing = missing_files(cases, root)
+def _refuse_missing(folder: Path, cases: Sequence[Case]) -> None:
+    """Raise with the number of missing images by the folders that a download comes in, and the first of them."""
+    missing = missing_files(cases, folder.parent)
     if not missing:
         return
-    # by the folders that a download comes in: dataset/exemplar/artchive
+    # dataset/exemplar/artchive
     paths = (dict.fromkeys(path for case in cases for path in case.paths), missing)
     named, counts = (Counter("/".join(path.split("/")[:-1][:3]) or "." for path in some) for some in paths)
     lines = [f"  {top}: {counts[top]} of {n}" for top, n in sorted(named.items()) if counts[top]]
-    if len(missing) > N_SHOWN and report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(report, "".join(f"{path}\n" for path in missing).encode())
-        lines.append(f"All of them are listed in {report}.")
-    else:
-        lines += ["All of them:", *(f"  {path}" for path in missing)]
-    lines.append(f"Paths start at {root.resolve()}: unpack there what is missing, or choose json files with --cases")
+    lines += ["The first of them:", *(f"  {path}" for path in missing[:N_SHOWN])]
+    lines.append(
+        f"Paths start at {folder.parent.resolve()}: unpack there what is missing, or choose json files with --cases"
+    )
     raise FileNotFoundError("\n".join([f"{len(missing)} images of {folder} are missing:", *lines]))
 
 
@@ -215,7 +209,16 @@ def picture_rows(folder: Path, columns: Sequence[str]) -> list[dict[str, str]] |
     Raises:
         BenchmarkError: it cannot be read, or lacks a column.
     """
-    path = folder / "pictures.csv"
+    return _rows(folder / "pictures.csv", columns)
+
+
+def metadata_of(folder: Path, columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
+    """What a folder's metadata.csv says of each file in these columns, by its name; nothing where there is no such file."""
+    rows = _rows(folder / "metadata.csv", ("file_name",)) or ()
+    return {row["file_name"]: {key: row[key] for key in columns if row.get(key)} for row in rows}
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]] | None:
     if not path.exists():
         return None
     try:
@@ -227,15 +230,3 @@ def picture_rows(folder: Path, columns: Sequence[str]) -> list[dict[str, str]] |
     except (ValueError, csv.Error) as error:
         wanted = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]]))
         raise BenchmarkError(f"{path} must be UTF-8 with the columns {wanted} ({error}); correct it") from None
-
-
-def metadata_of(folder: Path, columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
-    """What a folder's metadata.csv says of each file in these columns, by its name; nothing where there is no such file."""
-    path = folder / "metadata.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
-        if rows and "file_name" not in rows[0]:
-            raise BenchmarkError(f"{path} needs a column file_name, got {', '.join(rows[0])}; see precompute/README.md")
-        return {row["file_name"]: {key: row[key] for key in columns if row.get(key)} for row in rows}

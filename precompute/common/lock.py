@@ -2,12 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import wraps
 from pathlib import Path
 
 from aad.bundle import BundleError
+from aad.hub import copy_command, hub_address
 
 try:
     import fcntl
@@ -19,7 +18,7 @@ _HALF = r"\..+\.\d+\.partial|\.tmp\w{6}"  # what aad.files and safetensors call 
 
 
 class HeldError(BundleError):
-    """Another run is at work in the folder. The text says which."""
+    """Another run is at work in the folder."""
 
 
 def hold(folder: Path, new: bool = False) -> None:
@@ -33,8 +32,13 @@ def hold(folder: Path, new: bool = False) -> None:
         new: whether it is made where it is missing; otherwise a missing one is left to what reads it.
 
     Raises:
+        BundleError: the folder is on the hub.
         HeldError: another run has it.
     """
+    if address := hub_address(folder):
+        raise BundleError(
+            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: {copy_command(address)}"
+        )
     if new:
         folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None or not folder.is_dir():
@@ -49,8 +53,7 @@ def hold(folder: Path, new: bool = False) -> None:
         _HELD[key] = file
     except BlockingIOError:
         raise HeldError(
-            f"another run{_holder(status.st_ino)} is at work in {folder}: wait until it has ended, or stop it, and run the "
-            "same command again"
+            f"another run is at work in {folder}: wait until it has ended, or stop it, and run the same command again"
         ) from None
     except OSError:  # it cannot be locked
         return
@@ -63,25 +66,7 @@ def hold(folder: Path, new: bool = False) -> None:
                 path.unlink()
 
 
-def lets_go(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
-    """For the ``main`` of a step that holds folders: they are free again when it ends, also where its process goes on."""
-
-    @wraps(main)
-    def holding(argv: Sequence[str]) -> None:
-        before = set(_HELD)
-        try:
-            main(argv)
-        finally:
-            for key in _HELD.keys() - before:
-                os.close(_HELD.pop(key))
-
-    return holding
-
-
-def _holder(inode: int) -> str:
-    """Of a locked folder, where the system tells."""
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            if found := re.search(rf"FLOCK +ADVISORY +WRITE +(\d+) +\S+:{inode} ", line):
-                return f" (process {found[1]})"
-    return ""
+def let_go() -> None:
+    """All folders are free again, also where the process goes on."""
+    while _HELD:
+        os.close(_HELD.popitem()[1])

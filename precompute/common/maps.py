@@ -4,15 +4,21 @@ The three spaces are fitted together by AlignedUMAP, which holds each reference 
 moves between maps moved in the embedding.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aad.attribution import N_PLACING
+from aad.search import ExactIndex
 from aad.spaces import Space
+
+if TYPE_CHECKING:
+    from aad.scale.stored import StoredRows
 
 N_FITTED = 20_000  # references that UMAP is fitted on: some minutes; its time grows faster than their number
 N_MEASURED = 2_000  # references on which the faithfulness of a larger map is measured, each against all others
+N_NEAR = 10  # neighbours by which a map's faithfulness is told
 N_PLACED = 4_096  # references placed at a time; 320 MB of similarities to those fitted
 
 
@@ -66,31 +72,6 @@ def _shared_frame(maps: dict[Space, np.ndarray]) -> dict[Space, np.ndarray]:
     return {space: ((rows - middle) * scale + 0.5).astype(np.float32) for space, rows in maps.items()}
 
 
-def fitted_sample(groups: Sequence[str], seed: int = 0, n_fitted: int = N_FITTED) -> np.ndarray:
-    """Ids of the references that a map is fitted on, ascending: all of them, or of each group as many as is its share.
-
-    Every group has at least one, as far as ``n_fitted`` goes.
-
-    Args:
-        groups: (n,) the group of each reference.
-        seed: of the draw.
-        n_fitted: how many.
-
-    >>> fitted_sample(["a"] * 8 + ["b"] * 2, n_fitted=5).tolist()[-1] >= 8
-    True
-    """
-    n = len(groups)
-    if n <= n_fitted:
-        return np.arange(n)
-    _, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(n)
-    by_group = shuffled[np.argsort(codes[shuffled], kind="stable")]
-    starts = np.searchsorted(codes[by_group], codes[by_group])
-    # A member's turn is its place in its group, between 0 and 1; the first of each group come before all others.
-    turn = (np.arange(n) - starts) / np.bincount(codes)[codes[by_group]]
-    return np.sort(by_group[np.argsort(turn, kind="stable")[:n_fitted]])
-
-
 def place_rest(
     coordinates: np.ndarray,
     fitted: np.ndarray,
@@ -126,20 +107,27 @@ def place_rest(
     return everything
 
 
-def sampled_preservation(near: np.ndarray, ids: np.ndarray, coordinates: np.ndarray) -> float:
-    """``neighbour_preservation`` of some references of a large gallery.
+def neighbour_preservation(
+    embeddings: "np.ndarray | StoredRows", coordinates: np.ndarray, ids: np.ndarray, k: int = N_NEAR
+) -> float:
+    """How faithful a map is: the share of some references' k nearest by cosine that are among their k nearest on the map.
+
+    1 is a perfect map, ``k / (n - 1)`` a random one; 1 by definition for a single reference.
 
     Args:
-        near: (s, k) ids of the k nearest of each of them by cosine, among all but itself.
-        ids: (s,) which references they are.
+        embeddings: (n, d) unit rows of all.
         coordinates: (n, 2) places of all.
+        ids: (s,) which references are looked at.
+        k: neighbours.
     """
     from scipy.spatial import cKDTree
 
-    k = near.shape[1]
+    if (k := min(k, len(coordinates) - 1)) == 0:
+        return 1.0
+    near = ExactIndex(embeddings).search(embeddings[ids], k + 1).ids
     _, on_map = cKDTree(coordinates).query(coordinates[ids], k=k + 1)
     kept = [
-        len(np.intersect1d(true, places[places != own][:k]))
+        len(np.intersect1d(true[true != own][:k], places[places != own][:k]))
         for true, places, own in zip(near, on_map, ids, strict=True)
     ]
     return float(np.mean(kept)) / k

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from aad.backbones import Backbone
 from aad.bundle import BundleError
-from aad.images import ImageError, load_image
 from aad.metrics import Interval
 from precompute.abc.splits import BenchmarkError, load_split, require
-from precompute.common.embedding import embed_in_shards, file_key
 from precompute.common.gallery import images_below, picture_rows, placed
 
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB
@@ -194,19 +190,6 @@ def pictures_below(folder: Path) -> list[Path]:
     if found := sorted(images_below(folder)):
         return found
     raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
-
-
-def embedded(backbone: Backbone, scratch: Path, files: Sequence[Path], label: str) -> np.ndarray:
-    """Features of pictures, (n, d): the network runs once for all spaces."""
-
-    def load(i: int) -> list[Image.Image]:
-        try:
-            return [load_image(files[i])]
-        except ImageError as error:
-            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
-
-    keys = [file_key(path, str(path)) for path in files]
-    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
 
 
 def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> Found:

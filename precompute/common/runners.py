@@ -6,16 +6,16 @@ that is killed is replaced and its job done again; a job that ends three workers
 
 import argparse
 import os
-import pickle
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
-from threading import Event, Lock
+from threading import Event, Thread, local
 from typing import Any, TypeVar, cast
 
 from aad.bundle import BundleError
@@ -23,11 +23,12 @@ from aad.bundle import BundleError
 RUNNERS = ("local", "ray")
 ATTEMPTS = 3  # a job that ends so many workers is at fault itself, most often by the memory it takes
 SECONDS_TO_ANSWER = 10  # for a cluster
-SECONDS_TO_END = 10  # for a worker that has nothing left to do
 _STORE = 128 * 2**20  # bytes of Ray's object store on this machine: jobs are small, results smaller
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+# what does one job and waits for its result, or raises ``_LostError``; how many jobs at a time; and what ends all workers
+Started = tuple[Callable[[Any], Any], int, Callable[[], object]]
 
 
 class RunnerError(BundleError):
@@ -76,31 +77,32 @@ def run_shards(
     if runner not in RUNNERS:
         raise RunnerError(f"the runner must be one of {', '.join(RUNNERS)}, got {runner!r}")
     if runner == "ray":
-        return _on_ray(function, jobs, workers, address, gpus)
+        return _side_by_side(jobs, partial(_on_ray, function, workers, address, gpus))
     if address is not None:
         raise RunnerError(f"--address {address} names a Ray cluster; add --runner ray")
     n = workers or os.cpu_count() or 1
-    return _in_processes(function, jobs, n) if n > 1 else map(function, jobs)
+    return _side_by_side(jobs, partial(_in_processes, function, n)) if n > 1 else map(function, jobs)
 
 
-def _each(
-    jobs: Iterable[Any],
-    n: int,
-    submit: Callable[[Any], Any],
-    finished: Callable[[Sequence[Any]], Iterable[Any]],
-    result: Callable[[Any], Any],
-) -> Iterator[Any]:
-    """The results of jobs, n of them in work at a time; what is submitted is hashable, and ``result`` may raise ``_LostError``."""
+def _side_by_side(jobs: Iterable[Any], start: Callable[[], Started]) -> Iterator[Any]:
+    """The results of jobs, each waited for in a thread of its own."""
+    call, n, stop = start()
+    threads = ThreadPoolExecutor(n, initializer=_deaf)
     source, given_up = iter(jobs), []
-    pending = {submit(job): job for job in islice(source, n)}
-    while pending:
-        for one in finished(list(pending)):
-            job = pending.pop(one)
-            pending |= {submit(following): following for following in islice(source, 1)}
-            try:
-                yield result(one)
-            except _LostError as error:
-                given_up.append(f"  {job}: {error}")
+    pending = {threads.submit(call, job): job for job in islice(source, n)}
+    try:
+        while pending:
+            for one in wait(pending, return_when=FIRST_COMPLETED).done:
+                job = pending.pop(one)
+                pending |= {threads.submit(call, following): following for following in islice(source, 1)}
+                try:
+                    yield one.result()
+                except _LostError as error:
+                    given_up.append(f"  {job}: {error}")
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        stop()
+        threads.shutdown()
     if given_up:
         raise RunnerError(
             "\n".join(
@@ -113,69 +115,33 @@ def _each(
         )
 
 
-def _in_processes(function: Callable[[Job], Result], jobs: Iterable[Job], n: int) -> Iterator[Result]:
-    """A thread for each process, which knows what it is at: of a broken executor nobody can tell which job broke it."""
+def _in_processes(function: Callable[[Job], Any], n: int) -> Started:
+    """An executor of one process for each thread: of one with several nobody could tell which job broke it."""
     context = get_context("spawn")  # a fork would copy torch's threads in whatever state they are
-    started: list[BaseProcess] = []
-    idle: list[tuple[BaseProcess, Connection]] = []
-    lock, over = Lock(), Event()
+    resource_tracker.ensure_running()  # it can hear Ctrl-C again once it has started that, so not in a thread
+    own, over, pools, others = local(), Event(), list[ProcessPoolExecutor](), set(active_children())
 
-    def worker() -> tuple[BaseProcess, Connection]:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        with lock:  # a start looks after those that have ended
-            process.start()
-        started.append(process)
-        theirs.close()  # so that the pipe ends with the process
-        if over.is_set():
-            process.kill()
-        try:
-            ours.recv()
-        except (EOFError, OSError):
-            raise RunnerError(f"a worker ended before its first job ({_how(process)})") from None
-        return process, ours
-
-    def tried(job: Job) -> Result:
-        how = ""
+    def call(job: Job) -> Any:
         for _ in range(ATTEMPTS):
-            with lock:
-                at_rest = idle.pop() if idle else None
-            process, pipe = at_rest or worker()
+            if getattr(own, "pool", None) is None:
+                own.pool = ProcessPoolExecutor(1, context, _end_with_driver)
+                pools.append(own.pool)
             try:
-                pipe.send(job)
-                result, error = pipe.recv()
-            except (EOFError, OSError):
-                pipe.close()
-                with lock:
-                    how = _how(process)
+                return own.pool.submit(function, job).result()
+            except BrokenProcessPool:
+                own.pool = None
                 if over.is_set():
                     break
-                continue
-            idle.append((process, pipe))
-            if error is not None:
-                raise error
-            return cast(Result, result)
-        raise _LostError(how)
+        raise _LostError("killed, as where this machine is out of memory")
 
-    def finished(pending: Sequence[Future[Result]]) -> Iterable[Future[Result]]:
-        return wait(pending, return_when=FIRST_COMPLETED).done
-
-    resource_tracker.ensure_running()  # it can hear Ctrl-C again once it has started that, so not in a thread
-    threads = ThreadPoolExecutor(n, initializer=_deaf)
-    try:
-        yield from _each(jobs, n, lambda job: threads.submit(tried, job), finished, Future.result)
-    finally:
+    def stop() -> None:
         over.set()
-        threads.shutdown(wait=False, cancel_futures=True)
-        for _, pipe in idle:
-            pipe.close()
-        for process, _ in idle:
-            process.join(SECONDS_TO_END)
-        for process in started:
+        for process in set(active_children()) - others:
             process.kill()  # half-done files are beside their place, and a worker may be deep in a library
-        threads.shutdown()
-        for process in started:
-            process.join()
+        for pool in pools:
+            pool.shutdown()
+
+    return call, n, stop
 
 
 def _deaf() -> None:
@@ -184,39 +150,14 @@ def _deaf() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
-    """What a worker does: say that it is ready, then answer job after job until the pipe ends, with the driver or by it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answer: tuple[Any, Exception | None] = (None, None)
-    while True:
-        try:
-            pipe.send(answer)
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            answer = function(job), None
-        except Exception as error:
-            answer = None, _portable(error)
+def _end_with_driver() -> None:
+    """A worker whose driver was killed would wait for jobs for ever."""
 
+    def wait_for_it() -> None:
+        cast(BaseProcess, parent_process()).join()
+        os._exit(1)
 
-def _portable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - pickled in the same breath
-        return error
-    except Exception:  # of whatever type: an exception may need arguments that it does not keep
-        return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _how(process: BaseProcess) -> str:
-    """What ended a worker."""
-    process.join(SECONDS_TO_END)
-    process.kill()  # what a library keeps running
-    process.join()
-    if (code := process.exitcode or 0) < 0:
-        name = signal.Signals(-code).name
-        return f"killed by {name}" + (" (this machine may be out of memory)" if name == "SIGKILL" else "")
-    return f"exit code {code}"
+    Thread(target=wait_for_it, daemon=True).start()
 
 
 def _see_that_it_is_there(address: str) -> None:
@@ -232,9 +173,7 @@ def _see_that_it_is_there(address: str) -> None:
             ) from None
 
 
-def _on_ray(
-    function: Callable[[Job], Result], jobs: Iterable[Job], n: int | None, address: str | None, gpus: float
-) -> Iterator[Result]:
+def _on_ray(function: Callable[[Job], Any], n: int | None, address: str | None, gpus: float) -> Started:
     """Core tasks: Ray retries those whose worker or node died, and a small answer lives with the driver, not on a node."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))  # without end otherwise
@@ -252,16 +191,13 @@ def _on_ray(
     lost = tuple(getattr(ray.exceptions, name) for name in gone)
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS - 1)(function)
 
-    def result(reference: Any) -> Any:
+    def call(job: Job) -> Any:
         try:
-            return ray.get(reference)
+            return ray.get(task.remote(job))
         except ray.exceptions.RayTaskError as error:
             raise getattr(error, "cause", None) or error from None
         except lost as error:
             raise _LostError(type(error).__name__) from None
 
-    try:
-        at_once = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield from _each(jobs, at_once, task.remote, lambda pending: ray.wait(list(pending), num_returns=1)[0], result)
-    finally:
-        ray.shutdown()  # ends this run's workers; a cluster that was there before stays
+    at_once = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return call, at_once, ray.shutdown  # which ends this run's workers; a cluster that was there before stays

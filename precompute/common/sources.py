@@ -33,7 +33,7 @@ LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pa
 LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
 ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
 
-Listed = tuple[str, str, Mapping[str, str] | None]  # name, path, and what is told of an image
+Listed = tuple[str, str, Mapping[str, str]]  # name, path, and what is told of an image
 Span = tuple[int, int]  # where a file begins in its tar file and its length, in bytes
 
 
@@ -48,12 +48,12 @@ class Member:
     Attributes:
         name: names it within its source.
         content: the file, its bytes, or why there are none.
-        told: what the source says about it, by column; None where nobody asks.
+        told: what the source says about it, by column.
     """
 
     name: str
     content: Path | bytes | ImageError
-    told: Mapping[str, str] | None = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> list[Any]:
         """Name, sha256 of the content, and what is told: if these stay, so does everything made of them."""
@@ -66,7 +66,7 @@ class Member:
                 digest = "cannot be read"
         else:
             digest = str(self.content)
-        return [self.name, digest, *([] if self.told is None else [dict(self.told)])]
+        return [self.name, digest, dict(self.told)]
 
     def picture(self) -> Image.Image:
         """The image, decoded.
@@ -164,32 +164,13 @@ def cut(sources: Sequence[Path], size: int, column: str | None = None) -> Iterat
         if path.is_dir():
             told = metadata_of(path)
             named = ((image.relative_to(path).as_posix(), str(image)) for image in images_below(path))
-            yield from listed_pieces(((name, image, told_by(told.get(name, {}))) for name, image in named), size)
+            listed = ((name, image, told_by(told.get(name, {}))) for name, image in named)
+            while some := tuple(islice(listed, size)):
+                yield Piece(f"{some[0][1]} to {some[-1][0]}", partial(_listed_members, some))
         elif path.suffix == ".tar":
             yield from _tar_pieces(path, size)
         else:
             yield from _parquet_pieces(path, size, column)
-
-
-def count(sources: Sequence[Path]) -> int | None:
-    """How many images there are, for a progress bar; None for tar files, where only reading them all would tell."""
-    n = 0
-    for path in sources:
-        if path.is_dir():
-            n += sum(1 for _ in images_below(path))
-        elif path.suffix == ".tar":
-            return None
-        else:
-            with _opened(path) as file:
-                n += file.metadata.num_rows
-    return n
-
-
-def listed_pieces(images: Iterable[Listed], size: int) -> Iterator[Piece]:
-    """Pieces of a list of image files."""
-    source = iter(images)
-    while some := tuple(islice(source, size)):
-        yield Piece(f"{some[0][1]} to {some[-1][0]}", partial(_listed_members, some))
 
 
 def _listed_members(images: Iterable[Listed]) -> Iterator[Member]:

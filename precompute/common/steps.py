@@ -13,7 +13,6 @@ import numpy as np
 
 from aad.bundle import FORMAT, Bundle, BundleError, remedy
 from aad.files import beside, file_sha256, naming
-from aad.hub import copy_command, hub_address
 from aad.schema import CONTENTS, SIDE_STEPS, STEPS
 
 
@@ -41,12 +40,8 @@ def write_step(
         settings: seeds, versions and choices worth keeping with the step.
 
     Raises:
-        BundleError: the disk is full, the folder cannot be written, or it is on the hub.
+        BundleError: the disk is full, or the folder cannot be written.
     """
-    if address := hub_address(folder):
-        raise BundleError(
-            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: {copy_command(address)}"
-        )
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
         manifest = Bundle.open(folder).manifest

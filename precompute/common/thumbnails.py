@@ -3,11 +3,10 @@
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from aad.bundle import write_atomically
@@ -85,17 +84,9 @@ def _encoded(member: Member) -> bytes:
     return buffer.getvalue()
 
 
-def tidy_shown(folder: Path, images: Sequence[tuple[int, str]]) -> None:
-    """Remove pictures of earlier shards, and what a killed run was writing.
-
-    Args:
-        folder: of all pictures.
-        images: of each shard, how many rows it has and the fingerprint of its images.
-    """
-    ends = np.cumsum([n for n, _ in images])
-    for place in (path for path in folder.iterdir() if re.fullmatch(r"\d{5,}", path.name)):
-        for path in place.iterdir():
-            if own := re.fullmatch(r"(\.?)(\d{8,})-([0-9a-f]{8})\.webp(\.\d+\.partial)?", path.name):
-                shard = int(np.searchsorted(ends, int(own[2]), side="right"))
-                if own[1] or shard == len(ends) or own[3] != images[shard][1][:8]:
-                    path.unlink(missing_ok=True)
+def tidy_shown(folder: Path, names: Collection[str]) -> None:
+    """Remove pictures of earlier shards, which are not among these, and what a killed run was writing."""
+    for path in folder.glob("[0-9]*/*"):
+        ours = re.fullmatch(r"\.?\d{8,}-[0-9a-f]{8}\.webp(\.\d+\.partial)?", path.name)
+        if ours and f"{path.parent.name}/{path.name}" not in names:
+            path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from aad.method.whitening import Leading, whitening
 from aad.spaces import Domain
 from precompute.common import pairs
 from precompute.common.cli import add_network_options
+from precompute.common.embedding import embed_files
 from precompute.common.left_out import HELD_OUT, read_views
 from precompute.pictures.drawing import open_backbone
 
@@ -87,14 +88,14 @@ class Unseen:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.bundle, folder, others = Bundle.open(arguments.bundle), arguments.folder, arguments.others
-        backbone = open_backbone(self.bundle, arguments.weights, arguments.device, arguments.engine)
+        backbone = open_backbone(self.bundle, arguments.weights, arguments.device)
         self.queries, self.exemplars = pairs.read_pairs(folder)
         found = [(_name(place, path), path) for place in others for path in pairs.pictures_below(place)]
         strangers = dict(found[1::2][:N_OTHERS])
         self.strangers, self._strange_names = len(strangers), set(strangers)
         scratch = self.bundle.folder / ".work"
-        self._real = pairs.embedded(backbone, scratch, [*self.exemplars, *strangers.values()], "real")
-        self.made = pairs.embedded(backbone, scratch, [query.file for query in self.queries], "synthetic")
+        self._real = embed_files(backbone, [*self.exemplars, *strangers.values()], scratch, "real")
+        self.made = embed_files(backbone, [query.file for query in self.queries], scratch, "synthetic")
         entries = self.bundle.read_json("references.json")
         of_split = [entry.get("split") in UNSEEN for entry in entries]
         self.reference_ids = np.flatnonzero(of_split).tolist()

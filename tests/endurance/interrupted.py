@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NoReturn
 from unittest import mock
 
 from precompute import run as whole_run
-from precompute.common import rows
+from precompute.common import embedding, rows
 from precompute.common.cli import run_step
 
 CHANGED = "what was there before has changed"  # said by a process whose failed step did not leave the old files alone
@@ -42,12 +42,8 @@ COMMANDS = (
     ("run", "--references", "photos", "--queries", "made", "--train", "--bundle", "out"),
     ("embed_shards", "--source", "photos", "--out", "shards", "--size", "8", "--workers", "1"),
     ("assemble", "--shards", "shards", "--queries", "made", "--bundle", "assembled", "--workers", "1"),
-    (
-        *("extract_shards", "--images", "photos", "--domain", "real", "--out", "views"),
-        *("--n-views", "1", "--kinds", "plain", "--threads", "1"),
-    ),
 )
-BUNDLES, RESULTS = ("out", "assembled"), ("out", "assembled", "shards", "views")
+BUNDLES, RESULTS = ("out", "assembled"), ("out", "assembled", "shards")
 SHARD = 8  # images of a shard: several of each
 
 
@@ -56,7 +52,7 @@ class Fault:
     """What happens to a run.
 
     Attributes:
-        how: ``kill``, ``interrupt`` or ``full``; empty for a run in peace.
+        how: ``kills``, ``interrupts`` or ``full_disks``; empty for a run in peace.
         after: seconds until the signal.
         at_write: in place of a time, the number of the write during which it happens.
     """
@@ -83,14 +79,7 @@ class Ended:
 
 def everything(_: Sequence[str] = ()) -> None:
     """All commands, in this process and in the working folder."""
-    embedding, extract_shards = (
-        importlib.import_module(f"precompute.{name}") for name in ("common.embedding", "extract_shards")
-    )
-    with (
-        mock.patch.object(whole_run, "_run", step),
-        mock.patch.object(embedding, "SHARD", SHARD),
-        mock.patch.object(extract_shards, "SHARD", SHARD),
-    ):
+    with mock.patch.object(whole_run, "_run", step), mock.patch.object(embedding, "SHARD", SHARD):
         for name, *options in COMMANDS:
             step(name, options)
 
@@ -196,12 +185,12 @@ def _run_to_the_end(fault: Fault, writer: int) -> NoReturn:
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         own = os.getpid()
         strikes: dict[str, Callable[[], None]] = {
-            "kill": lambda: os.kill(own, signal.SIGKILL),
-            "interrupt": lambda: os.kill(own, signal.SIGINT),
-            "full": full,
+            "kills": lambda: os.kill(own, signal.SIGKILL),
+            "interrupts": lambda: os.kill(own, signal.SIGINT),
+            "full_disks": full,
         }
         if fault.at_write is not None:
-            Writes(fault.at_write, strikes[fault.how], fault.how == "full").__enter__()
+            Writes(fault.at_write, strikes[fault.how], fault.how == "full_disks").__enter__()
         try:
             print(flush=True)
             run_step(everything, [])
@@ -219,7 +208,7 @@ def _run_to_the_end(fault: Fault, writer: int) -> NoReturn:
 def finish(pid: int, reader: int, fault: Fault) -> Ended:
     """Wait for a run, and send it its signal when that is due."""
     said, started = b"", time.monotonic()
-    number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}.get(fault.how)
+    number = {"kills": signal.SIGKILL, "interrupts": signal.SIGINT}.get(fault.how)
     waiting = [] if number is None or fault.after is None else [(fault.after, number)]
     waiting.append((LIMIT, signal.SIGKILL))
     while True:

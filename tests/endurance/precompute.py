@@ -2,9 +2,9 @@
 
     python -m tests.endurance precompute --kills 100 --json precompute.json
 
-Two dozen pictures made by code become a bundle with heads of its own (`run --train`), shards, a bundle of these
-(`embed_shards`, `assemble`) and shards of views (`extract_shards`). The same commands then run in the same folders again
-and again and are killed, by SIGKILL: after a time drawn at random, or within a write, of which half is then on the disk.
+Two dozen pictures made by code become a bundle with heads of its own (`run --train`), shards, and a bundle of these
+(`embed_shards`, `assemble`). The same commands then run in the same folders again and again and are killed, by SIGKILL:
+after a time drawn at random, or within a write, of which half is then on the disk.
 After each kill every bundle is opened: it must be whole, or refused in words that say what to run. After some kills a run
 is let through, and all files must have the bytes of the undisturbed run, with none beside them.
 
@@ -31,12 +31,14 @@ from tqdm import tqdm
 DESCRIPTION = "kill, interrupt and starve the steps that make a bundle, and compare what they leave"
 N_REFERENCES, N_QUERIES = 16, 8
 BETWEEN = 0.2  # how likely a run in peace follows a disturbed one
-COUNTED = (
-    *("kills", "kills_within_writes", "interrupts", "full_disks", "pairs", "pairs_one_refused"),
-    *("finished_before", "runs", "bundles_whole", "bundles_refused"),
-    *("finished", "files_compared", "differing", "debris"),
-)
-PER_KILL = {"kill": 1.0, "interrupt": 0.25, "full": 0.25, "twice": 0.05}
+PER_KILL = {"kills": 1.0, "interrupts": 0.25, "full_disks": 0.25, "pairs": 0.05}
+COMPARED = ("runs", "files_compared", "differing", "debris")
+#: exit code of a disturbed run, and what it must say
+ENDS = {
+    "kills": (-9, ""),
+    "interrupts": (130, "interrupted; run the same command again"),
+    "full_disks": (1, "free some space"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,13 +70,9 @@ class Check:
     def __init__(self, seed: int, deadline: float) -> None:
         self.tools = importlib.import_module("tests.endurance.interrupted")  # which loads torch
         self.seed, self.deadline, self.started = seed, deadline, time.monotonic()
-        self.random = random.Random(seed)
-        self.counts: Counter[str] = Counter()
-        self.killed_at: Counter[str] = Counter()
-        self.faults: list[str] = []
+        self.random, self.counts, self.faults = random.Random(seed), Counter[str](), list[str]()
         self.whole: dict[str, bytes] = {}
-        self.n_writes = 0  # of a run from nothing
-        self.seconds: dict[bool, float] = {}  # of a run in peace: from nothing, and over what another has left
+        self.n_writes, self.seconds = 0, 0.0  # of a run from nothing
 
     def prepare(self) -> None:
         """Make the pictures, and the results that all others are compared with; this process then has everything loaded."""
@@ -85,12 +83,10 @@ class Check:
             for i in range(n):
                 picture(i, (96, 96), tint=folder == "made").save(f"{folder}/{i:02}.png")
         with self.tools.Writes() as writes, Path("said").open("w") as said, redirect_stdout(said):
-            self.tools.everything()
-        self.n_writes = writes.n
-        self.whole = self.tools.files(scratch=True)
-        self.empty()
-        for fresh in (True, False):
-            self.seconds[fresh] = self.let_through().seconds
+            self.tools.run_step(self.tools.everything, [])
+        self.n_writes, self.whole = writes.n, self.tools.files(scratch=True)
+        self.empty("everything")
+        self.seconds = self.peaceful().seconds
 
     def disturb(self, kills: int) -> None:
         """All disturbed runs, in an order drawn at random, with runs in peace between them."""
@@ -99,75 +95,61 @@ class Check:
         with tqdm(total=len(todo), desc="disturbed runs", disable=None) as bar:
             while todo and time.monotonic() < self.deadline:
                 how = todo.pop()
-                if self.twice() if how == "twice" else self.disturbed(how):
+                if self.twice() if how == "pairs" else self.disturbed(how):
                     bar.update()
                 else:
                     todo.append(how)  # it had ended before
                 if self.random.random() < BETWEEN:
-                    self.let_through()
+                    self.peaceful()
                     self.empty(self.random.choice(("everything", "scratch", "nothing", "nothing")))
-        self.let_through()
+        self.peaceful()
+
+    def run(self, *faults: Any) -> list[Any]:
+        """Runs side by side, one for each fault, and how they ended."""
+        self.counts["runs"] += len(faults)
+        started = [(self.tools.start(fault), fault) for fault in faults]
+        return [self.tools.finish(*one, fault) for one, fault in started]
 
     def disturbed(self, how: str) -> bool:
-        """A run that is disturbed, and what it leaves; False where it had ended before."""
-        fault, before = self.drawn(how), set(self.tools.files(scratch=True))
-        ended = self.tools.finish(*self.tools.start(fault), fault)
-        self.counts["runs"] += 1
+        """A run that is disturbed within a write or after a time, and what it leaves; False where it had ended before."""
+        if how == "full_disks" or self.random.random() < 0.4:
+            fault = self.tools.Fault(how, at_write=self.random.randint(1, self.n_writes))
+        else:
+            fault = self.tools.Fault(how, after=self.random.uniform(0, self.seconds))
+        before = set(self.tools.files(scratch=True))
+        (ended,) = self.run(fault)
         where = f"{fault} at {ended.step}"
         if ended.hung:
             self.faults.append(f"{where}: hangs")
         elif ended.code == 0:
-            self.counts["finished_before"] += 1
             self.compare(where)
-        elif how == "kill":
-            self.counts["kills"] += 1
-            self.counts["kills_within_writes"] += fault.at_write is not None
-            self.killed_at[ended.step] += 1
-            if ended.code != -9:
-                self.faults.append(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
-        else:
-            self.counts["interrupts" if how == "interrupt" else "full_disks"] += 1
-            self.refused_in_words(how, where, ended, before)
-        self.look_at_bundles(where)
-        return ended.hung or ended.code != 0
-
-    def drawn(self, how: str) -> Any:
-        """A fault of a kind: within a write, or after a time."""
-        fresh = not Path("out", "manifest.json").exists()
-        if how == "full" or self.random.random() < 0.4:
-            return self.tools.Fault(how, at_write=self.random.randint(1, max(1, self.n_writes // (1 if fresh else 2))))
-        return self.tools.Fault(how, after=self.random.uniform(0, self.seconds[fresh]))
-
-    def refused_in_words(self, how: str, where: str, ended: Any, before: set[str]) -> None:
-        """What Ctrl-C and a full disk must lead to; ``before`` are the files that were there, some of killed runs."""
-        code, words = (130, "interrupted; run the same command again") if how == "interrupt" else (1, "free some space")
+            return False
+        self.counts[how] += 1
+        self.counts["kills_within_writes"] += how == "kills" and fault.at_write is not None
+        code, words = ENDS[how]
         if ended.code != code or words not in ended.said:
             self.faults.append(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
-        for unwanted in ("Traceback", "Exception ignored", self.tools.CHANGED):
-            if unwanted in ended.said:
-                self.faults.append(f"{where}: {ended.said[ended.said.index(unwanted) :][:1000]!r}")
-        if left := sorted(set(self.tools.files(scratch=True)) - set(self.whole) - before):
-            self.counts["debris"] += len(left)
-            self.faults.append(f"{where}: leaves {left}")
+        if how != "kills":
+            for unwanted in ("Traceback", "Exception ignored", self.tools.CHANGED):
+                if unwanted in ended.said:
+                    self.faults.append(f"{where}: {ended.said[ended.said.index(unwanted) :][:1000]!r}")
+            if left := sorted(set(self.tools.files(scratch=True)) - set(self.whole) - before):
+                self.faults.append(f"{where}: leaves {left}")
+        self.look_at_bundles(where)
+        return True
 
     def twice(self) -> bool:
         """Two runs at once."""
-        peace = self.tools.Fault()
-        started = [self.tools.start(peace), self.tools.start(peace)]
-        ended = [self.tools.finish(*one, peace) for one in started]
-        self.counts["runs"] += 2
         self.counts["pairs"] += 1
-        refused = [one for one in ended if one.code != 0]
-        self.counts["pairs_one_refused"] += len(refused) == 1
+        refused = [one for one in self.run(self.tools.Fault(), self.tools.Fault()) if one.code != 0]
         if len(refused) == 2 or any(one.code != 1 or "another run" not in one.said for one in refused):
-            self.faults.append(f"two runs at once: {[(one.code, one.said[-400:]) for one in ended]}")
+            self.faults.append(f"two runs at once: {[(one.code, one.said[-400:]) for one in refused]}")
         self.compare("two runs at once")
         return True
 
-    def let_through(self) -> Any:
+    def peaceful(self) -> Any:
         """A run in peace, which must end well and leave what an undisturbed one does."""
-        ended = self.tools.finish(*self.tools.start(self.tools.Fault()), self.tools.Fault())
-        self.counts["runs"] += 1
+        (ended,) = self.run(self.tools.Fault())
         if ended.code or ended.hung:
             self.faults.append(f"a run in peace ends with {ended.code}: {ended.said[-1000:]!r}")
         else:
@@ -177,12 +159,9 @@ class Check:
     def compare(self, where: str) -> None:
         """All files, those in scratch folders too, with those of the undisturbed run."""
         found = self.tools.files(scratch=True)
-        self.counts["finished"] += 1
-        self.counts["files_compared"] += len(self.whole)
         differing = sorted(path for path in self.whole if found.get(path) != self.whole[path])
         left = sorted(set(found) - set(self.whole))
-        self.counts["differing"] += len(differing)
-        self.counts["debris"] += len(left)
+        self.counts += Counter(files_compared=len(self.whole), differing=len(differing), debris=len(left))
         if differing or left:
             self.faults.append(f"{where}: {differing} differ, {left} should not be there")
 
@@ -197,15 +176,13 @@ class Check:
                 for file in bundle.manifest["files"]:
                     bundle.read_bytes(file)
                 Attributor.load(name)
-                self.counts["bundles_whole"] += 1
             except BundleError as error:
-                self.counts["bundles_refused"] += 1
                 if "python -m precompute." not in str(error):
                     self.faults.append(f"{where}: {name} is refused without a remedy: {error}")
             except Exception as error:
                 self.faults.append(f"{where}: {name} breaks its reader: {type(error).__name__}: {error}")
 
-    def empty(self, what: str = "everything") -> None:
+    def empty(self, what: str) -> None:
         """Make room for the next runs."""
         for name in self.tools.RESULTS:
             if what != "nothing":
@@ -213,13 +190,12 @@ class Check:
 
     def figures(self) -> dict[str, Any]:
         """What the check prints."""
-        seconds = {"from nothing": round(self.seconds[True], 1), "over another": round(self.seconds[False], 1)}
+        counted = {name: self.counts[name] for name in (*PER_KILL, "kills_within_writes", *COMPARED)}
+        seconds = round(time.monotonic() - self.started)
         return {
             "seed": self.seed,
-            **{name: self.counts[name] for name in COUNTED},
-            "kills_by_step": dict(self.killed_at.most_common()),
+            **counted,
             "files_of_a_run": len(self.whole),
-            "seconds_of_a_run": seconds,
             "faults": self.faults,
-            "seconds": round(time.monotonic() - self.started),
+            "seconds": seconds,
         }
