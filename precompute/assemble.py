@@ -17,19 +17,18 @@ those in tar and Parquet files small pictures are written below the bundle, some
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from aad.backbones import difference
+from aad.backbones import difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.files import file_sha256
-from precompute.common.cli import add_network_options, command_line, run_step, versions
-from precompute.common.embedding import Encoder, embed_sources, loaded
-from precompute.common.gallery import spread
+from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, versions
+from precompute.common.embedding import embed_files
+from precompute.common.gallery import images_below, readable_images, spread
 from precompute.common.lock import hold
 from precompute.common.rows import passing, write_rows
 from precompute.common.runners import add_runner_options, run_shards
@@ -58,17 +57,13 @@ def main(argv: Sequence[str]) -> None:
     hold(bundle, new=True)
     shards = Shards.open(arguments.shards)
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
-    queries = _queries(arguments, shards, running) if arguments.queries else None
-    pictures = _pictures(shards, bundle, arguments.pictures, running)
-    root = Path(os.path.commonpath([pictures, *([_origin(queries)] if queries else [])]))
-    scratch = bundle / ".work"
+    pictures, scratch = _pictures(shards, bundle, arguments.pictures, running), bundle / ".work"
+    files, features = _queries(arguments, shards, scratch)
+    root = Path(os.path.commonpath([pictures, *([arguments.queries.resolve()] if files else [])]))
+    asked: list[dict[str, Any]] = [
+        {"path": file.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": []} for file in files
+    ]
     scratch.mkdir(parents=True, exist_ok=True)
-    asked, features = [], [np.zeros((0, shards.shape[1]), np.float16)]
-    if queries:
-        below = _origin(queries).relative_to(root)
-        names = [name for table in queries.tables() for name in table["names"]]
-        asked = [{"path": (below / name).as_posix(), "type": "upload", "exemplar_ids": []} for name in names]
-        features += queries.rows()
     rows = scratch / "references_backbone.npy"
     with passing(rows), tqdm(total=shards.shape[0], desc="rows", unit="row", disable=None) as bar:
         write_step(
@@ -78,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
                 "references.json": _reference_entries(shards, pictures.relative_to(root)),
                 "queries.json": asked,
                 "references_backbone.npy": write_rows(rows, shards.shape, shards.rows(), bar.update),
-                "queries_backbone.npy": np.concatenate(features),
+                "queries_backbone.npy": features.astype(np.float16),
             },
             command=command_line("precompute.assemble", argv),
             sections={
@@ -107,19 +102,17 @@ def _origin(shards: Shards) -> Path:
     return _sources(shards)[0] if _is_folder(shards) else _sources(shards)[0].parent
 
 
-def _queries(arguments: argparse.Namespace, shards: Shards, running: dict[str, Any]) -> Shards:
-    """The queries, embedded as the references were."""
+def _queries(arguments: argparse.Namespace, shards: Shards, scratch: Path) -> tuple[list[Path], np.ndarray]:
+    """The files of the queries, if any, and (m, d) features, by the backbone that the references were embedded with."""
     stored = shards.about["backbone"]
-    weights = arguments.weights.resolve() if arguments.weights else None
-    encoder = Encoder(stored["name"], weights, arguments.device, stored.get("engine", TORCH))
-    backbone = loaded(encoder)
+    if not arguments.queries:
+        return [], np.zeros((0, stored["dim"]), np.float32)
+    limit_threads(1)  # as every worker
+    backbone = load_backbone(stored["name"], arguments.weights, arguments.device, stored.get("engine", TORCH))
     if differs := difference(stored, backbone.spec):
         raise ShardError(f"{shards.folder} holds {differs}: name the same weights with --weights")
-    out = arguments.bundle / ".work" / "queries"
-    encoder = replace(encoder, device=backbone.device)
-    gpus = 1 if backbone.device == "cuda" else 0
-    embed_sources(checked_sources([arguments.queries]), encoder, backbone.spec, out, gpus=gpus, **running)
-    return Shards.open(out)
+    files = readable_images(arguments.queries, images_below(arguments.queries.resolve()))
+    return files, embed_files(backbone, files, scratch, "queries")
 
 
 def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:

@@ -11,7 +11,7 @@ from aad.backbones import load_backbone, manifest_entry
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.images import load_image
 from precompute import assemble, calibrate, project, train_heads
-from precompute.common import embedding, thumbnails
+from precompute.common import thumbnails
 from precompute.common.embedding import Encoder, embed_sources, loaded
 from precompute.common.sources import checked_sources
 from precompute.common.store import ShardError
@@ -126,17 +126,12 @@ def test_queries_are_embedded_as_the_references_were_and_the_bundle_answers(tmp_
 def test_other_weights_are_refused_for_queries(tmp_path, monkeypatch):
     folder, queries = folder_of(tmp_path / "photos", 2), folder_of(tmp_path / "generated", 1)
     shards = shards_of(tmp_path / "shards", folder)
-    monkeypatch.setattr(embedding, "load_backbone", lambda *given: FakeEncoder(tmp_path / "log"))
-    loaded.cache_clear()
-    try:
-        assert make(shards, tmp_path / "bundle", "--queries", queries).manifest["examples"] == [0]
-        other = FakeEncoder(tmp_path / "log", spec=load_backbone(NAME).spec)
-        monkeypatch.setattr(embedding, "load_backbone", lambda *given: other)
-        loaded.cache_clear()
-        with pytest.raises(ShardError, match=r"name the same weights with --weights"):
-            make(shards, tmp_path / "bundle", "--queries", queries)
-    finally:
-        loaded.cache_clear()
+    other = FakeEncoder(tmp_path / "log", spec=load_backbone(NAME).spec)
+    monkeypatch.setattr(assemble, "load_backbone", lambda *given: other)
+    with pytest.raises(ShardError, match=r"name the same weights with --weights"):
+        make(shards, tmp_path / "bundle", "--queries", queries)
+    monkeypatch.setattr(assemble, "load_backbone", lambda *given: FakeEncoder(tmp_path / "log"))
+    assert make(shards, tmp_path / "bundle", "--queries", queries).manifest["examples"] == [0]
 
 
 def test_a_folder_that_has_moved_is_found_with_pictures(tmp_path):
