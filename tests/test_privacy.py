@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import io
-import re
 import signal
 import struct
 import time
@@ -193,22 +191,6 @@ def test_a_damaged_file_stays_as_it_came(tmp_path: Path, kind: str) -> None:
         with suppress(UnknownError, struct.error, IndexError):
             known.append(strip(content[:end]))
         assert path.read_bytes() in known and list(tmp_path.iterdir()) == [path]
-
-
-def test_neither_answer_nor_report_holds_what_the_picture_tells_of_its_maker(page: Page) -> None:
-    file = page.upload("picture.jpeg", telling("jpeg"))
-    assert MAKER not in answered(page, "attribute", file, 2)
-    assert MAKER not in answered(page, "attribute_batch", [file], 2)
-    found = re.search(r'"path": "([^"]+report\.html)"', answered(page, "report", [file], 2))
-    assert found
-    html = Path(found[1]).read_text("utf-8")
-    assert html.startswith("<!doctype html>") or "</html>" in html
-    assert MAKER not in html
-    for embedded in re.findall(r"data:image/\w+;base64,([\w+/=]+)", html):
-        content = base64.b64decode(embedded)
-        assert MAKER.encode() not in content
-        with Image.open(io.BytesIO(content)) as image:
-            assert not image.getexif() and not image.info.get("xmp")
 
 
 def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_answers_what_it_was_asked(

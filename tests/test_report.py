@@ -18,7 +18,7 @@ from PIL import Image
 from aad.answers import Attribution
 from aad.spaces import SPACES
 from interface.report import Case, report
-from interface.thumbnails import MAP_SIDE, data_uri, map_places, map_uri
+from interface.thumbnails import MAP_SIDE, map_places, map_uri
 from tests.fakes import HOSTILE_TITLE, FakeAttributor
 
 NOW = datetime.datetime(2026, 3, 1, 12, 30, tzinfo=datetime.UTC)
@@ -173,13 +173,6 @@ def test_only_an_answer_with_matches_has_a_verdict(attributor: FakeAttributor) -
     nothing = attributor.attribute_query(0, 3, among=np.zeros(len(attributor.references), bool))
     page = Page(report(attributor, [case_of(attributor, 0), ("none", attributor.queries[0].path, nothing)], now=NOW))
     assert [one.get("class") for one in page.all("p")].count("verdict") == 1
-
-
-def test_data_uri_only_ever_scales_down() -> None:
-    for size, side, expected in [((400, 100), 100, (100, 25)), ((40, 30), 100, (40, 30))]:
-        uri = data_uri(Image.new("RGB", size, (10, 200, 30)), side)
-        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
-            assert image.size == expected
 
 
 def test_a_map_has_a_dot_at_each_place_and_none_elsewhere() -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -10,7 +9,7 @@ from playwright.sync_api import Page, expect
 from aad.spaces import SPACES
 from interface import handlers
 from interface.words import SPACE_WORDS
-from tests.browser.visits import Visit, ask, ask_own, choose_k, options, orders, unfold
+from tests.browser.visits import Visit, ask, choose_k, options, orders, unfold
 from tests.fakes import FakeAttributor
 
 
@@ -184,19 +183,6 @@ def test_searching_again_and_the_way_back(page: Page, attributor: FakeAttributor
     page.locator(".back").click()
     page.wait_for_function("window.attributionPage.state.answer.query.id === 2")
     assert answered(page) == before
-
-
-def test_an_upload_is_come_back_to_and_has_no_address(page: Page, tmp_path: Path) -> None:
-    ask_own(page, tmp_path / "mine.png")
-    assert "query=" not in page.url and "own has no link" in page.evaluate("window.attributionPage.noLink()")
-    before = orders(page)
-    page.evaluate("window.attributionPage.askReference(50)")
-    back = page.get_by_role("button", name="\u2190 Back")
-    expect(back).to_be_visible()
-    assert page.evaluate("window.attributionPage.noLink()") is None
-    back.click()
-    expect(page.locator(".query-caption")).to_contain_text("Your picture")
-    assert orders(page) == before
 
 
 def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: FakeAttributor) -> None:

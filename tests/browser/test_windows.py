@@ -48,14 +48,6 @@ def test_phone_comes_to_the_answer_with_the_query_on_top_and_three_pictures_abre
     expect(phone.get_by_role("dialog", name="Details of the chosen picture")).to_be_visible()
 
 
-def test_phone_explains_a_match(phone: Page) -> None:
-    phone.locator(".explain-offer button").tap()
-    expect(phone.locator(".explain-body")).to_have_attribute("data-state", "shown")
-    phone.locator(".heat-pane[data-of=reference] [role=gridcell]").nth(24).tap()
-    expect(phone.locator(".heat-pane[data-of=reference] .readout")).to_contain_text("row 4, column 4")
-    phone.locator(".all-numbers summary").tap()
-
-
 def test_fingers_pinch_and_lasso(phone: Page, pocket: Visit) -> None:
     canvas = phone.locator(canvas_of("backbone"))
     canvas.scroll_into_view_if_needed()
