@@ -1,6 +1,5 @@
 """What the page's events do: plain functions of an `Attributor`, with answers as `interface.present` makes them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from interface import present
 from interface.pictures import file_url
 from interface.requests import FAULTS, MAX_K, Filter, filtered, row, whole
 
-WARMING = "The first uploaded picture takes a few seconds: the network is still loading."
 LOST = "The collection is out of reach"  # heads an error of the server that holds it
 
 
@@ -52,15 +50,6 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
     return present.answer(
         result, k=k, ready=attributor.ready, query=query, verdict=verdict, gallery=gallery, copies=copies
     )
-
-
-def stream_upload(
-    attributor: Attributor, path: str | None, k: int, wanted: Filter | None = None
-) -> Iterator[dict[str, Any]]:
-    """The answer to an upload, preceded by a word of patience while the backbone is still loading."""
-    if path is not None and not attributor.ready:
-        yield present.message("warming", WARMING, ready=False)
-    yield answer(attributor, "upload", path, k, wanted)
 
 
 def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:

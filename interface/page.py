@@ -13,7 +13,7 @@ from aad import Attributor
 from interface import explain, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
-from interface.handlers import answer, stream_upload
+from interface.handlers import answer
 from interface.pictures import is_picture, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
@@ -107,9 +107,6 @@ def build_app(attributor: Attributor) -> Any:
             return answer(attributor, kind, event.index, k, asked.get("filter"))
 
         def on_upload(path: str | None, k: int, wanted: str) -> Any:
-            yield from stream_upload(attributor, path, k, json.loads(wanted))
-
-        def on_settings(path: str | None, k: int, wanted: str) -> Any:
             return answer(attributor, "upload", path, k, json.loads(wanted))
 
         def calls(function: str) -> str:
@@ -128,7 +125,7 @@ def build_app(attributor: Attributor) -> Any:
         events = [
             strip.select(on_select, None, shown, queue=False, **quiet, **each),
             image.upload(on_upload, picture, shown, js=calls("sending"), **slow, **each),
-            strip.apply(on_settings, picture, shown, js=calls("sendAgain"), trigger_mode="always_last", **slow),
+            strip.apply(on_upload, picture, shown, js=calls("sendAgain"), trigger_mode="always_last", **slow),
         ]
         for event in events:
             event.failure(None, js=calls("fail"), api_visibility="private")

@@ -134,12 +134,10 @@ def answer(
     }
 
 
-def message(status: str, text: str = "", *, title: str | None = None, ready: bool = True) -> dict[str, Any]:
-    """An answer without matches: `status` is "empty", "warming" or "error"; its text starts like a sentence."""
+def message(status: str, text: str = "", *, title: str | None = None) -> dict[str, Any]:
+    """An answer without matches: `status` is "empty" or "error"; its text starts like a sentence."""
     text = text[:1].upper() + text[1:]
-    return {"serial": next(_SERIAL), "status": status, "text": text, "ready": ready} | (
-        {"title": title} if title else {}
-    )
+    return {"serial": next(_SERIAL), "status": status, "text": text} | ({"title": title} if title else {})
 
 
 def api_answer(attributor: Attributor, result: Attribution, *, k: int) -> dict[str, Any]:

@@ -57,12 +57,6 @@ def test_upload_is_answered_without_a_known_source_or_refused_with_the_reason(
     assert handlers.answer(attributor, "upload", None, 3)["status"] == "empty"
 
 
-def test_first_upload_asks_for_patience_only_while_loading(tmp_path: Path, picture: Path) -> None:
-    cold = FakeAttributor(tmp_path / "cold", n_per_group=1)
-    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["warming", "answer"]
-    assert [step["status"] for step in handlers.stream_upload(cold, str(picture), 3)] == ["answer"]
-
-
 @pytest.mark.parametrize(
     ("change", "title"),
     [

@@ -80,7 +80,6 @@ export const startAsking = ({ trigger, again, heard, first, opened, choices }) =
   };
   // An answer to another question, or for settings that have changed since: the one that is wanted is on its way.
   isStale = (answer) => {
-    if (answer.status === "warming") return asked.kind !== "upload"; // of an upload that was overtaken no answer will end the wait
     if (answer.status !== "answer") return false;
     if (isOther(answer.query)) return true;
     const [then, now] = [answer.gallery?.filter ?? {}, plainFilter()];

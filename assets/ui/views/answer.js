@@ -31,7 +31,6 @@ export const mountAnswer = (element, props, { watch }) => {
     if (state.opening && answer.serial === first) return; // the link asks for something else: its answer is on the way
     state.opening = false;
     if (isStale(answer)) return;
-    if (answer.status === "warming") return busy(answer.text);
     busy(null);
     set("selected", null);
     set("answer", answer);
