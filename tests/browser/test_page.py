@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from interface import present
@@ -75,6 +77,24 @@ def test_the_last_example_goes_the_way_of_an_upload_and_is_told_to_have_no_sourc
     assert page.evaluate("window.attributionPage.state.answer.query.id") is None and page.locator(".flag").count() == 0
     ask_own(page, tmp_path / "mine.png")
     expect(absent).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_sheet_of_four_is_noticed_and_each_of_its_pictures_can_be_asked(page: Page, tmp_path: Path) -> None:
+    tiles = page.get_by_role("group", name="Pictures of this sheet")
+    ask_own(page, tmp_path / "single.png")
+    expect(tiles).to_be_hidden()
+    sheet, noise = Image.new("RGB", (256, 256)), np.random.default_rng(0)
+    for i, shade in enumerate((40, 200, 220, 60)):
+        pixels = (shade + noise.integers(-20, 20, (128, 128, 3))).astype(np.uint8)
+        sheet.paste(Image.fromarray(pixels), (i % 2 * 128, i // 2 * 128))
+    sheet.save(tmp_path / "sheet.png")
+    upload(page, tmp_path / "sheet.png")
+    expect(tiles.get_by_role("button")).to_have_count(4)
+    expect(page.locator(".query-caption")).to_have_text("Four pictures on one sheet? Choose the one to look up.")
+    tiles.get_by_role("button", name="Picture 2").click()
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
+    expect(tiles).to_be_hidden()
+    page.wait_for_function("document.querySelector('#query-picture img').naturalWidth === 128")  # the picture alone
 
 
 def test_upload_answers_and_result_opens_its_details(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:

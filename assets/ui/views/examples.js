@@ -5,6 +5,7 @@ import { refusalOf } from "../core/files.js";
 import { followHover, referenceAt } from "../core/hover.js";
 import { walkRow } from "../core/keys.js";
 import { flagOf, matchesOf, truthRank } from "../core/match.js";
+import { tilesOf } from "../core/sheet.js";
 import { catalogue, mountPart, referenceOf, set, setCatalogue, state } from "../core/state.js";
 
 const AGAIN_MEANING =
@@ -44,10 +45,24 @@ export const mountExamples = (element, props, { trigger }) => {
   const offerLine = make("p.offer", choose, "or drop or paste one");
   slot.replaceChildren(...[caption, source, offerLine, heading, strip].filter(Boolean));
 
+  // Of a sheet of four pictures each is offered by itself: what stands beside it is no part of where it came from.
+  const tiles = make("div.tiles", { hidden: true, role: "group", "aria-label": "Pictures of this sheet" });
+  caption.after(tiles);
+  const offerTiles = async (url) => {
+    const found = url ? await tilesOf(url).catch(() => null) : null;
+    if (state.answer?.query?.url !== url) return;
+    const ask = (canvas, i) => canvas.toBlob((bytes) => offer([new File([bytes], `picture ${i + 1}.png`, { type: bytes.type })]));
+    tiles.hidden = !found;
+    tiles.replaceChildren(...(found ?? []).map((canvas, i) => make("button.example", { "aria-label": `Picture ${i + 1}`, onclick: () => ask(canvas, i) }, canvas)));
+    if (found) caption.textContent = "Four pictures on one sheet? Choose the one to look up.";
+  };
+
   heard("answer", () => {
     const query = state.answer?.query;
+    tiles.hidden = true;
     const isUpload = query && query.id === undefined && query.reference === undefined;
     mark(isUpload ? absent : query?.id);
+    if (isUpload) offerTiles(query.url);
     source.hidden = !query?.truth?.length;
     source.replaceChildren(source.hidden ? "" : sourceOf(query.truth));
     if (!query) caption.textContent = "";
