@@ -3,33 +3,26 @@ r"""How often the sources of pictures that real generators made are found, per s
 Reads   FOLDER in AbC's layout: exemplar/, synth/KIND/, json/*.json; and pictures.csv, where it is there, whose columns file and
         repository say what was published together
         the bundle: its heads, and its references, which stand in the gallery beside all exemplars of FOLDER
-Writes  --out, the figures as JSON; --page, the failures with their pictures as one HTML file; what is embedded is kept in .work/ of
-        the bundle, so that a run goes on, and another gallery takes seconds
+Writes  --out, the figures as JSON; what is embedded is kept in .work/ of the bundle, so that a run goes on, and another gallery
+        takes seconds
 
 A query is found at rank r when the best placed of its true sources stands at r. Each figure is a mean over repositories, weighted
 by the square root of their number of pictures; `all` is the mean of the kinds; intervals are bootstrap 95 % over repositories.
 A gallery that holds what the heads were trained on flatters them: --splits keeps such references out, --others adds strangers.
 
     python -m precompute.evaluate_pairs FOLDER
-    python -m precompute.evaluate_pairs FOLDER --splits validation test --others PHOTOGRAPHS --out pairs.json --page failures.html
+    python -m precompute.evaluate_pairs FOLDER --splits validation test --others PHOTOGRAPHS --out pairs.json
 """
 
-import base64
-import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from aad.bundle import Bundle, BundleError, read_heads, write_atomically
+from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
-from aad.images import ImageError, load_image
-from aad.references import read_references
-from aad.spaces import SPACES, Domain, Space
+from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute.common import pairs
 from precompute.common.cli import add_network_options, command_line, run_step, step_parser
@@ -37,10 +30,6 @@ from precompute.common.embedding import embed_files
 from precompute.common.lock import hold
 from precompute.common.store import write_table
 from precompute.pictures.drawing import open_backbone
-
-N_SHOWN = 200  # failures on the page, of all kinds together
-SIDE = 160  # pixels of a picture on the page
-TEMPLATE = Path(__file__).parent / "common" / "failures.html"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -51,25 +40,24 @@ def main(argv: Sequence[str]) -> None:
     more = "more real pictures that are no source"
     add("--others", type=Path, action="append", default=[], metavar="FOLDER", help=more)
     add("--out", type=Path, metavar="FILE", help="the figures as JSON")
-    add("--page", type=Path, metavar="FILE", help="the failures as one HTML file")
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     queries, exemplars = pairs.read_pairs(arguments.folder)
     others = [path for folder in arguments.others for path in pairs.pictures_below(folder)]
     bundle = open_bundle(arguments.bundle)
     hold(bundle.folder)
-    references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
-    rows = _rows(bundle, references.words("split"), arguments.splits)
+    splits = [str(entry.get("split", "")) for entry in bundle.read_json("references.json")]
+    rows = _rows(bundle, splits, arguments.splits)
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
     scratch = bundle.folder / ".work"
     real = embed_files(backbone, [*exemplars, *others], scratch, "real")
     made = embed_files(backbone, [query.file for query in queries], scratch, "synthetic")
-    found = {}
+    ranks = {}
     for space, head in read_heads(bundle).items():
-        stored = bundle.read_array(f"references_{space}.npy", (len(references), None))[rows]
+        stored = bundle.read_array(f"references_{space}.npy", (len(splits), None))[rows]
         gallery = np.concatenate([head.embed(real, Domain.REAL), l2_normalise(stored)])
-        found[space] = pairs.search(head.embed(made, Domain.SYNTHETIC), gallery, [query.sources for query in queries])
-    ranks = {str(space): one.ranks for space, one in found.items()}
+        asked, sources = head.embed(made, Domain.SYNTHETIC), [query.sources for query in queries]
+        ranks[str(space)] = pairs.search(asked, gallery, sources)
     kinds, repositories = [query.kind for query in queries], [query.repository for query in queries]
     result = {
         "command": command_line("precompute.evaluate_pairs", argv),
@@ -81,13 +69,9 @@ def main(argv: Sequence[str]) -> None:
         **pairs.intervals(ranks, kinds, repositories),
     }
     print(table(result))
-    for path in filter(None, (arguments.out, arguments.page)):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         write_table(arguments.out, result)
-    if arguments.page:
-        files = [*exemplars, *others, *(references[row].path for row in rows.tolist())]
-        write_atomically(arguments.page, page(queries, files, found).encode())
 
 
 def _rows(bundle: Bundle, splits: Sequence[str], wanted: Sequence[str] | None) -> np.ndarray:
@@ -116,45 +100,6 @@ def table(result: Mapping[str, Any]) -> str:
 def _gain(cells: Mapping[str, Mapping[str, float]]) -> str:
     shown = ("hit@1", "MRR")
     return ", ".join(f"{m} {{mean:+.3f}} ({{low:+.3f}} to {{high:+.3f}})".format_map(cells[m]) for m in shown)
-
-
-def page(queries: Sequence[pairs.Pair], files: Sequence[Path], found: Mapping[Space, pairs.Found]) -> str:
-    """The queries whose source does not stand first in the last space, by kind and worst first, as HTML with its pictures in it.
-
-    Args:
-        queries: all of them.
-        files: pictures of the gallery.
-        found: what each space answers.
-    """
-    import jinja2
-
-    ranks, kinds = found[SPACES[-1]].ranks, sorted({query.kind for query in queries})
-    parts = []
-    for kind in kinds:
-        own = [i for i, query in enumerate(queries) if query.kind == kind]
-        failed = sorted((i for i in own if ranks[i] > 1), key=lambda i: -ranks[i])
-        parts.append((kind, len(own), len(failed), failed[: N_SHOWN // len(kinds)]))
-    shown = [i for *_, some in parts for i in some]
-    wanted = {queries[i].file for i in shown} | {files[found[SPACES[-1]].source[i]] for i in shown}
-    wanted |= {files[one.first[i]] for i in shown for one in found.values()}
-    uris = {path: _thumbnail(path) for path in tqdm(sorted(wanted), "thumbnails", unit="image", disable=None)}
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    n = len(queries), int((ranks > 1).sum()), len(shown)
-    return template.render(n=n, parts=parts, queries=queries, files=files, found=found, uris=uris, last=SPACES[-1])
-
-
-def _thumbnail(path: Path) -> str | None:
-    """A small picture as a data address; none where a reference's picture is not here."""
-    try:
-        picture = load_image(path)
-    except ImageError:
-        return None
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    picture.save(buffer := io.BytesIO(), "webp", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
                 started = monotonic()
                 head = LINES[name](state)
                 gallery, made = head.embed(features, Domain.REAL), head.embed(asked.made[own], Domain.SYNTHETIC)
-                lines[name][own] = pairs.search(made, gallery, sources).ranks
+                lines[name][own] = pairs.search(made, gallery, sources)
                 entry = log["lines"].setdefault(name, {"seconds": 0})
                 entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)
                 entry["ranks"] = lines[name].tolist()

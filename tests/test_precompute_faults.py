@@ -219,14 +219,8 @@ def test_the_long_check_sees_what_a_killed_write_leaves(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()
     monkeypatch.setattr(interrupted, "everything", two_files)
-    fault = interrupted.Fault("kills", at_write=3)
-    ended = interrupted.finish(*interrupted.start(fault), fault)
-    assert (ended.code, ended.hung) == (-9, False)
+    assert interrupted.disturbed("kills", 3)[0] == -9
     left = interrupted.files()
     assert left.pop("out/a.bin") == b"content" and list(left.values()) == [b"con"]
-    for fault, code in (
-        (interrupted.Fault("full_disks", at_write=1), 1),
-        (interrupted.Fault("interrupts", at_write=1), 130),
-    ):
-        ended = interrupted.finish(*interrupted.start(fault), fault)
-        assert ended.code == code and interrupted.files().keys() == {"out/a.bin", *left}
+    for how, code in (("full_disks", 1), ("interrupts", 130)):
+        assert interrupted.disturbed(how, 1)[0] == code and interrupted.files().keys() == {"out/a.bin", *left}

@@ -168,23 +168,6 @@ def _weighted(drawn: np.ndarray, weights: np.ndarray, means: np.ndarray) -> np.n
     return np.concatenate([told, np.nanmean(told, 1, keepdims=True)], 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one space answers to m queries; each array is (m,), rows are of the gallery.
-
-    Attributes:
-        ranks: of the best placed true source.
-        source: which one that is, and ``source_similarity``.
-        first: what stands first, and ``first_similarity``.
-    """
-
-    ranks: np.ndarray
-    source: np.ndarray
-    source_similarity: np.ndarray
-    first: np.ndarray
-    first_similarity: np.ndarray
-
-
 def pictures_below(folder: Path) -> list[Path]:
     """The pictures in a folder and below it."""
     if found := sorted(images_below(folder)):
@@ -192,20 +175,14 @@ def pictures_below(folder: Path) -> list[Path]:
     raise BundleError(f"--others must be a folder of pictures, got {folder}, which holds none; correct it")
 
 
-def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> Found:
-    """Compare m queries with n references.
+def search(queries: np.ndarray, gallery: np.ndarray, sources: Sequence[Sequence[int]]) -> np.ndarray:
+    """``best_ranks`` of m queries among n references.
 
     Args:
         queries: (m, d) unit rows.
         gallery: (n, d) unit rows.
         sources: rows of the true sources of each query.
     """
-    parts, step = [], max(1, N_CELLS // len(gallery))
-    for start in range(0, len(queries), step):
-        similarities, known = queries[start : start + step] @ gallery.T, sources[start : start + step]
-        first = similarities.argmax(1)
-        source = np.array([max(some, key=row.__getitem__) for some, row in zip(known, similarities, strict=True)])
-        at = np.arange(len(first))
-        ranks = best_ranks(similarities, known)
-        parts.append((ranks, source, similarities[at, source], first, similarities[at, first]))
-    return Found(*map(np.concatenate, zip(*parts, strict=True)))
+    step = max(1, N_CELLS // len(gallery))
+    parts = (slice(start, start + step) for start in range(0, len(queries), step))
+    return np.concatenate([best_ranks(queries[part] @ gallery.T, sources[part]) for part in parts])

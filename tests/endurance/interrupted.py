@@ -1,8 +1,7 @@
-"""A run of `precompute` in a process of its own, disturbed where it is asked for.
+"""A run of `precompute` in a process of its own, disturbed at the moment of a write, of which half is then on the disk.
 
 The process is forked from one that has everything loaded, so that another costs milliseconds, and runs the real commands one after
-the other with settings that make them short. What disturbs it comes from outside (a signal after some time) or at the moment of a
-write, of which half is then on the disk.
+the other with settings that make them short.
 """
 
 from __future__ import annotations
@@ -10,14 +9,11 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import select
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 from unittest import mock
@@ -26,9 +22,8 @@ from precompute import run as whole_run
 from precompute.common import embedding, rows
 from precompute.common.cli import run_step
 
-CHANGED = "what was there before has changed"  # said by a process whose failed step did not leave the old files alone
-LIMIT = 300.0  # seconds; a run that takes longer hangs
-
+LIMIT = 300  # seconds; a run that takes longer hangs, and is ended
+SHARD = 8  # images of a shard: several of each
 #: what makes a step short here, beside what `run` gives it
 SHORT = {
     "extract_features": ("--threads", "1"),
@@ -44,37 +39,6 @@ COMMANDS = (
     ("assemble", "--shards", "shards", "--queries", "made", "--bundle", "assembled", "--workers", "1"),
 )
 BUNDLES, RESULTS = ("out", "assembled"), ("out", "assembled", "shards")
-SHARD = 8  # images of a shard: several of each
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What happens to a run.
-
-    Attributes:
-        how: ``kills``, ``interrupts`` or ``full_disks``; empty for a run in peace.
-        after: seconds until the signal.
-        at_write: in place of a time, the number of the write during which it happens.
-    """
-
-    how: str = ""
-    after: float | None = None
-    at_write: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended: exit code, negative for a signal; what it said; how long it took; whether it had to be ended as it hung."""
-
-    code: int
-    said: str
-    seconds: float
-    hung: bool
-
-    @property
-    def step(self) -> str:
-        """The step that it was at."""
-        return next((line[3:] for line in reversed(self.said.splitlines()) if line.startswith("== ")), "start")
 
 
 def everything(_: Sequence[str] = ()) -> None:
@@ -85,142 +49,103 @@ def everything(_: Sequence[str] = ()) -> None:
 
 
 def step(name: str, options: Sequence[str]) -> None:
-    """One command; says so where it fails and the bundle is not as it was."""
     print(f"== {name}", flush=True)
-    before = {} if name == "run" else files()
-    try:
-        importlib.import_module(f"precompute.{name}").main([*options, *SHORT.get(name, ())])
-    except Exception:
-        after = {} if name == "run" else files()
-        if changed := [path for path in before if after.get(path) != before[path]]:
-            print(f"{CHANGED}: {changed}", flush=True)
-        raise
+    importlib.import_module(f"precompute.{name}").main([*options, *SHORT.get(name, ())])
 
 
-def files(root: Path = Path(), scratch: bool = False) -> dict[str, bytes]:
-    """Every file of the results by its path; those in ``.work`` only where asked for."""
-    found = (path for name in RESULTS for path in sorted((root / name).rglob("*")) if path.is_file())
-    paths = ((path, path.relative_to(root)) for path in found)
-    return {str(own): path.read_bytes() for path, own in paths if scratch or ".work" not in own.parts}
+def files() -> dict[str, bytes]:
+    """Every file of the results by its path."""
+    found = (path for name in RESULTS for path in sorted(Path(name).rglob("*")) if path.is_file())
+    return {str(path): path.read_bytes() for path in found}
 
 
-class Writes:
-    """Counts the writes of this process, and does something during one of them.
+@contextmanager
+def writes(number: int | None = None, strike: Callable[[], object] = int, lasting: bool = False) -> Iterator[list[int]]:
+    """Count the writes of this process, and do something during one of them.
 
     Args:
         number: of that write; None to count only.
         strike: what happens, after half of the content was written.
         lasting: whether it happens at every later write as well.
     """
+    write_bytes, replace, append, n = Path.write_bytes, Path.replace, rows.append, [0]
 
-    def __init__(self, number: int | None = None, strike: Callable[[], None] = lambda: None, lasting: bool = False):
-        self.number, self.strike, self.lasting, self.n = number, strike, lasting, 0
-        self.changed = ExitStack()
+    def due() -> bool:
+        n[0] += 1
+        return number is not None and (n[0] == number or (lasting and n[0] > number))
 
-    def due(self) -> bool:
-        self.n += 1
-        return self.number is not None and (self.n == self.number or (self.lasting and self.n > self.number))
+    def written(path: Path, data: Any) -> int:
+        if due():
+            write_bytes(path, bytes(data)[: len(data) // 2])
+            strike()
+        return write_bytes(path, data)
 
-    def __enter__(self) -> Writes:
-        write_bytes, replace, append = Path.write_bytes, Path.replace, rows.append
+    def replaced(path: Path, target: Any) -> Path:
+        if not due() or lasting:  # a full disk takes new names
+            return replace(path, target)
+        if n[0] % 2:
+            strike()
+        moved = replace(path, target)
+        strike()
+        return moved
 
-        def written(path: Path, data: Any) -> int:
-            if self.due():
-                write_bytes(path, bytes(data)[: len(data) // 2])
-                self.strike()
-            return write_bytes(path, data)
+    def appended(file: BinaryIO, part: Any) -> None:
+        half, now = len(part) // 2, due()
+        append(file, part[:half])
+        if now:
+            file.flush()
+            strike()
+        append(file, part[half:])
 
-        def replaced(path: Path, target: Any) -> Path:
-            if self.lasting or not self.due():
-                return replace(path, target)
-            if self.n % 2:
-                self.strike()
-            moved = replace(path, target)
-            self.strike()
-            return moved
-
-        def appended(file: BinaryIO, part: Any) -> None:
-            half = len(part) // 2
-            due = self.due()
-            append(file, part[:half])
-            if due:
-                file.flush()
-                self.strike()
-            append(file, part[half:])
-
-        self.changed.enter_context(mock.patch.object(Path, "write_bytes", written))
-        self.changed.enter_context(mock.patch.object(Path, "replace", replaced))
-        self.changed.enter_context(mock.patch.object(rows, "append", appended))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.changed.close()
+    with (
+        mock.patch.object(Path, "write_bytes", written),
+        mock.patch.object(Path, "replace", replaced),
+        mock.patch.object(rows, "append", appended),
+    ):
+        yield n
 
 
 def full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def start(fault: Fault) -> tuple[int, int]:
-    """Start a run; its process and the end of a pipe from which comes what it says."""
+def disturbed(how: str = "", at_write: int | None = None) -> tuple[int, str]:
+    """A run in a process of its own; its exit code, negative for a signal, and what it said.
+
+    Args:
+        how: ``kills``, ``interrupts`` or ``full_disks``; empty for a run in peace.
+        at_write: the number of the write during which it happens.
+    """
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        os.close(writer)
-        if os.read(reader, 1) != b"\n":
-            raise ChildProcessError("a process ended before it began")
-        return pid, reader
-    _run_to_the_end(fault, writer)
+    if not pid:
+        _run_to_the_end(how, at_write, writer)
+    os.close(writer)
+    with os.fdopen(reader, errors="replace") as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
-def _run_to_the_end(fault: Fault, writer: int) -> NoReturn:
+def _run_to_the_end(how: str, at_write: int | None, writer: int) -> NoReturn:
     code = 99
     try:
-        os.setsid()
+        signal.alarm(LIMIT)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (1, 2):
             os.dup2(writer, number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-        own = os.getpid()
-        strikes: dict[str, Callable[[], None]] = {
-            "kills": lambda: os.kill(own, signal.SIGKILL),
-            "interrupts": lambda: os.kill(own, signal.SIGINT),
-            "full_disks": full,
-        }
-        if fault.at_write is not None:
-            Writes(fault.at_write, strikes[fault.how], fault.how == "full_disks").__enter__()
-        try:
-            print(flush=True)
+        number = {"kills": signal.SIGKILL, "interrupts": signal.SIGINT}.get(how)
+        strike = full if number is None else lambda: os.kill(os.getpid(), number)
+        with writes(at_write, strike, how == "full_disks"):
             run_step(everything, [])
-            code = 0
-        except SystemExit as end:
-            code = 1 if isinstance(end.code, str) else int(end.code or 0)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
+        code = 0
+    except SystemExit as end:
+        code = 1 if isinstance(end.code, str) else int(end.code or 0)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def finish(pid: int, reader: int, fault: Fault) -> Ended:
-    """Wait for a run, and send it its signal when that is due."""
-    said, started = b"", time.monotonic()
-    number = {"kills": signal.SIGKILL, "interrupts": signal.SIGINT}.get(fault.how)
-    waiting = [] if number is None or fault.after is None else [(fault.after, number)]
-    waiting.append((LIMIT, signal.SIGKILL))
-    while True:
-        due, number = waiting[0]
-        if select.select([reader], [], [], max(0.0, due - (time.monotonic() - started)))[0]:
-            piece = os.read(reader, 65536)
-            if not piece:
-                break
-            said += piece
-        else:
-            os.killpg(pid, number)
-            waiting = waiting[1:] or [(2 * LIMIT, signal.SIGKILL)]
-    os.close(reader)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Ended(code, said.decode(errors="replace"), time.monotonic() - started, waiting[0][0] > LIMIT)

@@ -3,14 +3,13 @@
     python -m tests.endurance precompute --kills 100 --json precompute.json
 
 Two dozen pictures made by code become a bundle with heads of its own (`run --train`), shards, and a bundle of these
-(`embed_shards`, `assemble`). The same commands then run in the same folders again and again and are killed, by SIGKILL:
-after a time drawn at random, or within a write, of which half is then on the disk.
-After each kill every bundle is opened: it must be whole, or refused in words that say what to run. After some kills a run
-is let through, and all files must have the bytes of the undisturbed run, with none beside them.
+(`embed_shards`, `assemble`). The same commands then run in the same folders again and again and are killed, by SIGKILL,
+within a write drawn at random, of which half is then on the disk. After each kill every bundle is opened: it must be whole,
+or refused in words that say what to run. After some kills a run is let through, and all files must have the bytes of the
+undisturbed run, with none beside them.
 
-In between, some runs get Ctrl-C in the same ways (exit code 130, no traceback, nothing half-written left), some find the
-disk full (one line, exit code 1, the old files as they were), and some are started twice at once (one is refused in words,
-or both finish).
+In between, some runs get Ctrl-C (exit code 130, no traceback, nothing half-written left), and some find the disk full (one
+line, exit code 1, the old files as they were).
 """
 
 import argparse
@@ -31,14 +30,9 @@ from tqdm import tqdm
 DESCRIPTION = "kill, interrupt and starve the steps that make a bundle, and compare what they leave"
 N_REFERENCES, N_QUERIES = 16, 8
 BETWEEN = 0.2  # how likely a run in peace follows a disturbed one
-PER_KILL = {"kills": 1.0, "interrupts": 0.25, "full_disks": 0.25, "pairs": 0.05}
-COMPARED = ("runs", "files_compared", "differing", "debris")
+PER_KILL = {"kills": 1.0, "interrupts": 0.25, "full_disks": 0.25}
 #: exit code of a disturbed run, and what it must say
-ENDS = {
-    "kills": (-9, ""),
-    "interrupts": (130, "interrupted; run the same command again"),
-    "full_disks": (1, "free some space"),
-}
+ENDS = {"kills": (-9, ""), "interrupts": (130, "run the same command again"), "full_disks": (1, "free some space")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,115 +47,70 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"), NUMBA_THREADING_LAYER="workqueue")  # before anything is loaded
     with tempfile.TemporaryDirectory(prefix="interrupted-") as folder, chdir(folder):
-        check = Check(arguments.seed, time.monotonic() + 60 * arguments.minutes)
-        check.prepare()
-        check.disturb(arguments.kills)
-        return check.figures()
+        check = Check(arguments.seed)
+        check.disturb(arguments.kills, time.monotonic() + 60 * arguments.minutes)
+        return {"seed": arguments.seed, **check.counts, "faults": check.faults}
 
 
 class Check:
-    """Runs in the working folder, what they left, and what of it is a fault.
+    """Runs in the working folder, what they left, and what of it is a fault: pictures and an undisturbed run to begin with."""
 
-    Args:
-        seed: of everything drawn.
-        deadline: on the monotonic clock.
-    """
-
-    def __init__(self, seed: int, deadline: float) -> None:
-        self.tools = importlib.import_module("tests.endurance.interrupted")  # which loads torch
-        self.seed, self.deadline, self.started = seed, deadline, time.monotonic()
-        self.random, self.counts, self.faults = random.Random(seed), Counter[str](), list[str]()
-        self.whole: dict[str, bytes] = {}
-        self.n_writes, self.seconds = 0, 0.0  # of a run from nothing
-
-    def prepare(self) -> None:
-        """Make the pictures, and the results that all others are compared with; this process then has everything loaded."""
+    def __init__(self, seed: int) -> None:
         from tests.small import picture
 
+        self.tools = importlib.import_module("tests.endurance.interrupted")  # which loads torch
+        self.random, self.faults = random.Random(seed), list[str]()
+        self.counts = Counter(dict.fromkeys((*PER_KILL, "files_compared", "differing", "debris"), 0))
         for folder, n in (("photos", N_REFERENCES), ("made", N_QUERIES)):
             Path(folder).mkdir()
             for i in range(n):
                 picture(i, (96, 96), tint=folder == "made").save(f"{folder}/{i:02}.png")
-        with self.tools.Writes() as writes, Path("said").open("w") as said, redirect_stdout(said):
+        with self.tools.writes() as writes, Path("said").open("w") as said, redirect_stdout(said):
             self.tools.run_step(self.tools.everything, [])
-        self.n_writes, self.whole = writes.n, self.tools.files(scratch=True)
-        self.empty("everything")
-        self.seconds = self.peaceful().seconds
+        self.n_writes, self.whole = writes[0], self.tools.files()
 
-    def disturb(self, kills: int) -> None:
+    def disturb(self, kills: int, deadline: float) -> None:
         """All disturbed runs, in an order drawn at random, with runs in peace between them."""
         todo = [how for how, share in PER_KILL.items() for _ in range(math.ceil(share * kills))]
         self.random.shuffle(todo)
-        with tqdm(total=len(todo), desc="disturbed runs", disable=None) as bar:
-            while todo and time.monotonic() < self.deadline:
-                how = todo.pop()
-                if self.twice() if how == "pairs" else self.disturbed(how):
-                    bar.update()
-                else:
-                    todo.append(how)  # it had ended before
-                if self.random.random() < BETWEEN:
-                    self.peaceful()
-                    self.empty(self.random.choice(("everything", "scratch", "nothing", "nothing")))
+        for how in tqdm(todo, desc="disturbed runs", disable=None):
+            if time.monotonic() > deadline:
+                break
+            self.disturbed(how)
+            if self.random.random() < BETWEEN:
+                self.peaceful()
+                self.empty(self.random.choice(("everything", "scratch", "nothing", "nothing")))
         self.peaceful()
 
-    def run(self, *faults: Any) -> list[Any]:
-        """Runs side by side, one for each fault, and how they ended."""
-        self.counts["runs"] += len(faults)
-        started = [(self.tools.start(fault), fault) for fault in faults]
-        return [self.tools.finish(*one, fault) for one, fault in started]
-
-    def disturbed(self, how: str) -> bool:
-        """A run that is disturbed within a write or after a time, and what it leaves; False where it had ended before."""
-        if how == "full_disks" or self.random.random() < 0.4:
-            fault = self.tools.Fault(how, at_write=self.random.randint(1, self.n_writes))
-        else:
-            fault = self.tools.Fault(how, after=self.random.uniform(0, self.seconds))
-        before = set(self.tools.files(scratch=True))
-        (ended,) = self.run(fault)
-        where = f"{fault} at {ended.step}"
-        if ended.hung:
-            self.faults.append(f"{where}: hangs")
-        elif ended.code == 0:
-            self.compare(where)
-            return False
+    def disturbed(self, how: str) -> None:
+        """A run that is disturbed, and what it leaves; over what another has left there may be too few writes for that."""
+        before, number = set(self.tools.files()), self.random.randint(1, self.n_writes)
+        code, said = self.tools.disturbed(how, number)
+        if code == 0:
+            self.compare(f"{how} at write {number}")
+            return
+        step = next((line for line in reversed(said.splitlines()) if line.startswith("== ")), "")
+        where, wanted = f"{how} at write {number} {step}", ENDS[how]
         self.counts[how] += 1
-        self.counts["kills_within_writes"] += how == "kills" and fault.at_write is not None
-        code, words = ENDS[how]
-        if ended.code != code or words not in ended.said:
-            self.faults.append(f"{where}: ends with {ended.code}: {ended.said[-400:]!r}")
-        if how != "kills":
-            for unwanted in ("Traceback", "Exception ignored", self.tools.CHANGED):
-                if unwanted in ended.said:
-                    self.faults.append(f"{where}: {ended.said[ended.said.index(unwanted) :][:1000]!r}")
-            if left := sorted(set(self.tools.files(scratch=True)) - set(self.whole) - before):
-                self.faults.append(f"{where}: leaves {left}")
+        if code != wanted[0] or wanted[1] not in said or (how != "kills" and "Traceback" in said):
+            self.faults.append(f"{where}: ends with {code}: {said[-1000:]!r}")
+        if how != "kills" and (left := sorted(set(self.tools.files()) - set(self.whole) - before)):
+            self.faults.append(f"{where}: leaves {left}")
         self.look_at_bundles(where)
-        return True
 
-    def twice(self) -> bool:
-        """Two runs at once."""
-        self.counts["pairs"] += 1
-        refused = [one for one in self.run(self.tools.Fault(), self.tools.Fault()) if one.code != 0]
-        if len(refused) == 2 or any(one.code != 1 or "another run" not in one.said for one in refused):
-            self.faults.append(f"two runs at once: {[(one.code, one.said[-400:]) for one in refused]}")
-        self.compare("two runs at once")
-        return True
-
-    def peaceful(self) -> Any:
+    def peaceful(self) -> None:
         """A run in peace, which must end well and leave what an undisturbed one does."""
-        (ended,) = self.run(self.tools.Fault())
-        if ended.code or ended.hung:
-            self.faults.append(f"a run in peace ends with {ended.code}: {ended.said[-1000:]!r}")
-        else:
-            self.compare("a run in peace")
-        return ended
+        code, said = self.tools.disturbed()
+        if code:
+            self.faults.append(f"a run in peace ends with {code}: {said[-1000:]!r}")
+        self.compare("a run in peace")
 
     def compare(self, where: str) -> None:
         """All files, those in scratch folders too, with those of the undisturbed run."""
-        found = self.tools.files(scratch=True)
+        found = self.tools.files()
         differing = sorted(path for path in self.whole if found.get(path) != self.whole[path])
         left = sorted(set(found) - set(self.whole))
-        self.counts += Counter(files_compared=len(self.whole), differing=len(differing), debris=len(left))
+        self.counts.update(files_compared=len(self.whole), differing=len(differing), debris=len(left))
         if differing or left:
             self.faults.append(f"{where}: {differing} differ, {left} should not be there")
 
@@ -187,15 +136,3 @@ class Check:
         for name in self.tools.RESULTS:
             if what != "nothing":
                 shutil.rmtree(Path(name) / (".work" if what == "scratch" else ""), ignore_errors=True)
-
-    def figures(self) -> dict[str, Any]:
-        """What the check prints."""
-        counted = {name: self.counts[name] for name in (*PER_KILL, "kills_within_writes", *COMPARED)}
-        seconds = round(time.monotonic() - self.started)
-        return {
-            "seed": self.seed,
-            **counted,
-            "files_of_a_run": len(self.whole),
-            "faults": self.faults,
-            "seconds": seconds,
-        }
