@@ -20,7 +20,6 @@ from typing import Any, TypeVar, cast
 
 from aad.bundle import BundleError
 
-RUNNERS = ("local", "ray")
 ATTEMPTS = 3  # a job that ends so many workers is at fault itself, most often by the memory it takes
 SECONDS_TO_ANSWER = 10  # for a cluster
 _STORE = 128 * 2**20  # bytes of Ray's object store on this machine: jobs are small, results smaller
@@ -41,7 +40,9 @@ class _LostError(Exception):
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
     """``--runner``, ``--workers`` and ``--address``: what ``run_shards`` takes."""
-    parser.add_argument("--runner", choices=RUNNERS, default="local", help="processes of this machine, or Ray (local)")
+    parser.add_argument(
+        "--runner", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (local)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time, one core each (all cores)")
     parser.add_argument(
         "--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; without it Ray starts on this machine"
@@ -74,8 +75,6 @@ def run_shards(
     """
     if workers is not None and workers < 1:
         raise RunnerError(f"--workers must be 1 or more, got {workers}")
-    if runner not in RUNNERS:
-        raise RunnerError(f"the runner must be one of {', '.join(RUNNERS)}, got {runner!r}")
     if runner == "ray":
         return _side_by_side(jobs, partial(_on_ray, function, workers, address, gpus))
     if address is not None:
@@ -123,6 +122,8 @@ def _in_processes(function: Callable[[Job], Any], n: int) -> Started:
 
     def call(job: Job) -> Any:
         for _ in range(ATTEMPTS):
+            if over.is_set():
+                break
             if getattr(own, "pool", None) is None:
                 own.pool = ProcessPoolExecutor(1, context, _end_with_driver)
                 pools.append(own.pool)
@@ -130,8 +131,6 @@ def _in_processes(function: Callable[[Job], Any], n: int) -> Started:
                 return own.pool.submit(function, job).result()
             except BrokenProcessPool:
                 own.pool = None
-                if over.is_set():
-                    break
         raise _LostError("killed, as where this machine is out of memory")
 
     def stop() -> None:

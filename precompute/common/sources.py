@@ -33,7 +33,6 @@ LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pa
 LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
 ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
 
-Listed = tuple[str, str, Mapping[str, str]]  # name, path, and what is told of an image
 Span = tuple[int, int]  # where a file begins in its tar file and its length, in bytes
 
 
@@ -163,19 +162,14 @@ def cut(sources: Sequence[Path], size: int, column: str | None = None) -> Iterat
     for path in sources:
         if path.is_dir():
             told = metadata_of(path)
-            named = ((image.relative_to(path).as_posix(), str(image)) for image in images_below(path))
-            listed = ((name, image, told_by(told.get(name, {}))) for name, image in named)
+            named = ((image.relative_to(path).as_posix(), image) for image in images_below(path))
+            listed = (Member(name, image, told_by(told.get(name, {}))) for name, image in named)
             while some := tuple(islice(listed, size)):
-                yield Piece(f"{some[0][1]} to {some[-1][0]}", partial(_listed_members, some))
+                yield Piece(f"{path / some[0].name} to {some[-1].name}", partial(iter, some))
         elif path.suffix == ".tar":
             yield from _tar_pieces(path, size)
         else:
             yield from _parquet_pieces(path, size, column)
-
-
-def _listed_members(images: Iterable[Listed]) -> Iterator[Member]:
-    for name, path, told in images:
-        yield Member(name, Path(path), told)
 
 
 def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
