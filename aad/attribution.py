@@ -70,6 +70,7 @@ class Attributor:
             "backbone_weights": self._made_with.get("sha256", "")[:12],
             "heads": manifest["files"]["heads.safetensors"]["sha256"][:12],
             "seed_of_heads": manifest["steps"].get("train_heads", {}).get("seed", "not stated"),
+            "calibration": manifest["steps"].get("calibrate", {}).get("origin", "not stated"),
             "bundle": bundle.sha256[:12],
             "versions": manifest["steps"].get("extract_features", {}).get("versions", {}),
         }

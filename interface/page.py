@@ -88,7 +88,7 @@ def build_app(attributor: Attributor) -> Any:
             part("inspect", inspection.value(attributor), inspection.functions(attributor))
         files = takeaway.functions(attributor)
         with gr.Column(elem_id="view-batch", min_width=0):
-            part("batch", takeaway.value(attributor), files)
+            part("batch", {**takeaway.value(attributor), "queries": present.own_queries(attributor)}, files)
         with gr.Column(elem_id="view-why", min_width=0):
             part("why", why.value(attributor))
         part("imprint", present.stamp(attributor))

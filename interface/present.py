@@ -59,6 +59,7 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
             for space in attributor.spaces
         ],
         "examples": [_offered(attributor.queries[query_id], query_id) for query_id in attributor.examples],
+        "is_borrowed": attributor.stamp.get("calibration", "").startswith("copied"),
         "absent": [file_url(path) for path in attributor.absent if path.is_file()],
     }
 
@@ -90,6 +91,11 @@ def _offered(query: Any, query_id: int) -> dict[str, Any]:
     """A bundled query as the strip of examples shows it: by what is seen on it, and in a folder of one's own by its file."""
     seen = query.path.stem if query.type == "upload" else query.concept or type_words(query.type)
     return {"id": int(query_id), "url": file_url(query.path), "label": seen[:1].upper() + seen[1:]}
+
+
+def own_queries(attributor: Attributor) -> list[dict[str, Any]]:
+    """All queries of a folder of one's own, as the strip of examples shows some of them."""
+    return [_offered(query, i) for i, query in enumerate(attributor.queries) if query.type == "upload"]
 
 
 def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:

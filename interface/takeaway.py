@@ -17,7 +17,7 @@ from aad.images import ACCEPT, ImageError
 from interface import present
 from interface.handlers import search
 from interface.report import Case, report
-from interface.requests import MAX_FILES, MAX_K, Filter, Refused, filtered, subject, told, uploaded, whole
+from interface.requests import MAX_FILES, MAX_K, Filter, Refused, filtered, subject, told, whole
 
 N_KEPT = 2 * MAX_FILES  # answers kept, so that a report does not compute them again
 PATIENCE = 120  # seconds that a file waits for its turn
@@ -46,10 +46,12 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
             turn.release()
 
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
-        """What one uploaded file amounts to, and its closest pictures: `{"verdict", "spaces": {space: {"best", ...}}}`."""
-        found = answer("upload", uploaded(request.get("path")), *settings(attributor, request))
+        """What one file or bundled query amounts to, and its closest pictures: `{"verdict", "spaces": {space: {"best", ...}}}`."""
+        kind, which = subject(attributor, {"kind": "upload", **request})
+        found = answer(kind, which, *settings(attributor, request))
         spaces = {str(space): best_of(part) for space, part in found.spaces.items()}
-        return {"verdict": present.verdict(attributor, found), "spaces": spaces}
+        truth = attributor.queries[which].exemplar_ids if kind == "query" and isinstance(which, int) else ()
+        return {"verdict": present.verdict(attributor, found, truth), "spaces": spaces}
 
     def takeaway_report(request: dict[str, Any]) -> dict[str, Any]:
         """The report of the cases that a request names, as `{"html": text}`."""

@@ -1,4 +1,4 @@
-"""A bundle that lacks what a view is about: each view says what is missing, and the page goes on."""
+"""A bundle of folders of one's own, which lacks what a view is about: each view says what is missing, and the page goes on."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from tests.fakes import FakeAttributor
 
 
 class Plain(FakeAttributor):
-    """No known sources, nothing measured, and a network without a grid of regions."""
+    """Of folders: no known sources, nothing measured, and a network without a grid of regions."""
 
     @property
     def explain(self) -> Any:
@@ -21,7 +21,8 @@ class Plain(FakeAttributor):
 @pytest.fixture(scope="module")
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     attributor = Plain(tmp_path_factory.mktemp("pictures"), n_per_group=3)
-    attributor.queries = tuple(replace(query, exemplar_ids=()) for query in attributor.queries)
+    attributor.queries = tuple(replace(query, type="upload", exemplar_ids=()) for query in attributor.queries)
+    attributor.stamp["calibration"] = "copied from bundle"
     attributor.metrics = None
     return attributor
 
@@ -51,3 +52,15 @@ def test_where_a_match_cannot_be_explained_the_reason_stands_instead(page: Page,
     expect(page.locator(".heat-pane").first).to_be_visible()
     assert page.locator(".explain-invite button").count() == 0
     assert not [asked for asked in desk.requests if "component_server" in asked]
+
+
+def test_all_queries_of_a_folder_are_listed_and_each_opens(page: Page) -> None:
+    expect(page.locator(".verdict")).to_contain_text("How sure it is was measured on another collection.")
+    page.get_by_role("button", name="Many pictures").click()
+    page.get_by_role("button", name="All 12 of the folder").click()
+    expect(page.locator(".batch-view .takeaway-status")).to_have_text("12 of 12 pictures compared.")
+    rows = page.locator(".batch tbody tr")
+    expect(rows).to_have_count(12)
+    rows.nth(7).get_by_role("button").click()
+    page.wait_for_function("window.attributionPage.state.answer.query.id === 7")
+    expect(page.locator("#view-compare")).to_be_visible()

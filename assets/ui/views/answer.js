@@ -12,6 +12,8 @@ const WEIGHT_MEANING =
 const SIMILARITY_MEANING = "Cosine similarity of the two embeddings, from \u22121 to 1; 1 means identical. Those of one space do not compare with another\u2019s.";
 const MOVE_MEANING =
   "Against the column before it: \u25b2 moved up, \u25bc moved down, = kept its rank, new was not among the first there.";
+const BORROWED_MEANING =
+  "The chances and weights come with the collection that the app ships; they were measured on its pictures and on those of real generators, not on yours.";
 
 export const mountAnswer = (element, props, { watch }) => {
   const part = mountPart("answer", element);
@@ -61,7 +63,11 @@ export const mountAnswer = (element, props, { watch }) => {
     verdict.dataset.level = level ?? "";
     verdict.replaceChildren(
       make("button.named", { "data-ref": about, "aria-label": `${referenceOf(about).title}: open` }, make("span.frame", makePicture(referenceOf(about).picture))),
-      make("div", make("h2", `${title}.`), make("p", standing ? make("b.judged", { "data-standing": standing }, standing) : null, line)),
+      make("div", [
+        make("h2", `${title}.`),
+        make("p", standing ? make("b.judged", { "data-standing": standing }, standing) : null, line),
+        catalogue.is_borrowed ? make("p.muted", hint("How sure it is was measured on another collection.", BORROWED_MEANING)) : null,
+      ]),
     );
   };
 

@@ -1,6 +1,6 @@
 // Many files at once: one after the other is sent and answered; rows grow, each opens in Compare, and they become a CSV or one report.
 import { goTo, showView } from "../core/address.js";
-import { askFile } from "../core/asking.js";
+import { askFile, askQuery } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
@@ -13,9 +13,10 @@ const K = 8; // pictures compared per space
 export const mountBatch = (element, props, { server, upload }) => {
   const part = mountPart("batch", element);
   const { on } = part;
-  const { max_files: most, accept } = props.value;
+  const { max_files: most, accept, queries } = props.value;
   const input = make("input", { type: "file", multiple: true, accept, hidden: true, "aria-label": "Choose several pictures" });
   const choose = make("button.take", { onclick: () => input.click() }, "Choose files");
+  const own = make("button.take", { hidden: !queries.length, onclick: () => run(queries) }, `All ${queries.length} of the folder`);
   const stop = make("button.take", { hidden: true, onclick: () => (isStopped = true) }, "Stop");
   const save = make("button.take", { hidden: true }, "Table (CSV)");
   const report = make("button.take", { hidden: true }, "One report (HTML)");
@@ -24,7 +25,7 @@ export const mountBatch = (element, props, { server, upload }) => {
   const body = make("tbody");
   const addresses = []; // of the pictures shown, as the browser holds them
   const scroller = make("div.scroller", { tabindex: "0", role: "region", "aria-label": "Results of many pictures", hidden: true });
-  let rows = []; // {name, file, path, reply} or {name, error}
+  let rows = []; // {name, given, asked, reply} or {name, error}; given is a file or a query of the folder
   let isStopped = false;
   let isRunning = false;
 
@@ -44,40 +45,45 @@ export const mountBatch = (element, props, { server, upload }) => {
   };
 
   // A row opens in Compare; Back leads here again.
-  const open = (file) => {
+  const open = (given) => {
     showView("compare");
-    askFile(file);
+    if (given instanceof File) askFile(given);
+    else askQuery(given.id);
   };
 
   const add = (row) => {
     rows.push(row);
     if (row.error) return body.append(make("tr", make("th", { scope: "row" }, row.name), make("td.batch-error", { colspan: "4" }, row.error)));
     const { verdict, spaces } = row.reply;
-    addresses.push(URL.createObjectURL(row.file));
-    const picture = make("button.batch-best", { onclick: () => open(row.file) }, makePicture(addresses.at(-1)), make("span.title", row.name));
-    const told = make("td", verdict ? [make("b", verdict.title), make("p.muted", verdict.line)] : "nothing to compare with");
+    const { given, name } = row;
+    if (given instanceof File) addresses.push(URL.createObjectURL(given));
+    const picture = make("button.batch-best", { onclick: () => open(given) }, makePicture(given.url ?? addresses.at(-1)), make("span.title", name));
+    const standing = verdict?.standing ? make("b.judged", { "data-standing": verdict.standing }, verdict.standing) : null;
+    const told = make("td", verdict ? [make("b", verdict.title), make("p.muted", standing, verdict.line)] : "nothing to compare with");
     return body.append(make("tr", make("th", { scope: "row" }, picture), told, catalogue.spaces.map(({ id }) => cell(spaces[id], id))));
   };
 
-  const compare = async (file) => {
-    const refused = refusalOf(file);
-    if (refused) return { name: file.name, error: refused };
+  const compare = async (given) => {
+    const isFile = given instanceof File;
+    const name = isFile ? given.name : given.label;
+    const refused = isFile && refusalOf(given);
+    if (refused) return { name, error: refused };
     try {
-      const { path } = await upload(file);
-      const reply = await server.takeaway_answer({ path, ...settings() });
-      return reply?.spaces ? { name: file.name, file, path, reply } : { name: file.name, error: reply?.error ?? "The server did not answer." };
+      const asked = isFile ? { kind: "upload", path: (await upload(given)).path } : { kind: "query", id: given.id };
+      const reply = await server.takeaway_answer({ ...asked, ...settings() });
+      return reply?.spaces ? { name, given, asked, reply } : { name, error: reply?.error ?? "The server did not answer." };
     } catch {
-      return { name: file.name, error: "This file did not reach the server. Please try it once more." };
+      return { name, error: "This file did not reach the server. Please try it once more." };
     }
   };
 
   const run = async (given) => {
     if (isRunning || !given.length) return;
-    const files = [...given].slice(0, most);
+    const files = given === queries ? queries : [...given].slice(0, most);
     [isRunning, isStopped, rows] = [true, false, []];
     fill();
     scroller.hidden = progress.hidden = stop.hidden = false;
-    choose.disabled = save.hidden = report.hidden = true;
+    choose.disabled = own.disabled = save.hidden = report.hidden = true;
     progress.max = files.length;
     progress.value = 0;
     for (const [i, file] of files.entries()) {
@@ -86,14 +92,14 @@ export const mountBatch = (element, props, { server, upload }) => {
       add(await compare(file));
       progress.value = i + 1;
     }
-    isRunning = choose.disabled = false;
+    isRunning = choose.disabled = own.disabled = false;
     stop.hidden = progress.hidden = true;
     const failed = rows.filter(({ error }) => error).length;
     save.hidden = !rows.length;
     report.hidden = rows.length === failed;
     const parts = [`${rows.length - failed} of ${given.length} pictures compared`];
     if (failed) parts.push(`${failed} could not be`);
-    if (given.length > most) parts.push(`at most ${most} are taken at a time`);
+    if (given.length > files.length) parts.push(`at most ${most} are taken at a time`);
     if (isStopped) parts.push("stopped");
     status.textContent = `${parts.join("; ")}.`;
   };
@@ -119,7 +125,7 @@ export const mountBatch = (element, props, { server, upload }) => {
     report.disabled = true;
     status.textContent = "Making the report\u2026";
     try {
-      const cases = rows.filter(({ path }) => path).map(({ name, path }) => ({ kind: "upload", path, name }));
+      const cases = rows.filter(({ asked }) => asked).slice(0, most).map(({ name, asked }) => ({ ...asked, name }));
       const html = await askReport(server, { cases, refused: rows.filter(({ error }) => error).map(({ name, error }) => [name, error]), ...settings() });
       download("attributions.html", html, "text/html");
       status.textContent = REPORT_SAVED;
@@ -146,7 +152,7 @@ export const mountBatch = (element, props, { server, upload }) => {
       make("h2", { id: "batch-title" }, "Many pictures"),
       make("p", `Choose up to ${most} files, or drop several anywhere on the page. They are compared one by one on this server and deleted within a day.`),
     ]),
-    make("div.takes", choose, stop, save, report, input),
+    make("div.takes", choose, own, stop, save, report, input),
     progress,
     status,
     scroller,
