@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from aad.bundle import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 T = TypeVar("T")
 PACKAGES = ("numpy", "torch", "faiss-cpu", "onnxruntime", "openvino", "gradio", "ray", "qdrant-client")
 
@@ -128,20 +130,27 @@ def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[
     print(tables(told))
     print(json.dumps(told))
     if path is not None:
-        keep(path, told)
-
-
-def keep(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report to its file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(told, indent=1) + "\n").encode())
 
 
 def memory_of(pid: int | str) -> dict[str, float]:
-    """`VmRSS`, `RssAnon` and `VmHWM` of a process as resident, own and peak megabytes (10^6 bytes); Linux only."""
+    """What a process holds now, and the most it held so far, in megabytes (10^6 bytes); Linux only."""
     status = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8")))
-    names = {"resident_mb": "VmRSS", "own_mb": "RssAnon", "peak_mb": "VmHWM"}
-    return {name: int(status[key]) * 1024 / 1e6 for name, key in names.items()}
+    return {name: int(status[key]) * 1024 / 1e6 for name, key in (("resident_mb", "VmRSS"), ("peak_mb", "VmHWM"))}
+
+
+def chromium() -> str:
+    """Path of the installed Chromium, or of the one named in $CHROMIUM.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    named = os.environ.get("CHROMIUM")
+    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+    if found is None:
+        raise FileNotFoundError("Chromium is needed: install it, or name its path in the variable CHROMIUM")
+    return found
 
 
 def arguments(doc: str | None, **numbers: int) -> argparse.ArgumentParser:
@@ -170,5 +179,4 @@ def run(main: Callable[[], int]) -> None:
         print(f"error: {error or type(error).__name__}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
         sys.exit(130)

@@ -13,8 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [row for n in sorted({1, cores}) for row in measure_engines(backbone, files, n, options.rounds)]
     kept = [row for row in rows if row["threads"] == cores and row["kept"]]
     best = max(kept, key=lambda row: row["ratio"])["engine"]
-    whole = measure_files(backbone, files, "torch" if best == BASELINE else best, cores)
+    whole = measure_files(backbone, files, "torch" if best == BASELINE else best)
     told = {"backbone": backbone.spec.name, "rounds": options.rounds, "n": options.n, "best": best}
     finish(options.json, told | {"rows": rows, "files": whole}, tables)
     return 0
@@ -82,13 +81,15 @@ def tables(report: dict[str, Any]) -> str:
 
 def measure_engines(backbone: Backbone, files: Sequence[Path], n_threads: int, n_rounds: int) -> list[dict[str, Any]]:
     """A row for the baseline and for every engine of this machine, on one batch."""
+    import torch
+
     chosen = files[:: max(1, len(files) // BATCH_SIZE)][:BATCH_SIZE]
     batch = np.stack([backbone.spec.preprocess(load_image(path)) for path in chosen])
-    with torch_threads(n_threads):
-        runs = {BASELINE: plain_torch(backbone)} | engines(backbone)
-        expected = runs[BASELINE](batch)
-        cosines = {name: least_cosine(run(batch), expected) for name, run in runs.items()}
-        times = in_turns({name: partial(seconds, run, batch) for name, run in runs.items()}, n_rounds)
+    torch.set_num_threads(n_threads)  # of what is built from here on, too
+    runs = {BASELINE: plain_torch(backbone)} | engines(backbone)
+    expected = runs[BASELINE](batch)
+    cosines = {name: least_cosine(run(batch), expected) for name, run in runs.items()}
+    times = in_turns({name: partial(seconds, run, batch) for name, run in runs.items()}, n_rounds)
     base = np.array(times[BASELINE])
     return [
         {
@@ -103,7 +104,7 @@ def measure_engines(backbone: Backbone, files: Sequence[Path], n_threads: int, n
     ]
 
 
-def measure_files(backbone: Backbone, files: Sequence[Path], engine: str, n_threads: int) -> list[dict[str, Any]]:
+def measure_files(backbone: Backbone, files: Sequence[Path], engine: str) -> list[dict[str, Any]]:
     """Files to features: plain torch and the engine, one batch after the other and with pictures prepared ahead."""
     spec = backbone.spec
 
@@ -117,16 +118,15 @@ def measure_files(backbone: Backbone, files: Sequence[Path], engine: str, n_thre
         with ahead(prepare, files, BATCH_SIZE) as pixels:  # as much ahead as precompute is: one batch
             runner.embed_pixels(pixels)
 
-    with torch_threads(n_threads):
-        plain = replace(backbone, compiled=plain_torch(backbone))
-        fast = replace(backbone, compiled=build_engine(engine, backbone.network, spec.image_size))
-        fast.embed_pixels([prepare(files[0])])  # warm
-        rows: list[dict[str, Any]] = []
-        for name, runner in ((BASELINE, plain), (engine, fast)):
-            for work, how in ((in_turn, "one batch after the other"), (in_threads, "ahead, in threads")):
-                speed = len(files) / seconds(work, runner)
-                ratio = speed / (rows[0]["images_per_s"] if rows else speed)
-                rows.append({"engine": name, "pictures": how, "images_per_s": speed, "ratio": ratio})
+    plain = replace(backbone, compiled=plain_torch(backbone))
+    fast = replace(backbone, compiled=build_engine(engine, backbone.network, spec.image_size))
+    fast.embed_pixels([prepare(files[0])])  # warm
+    rows: list[dict[str, Any]] = []
+    for name, runner in ((BASELINE, plain), (engine, fast)):
+        for work, how in ((in_turn, "one batch after the other"), (in_threads, "ahead, in threads")):
+            speed = len(files) / seconds(work, runner)
+            ratio = speed / (rows[0]["images_per_s"] if rows else speed)
+            rows.append({"engine": name, "pictures": how, "images_per_s": speed, "ratio": ratio})
     return rows
 
 
@@ -160,19 +160,6 @@ def least_cosine(rows: np.ndarray, expected: np.ndarray) -> float:
     """The least cosine over pairs of rows (n, d)."""
     a, b = rows.astype(np.float64), expected.astype(np.float64)
     return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
-
-
-@contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """That many threads for torch, and for what is built meanwhile."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 if __name__ == "__main__":

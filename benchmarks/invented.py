@@ -9,8 +9,6 @@ Chunk i of `CHUNK` rows is a function of seed and i only, so a smaller gallery i
 from __future__ import annotations
 
 import functools
-import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +18,10 @@ from aad.bundle import Bundle, read_heads
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
 
-VERSION = 1  # of how rows are made of this: a change makes other rows, and files of the old ones must not be taken for new ones
 N_DIRECTIONS = 128  # of the noise within a concept; what they leave over is spread evenly, which is harder to compress
 SMALL = 3  # references; larger concepts, such as a painter's, vary more
-CHUNK = 10_000  # rows made at once, 30 MB at 768 dimensions; another number makes other rows: see VERSION
+CHUNK = 10_000  # rows made at once, 30 MB at 768 dimensions; another number makes other rows
 N_PARENTS = 3
-RESERVE = 2 * 2**30  # bytes of disk that are left alone
-
-
-class ShortOfDisk(OSError):
-    """There is no room for the rows asked for; the text says how much is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +38,6 @@ class RealDomain:
         cosines: (p,) float32 of p pairs of synthetic image and source.
         offsets: (p, D) float32 unit, how the synthetic image departs from its source, at right angles to it.
         sources: (p,) reference ids of the pairs' sources.
-        label: names space, dimension, bundle and recipe; files of one label hold the same rows for the same seed.
     """
 
     mean: np.ndarray
@@ -58,7 +49,6 @@ class RealDomain:
     cosines: np.ndarray
     offsets: np.ndarray
     sources: np.ndarray
-    label: str
 
     @property
     def dim(self) -> int:
@@ -70,18 +60,13 @@ class RealDomain:
 def measure_domain(space: Space | str, dim: int) -> RealDomain:
     """Measure the references, the concepts and the pairs of the shipped bundle in one space.
 
-    Another dimension is had by keeping the directions in which references and queries together are longest, or by padding with
-    zeros, and then one random rotation, so that no coordinate is special.
+    Another dimension is had by keeping the directions in which references and queries together are longest, and then one random
+    rotation, so that no coordinate is special.
 
     Args:
         space: One of the three.
-        dim: Dimensions wanted, at least 2.
-
-    Raises:
-        ValueError: fewer than 2 dimensions.
+        dim: Dimensions wanted, at most as many as references and queries.
     """
-    if dim < 2:
-        raise ValueError(f"an invented gallery needs at least 2 dimensions, got {dim}")
     opened, space = Bundle.open(), Space(space)
     references = l2_normalise(opened.read_array(f"references_{space}.npy", (None, None)))
     concepts = np.array([entry["concept"] for entry in opened.read_json("references.json")])
@@ -114,10 +99,6 @@ def measure_domain(space: Space | str, dim: int) -> RealDomain:
     energy *= 1 - even
     cosines = (queries * references[sources]).sum(1)
     offsets = l2_normalise(queries - cosines[:, None] * references[sources])
-    files = "".join(
-        opened.manifest["files"][name]["sha256"] for name in (f"references_{space}.npy", "heads.safetensors")
-    )
-    recipe = hashlib.sha256(f"{VERSION} {N_DIRECTIONS} {files}".encode()).hexdigest()[:8]
     return RealDomain(
         mean=mean,
         references=references,
@@ -128,7 +109,6 @@ def measure_domain(space: Space | str, dim: int) -> RealDomain:
         cosines=cosines.astype(np.float32),
         offsets=offsets.astype(np.float32),
         sources=sources,
-        label=f"{space}_{dim}_{recipe}",
     )
 
 
@@ -151,11 +131,16 @@ def _evenness(centred: np.ndarray, noise: np.ndarray, share: float) -> float:
 
 def _turn(rows: np.ndarray, dim: int) -> np.ndarray:
     """(d, dim) float32: onto the directions in which the rows are longest, and then a fixed random rotation."""
-    _, directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)
-    kept = directions[:, ::-1][:, :dim]
+    from scipy.linalg import eigh
+
+    rows = rows.astype(np.float64)
+    last = len(rows) - 1
+    # of the rows' products, which are fewer than those of the dimensions: the same directions, seen from the rows
+    lengths, directions = eigh(rows @ rows.T, subset_by_index=[last + 1 - dim, last])
+    kept = rows.T @ (directions / np.sqrt(lengths))[:, ::-1]
     rotation, signs = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, dim)))
     rotation *= np.sign(np.diag(signs))
-    return (kept @ rotation[: kept.shape[1]]).astype(np.float32)
+    return (kept @ rotation).astype(np.float32)
 
 
 def make_chunk(domain: RealDomain, seed: int, i: int) -> np.ndarray:
@@ -181,41 +166,15 @@ def make_chunk(domain: RealDomain, seed: int, i: int) -> np.ndarray:
     return rows
 
 
-def make_gallery(folder: Path, domain: RealDomain, n: int, *, seed: int = 0) -> Path:
-    """Write the first n rows as one float16 ``.npy`` file; a finished one is used again.
-
-    Args:
-        folder: Where; created when missing.
-        domain: From `measure_domain`.
-        n: Rows.
-        seed: With `domain` all that the rows depend on.
-
-    Raises:
-        ShortOfDisk: it does not fit, with 2 GiB to spare.
-    """
+def make_gallery(path: Path, domain: RealDomain, n: int, *, seed: int = 0) -> Path:
+    """Write the first n rows as one float16 ``.npy`` file; with `domain` the seed is all that they depend on."""
     from tqdm import trange
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{domain.label}_{seed}_{n}.npy"
-    if path.exists():
-        return path
-    partial = path.with_suffix(".partial")  # of a run that was killed, too
-    partial.unlink(missing_ok=True)
-    need, free = n * domain.dim * 2, max(0, shutil.disk_usage(folder).free - RESERVE)
-    if need > free:
-        raise ShortOfDisk(
-            f"{n:,} rows of {domain.dim} dimensions need {need / 1e9:.1f} GB in the scratch folder, and {free / 1e9:.1f} GB "
-            "may be used; free some space, name another --scratch, or ask for fewer rows"
-        )
-    try:
-        with partial.open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (n, domain.dim)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for i in trange(-(-n // CHUNK), unit="chunk", disable=None):
-                make_chunk(domain, seed, i)[: n - i * CHUNK].astype(np.float16).tofile(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (n, domain.dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for i in trange(-(-n // CHUNK), unit="chunk", disable=None):
+            make_chunk(domain, seed, i)[: n - i * CHUNK].astype(np.float16).tofile(file)
     return path
 
 

@@ -35,9 +35,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from aad import Attributor
 from aad.images import load_image
-from benchmarks.common import arguments, finish, in_turns, machine_line, memory_of, percentiles, run, seconds, table
-from benchmarks.door import browser_page, chromium, open_door
-from benchmarks.serving import LARGE, PATIENCE, Question, Server, ServerError, Visitor, fault_of, questions, started
+from benchmarks.common import (
+    arguments,
+    chromium,
+    finish,
+    in_turns,
+    machine_line,
+    memory_of,
+    percentiles,
+    run,
+    seconds,
+    table,
+)
+from benchmarks.serving import LARGE, PATIENCE, Question, ServerError, Visitor, fault_of, questions, started
 from interface.handlers import answer
 
 PAGE_S, ANSWER_MS = 5.0, 250.0  # wanted of the first page, and of an answer to a usual file
@@ -58,12 +68,9 @@ demo.block_thread()
 STARTS = {
     "way": "way",
     "runs": "runs",
-    "port_s": "port open, s",
     "page_s": "first page, s",
     "example_s": "first example, s",
     "upload_s": "first upload, s",
-    "page_cpu_s": "processor time to the page, s",
-    "upload_cpu_s": "processor time to the upload, s",
     "page_p95_s": "first page, 95th percentile, s",
     "page_ratio": "times sooner",
     "before_model": "example before model",
@@ -91,7 +98,6 @@ VISITORS = {
     "upload_p95_ms": "95th percentile",
     "least_of_most": "fewest answers / most",
     "jain": "Jain",
-    "mean_wait_most_of_least": "longest mean wait / shortest",
     "faults": "faults",
 }
 ALL_USUAL = "all usual files"
@@ -99,23 +105,27 @@ K, K_CHOICES = 8, (5, 8, 15, 30)  # as on the page
 LOOK_MS = 300  # between an answer and the next file in the browser: a person looks at it first
 MAX_FAULTS = 20  # after which a visitor leaves: the server is gone, or wrong throughout
 
-# Marks when the answer came, and when all of it is drawn: the page's own listeners done, every picture decoded, two frames passed,
-# and a pixel of each map read back, so that work which the browser put off is counted.
-WATCH = """() => {
-  const page = window.attributionPage;
-  let came = 0;
-  window.measured = {};
-  page.bus.addEventListener("answer", () => (came = performance.now()), { capture: true });
-  page.bus.addEventListener("answer", async () => {
-    const pictures = [...document.querySelectorAll("#answer img")];
-    await Promise.all(pictures.map((picture) => picture.decode().catch(() => null)));
-    requestAnimationFrame(() => requestAnimationFrame(() => {
-      document.querySelectorAll(".map canvas").forEach((canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1));
-      window.measured = { came, drawn: performance.now(), began: window.began };
-    }));
-  });
-  document.addEventListener("change", (event) => { if (event.target.type === "file") window.began = performance.now(); }, true);
-}"""
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+# Marks when the answer came, told by an event among the page's parts, and when all of it is drawn: the page's own listeners done,
+# every picture in sight decoded, two frames passed, and a pixel of each map read back, so that work put off is counted.
+WATCH = """
+const dispatch = EventTarget.prototype.dispatchEvent;
+const frame = () => new Promise(requestAnimationFrame);
+window.measured = {};
+EventTarget.prototype.dispatchEvent = function (event) {
+  const came = performance.now(), told = dispatch.call(this, event);
+  if (event.type === "answer") drawn().then((drawn) => (window.measured = { came, drawn, began: window.began }));
+  return told;
+};
+const drawn = async () => {
+  const pictures = [...document.querySelectorAll("#answer img:not([loading=lazy])")];
+  await Promise.all(pictures.map((picture) => picture.decode().catch(() => null)));
+  await frame().then(frame);
+  document.querySelectorAll(".map canvas").forEach((canvas) => canvas.getContext("2d").getImageData(0, 0, 1, 1));
+  return performance.now();
+};
+document.addEventListener("change", (event) => { if (event.target.type === "file") window.began = performance.now(); }, true);
+"""
 
 
 def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, Any]:
@@ -135,26 +145,24 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
     def passed() -> float:
         return time.perf_counter() - began
 
-    async def ask(server: Server) -> None:
-        async with Visitor(server.address) as visitor:
-            first = (await visitor.example(example, K)).answer
+    async def ask(address: str) -> None:
+        async with Visitor(address) as visitor:
+            first = await visitor.example(example, K)
             marks.update(example_s=passed(), before_model=not first.get("ready", True))
-            last = (await visitor.upload(picture.name, picture.read_bytes(), K)).answer
-            marks.update(upload_s=passed(), upload_cpu_s=server.cpu_seconds())
+            last = await visitor.upload(picture.name, picture.read_bytes(), K)
+            marks.update(upload_s=passed())
         for found in (first, last):
             if found.get("status") != "answer":
                 raise ServerError(f"a picture must be answered, got {found.get('text')!r}")
 
-    with started(*command) as server:
-        server.wait()
-        marks["port_s"] = passed()
-        with httpx.Client(base_url=server.address, timeout=PATIENCE, trust_env=False) as client:
+    with started(*command) as (address, _):
+        with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
             html = client.get("/").raise_for_status().text
             for asset in dict.fromkeys(re.findall(r'<(?:script|link)\b[^>]*?\b(?:src|href)="([^"]+)"', html)):
                 if not asset.startswith(("http:", "https:", "//", "data:", "#")):
-                    client.get(urljoin(server.address, asset)).raise_for_status()
-        marks |= {"page_s": passed(), "page_cpu_s": server.cpu_seconds()}
-        asyncio.run(ask(server))
+                    client.get(urljoin(address, asset)).raise_for_status()
+        marks["page_s"] = passed()
+        asyncio.run(ask(address))
     return marks
 
 
@@ -187,26 +195,25 @@ def in_process(attributor: Attributor, asked: Sequence[Question]) -> list[dict[s
 
 def in_browser(asked: Sequence[Question], address: str, browser_path: str) -> list[dict[str, Any]]:
     """The same files in Chromium: milliseconds from the choice of the file to the last pixel, and of that the drawing."""
-    from playwright.sync_api import Error as BrowserError
+    from playwright.sync_api import sync_playwright
 
     rows: list[dict[str, Any]] = []
-    with browser_page(browser_path, 1280, 800) as page:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.add_init_script(WATCH)
         page.goto(address)
-        page.wait_for_selector(".hit", timeout=60_000)
-        open_door(page)
-        page.evaluate(WATCH)
+        page.wait_for_function("window.measured.drawn", timeout=60_000)
         for question in asked:
             page.wait_for_timeout(LOOK_MS)
             page.evaluate("window.measured = {}")
             mime = f"image/{question.name.rpartition('.')[2]}"
             given = page.locator("#query-picture input[type=file]").first
             given.set_input_files({"name": question.name, "mimeType": mime, "buffer": question.content})
-            try:
-                drawn = page.wait_for_function("window.measured.drawn && window.measured", timeout=60_000).json_value()
-            except BrowserError as error:
-                raise ServerError(f"the page drew no answer to file {len(rows) + 1}, {question.name}") from error
+            drawn = page.wait_for_function("window.measured.began && window.measured", timeout=60_000).json_value()
             total, draw = drawn["drawn"] - drawn["began"], drawn["drawn"] - drawn["came"]
             rows.append({"kind": question.kind, "total": total, "draw": draw, "rest": total - draw})
+        browser.close()
     return rows
 
 
@@ -246,15 +253,16 @@ async def visit(address: str, asked: Sequence[Question], done: Callable[[Record]
                 break
             question, k = asked[number % len(asked)], rng.choice(K_CHOICES)
             try:
+                began = time.perf_counter()
                 if question.query_id is not None:
-                    kind, reply = "example", await visitor.example(question.query_id, k)
+                    kind, found = "example", await visitor.example(question.query_id, k)
                 else:
-                    kind, reply = "upload", await visitor.upload(question.name, question.content, k)
+                    kind, found = "upload", await visitor.upload(question.name, question.content, k)
             except (ServerError, httpx.HTTPError) as error:
                 record.faults.append(f"{question.name}: {error or type(error).__name__}")
                 continue
-            record.waits[kind].append(reply.total_ms)
-            if fault := fault_of(question, reply.answer):
+            record.waits[kind].append(1000 * (time.perf_counter() - began))
+            if fault := fault_of(question, found):
                 record.faults.append(fault)
     return record
 
@@ -274,12 +282,10 @@ def visitor_line(who: str, records: Sequence[Record], taken: float) -> dict[str,
     for kind in ("example", "upload"):
         waits = [wait for record in records for wait in record.waits[kind]]
         line[f"{kind}_p50_ms"], line[f"{kind}_p95_ms"] = percentiles(waits) if waits else (None, None)
-    means = [sum(map(sum, one.waits.values())) / one.n_answers for one in records if one.n_answers]
     squares = len(counts) * sum(count * count for count in counts)
     return line | {
         "least_of_most": min(counts) / max(counts) if any(counts) else 0.0,
         "jain": sum(counts) ** 2 / squares if squares else 0.0,
-        "mean_wait_most_of_least": max(means) / min(means) if means else None,
         "faults": sum(len(record.faults) for record in records),
     }
 
@@ -296,19 +302,18 @@ def measure(attributor: Attributor, browser: str, n_visitors: int, n_seconds: in
     files += questions(attributor, 1, max(2, n_files // 20), (LARGE,))[0][:2]  # the first two are no examples
     in_process(attributor, files[:5])  # what is fitted or compiled at first use is not an answer's time
     answers = answer_lines("in process", in_process(attributor, files))
-    with started(*APP) as server:
-        server.wait()
+    with started(*APP) as (address, pid):
         # The model is loaded, and the first answer of each kind is behind us, before anything is counted.
-        asyncio.run(crowd(server.address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
-        before = memory_of(server.process.pid)
+        asyncio.run(crowd(address, asked, 2, lambda record: record.n_answers >= 4 or bool(record.faults)))
+        before = memory_of(pid)
         lines, faults = [], []
         for who, number in (("one alone", 1), ("all at once", n_visitors)):
             began = time.perf_counter()
-            found = asyncio.run(crowd(server.address, asked, number, until(began + n_seconds)))
+            found = asyncio.run(crowd(address, asked, number, until(began + n_seconds)))
             lines.append(visitor_line(who, found, time.perf_counter() - began))
             faults += [fault for record in found for fault in record.faults]
-        after = memory_of(server.process.pid)
-        answers += answer_lines("Chromium", in_browser(files, server.address, browser))
+        after = memory_of(pid)
+        answers += answer_lines("Chromium", in_browser(files, address, browser))
     alone = {line["files"]: line["p50_ms"] for line in answers if line["way"] == "in process"}
     answers = [line | {"ratio": line["p50_ms"] / alone[line["files"]]} for line in answers]
     memory = {"before": before["resident_mb"], "after": after["resident_mb"], "peak": after["peak_mb"]}

@@ -19,7 +19,6 @@ SHOWN = re.compile(
     r"(.*?)(\n<!-- end of table -->)",
     re.DOTALL,
 )
-FIGURES_OF = {"plan": "scaling"}  # a command that reads another one's figures
 
 
 def filled(page: str) -> str:
@@ -27,7 +26,7 @@ def filled(page: str) -> str:
 
     def table(found: re.Match[str]) -> str:
         benchmark = importlib.import_module(f"benchmarks.{found[2]}")
-        report = json.loads((FIGURES / f"{found[3] or FIGURES_OF.get(found[2], found[2])}.json").read_bytes())
+        report = json.loads((FIGURES / f"{found[3] or found[2]}.json").read_bytes())
         return f"{found[1]}{benchmark.tables(report)}{found[5]}"
 
     return SHOWN.sub(table, page)

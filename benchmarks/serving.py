@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import secrets
 import socket
@@ -15,8 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -55,79 +53,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server in a process of its own; what it used is told on Linux only.
-
-    Attributes:
-        process: Its process.
-        port: Where it is to listen.
-        log: What it says on standard error.
-    """
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: IO[bytes]
-
-    @property
-    def address(self) -> str:
-        """As its visitors know it."""
-        return f"http://127.0.0.1:{self.port}/"
-
-    def wait(self) -> None:
-        """Return as soon as it takes connections.
-
-        Raises:
-            ServerError: It ended before, with the last it said; or it took too long.
-        """
-        ends = time.perf_counter() + PATIENCE
-        while time.perf_counter() < ends:
-            if self.process.poll() is not None:
-                self.log.seek(0)
-                said = self.log.read().decode(errors="replace").strip()[-500:]
-                raise ServerError(f"the server must stay up, it ended with status {self.process.returncode}: {said}")
-            with suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
-                return
-            time.sleep(0.005)
-        raise ServerError(f"the server must listen on port {self.port} within {PATIENCE:g} s, it does not")
-
-    def cpu_seconds(self) -> float:
-        """Processor time used so far, all threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @contextmanager
-def started(*command: str) -> Iterator[Server]:
-    """A server that is stopped at the end; its command is what follows the name of the interpreter, and then comes a port."""
+def started(*command: str) -> Iterator[tuple[str, int]]:
+    """A server's address and process id, from when it takes connections; it is stopped at the end.
+
+    Args:
+        command: What follows the name of the interpreter; then comes a port.
+
+    Raises:
+        ServerError: It ended before, or took too long; with the last it said.
+    """
     with tempfile.TemporaryFile() as log:
         told = [sys.executable, *command, str(port := free_port())]
         process = subprocess.Popen(told, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            yield Server(process, port, log)
+            ends = time.perf_counter() + PATIENCE
+            while not _listens(port):
+                if process.poll() is not None or time.perf_counter() > ends:
+                    log.seek(0)
+                    said = log.read().decode(errors="replace").strip()[-500:]
+                    raise ServerError(f"the server must listen on port {port} within {PATIENCE:g} s, it said: {said}")
+                time.sleep(0.005)
+            yield f"http://127.0.0.1:{port}/", process.pid
         finally:
             process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait(timeout=20)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer, with when it came.
-
-    Attributes:
-        answer: What the page draws, see `interface.present.answer`.
-        upload_ms: The file on its way, up to the server's word that it is there.
-        total_ms: From the first byte of the question to the last of the answer.
-    """
-
-    answer: dict[str, Any]
-    upload_ms: float
-    total_ms: float
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+        return True
+    return False
 
 
 class Visitor:
@@ -143,32 +99,29 @@ class Visitor:
         self._events: dict[str, int] = {}
 
     async def __aenter__(self) -> Visitor:
-        """Learn which event has which number."""
-        reply = await self._client.get("/config")
-        reply.raise_for_status()
-        self._events = events_of(reply.json())
+        """Learn which of the page's functions answers which event: its number in Gradio's configuration."""
+        for event in (await self._client.get("/config")).raise_for_status().json()["dependencies"]:
+            for _, name in event["targets"] if event["backend_fn"] else ():
+                self._events.setdefault(name, event["id"])
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def example(self, query_id: int, k: int) -> Reply:
-        """Choose a bundled picture: answered outside the queue."""
-        began = time.perf_counter()
+    async def example(self, query_id: int, k: int) -> dict[str, Any]:
+        """What the page draws for a bundled picture, which is answered outside the queue; see `interface.present.answer`."""
         asked = {"index": query_id, "value": {"kind": "example", "k": k}}
         found = await self._post("run/predict", "an example must be answered", self._body("select", [], asked))
-        return Reply(found["data"][0], 0.0, 1000 * (time.perf_counter() - began))
+        answer: dict[str, Any] = found["data"][0]
+        return answer
 
-    async def upload(self, name: str, content: bytes, k: int) -> Reply:
-        """Give the page a file and wait for what it draws; words of patience in between are passed over."""
-        began = time.perf_counter()
+    async def upload(self, name: str, content: bytes, k: int) -> dict[str, Any]:
+        """What the page draws for a file that it is given; words of patience in between are passed over."""
         (path,) = await self._post("upload", "a file must be taken", files={"files": (name, content)})
-        there = time.perf_counter()
         file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
         await self._post("queue/join", "a question must be queued", self._body("upload", [file, k, "{}"]))
-        answer = await self._streamed()
-        return Reply(answer, 1000 * (there - began), 1000 * (time.perf_counter() - began))
+        return await self._streamed()
 
     async def _post(self, where: str, wanted: str, json: Any = None, files: Any = None) -> Any:
         reply = await self._client.post(f"/gradio_api/{where}", json=json, files=files)
@@ -195,23 +148,8 @@ class Visitor:
         return answer
 
     def _body(self, event: str, data: Sequence[Any], event_data: Any = None) -> dict[str, Any]:
-        number = self._events[event]
-        asked = {"data": data, "event_data": event_data, "fn_index": number, "trigger_id": None}
+        asked = {"data": data, "event_data": event_data, "fn_index": self._events[event], "trigger_id": None}
         return asked | {"session_hash": self._session}
-
-
-def events_of(config: dict[str, Any]) -> dict[str, int]:
-    """What a visitor may do (`select`, `upload`) -> the number of the function behind it."""
-    found: dict[str, int] = {}
-    for event in config["dependencies"]:
-        names = {name for _, name in event["targets"]}
-        for name in names & {"select", "upload"} if event["backend_fn"] else ():
-            found.setdefault(name, int(event["id"]))
-    if len(found) < 2:
-        raise ServerError(
-            f"the page must have the events select and upload, got {sorted(found)}; is it this project's?"
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from aad import SPACES
 from aad.bundle import DEFAULT_BUNDLE, Bundle
-from benchmarks import pages, plan
+from benchmarks import pages
 from precompute import leave_out, measure_theory, search_heads
 from precompute.evaluate import evaluate, table
 from precompute.pictures import folders
@@ -155,22 +155,9 @@ def test_the_pictures_of_others_that_the_page_thanks_for_are_those_that_the_ship
 def test_the_tables_of_the_scaling_page_are_their_commands_figures():
     page = (DOCS / "scaling.md").read_text("utf-8")
     named = sorted(found[2] for found in pages.SHOWN.finditer(page))
-    commands = "embedding page plan search search search workers"
+    commands = "embedding page search search search"
     assert named == commands.split()
     assert pages.filled(page) == page
-
-
-def test_the_plan_for_a_billion_grows_with_what_it_is_for():
-    size = {"n": 10**7, "p50_ms": 60.0, "index_gb": 1.0, "build_s": 900.0}
-    embedding = {"rows": [{"workers": 1, "images_per_s": 30.0}, {"workers": 2, "images_per_s": 55.0}]}
-    measured = {"rows": [size], "dim": 768, "machine": {"cores": 2}}
-
-    def hours(images):
-        words = plan.plan(measured, embedding, images)[1][1]
-        return int(words.removesuffix(" core-hours").replace(",", ""))
-
-    assert hours(10**9) == pytest.approx(1e9 / 30 / 3600 / 0.9, rel=0.01)
-    assert hours(10**8) == pytest.approx(hours(10**9) / 10, rel=0.01)
 
 
 def test_the_figures_of_the_security_page_are_those_of_the_long_checks():

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 import app
 from aad.bundle import Bundle
-from benchmarks.door import chromium
+from benchmarks.common import chromium
 from tests.browser import HAS_PLAYWRIGHT
 from tests.browser.visits import WINDOW, Visit
 from tests.fakes import FakeAttributor, free_port

@@ -15,7 +15,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
-from benchmarks.maps import BUDGETS, measure
 from tests.browser.visits import Visit, canvas_of, pixels, point_at, rest, show_maps
 from tests.fakes import FakeAttributor
 
@@ -24,6 +23,21 @@ HOVERED = "window.attributionPage.state.hover"
 CAMERAS = "window.attributionPage.everyMap.all.map(({ camera }) => [camera.x, camera.y, camera.zoom])"
 MOVED = "[...window.attributionPage.movingMap.map.view.geometry.points]"
 SELECTED = "[...(window.attributionPage.state.selection ?? [])].sort((a, b) => a - b)"
+
+HOVER_MS = 50  # that a hover over 50,000 references may take
+# Times some hovers, each from the change until a pixel of all three maps can be read back. The maps are drawn at once, so that the
+# browser's own pace of 60 frames a second is not in the figure.
+HOVERS = """() => {
+  const page = window.attributionPage, maps = page.everyMap.all.slice(0, 3), { geometry } = maps[0].view;
+  const times = Array.from({ length: 30 }, (_, i) => {
+    const [x, y] = geometry.points.slice(2 * 1613 * i), began = performance.now();
+    page.set("hover", geometry.nearest(x, y, 16 * maps[0].perPixel(), page.passingNow()));
+    maps.forEach((map) => { map.draw(); map.canvas.getContext("2d").getImageData(0, 0, 1, 1); });
+    return performance.now() - began;
+  });
+  page.set("hover", null);
+  return times.slice(5);
+}"""
 
 
 def loneliest(coordinates: np.ndarray, low: float = 0.2, high: float = 0.8) -> int:
@@ -323,16 +337,6 @@ def check_hues(page: Page) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [min(BUDGETS), max(BUDGETS)])
-def test_a_hover_is_redrawn_within_its_budget(browser: Browser, n: int) -> None:
-    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.goto("about:blank")
-    times = measure(page, n, n_rounds=25, names=["hover"])["hover"]
-    page.context.close()
-    assert statistics.median(times) < BUDGETS[n], f"{n} references: {times}"
-
-
-@pytest.mark.slow
 def test_the_whole_page_carries_fifty_thousand_references(
     browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
 ) -> None:
@@ -363,4 +367,6 @@ def test_the_whole_page_carries_fifty_thousand_references(
     page.mouse.wheel(0, -300)
     page.wait_for_function("window.attributionPage.everyMap.all[1].camera.zoom > 1")
     assert page.evaluate("document.querySelectorAll('*').length") < 4000
+    times = page.evaluate(HOVERS)
+    assert statistics.median(times) < HOVER_MS, times
     visit.leave()

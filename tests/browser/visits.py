@@ -9,12 +9,17 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from benchmarks.door import open_door
+from interface import scripts
 from interface.page import DEFAULT_K
 
 WINDOW: Any = {"width": 1280, "height": 800}
 PATIENCE = 20_000  # milliseconds; two slow cores
 PAD = 22  # pixels around the frame of a map, as in map.js
+# Afterwards ``window.attributionPage`` has what the page's modules export, as it is at that moment; they are not loaded anew.
+OPEN_DOOR = """async (names) => {
+  const found = await Promise.all(names.map((name) => import(new URL(name, document.baseURI).href)));
+  window.attributionPage = new Proxy({}, { get: (_, name) => found.find((one) => name in one)?.[name] });
+}"""
 # All that a visitor may have opened, chosen, moved or asked, back to what the page shows at first; what stays otherwise
 # (the slider of a toy) is for a test with a page of its own.
 HOME = """k => { const page = window.attributionPage, { set, state } = page, first = page.catalogue.examples[0].id;
@@ -69,7 +74,7 @@ class Visit:
         self.page.goto(self.url)
         for sign in (".match", ".map canvas"):
             self.page.wait_for_selector(sign, state="attached")
-        open_door(self.page)
+        self.page.evaluate(OPEN_DOOR, [f"{scripts.folder()}/{name}" for name in scripts.modules()])
         self.is_spoilt = False
         return self
 
