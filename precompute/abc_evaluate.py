@@ -1,11 +1,9 @@
 r"""AbC's evaluation on the authors' feature files, or on ours in the same form: recall@k and mean average precision.
 
-Reads   LAION features (`laion_subset.pth`, or the folder converted from it), the features of one test case (`test_artchive.pth`),
-        and what embeds them: --mapper (the authors' .pth, or .safetensors from precompute.abc_train), or the heads of a --bundle;
-        without either the features themselves are compared
+Reads   LAION features (`laion_subset.pth`), the features of one test case (`test_artchive.pth`), and what embeds them: --mapper (the
+        authors' .pth, or the same tensors as .safetensors), or the heads of a --bundle; without either the features are compared
 Writes  --out: per prompt type {"recall": {"5": x, "10": x, "100": x}, "map": x, "n_queries": n, ...}, and beside it
         FILE.queries.jsonl: per query the ranks and similarities of its exemplars and what ranked first
-        laion_subset.converted/ beside the LAION file, the first time
 
 For each query the gallery is all LAION rows, then the exemplars of the query's own model. Recall@k is the share of these exemplars
 among the first k; average precision is over the full ranking and divides by their number; both are means over queries. At equal
@@ -29,7 +27,7 @@ from aad.bundle import write_atomically
 from aad.spaces import SPACES, Domain, Space
 from precompute.abc import protocol, results
 from precompute.abc.files import Maps, bundle_maps, read_calibrator, read_mapper, read_test_case
-from precompute.abc.laion import fingerprint, open_laion
+from precompute.abc.laion import Laion, fingerprint
 from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import command_line, run_step
 from precompute.common.store import write_table
@@ -40,7 +38,7 @@ FORMAT = 1  # of the counts; another number starts every interrupted run afresh
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--laion-features", type=Path, help="laion_subset.pth, or the folder it was converted into")
+    add("--laion-features", type=Path, help="laion_subset.pth")
     add("--test-features", type=Path, help="features of one test case; the file's name names the case in the results")
     maps = parser.add_mutually_exclusive_group()
     maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint, or mapper.safetensors")
@@ -51,9 +49,7 @@ def main(argv: Sequence[str]) -> None:
     add("--calibrator", type=Path, help=twice)
     add("--recall-k", type=int, nargs="+", default=[5, 10, 100], help="(default: 5 10 100)")
     add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
-    add("--cache", type=Path, help="where to convert LAION features to (default: beside the file)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    add("--memory", type=float, default=4.0, help="GB that the run may take, on the device too (default: 4)")
     shown = "print R@5 of results files beside the published figures and stop"
     add("--table", nargs="+", metavar="[NAME=]FILE", help=shown)
     arguments = parser.parse_args(argv)
@@ -81,29 +77,26 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     case = read_test_case(arguments.test_features)
     maps, mapped_by = _read_maps(arguments)
     calibrator = read_calibrator(arguments.calibrator) if arguments.calibrator else None
-    laion = open_laion(arguments.laion_features, arguments.cache)
-    of = {"LAION features": laion.features.shape[1], "test-case features": case.exemplars.shape[1]}
+    laion = Laion(arguments.laion_features)
+    of = {"LAION features": laion.shape[1], "test-case features": case.exemplars.shape[1]}
     of |= {"maps": maps[Domain.REAL].weight.shape[1]} if maps else {}
     if len(set(of.values())) > 1:
         told = ", ".join(f"{what} of {columns} columns" for what, columns in of.items())
         raise BenchmarkError(f"all must come from one backbone, got {told}; give files of the same backbone")
-    used = {name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator")}
-    inputs = {name: {"file": str(path), **fingerprint(path)} for name, path in used.items() if path}
-    inputs["laion_features"] = {"folder": str(laion.folder), **fingerprint(laion.folder / "features.npy")}
-    moved = ("file", "folder")  # a run goes on after its files were moved
-    contents = {name: {k: v for k, v in entry.items() if k not in moved} for name, entry in inputs.items()}
+    used = {name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator", "laion_features")}
+    contents = {name: fingerprint(path) for name, path in used.items() if path}
+    inputs = {name: {"file": str(used[name]), **told} for name, told in contents.items()}
     digest = hashlib.sha256(json.dumps([FORMAT, mapped_by, contents], sort_keys=True).encode()).hexdigest()[:16]
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{digest}.work.npz")  # changes with all that changes the counts
     work = protocol.prepare(case, maps, arguments.device)
-    n_rows, n = protocol.block_rows(laion, work, arguments.memory), len(laion.features)
-    tally = protocol.Tally.load(scratch, work)
+    tally, n = protocol.Tally.load(scratch, work), laion.shape[0]
     with tqdm(total=n * (2 if calibrator else 1), unit="row", unit_scale=True, disable=None) as bar:
         bar.update(tally.sweep * n + tally.next_row)
         while True:
             bar.set_description("weigh" if tally.sweep else "rank")
             by = calibrator if tally.sweep else None
-            for rows_done in protocol.sweep(laion, maps, work, tally, n_rows, arguments.device, by):
+            for rows_done in protocol.sweep(laion, maps, work, tally, arguments.device, by):
                 tally.keep(scratch)
                 bar.update(rows_done)
             if tally.sweep or not calibrator:

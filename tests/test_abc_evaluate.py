@@ -13,8 +13,7 @@ from aad.bundle import Bundle, BundleError, read_heads
 from aad.spaces import Domain, Space
 from precompute import abc_evaluate
 from precompute.abc import protocol, results
-from precompute.abc.files import read_test_case
-from precompute.abc.laion import Laion, open_laion
+from precompute.abc.laion import Laion
 from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, tied_rows, write_calibrator, write_laion, write_mapper
 from tests.factory import tiny_bundle
@@ -150,13 +149,12 @@ def test_row_of_zeros_resembles_nothing_and_so_ranks_by_the_tie_rule(tmp_path: P
     assert [record["ranks"] for record in records] == [[4], [1]]
 
 
-def test_map_that_overflows_is_refused(tmp_path: Path) -> None:
+def test_a_row_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     arguments = write(tmp_path, tied=True)
-    folder = open_laion(tmp_path / "laion_subset.pth").folder
-    features = np.load(folder / "features.npy")
-    features[123] = np.inf  # damaged after the conversion had checked it
-    np.save(folder / "features.npy", features)
-    with pytest.raises(BenchmarkError, match=r"finite, got LAION \(.*laion_subset.converted\) row 123"):
+    features = tied_rows(np.random.default_rng(0), 700)
+    features[123] = np.inf
+    write_laion(tmp_path / "laion_subset.pth", features)
+    with pytest.raises(BenchmarkError, match=r"finite, got LAION \(.*laion_subset.pth\) row 123"):
         run(arguments)
 
 
@@ -258,18 +256,6 @@ def test_dimensions_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         run(arguments)
     with pytest.raises(BundleError, match="no bundle at"):
         run([*arguments, "--bundle", str(tmp_path / "none")])
-
-
-def test_memory_bounds_the_blocks_and_too_little_is_refused(tmp_path: Path) -> None:
-    arguments = write(tmp_path, tied=False)
-    laion, case = open_laion(tmp_path / "laion_subset.pth"), read_test_case(tmp_path / "test_artchive.pth")
-    work = protocol.prepare(case, None, "cpu")
-    assert protocol.block_rows(laion, work, 4) == protocol.ROWS
-    small = protocol.block_rows(laion, work, 0.71)
-    assert 256 <= small < protocol.ROWS
-    with pytest.raises(BenchmarkError, match=r"need --memory 0\.8 \(GB\) or more, got 0\.5"):
-        run([*arguments, "--memory", "0.5"])
-    protocol.block_rows(laion, work, 0.8)
 
 
 def test_arguments_that_make_no_sense_are_refused(

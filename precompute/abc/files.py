@@ -132,7 +132,7 @@ def read_mapper(path: str | os.PathLike[str]) -> Maps:
     """The two maps of a mapper checkpoint, by domain.
 
     Args:
-        path: an official `.pth`, or a `.safetensors` as `python -m precompute.abc_train` writes it.
+        path: an official `.pth`, or a `.safetensors` whose tensors are `real_mapper.weight` and so on.
 
     Raises:
         BenchmarkError: missing, damaged, another kind of mapper, or shapes that do not fit together.

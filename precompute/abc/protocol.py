@@ -30,9 +30,8 @@ from precompute.abc.splits import BenchmarkError
 from precompute.common.store import write_arrays
 
 QUERIES = 512  # per matrix product: enough to keep it busy; more only needs more memory
-ROWS = 16_384  # at most per block, which is also what an interrupted run loses
+ROWS = 16_384  # per block, which is also what an interrupted run loses
 MAP_ROWS = 4096  # mapped at a time, in float64
-PROCESS_BYTES = 700e6  # of Python, numpy and torch themselves
 SMALLEST_NORM = 1e-12  # as in torch.nn.functional.normalize: a row of zeros stays zero and resembles nothing
 
 
@@ -133,26 +132,10 @@ def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, f
         if not bool(finite.all()):
             row = first + start + int((~finite).nonzero()[0])
             raise BenchmarkError(
-                f"features must be finite, got {what} row {row} that is not; extract or convert them again"
+                f"features must be finite, got {what} row {row} that is not; extract or download them again"
             )
         embedded[start : start + len(rows)] = rows.div_(norms.clamp_min_(SMALLEST_NORM))
     return embedded
-
-
-def block_rows(laion: Laion, work: Work, memory: float) -> int:
-    """How many LAION rows fit beside the queries in ``memory`` GB.
-
-    Raises:
-        BenchmarkError: not even a few; says how much would do.
-    """
-    (_, d), (m, k) = laion.features.shape, work.queries.shape
-    held = PROCESS_BYTES + 4 * work.queries.nbytes + 6 * work.similarities.nbytes + 64 * m + 16 * MAP_ROWS * (d + k)
-    each = 8 * d + 8 * k + 16 * min(m, QUERIES)  # one row as read and embedded, and its similarities with their masks
-    n_rows = int((memory * 1e9 - held) // each)
-    if n_rows < 256:
-        needed = np.ceil((held + 256 * each) / 1e8) / 10
-        raise BenchmarkError(f"these {m} queries need --memory {needed:g} (GB) or more, got {memory:g}; raise it")
-    return min(n_rows, ROWS)
 
 
 def sweep(
@@ -160,20 +143,19 @@ def sweep(
     maps: Maps | None,
     work: Work,
     tally: Tally,
-    n_rows: int,
     device: str,
     calibrator: Calibrator | None = None,
 ) -> Iterator[int]:
     """One sweep over the LAION rows that it has not seen; yields after each block, when ``tally`` may be kept, its number of rows.
 
-    Rows are counted, ``n_rows`` at a time; with a calibrator, after a sweep that counted, weights are summed.
+    Rows are counted, `ROWS` at a time; with a calibrator, after a sweep that counted, weights are summed.
     """
     torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
     best = best_similarities(work, tally)
-    while tally.next_row < len(laion.features):
+    while tally.next_row < laion.shape[0]:
         start = tally.next_row
-        features = laion.rows(start, start + n_rows)
-        rows = embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.folder})", start)
+        features = laion.rows(start, start + ROWS)
+        rows = embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.path})", start)
         found = rows.cpu().numpy()
         for first in range(0, len(work.queries), QUERIES):
             part = slice(first, min(first + QUERIES, len(work.queries)))
