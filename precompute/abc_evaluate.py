@@ -1,7 +1,7 @@
 r"""AbC's evaluation on the authors' feature files, or on ours in the same form: recall@k and mean average precision.
 
-Reads   LAION features (`laion_subset.pth`), the features of one test case (`test_artchive.pth`), and what embeds them: --mapper (the
-        authors' .pth, or the same tensors as .safetensors), or the heads of a --bundle; without either the features are compared
+Reads   LAION features (`laion_subset.pth`), the features of one test case (`test_artchive.pth`), and what embeds them: --mapper (of
+        the authors, or the same tensors as .safetensors) or the heads of a --bundle; without either the features are compared
 Writes  --out: per prompt type {"recall": {"5": x, "10": x, "100": x}, "map": x, "n_queries": n, ...}, and beside it
         FILE.queries.jsonl: per query the ranks and similarities of its exemplars and what ranked first
 

@@ -4,34 +4,29 @@ Reads   references.json and queries.json of the bundle and their images; trains 
 Writes  OUT: weights of the whole network for --weights, and how they were made; scratch goes to .work/ in the bundle
 
 Pictures are drawn once, as in extract_views but with other seeds; what the frozen blocks make of them is kept on disk (43 kB a
-picture with EfficientNet-Lite0), so a second run with other settings starts at once. With known sources R@1 on validation queries
-is printed before and after, by cosine of the features alone. Stops and goes on; the same options on the same number of threads give
-the same bytes. The tuned backbone is measured as any other:
+picture with EfficientNet-Lite0), so a second run with other settings, or after an interrupted one, starts at once. The same options
+on the same number of threads give the same bytes. The tuned backbone is measured as any other:
 
     python -m precompute.finetune --leave-out multistyle26 --out tuned.safetensors
     python -m precompute.extract_features --weights tuned.safetensors --bundle OUT
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm import trange
 
-from aad.backbones import Backbone
 from aad.bundle import Bundle, BundleError, write_atomically
-from precompute.common import figures
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.lock import hold
 from precompute.experiments.tail import TERMS, FineTuneConfig, FineTuning, cut_network
 from precompute.pictures.activations import Activations, generator_of
-from precompute.pictures.drawing import Pictures, add_drawing_options, open_backbone, training_pictures
+from precompute.pictures.drawing import add_drawing_options, open_backbone, training_pictures
 from precompute.pictures.families import FAMILIES, see_that_networks_are_there
 
-SAVE_EVERY = 20  # steps between checkpoints: a minute of work at most
 DEFAULTS = FineTuneConfig()
 
 
@@ -87,15 +82,9 @@ def main(argv: Sequence[str]) -> None:
         tuning = FineTuning(cut, *pools, config)
     except ValueError as error:
         raise BundleError(f"{error}; give more images, other --kinds or --made, or leave fewer families out") from error
-    before = validation_recall(bundle)
-    _show("before", before)
-    decided_by = json.dumps([backbone.spec.sha256, list(drawn.used), asdict(config)])
-    _run(tuning, scratch / f"finetune-{hashlib.sha256(decided_by.encode()).hexdigest()[:32]}.checkpoint")
-    tuned = tuning.weights()
-    backbone.network.cpu()
-    backbone.network.load_state_dict(tuned)
-    after = validation_recall(bundle, backbone) if before else {}
-    _show("after", after)
+    with trange(config.n_steps, desc="fine-tuning", unit="step", disable=None) as bar:
+        for _ in bar:
+            bar.set_postfix({name: f"{value:.3f}" for name, value in tuning.step().items()})
     tenths = [tenth.mean(0) for tenth in np.array_split(np.array(tuning.losses), min(10, config.n_steps))]
     notes = {
         "command": command_line("precompute.finetune", argv),
@@ -109,69 +98,16 @@ def main(argv: Sequence[str]) -> None:
         "n_real": len(pools[0]),
         "n_synthetic": len(pools[1]),
         "history": [{name: round(float(v), 4) for name, v in zip(TERMS, row, strict=True)} for row in tenths],
-        "validation_recall@1": {"before": before, "after": after},
         "versions": versions("torch", "timm", "pillow", "numpy"),
     }
     from safetensors.torch import save
 
+    tuned = tuning.weights()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     # one entry: the order of several in the file is not fixed
     write_atomically(arguments.out, save(tuned, {"fine_tuning": json.dumps(notes)}))
     of = f"{len(pools[0])} real and {len(pools[1])} synthetic images"
     print(f"{len(tuning.trained)} of {len(tuned)} tensors trained on {of}")
-
-
-def _run(tuning: FineTuning, path: Path) -> None:
-    """Take all steps, from the checkpoint at ``path`` where there is one."""
-    if path.exists():
-        tuning.restore(path.read_bytes())
-    n_steps = tuning.config.n_steps
-    with tqdm(total=n_steps, initial=tuning.n_done, desc="fine-tuning", unit="step", disable=None) as bar:
-        while tuning.n_done < n_steps:
-            bar.set_postfix({name: f"{value:.3f}" for name, value in tuning.step().items()})
-            bar.update()
-            if tuning.n_done % SAVE_EVERY == 0 or tuning.n_done == n_steps:
-                write_atomically(path, tuning.checkpoint())
-
-
-def validation_recall(bundle: Bundle, backbone: Backbone | None = None) -> dict[str, float]:
-    """R@1 of the bundle's validation queries by type, all references as the gallery, by cosine of features alone.
-
-    Args:
-        bundle: has the queries and their sources.
-        backbone: embeds them; the features in the bundle when None.
-
-    Returns:
-        Query type to mean; empty without validation queries of known source.
-    """
-    references, entries = bundle.read_json("references.json"), bundle.read_json("queries.json")
-    chosen = [i for i, entry in enumerate(entries) if entry.get("split") == "validation" and entry["exemplar_ids"]]
-    if not chosen:
-        return {}
-    queries = [entries[i] for i in chosen]
-    if backbone is None:
-        features = bundle.read_array("references_backbone.npy", (len(references), None))
-        query_features = bundle.read_array("queries_backbone.npy", (len(entries), None))[chosen]
-    else:
-        features, query_features = (_embed(bundle, some, backbone) for some in (references, queries))
-    found = figures.score(query_features @ features.T, [query["exemplar_ids"] for query in queries])["recall@1"]
-    types = np.array([str(query["type"]) for query in queries])
-    return {str(kind): round(float(found[types == kind].mean()), 4) for kind in np.unique(types)}
-
-
-def _embed(bundle: Bundle, entries: Sequence[dict], backbone: Backbone) -> np.ndarray:
-    pictures, rows = Pictures(bundle, list(enumerate(entries))), []
-    with tqdm(total=len(pictures), desc="validation", unit="image", disable=None) as bar:
-        for start in range(0, len(pictures), 64):  # few whole images in memory at once
-            some = [pictures.whole(i) for i in range(start, min(start + 64, len(pictures)))]
-            rows.append(backbone.embed(some, bar.update))
-    return np.concatenate(rows)
-
-
-def _show(when: str, recalls: dict[str, float]) -> None:
-    if recalls:
-        shown = "  ".join(f"{kind} {value:.3f}" for kind, value in recalls.items())
-        print(f"validation R@1 {when}: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -205,14 +205,6 @@ def test_a_heavy_anchor_keeps_the_features_where_they_were():
     assert moved(1e4) < 0.1 * moved(0.0)
 
 
-@pytest.mark.parametrize("kind", [Tiny, Tokens])
-def test_a_run_that_goes_on_from_a_checkpoint_ends_in_the_same_bits(kind):
-    whole, half, second = (started(network=frozen(kind)) for _ in range(3))
-    second.restore(taken(half, until=5).checkpoint())
-    assert second.n_done == 5
-    assert not changed(taken(whole).weights(), taken(second).weights()) and second.losses == whole.losses
-
-
 def test_networks_that_cannot_be_cut_are_refused():
     for n_blocks in (0, 4):
         with pytest.raises(BackboneError, match=f"between 1 and 3 of the network's 4 blocks .*, got {n_blocks}"):
@@ -322,7 +314,6 @@ def test_the_output_says_how_it_was_made(tmp_path):
     assert (said["n_real"], said["n_synthetic"]) == (4, 2 + 2 * 4)
     assert said["config"]["n_blocks"] == 1 and said["config"]["anchor_weight"] == 3 and said["config"]["n_steps"] == 6
     assert len(said["history"]) == 6 and set(said["history"][0]) == {"alignment", "anchor"}
-    assert set(said["validation_recall@1"]["before"]) == {"media", "photo"} == set(said["validation_recall@1"]["after"])
 
 
 def test_the_same_options_give_the_same_bytes_and_another_seed_others(tmp_path):
@@ -344,15 +335,13 @@ def test_a_left_out_family_is_neither_drawn_nor_read(tmp_path, monkeypatch, left
     read: list[str] = []
     whole = activations.Pictures.whole
     monkeypatch.setattr(activations.Pictures, "whole", lambda self, i: read.append(self.names[i]) or whole(self, i))
-    monkeypatch.setattr(finetune, "validation_recall", lambda *_: {})
     tune(bundle, *PLAIN, "--leave-out", *left_out)
     kept = {q["path"] for q in queries if q["split"] == "train" and q["generator"] not in left_out}
     assert {name for name in read if name.startswith("q")} == kept
     assert {name for name in read if name.startswith("r")} == {f"r{i}.png" for i in range(4)}
 
 
-def test_only_the_train_split_is_trained_on_and_pairs_are_not_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune, "validation_recall", lambda *_: {})
+def test_only_the_train_split_is_trained_on_and_pairs_are_not_looked_at(tmp_path):
     path = tune(small_bundle(tmp_path / "a"))
     queries = json.loads((tmp_path / "a" / "bundle" / "queries.json").read_text())
     for query in queries[:4]:
@@ -364,31 +353,6 @@ def test_only_the_train_split_is_trained_on_and_pairs_are_not_looked_at(tmp_path
     assert without_command(tune(bundle)) == without_command(path)
     picture(99).save(tmp_path / "b" / "pictures" / "r2.png")
     assert without_command(tune(bundle))[1] != without_command(path)[1]
-
-
-@pytest.mark.parametrize("n_steps", [0, 5])
-def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path, monkeypatch, n_steps):
-    monkeypatch.setattr(finetune, "SAVE_EVERY", 2)
-    bundle = small_bundle(tmp_path)
-    path = tune(bundle)
-    whole = path.read_bytes()
-    path.unlink()
-    next((bundle / ".work").glob("finetune-*")).unlink()
-    step, taken = FineTuning.step, []
-
-    def interrupted(self):
-        if self.n_done == n_steps and len(taken) == n_steps:
-            raise KeyboardInterrupt
-        taken.append(self.n_done)
-        return step(self)
-
-    monkeypatch.setattr(FineTuning, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        tune(bundle)
-    assert not path.exists()
-    taken.append(-1)
-    assert tune(bundle).read_bytes() == whole
-    assert taken[n_steps + 1 :] == list(range(n_steps // 2 * 2, 6))  # from the last checkpoint on
 
 
 def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
@@ -454,25 +418,9 @@ def test_shards_belong_to_one_seed_one_network_one_cut_and_one_set_of_images(tmp
     assert not first & used()
 
 
-def test_validation_recall_is_of_validation_queries_only_and_never_of_test(tmp_path, capsys):
-    features = np.eye(10, dtype=np.float16)
-    features[5] = features[6]  # the one "media" query of the validation split finds another reference
-    features[7:] = features[0]  # test queries would all be wrong
-    bundle = small_bundle(tmp_path, **{"queries_backbone.npy": features})
-    assert finetune.validation_recall(Bundle.open(bundle)) == {"media": 0.0, "photo": 1.0}
-    tune(bundle)
-    shown = capsys.readouterr().out
-    assert "validation R@1 before: media 0.000  photo 1.000" in shown and "validation R@1 after: media " in shown
-    for i in range(10):  # a query is its exemplar, which the tuned network sees
-        picture(i).save(tmp_path / "pictures" / f"q{i}.png")
-    assert finetune.validation_recall(Bundle.open(bundle), tiny_backbone()) == {"media": 1.0, "photo": 1.0}
-
-
-def test_folders_without_splits_or_known_sources_are_used_whole(tmp_path, capsys):
+def test_folders_without_splits_or_known_sources_are_used_whole(tmp_path):
     said = notes(tune(small_bundle(tmp_path, ("", "", "")), "--kinds", "plain", "--made"))
     assert (said["n_real"], said["n_synthetic"]) == (3, 3) and said["generators"] == ["unknown"]
-    assert said["validation_recall@1"] == {"before": {}, "after": {}}
-    assert "validation" not in capsys.readouterr().out
 
 
 def test_too_little_to_train_on_is_refused(tmp_path):

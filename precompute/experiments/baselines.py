@@ -1,77 +1,10 @@
-"""What the heads are measured against: two methods that are given the pairs. Each returns a dense ``Head``.
-
-    supervised    contrastive maps, the AbC recipe
-    cca           canonical correlation analysis, the oracle that the methods without pairs approximate
-
-Numpy only, but for ``supervised``, which needs torch.
-"""
-
-from dataclasses import dataclass
+"""What the heads are measured against: CCA of known pairs, the oracle that the methods without pairs approximate. Numpy only."""
 
 import numpy as np
 
 from aad.method import Head
 from aad.spaces import Domain
 from aad.vectors import covariance
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisedConfig:
-    """Settings of ``supervised``."""
-
-    temperature: float = 0.05  # of the cosine, as in alignment without pairs
-    decay: float = 100.0  # pull towards the identity, per unit of mean squared change per row; 1000 learns too little
-    n_steps: int = 250
-    batch_size: int = 192  # sources per step, with one synthetic image of each
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-
-def supervised(
-    real: np.ndarray, synthetic: np.ndarray, config: SupervisedConfig, source_ids: np.ndarray | None = None
-) -> Head:
-    """The AbC recipe: one linear map per domain, from the identity, so that each synthetic image finds its source in the batch.
-
-    Args:
-        real: (n, d) features of the sources; one with several synthetic images stands there as often.
-        synthetic: (n, d) features of the synthetic images, matched to ``real`` row by row.
-        config: settings.
-        source_ids: (n,) which source a pair has. A batch holds each source once, so that none is a negative of itself. When None,
-            equal rows of ``real`` are one source; give them when ``real`` holds views.
-
-    Raises:
-        ValueError: shapes differ, or fewer than two different sources.
-
-    References:
-        Wang et al., Evaluating Data Attribution for Text-to-Image Models, ICCV 2023: contrastive loss on pairs, one linear map per
-        domain on frozen features, from the identity. Centring each domain beforehand, the pull and the settings are ours.
-    """
-    import torch
-
-    from aad.method.losses import info_nce
-
-    _check_pairs(real, synthetic)
-    source_of = np.unique(real, axis=0, return_inverse=True)[1].ravel() if source_ids is None else source_ids
-    members = [np.flatnonzero(source_of == source) for source in np.unique(source_of)]
-    if len(members) < 2:
-        raise ValueError(f"a contrast needs at least two different sources, got {len(members)}")
-    rng = np.random.default_rng(config.seed)
-    sides = dict(zip(Domain, (real, synthetic), strict=True))
-    centre = {domain: rows.mean(0) for domain, rows in sides.items()}
-    centred = {domain: torch.from_numpy(np.float32(rows - centre[domain])) for domain, rows in sides.items()}
-    identity = torch.eye(real.shape[1])
-    maps: dict[Domain, torch.Tensor] = {domain: identity.clone().requires_grad_() for domain in Domain}
-    optimiser = torch.optim.Adam(maps.values(), lr=config.learning_rate)
-    for _ in range(config.n_steps):
-        drawn = rng.choice(len(members), min(config.batch_size, len(members)), replace=False)
-        rows = np.array([rng.choice(members[source]) for source in drawn])
-        embedded = [centred[domain][rows] @ maps[domain].T for domain in Domain]
-        change = sum((weight - identity).square().sum() for weight in maps.values()) / (2 * len(identity))
-        loss = info_nce(embedded[0], embedded[1], config.temperature) + config.decay * change
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return _head(centre, {domain: weight.detach().numpy() for domain, weight in maps.items()})
 
 
 def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, weighting: float = 0.0) -> Head:
@@ -91,16 +24,20 @@ def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, we
     References:
         Hotelling, Biometrika 28, 1936; Vinod, Journal of Econometrics 4, 1976, for the ridge.
     """
-    _check_pairs(real, synthetic)
+    if real.ndim != 2 or real.shape != synthetic.shape or len(real) < 2:
+        raise ValueError(f"pairs must share one (n, d) shape with n >= 2, got {real.shape} and {synthetic.shape}")
     if not 1 <= rank <= real.shape[1]:
         raise ValueError(f"rank must be within 1..{real.shape[1]}, got {rank}")
-    centre = {Domain.REAL: real.mean(0, dtype=np.float64), Domain.SYNTHETIC: synthetic.mean(0, dtype=np.float64)}
     first, second = (inverse_root(shrunk(covariance(rows), shrinkage)) for rows in (real, synthetic))
     left, correlations, right = np.linalg.svd(first @ cross_covariance(real, synthetic) @ second)
     directions = signed(np.hstack([left.T[:rank] @ first, right[:rank] @ second]))  # one sign for both domains
     directions *= correlations[:rank, None] ** weighting
-    d = real.shape[1]
-    return _head(centre, {Domain.REAL: directions[:, :d], Domain.SYNTHETIC: directions[:, d:]})
+    parts = {
+        Domain.REAL: (real, directions[:, : real.shape[1]]),
+        Domain.SYNTHETIC: (synthetic, directions[:, real.shape[1] :]),
+    }
+    centre = {domain: rows.mean(0, dtype=np.float64).astype(np.float32) for domain, (rows, _) in parts.items()}
+    return Head(centre, {domain: np.asarray(weight, dtype=np.float32) for domain, (_, weight) in parts.items()})
 
 
 def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -144,13 +81,3 @@ def inverse_root(matrix: np.ndarray) -> np.ndarray:
 def signed(directions: np.ndarray) -> np.ndarray:
     """The (k, d) rows, each with its largest entry positive: an eigenvector leaves its sign open."""
     return directions * np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(1)])[:, None]
-
-
-def _head(centre: dict[Domain, np.ndarray], weight: dict[Domain, np.ndarray]) -> Head:
-    rounded = {domain: np.asarray(weight[domain], dtype=np.float32) for domain in Domain}  # one object stays one object
-    return Head({domain: centre[domain].astype(np.float32) for domain in Domain}, rounded)
-
-
-def _check_pairs(real: np.ndarray, synthetic: np.ndarray) -> None:
-    if real.ndim != 2 or real.shape != synthetic.shape or len(real) < 2:
-        raise ValueError(f"pairs must share one (n, d) shape with n >= 2, got {real.shape} and {synthetic.shape}")

@@ -16,7 +16,6 @@ output for each picture is computed once: that is nine tenths of the work in Eff
 """
 
 import copy
-import io
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -200,7 +199,7 @@ class Pool:
 
 
 class FineTuning:
-    """One run, step by step; what it depends on beside its arguments is in ``checkpoint``.
+    """One run, step by step.
 
     Args:
         cut: of the network to start from, untouched by the run.
@@ -279,26 +278,6 @@ class FineTuning:
 
         state = self.cut.network.state_dict() | {name: parameter.detach() for name, parameter in self.trained.items()}
         return {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
-
-    def checkpoint(self) -> bytes:
-        """Everything that ``restore`` needs to go on as if nothing had happened."""
-        import torch
-
-        file = io.BytesIO()
-        # in the parameters' own memory layout: sums in another order would change the last bits
-        trained = {name: parameter.detach() for name, parameter in self.trained.items()}
-        torch.save({"losses": self.losses, "trained": trained, "optimiser": self.optimiser.state_dict()}, file)
-        return file.getvalue()
-
-    def restore(self, checkpoint: bytes) -> None:
-        """Go on from a ``checkpoint`` of a run with the same arguments."""
-        import torch
-
-        kept = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
-        self.losses = kept["losses"]
-        for name, parameter in self.trained.items():
-            parameter.data.copy_(kept["trained"][name])
-        self.optimiser.load_state_dict(kept["optimiser"])
 
 
 def _schedule(step: int, n_steps: int) -> float:
