@@ -79,12 +79,8 @@ def test_source_is_hidden_until_the_last_space(page: Page, attributor: FakeAttri
     page.wait_for_function(ANSWERED, arg=case["query"]["id"])
 
 
-def test_letters_show_the_notes_and_the_keys(page: Page) -> None:
+def test_notes_stand_in_a_window_of_their_own(page: Page) -> None:
     talk(page)
-    for key in ("?", "h"):
-        before = page.locator(".talk-keys").is_visible()
-        page.keyboard.press(key)
-        assert page.locator(".talk-keys").is_visible() != before
     with page.expect_popup() as opened:
         page.keyboard.press("n")
     notes = opened.value.locator("p").first
@@ -142,7 +138,7 @@ def test_button_enters_full_screen_and_the_arrow_buttons_walk(page: Page) -> Non
     page.get_by_role("button", name="Present", exact=True).click()
     page.wait_for_selector(".talk[data-ready]")
     page.wait_for_function("document.fullscreenElement !== null")
-    page.get_by_role("button", name="Next step").click()
+    page.get_by_role("button", name="Next step (right arrow)").click()
     assert step_of(page) == "2"
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement === null")

@@ -1,5 +1,5 @@
 // Talk mode: a guided story on bundled cases, for a room. Everything it needs is fetched when it is entered: after that a lecture
-// goes on without network or server. Keys: arrows, 1 to 3, F, N, H, Esc.
+// goes on without network or server. Keys: arrows, 1 to 3 for a map, F, N, Esc.
 import { showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
 import { make } from "../core/dom.js";
@@ -7,14 +7,6 @@ import { catalogue, catalogueReady, mountPart, set, state } from "../core/state.
 import { addExtra } from "./takeaway.js";
 import { makeTalkStage } from "./talk-stage.js";
 
-const KEYS = [
-  ["\u2192 \u2190", "next and previous step"],
-  ["1 2 3", "the map of this space"],
-  ["F", "full screen"],
-  ["N", "notes, in a window of their own"],
-  ["H or ?", "these keys"],
-  ["Esc", "leave"],
-];
 // The step that shows a picture given during the talk.
 const LIVE = {
   kind: "case",
@@ -25,8 +17,6 @@ const LIVE = {
 };
 const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " "]; // a presenter's remote sends PageDown and PageUp
 const BACK = ["ArrowLeft", "ArrowUp", "PageUp"];
-
-const showOrHide = (element) => (element.hidden = !element.hidden);
 
 export const mountTalk = (element, props, { server }) => {
   const part = mountPart("talk", element);
@@ -40,7 +30,6 @@ export const mountTalk = (element, props, { server }) => {
   const title = make("h2.talk-title", { tabindex: "-1" });
   const line = make("p.talk-line");
   const stage = make("div.talk-stage");
-  const keys = make("dl.talk-keys", { hidden: true }, ...KEYS.flatMap(([key, words]) => [make("dt", key), make("dd", words)]));
   const count = make("span.talk-count");
   const control = (words, label, action) => {
     const onclick = () => {
@@ -54,17 +43,15 @@ export const mountTalk = (element, props, { server }) => {
     make("header", { "aria-live": "polite" }, title, line),
     stage,
     make("footer", [
-      control("\u2190", "Previous step", () => move(-1)),
+      control("\u2190", "Previous step (left arrow)", () => move(-1)),
       count,
-      control("\u2192", "Next step", () => move(1)),
+      control("\u2192", "Next step (right arrow)", () => move(1)),
       make("span.talk-gap"),
       open,
       control("Notes", "Notes in a window of their own (N)", () => openNotes()),
-      control("Keys", "Keys (H)", () => showOrHide(keys)),
       control("Full screen", "Full screen (F)", () => toggleFull()),
       control("Leave", "Leave (Esc)", () => leave()),
     ]),
-    keys,
   ]);
   const opener = make("button.extra.extra-talk", { "aria-keyshortcuts": "f", title: "Full screen, for a room (F)" }, "Present");
   slot.replaceChildren(dialog);
@@ -185,7 +172,6 @@ export const mountTalk = (element, props, { server }) => {
     else if (["1", "2", "3"].includes(key)) drawing.travel(Number(key) - 1);
     else if (letter === "f") toggleFull();
     else if (letter === "n") openNotes();
-    else if (letter === "h" || key === "?") showOrHide(keys);
     else if (key === "Escape") leave();
     else return;
     event.preventDefault();
