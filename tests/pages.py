@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,14 @@ def until(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < ends, "it did not come to that"
         time.sleep(0.02)
+
+
+def at_once(ask: Callable[[Any], Any], requests: Iterable[Any]) -> None:
+    threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from aad.spaces import SPACES, Space
 from interface import inspection, pictures
 from interface.outcomes import Outcome, outcomes_of
 from tests.fakes import FakeAttributor
+from tests.pages import at_once
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +162,7 @@ def test_equal_requests_are_computed_once_and_one_at_a_time(
     ask = {function.__name__: function for function in inspection.functions(attributor)}["inspect_recall"]
     rows = inspection.bit_mask(np.ones(60, bool))
     requests = [{"rows": rows, "measure": measure, "by": "type"} for measure in ("R@1", "R@1", "MRR", "R@5")]
-    threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(ask, requests)
     assert len(calls) == 3 and most[0] == 1
 
 

@@ -18,6 +18,7 @@ from aad.spaces import SPACES
 from interface import explain, handlers, inspection, pictures, requests, takeaway
 from interface.requests import MISFIT, SERVED, Refused, filtered, told, uploaded, whole
 from tests.fakes import FakeAttributor
+from tests.pages import at_once
 
 Doors = dict[str, Callable[..., Any]]
 
@@ -250,9 +251,5 @@ def test_one_file_at_a_time_is_answered(
 
     monkeypatch.setattr(attributor, "attribute", slow)
     asked = [{"path": str(uploads / "mine.png"), "k": k} for k in range(11, 17)]
-    threads = [threading.Thread(target=doors["takeaway_answer"], args=(one,)) for one in asked]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(doors["takeaway_answer"], asked)
     assert overlaps == [False] * 6
