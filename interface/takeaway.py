@@ -1,6 +1,6 @@
 """Export: files, reports and links of what is shown; and many pictures at once.
 
-JSON, CSV and pictures of panels are made in the browser from what it already has. Here is what needs the collection: the
+JSON, CSV and a picture of the answer are made in the browser from what it already has. Here is what needs the collection: the
 report, and the answer to one of many files. Only one of them is answered at a time, so that nobody waits for another's hundred.
 """
 

@@ -59,9 +59,8 @@ def test_a_match_is_answered_with_a_heat_of_49_squares_on_each_picture(page: Pag
         label = warmest.get_attribute("aria-label") or ""
         assert label.endswith(f"row {row + 1}, column {column + 1} adds {heat.max():.4f}")
         expect(warmest.locator(".cell-label")).to_have_text("1")
-        expect(page.locator(".explain-sentence")).to_contain_text(
-            f"lies in the {label.partition(',')[0].lower()}" if side == "query" else "of the match"
-        )
+        place = f"{label.partition(',')[0].lower()} of the {'picture' if side == 'query' else 'match'}"
+        expect(page.locator(".explain-sentence")).to_contain_text(place)
     expect(page.locator(".limits")).to_contain_text("regions; each sees more of the picture than its square")
     expect(page.locator(".limits")).to_contain_text("not the generator")
 
