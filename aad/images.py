@@ -164,26 +164,12 @@ def _recognised(data: bytes, name: str) -> str:
     """Pillow's name of the format, by the content."""
     if not data:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
-    if foreign := _foreign_format(data):
-        raise ImageError(f"an image must be {_SUPPORTED}, got {foreign} ({name}); convert it to PNG or JPEG")
     for kind in KINDS:
         _, accept = Image.OPEN[kind.format]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
             return kind.format
     raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
-
-
-def _foreign_format(data: bytes) -> str | None:
-    """Name a common format that is not decoded here, so that the refusal can say what came."""
-    head = data[:1024]
-    if data[4:8] == b"ftyp" and b"avif" not in head[:64] and any(b in head[:64] for b in (b"hei", b"hev", b"mif1")):
-        return "HEIC"
-    if b"%PDF-" in head:
-        return "PDF"
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data[:8192]:
-        return "SVG"
-    return None
 
 
 def _printable(text: str) -> str:

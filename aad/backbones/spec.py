@@ -95,29 +95,26 @@ class Backbone:
     device: str = "cpu"
     compiled: Engine | None = None
 
-    def embed(self, images: Sequence[Image.Image], progress: Callable[[int], object] | None = None) -> np.ndarray:
+    def embed(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Features of RGB images; of more than a batch, the next pictures are preprocessed while the network runs.
 
         Args:
             images: n RGB images of any size.
-            progress: called with the number of images done after each batch.
 
         Returns:
             (n, dim) float32 with rows of unit length; (0, dim) for no images.
         """
         if len(images) <= BATCH_SIZE:
-            return self.embed_pixels(map(self.spec.preprocess, images), progress)
+            return self.embed_pixels(map(self.spec.preprocess, images))
         with ahead(self.spec.preprocess, images, n_ahead=2 * BATCH_SIZE) as pixels:
-            return self.embed_pixels(pixels, progress)
+            return self.embed_pixels(pixels)
 
-    def embed_pixels(self, pixels: Iterable[np.ndarray], progress: Callable[[int], object] | None = None) -> np.ndarray:
+    def embed_pixels(self, pixels: Iterable[np.ndarray]) -> np.ndarray:
         """As ``embed``, of n arrays (3, s, s) that ``spec.preprocess`` gave, taken in batches of ``BATCH_SIZE`` as they come."""
         rows, source = [np.zeros((0, self.spec.dim), np.float32)], iter(pixels)
         run = self.compiled or _torch_engine(self.network, self.device)
         while batch := list(islice(source, BATCH_SIZE)):
             rows.append(run(np.stack(batch)))
-            if progress:
-                progress(len(batch))
         return l2_normalise(np.concatenate(rows))
 
     def in_torch(self) -> "Backbone":
