@@ -5,48 +5,16 @@ As a tuple of objects 300,000 of them were measured to take 421 MB.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from aad.answers import Query, Reference
 from aad.bundle import Bundle, BundleError, safe_path, safe_paths
 from aad.schema import require
 
 UNUSABLE = "cannot be used ({})"
-
-
-class Words(Sequence[str]):
-    """n words, each different one kept once, in the order of first sight.
-
-    Args:
-        words: the words; what is no text becomes one, and nothing at all becomes an empty one.
-
-    Attributes:
-        values: the different words.
-        codes: (n,) int32, the place in ``values`` of each.
-
-    >>> Words(["a", "b", "a", None])[2], Words(["a", "b", "a"]).codes.tolist()
-    ('a', [0, 1, 0])
-    """
-
-    def __init__(self, words: Sequence[Any]) -> None:
-        seen: dict[str, int] = {}
-        texts = (word if isinstance(word, str) else "" if word is None else str(word) for word in words)
-        self.codes = np.fromiter((seen.setdefault(text, len(seen)) for text in texts), np.int32, len(words))
-        self.values = tuple(seen)
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, i: Any) -> Any:
-        return [self.values[one] for one in self.codes[i]] if isinstance(i, slice) else self.values[self.codes[i]]
-
-    def __iter__(self) -> Iterator[str]:
-        return (self.values[one] for one in self.codes.tolist())
 
 
 class References(Sequence[Reference]):
@@ -62,9 +30,11 @@ class References(Sequence[Reference]):
 
     def __init__(self, entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
         self.folder = folder
-        self._columns = {"path": Words([safe_path(one["path"]) for one in entries])}
+        seen: dict[str, str] = {}  # each word is kept once
+        self._columns = {"path": [safe_path(one["path"]) for one in entries]}
         for field in fields(Reference)[2:]:
-            self._columns[field.name] = Words([one.get(field.name) for one in entries])
+            words = (text_of(one.get(field.name)) for one in entries)
+            self._columns[field.name] = [seen.setdefault(word, word) for word in words]
 
     def __len__(self) -> int:
         return len(self._columns["path"])
@@ -74,7 +44,7 @@ class References(Sequence[Reference]):
             return tuple(self._made(one) for one in range(*i.indices(len(self))))
         return self._made(range(len(self))[i])
 
-    def words(self, field: str) -> Words:
+    def words(self, field: str) -> list[str]:
         """One field of all references without making any of them; ``path`` is below ``folder``."""
         return self._columns[field]
 
@@ -83,11 +53,16 @@ class References(Sequence[Reference]):
         return Reference(i, self.folder / words.pop("path"), **words)
 
 
-def words_of(references: Sequence[Reference], field: str) -> Words:
+def text_of(word: Any) -> str:
+    """What is no text becomes one, and nothing at all an empty one."""
+    return word if isinstance(word, str) else "" if word is None else str(word)
+
+
+def words_of(references: Sequence[Reference], field: str) -> list[str]:
     """One field of all references, whatever holds them."""
     if isinstance(references, References):
         return references.words(field)
-    return Words([getattr(one, field) for one in references])
+    return [getattr(one, field) for one in references]
 
 
 def read_references(bundle: Bundle, folder: Path) -> References:
@@ -99,7 +74,7 @@ def read_references(bundle: Bundle, folder: Path) -> References:
     entries = bundle.read_table("references.json")
     with bundle.telling("references.json", UNUSABLE, of=(ValueError, BundleError)):
         references = References(entries, folder)
-        _refuse_links(folder, references.words("path").values)
+        _refuse_links(folder, references.words("path"))
     return references
 
 

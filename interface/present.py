@@ -42,7 +42,7 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
     folders = _factor(folder for folder, _ in places)
     return {
         "n": len(references),
-        "titles": list(words_of(references, "title")),
+        "titles": words_of(references, "title"),
         "files": [quote(name) for _, name in places],
         "folders": {"values": [file_url(folder) + "/" for folder in folders["values"]], "index": folders["index"]},
         "words": {

@@ -126,8 +126,8 @@ def filtered(attributor: Attributor, wanted: Filter | None) -> tuple[dict[str, A
         if not isinstance(values, list | tuple | set) or not all(isinstance(value, str) for value in values):
             raise Refused(f"the filter's {field} must be a list of texts, got {values!r:.80}")
         if values:
-            asked[field], known = sorted(values), words_of(attributor.references, field)
-            passes &= np.isin(known.codes, [code for code, word in enumerate(known.values) if word in set(values)])
+            asked[field], let_through = sorted(values), set(values)
+            passes &= np.array([word in let_through for word in words_of(attributor.references, field)], bool)
     if not passes.any() and asked:
         text = "No picture of the collection passes this filter. Take something out of it, or clear it."
         raise Refused(text, "Nothing to search in")

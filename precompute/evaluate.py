@@ -112,7 +112,7 @@ def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: 
 
     Each query counts once with its source in the gallery and once with every reference of its concept taken out.
     """
-    concepts = attributor.references.words("concept").codes
+    concepts = np.unique(attributor.references.words("concept"), return_inverse=True)[1]
     weights, correct = [], []
     for query, row in zip(queries, _similarities(attributor, queries, space), strict=True):
         exemplars = list(query.exemplar_ids)

@@ -22,7 +22,7 @@ import numpy as np
 
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
-from aad.references import Words
+from aad.references import text_of
 from aad.scale.qdrant import QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
 from aad.scale.stored import StoredRows
@@ -154,7 +154,7 @@ def load_collection(
     from qdrant_client import models
     from tqdm import tqdm
 
-    n, words = len(entries), {key: Words([entry.get(key) for entry in entries]) for key in KEPT}
+    n, words = len(entries), {key: [text_of(entry.get(key)) for entry in entries] for key in KEPT}
     with speaking(client):
         if not client.collection_exists(name):
             # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
