@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aad import Attributor
-from aad.explain import Explanation, explain, why_not
+from interface.heat import Explanation, explain, why_not
 from interface.requests import row, subject, told
 
 UNIT = 1e-5  # of similarity: what heat is rounded to on its way to the page, a hundredth of the least that is seen

@@ -11,9 +11,9 @@ import numpy as np
 
 from aad import Attributor
 from aad.backbones import BackboneError
-from aad.explain import ExplanationError
 from aad.images import ImageError
 from aad.references import words_of
+from interface.heat import ExplanationError
 
 MAX_K = 100
 MAX_FILES = 100  # in one go

@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw
 
 from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.calibration import Calibration
-from aad.explain import Explanation, SpaceExplanation
 from aad.images import load_image
 from aad.spaces import SPACES, Space
+from interface.heat import Explanation, SpaceExplanation
 
 GROUPS = (
     "animals", "birds", "buildings", "clothes", "flowers", "food", "fruit", "furniture", "music", "paintings",

@@ -25,7 +25,7 @@ from aad.backbones import (
     load_backbone,
 )
 from aad.bundle import DEFAULT_BUNDLE, Bundle
-from aad.explain import explain
+from interface.heat import explain
 from precompute import extract_features
 from precompute.common.embedding import embed_in_shards
 from precompute.pictures import drawing as step_pictures

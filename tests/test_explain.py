@@ -15,11 +15,11 @@ from PIL import Image
 from aad import Attributor, load_image
 from aad.answers import Query, Reference
 from aad.backbones.networks import EPSILON, N_MIXED, Pooling, mixtures
-from aad.explain import LAST, ExplanationError, explain, pool_without_regions, why_not
 from aad.images import ImageError
 from aad.method import Head
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
+from interface.heat import LAST, ExplanationError, explain, pool_without_regions, why_not
 
 SIDE = 56
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from aad.explain import ExplanationError
 from aad.spaces import SPACES
 from interface import explain
+from interface.heat import ExplanationError
 from tests.browser.visits import Visit, ask, ask_own, choose_k, rest
 from tests.fakes import FakeAttributor
 

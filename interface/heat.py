@@ -25,20 +25,18 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
+from aad import Attributor
 from aad.answers import Query, Reference
 from aad.backbones import RELEASES, Backbone
 from aad.backbones.networks import EPSILON, Pooling, mixtures
 from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
-
-if TYPE_CHECKING:
-    from aad.attribution import Attributor
 
 LAST = -1  # number of the layer behind the stages
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
@@ -76,7 +74,7 @@ class Explanation:
         return self.spaces[Space(space)]
 
 
-def why_not(attributor: "Attributor") -> str | None:
+def why_not(attributor: Attributor) -> str | None:
     """Why matches of this attributor cannot be explained; None where they can. Loads nothing."""
     name, known = attributor.stamp["backbone"], [other for other, release in RELEASES.items() if release.pools]
     words = f"The backbone {name} does not pool its feature from a grid of regions, so none can be left out. Those that do: "
@@ -84,7 +82,7 @@ def why_not(attributor: "Attributor") -> str | None:
 
 
 def explain(
-    attributor: "Attributor", query: int | Reference | Image.Image | str | Path, reference_id: int
+    attributor: Attributor, query: int | Reference | Image.Image | str | Path, reference_id: int
 ) -> Explanation:
     """Which regions of a query and of a reference carry their similarity.
 
