@@ -60,7 +60,7 @@ class Attributor:
         self.examples = read_examples(bundle, len(self.queries))
         self.absent = read_absent(bundle, images)
         self.metrics, self.generalisation, self.theory = (
-            bundle.read_table(name) if bundle.has(name) else None
+            bundle.read_json(name) if bundle.has(name) else None
             for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {

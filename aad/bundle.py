@@ -13,18 +13,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from aad.files import file_sha256, plain_bytes, read_header, refuse_special, write_atomically
+from aad.files import plain_bytes, read_header, write_atomically
 from aad.method.head import Head
 from aad.schema import CONTENTS, check_entry, check_manifest, parse_json
 from aad.spaces import Space
 from aad.vectors import FLOATS
-
-if TYPE_CHECKING:
-    from aad.scale.stored import StoredRows
 
 __all__ = ["Bundle", "BundleError", "read_heads", "safe_paths", "write_atomically"]
 
@@ -81,23 +78,19 @@ class Bundle:
         Raises:
             BundleError: missing or damaged; names the file and the command that rebuilds it.
         """
-        path = self._known(name)
+        path = self.path_of(name)
         try:
             data = plain_bytes(path)
         except OSError as error:
             raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
-        self._compare(name, hashlib.sha256(data).hexdigest())
+        self.compare(name, hashlib.sha256(data).hexdigest())
         return data
 
     def read_json(self, name: str) -> Any:
-        """One JSON table; errors as ``read_bytes``."""
+        """One JSON table, checked: it holds what the step that writes it writes, see ``aad.schema``; errors as ``read_bytes``."""
         data = self.read_bytes(name)
         with self.telling(name, "is no JSON ({})"):
-            return parse_json(data)
-
-    def read_table(self, name: str) -> Any:
-        """As ``read_json``, and checked: it holds what the step that writes it writes, see ``aad.schema``."""
-        told = self.read_json(name)
+            told = parse_json(data)
         with self.telling(name):
             check_entry(name, told)
         return told
@@ -111,7 +104,7 @@ class Bundle:
         data = self.read_bytes(name)
         with self.telling(name, "is not a plain array ({})", of=(ValueError, OSError)):
             found, by_columns, dtype, offset = read_header(io.BytesIO(data), len(data))  # no memory is taken yet
-        self._measure(name, found, shape)
+        self.measure(name, found, shape)
         if dtype not in FLOATS:
             raise self.refusal(name, f"holds {dtype}, expected float16 or float32")
         values = np.frombuffer(data, dtype, offset=offset)
@@ -119,30 +112,6 @@ class Bundle:
         if not np.isfinite(array).all():
             raise self.refusal(name, NOT_FINITE)
         return array
-
-    def map_rows(self, name: str, shape: tuple[int | None, int | None]) -> "StoredRows":
-        """As ``read_array`` for rows that stay on disk: the file is read through once, to be checked, and kept nowhere.
-
-        Raises:
-            BundleError: as ``read_array``.
-        """
-        from aad.scale.stored import StoredRows
-
-        path = self._known(name)
-        try:
-            refuse_special(path)
-            rows = StoredRows(path)
-            sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
-        except OSError as error:
-            raise self.refusal(name, f"cannot be read ({error.strerror or error})") from None
-        except ValueError as error:
-            self._compare(name, file_sha256(path))  # a damaged file is called damaged, whatever it looks like
-            raise self.refusal(name, f"cannot be searched ({error})") from None
-        self._compare(name, sha256)
-        self._measure(name, rows.shape, shape)
-        if not finite:
-            raise self.refusal(name, NOT_FINITE)
-        return rows
 
     def read_tensors(self, name: str) -> dict[str, np.ndarray]:
         """The tensors of a safetensors file; errors as ``read_bytes``."""
@@ -187,16 +156,19 @@ class Bundle:
         except of as error:
             raise self.refusal(name, why.format(error), step) from None
 
-    def _known(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
+        """Where a file is that the manifest knows."""
         if not self.has(name):
             raise self.refusal(name, "has not been made yet")
         return self.folder / name
 
-    def _compare(self, name: str, sha256: str) -> None:
+    def compare(self, name: str, sha256: str) -> None:
+        """That a file has the sha256 that the manifest says."""
         if sha256 != self.manifest["files"][name]["sha256"]:
             raise self.refusal(name, "is damaged: its sha256 is not the manifest's")
 
-    def _measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+    def measure(self, name: str, found: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+        """That an array has the wanted shape."""
         if len(found) != len(wanted) or any(w not in (None, f) for w, f in zip(wanted, found, strict=True)):
             raise self.refusal(name, f"has shape {found}, expected {wanted}")
 

@@ -13,7 +13,6 @@ How this differs from AbC (Wang et al., ICCV 2023, equation 7): their weight is 
 with no option for "none", fitted to training pairs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,50 +69,3 @@ class Calibration:
     def log_mass(self, similarities: np.ndarray) -> float:
         """Log of the sum of ``exp(beta * s)``; minus infinity for none."""
         return float(np.logaddexp.reduce(self.inverse_temperature * similarities.astype(np.float64), initial=-np.inf))
-
-
-def fit_calibration(
-    similarities: np.ndarray,
-    exemplar_ids: Sequence[Sequence[int]],
-    absent_ids: Sequence[Sequence[int]],
-    counts: np.ndarray | None = None,
-) -> Calibration:
-    """Fit ``beta`` and ``gamma`` on queries whose sources are known.
-
-    Args:
-        similarities: (m, n) cosine of m validation queries to the gallery.
-        exemplar_ids: per query, its true sources; their weights are summed.
-        absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
-        counts: (m, n) how many references each similarity stands for, see ``precompute.calibrate``; one each when None.
-
-    Raises:
-        ValueError: no queries.
-    """
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
-
-    if len(similarities) == 0:
-        raise ValueError("calibration needs at least one validation query with a known source, got none")
-    similarities = similarities.astype(np.float64)
-    is_exemplar, is_absent = (np.zeros(similarities.shape, bool) for _ in range(2))
-    for row, (exemplars, absent) in enumerate(zip(exemplar_ids, absent_ids, strict=True)):
-        is_exemplar[row, list(exemplars)] = True
-        is_absent[row, list(absent)] = True
-    with np.errstate(divide="ignore"):
-        log_counts = 0.0 if counts is None else np.log(counts)  # minus infinity where there is none
-
-    def negative_log_likelihood(parameters: np.ndarray) -> float:
-        beta, gamma = np.exp(parameters[0]), parameters[1]
-        logits = beta * similarities + log_counts
-        present = np.logaddexp(logsumexp(logits, axis=1), gamma)
-        source = logsumexp(np.where(is_exemplar, logits, -np.inf), axis=1)
-        without = np.logaddexp(logsumexp(np.where(is_absent, -np.inf, logits), axis=1), gamma)
-        return float(np.mean(present - source) + np.mean(without - gamma)) / 2
-
-    # beta is searched on a log scale, from a softmax that is neither flat nor a winner-takes-all
-    fits = [
-        minimize(negative_log_likelihood, [np.log(beta), beta * similarities.max(1).mean()], method="Nelder-Mead")
-        for beta in (5.0, 20.0, 80.0)
-    ]
-    best = min(fits, key=lambda fit: fit.fun)
-    return Calibration(float(np.exp(best.x[0])), float(best.x[1]))

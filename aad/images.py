@@ -164,7 +164,8 @@ def _recognised(data: bytes, name: str) -> str:
     """Pillow's name of the format, by the content."""
     if not data:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
-    for kind in KINDS:
+    is_heic = data[4:8] == b"ftyp" and b"avi" not in data[:64]  # which Pillow would take for AVIF
+    for kind in () if is_heic else KINDS:
         _, accept = Image.OPEN[kind.format]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed

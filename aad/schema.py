@@ -33,11 +33,11 @@ EVERY = "*"
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)  # true is none
+    return type(value) is int  # true is none
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _TOP  # NaN is not
+    return type(value) in (int, float) and abs(value) <= _TOP  # NaN is not
 
 
 def _is_row(value: Any) -> bool:

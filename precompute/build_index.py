@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from aad.bundle import Bundle, BundleError, read_heads
 from aad.scale.building import METHODS, SECTION, STEP, build_index, index_file
-from aad.scale.stored import StoredRows
+from aad.scale.stored import StoredRows, map_rows
 from aad.search import method_for
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--target is a share of the ten nearest, above 0 and at most 1, got {arguments.target}")
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
-    rows = {Space.BACKBONE: bundle.map_rows("references_backbone.npy", _shape(bundle))}
+    rows = {Space.BACKBONE: map_rows(bundle, "references_backbone.npy", _shape(bundle))}
     n = len(rows[Space.BACKBONE])
     command = command_line("precompute.build_index", argv)
     if arguments.method is None and method_for(n) == "exact":
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
             write_step(arguments.bundle, STEP, {}, command=command)
         print(f"{n:,} references are searched exactly, in memory: no index is needed, and none is kept")
         return
-    rows |= {space: bundle.map_rows(f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
+    rows |= {space: map_rows(bundle, f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
     queries, measured_on = _queries(bundle, rows, arguments.seed)
     paths = {space: bundle.folder / ".work" / index_file(space) for space in SPACES}
     files, settings = dict[str, Path](), dict[str, Any]()

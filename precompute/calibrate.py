@@ -21,8 +21,9 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import DEFAULT_BUNDLE, Bundle, read_heads
-from aad.calibration import fit_calibration
+from aad.calibration import Calibration
 from aad.hub import open_bundle
+from aad.scale.stored import map_rows
 from aad.spaces import Domain
 from precompute.common.cli import command_line, run_step, step_parser
 from precompute.common.lock import hold
@@ -83,7 +84,7 @@ def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list
             gallery = bundle.read_array(name, (len(references), None))
             fitted[str(space)] = asdict(fit_calibration(embedded @ gallery.T, exemplars, absent))
             continue
-        stored = bundle.map_rows(name, (len(references), None))
+        stored = map_rows(bundle, name, (len(references), None))
         with tqdm(stored.chunks(), f"compare in {space}", unit="part", disable=None) as chunks:
             similarities, counts, columns = condense(chunks, embedded, absent)
         sources, out = (
@@ -127,6 +128,53 @@ def condense(
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     columns = [{int(i): column for column, i in enumerate(ids)} for ids in names]
     return np.concatenate([kept, means], 1), np.concatenate([kept_counts, counts], 1), columns
+
+
+def fit_calibration(
+    similarities: np.ndarray,
+    exemplar_ids: Sequence[Sequence[int]],
+    absent_ids: Sequence[Sequence[int]],
+    counts: np.ndarray | None = None,
+) -> Calibration:
+    """Fit ``beta`` and ``gamma`` on queries whose sources are known.
+
+    Args:
+        similarities: (m, n) cosine of m validation queries to the gallery.
+        exemplar_ids: per query, its true sources; their weights are summed.
+        absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
+        counts: (m, n) how many references each similarity stands for, see ``condense``; one each when None.
+
+    Raises:
+        ValueError: no queries.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    if len(similarities) == 0:
+        raise ValueError("calibration needs at least one validation query with a known source, got none")
+    similarities = similarities.astype(np.float64)
+    is_exemplar, is_absent = (np.zeros(similarities.shape, bool) for _ in range(2))
+    for row, (exemplars, absent) in enumerate(zip(exemplar_ids, absent_ids, strict=True)):
+        is_exemplar[row, list(exemplars)] = True
+        is_absent[row, list(absent)] = True
+    with np.errstate(divide="ignore"):
+        log_counts = 0.0 if counts is None else np.log(counts)  # minus infinity where there is none
+
+    def negative_log_likelihood(parameters: np.ndarray) -> float:
+        beta, gamma = np.exp(parameters[0]), parameters[1]
+        logits = beta * similarities + log_counts
+        present = np.logaddexp(logsumexp(logits, axis=1), gamma)
+        source = logsumexp(np.where(is_exemplar, logits, -np.inf), axis=1)
+        without = np.logaddexp(logsumexp(np.where(is_absent, -np.inf, logits), axis=1), gamma)
+        return float(np.mean(present - source) + np.mean(without - gamma)) / 2
+
+    # beta is searched on a log scale, from a softmax that is neither flat nor a winner-takes-all
+    fits = [
+        minimize(negative_log_likelihood, [np.log(beta), beta * similarities.max(1).mean()], method="Nelder-Mead")
+        for beta in (5.0, 20.0, 80.0)
+    ]
+    best = min(fits, key=lambda fit: fit.fun)
+    return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from aad.hub import open_bundle
 from aad.references import text_of
 from aad.scale.qdrant import QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
-from aad.scale.stored import StoredRows
+from aad.scale.stored import StoredRows, map_rows
 from aad.spaces import SPACES, Domain, Space
 from precompute.common.cli import run_step, step_parser
 
@@ -113,7 +113,7 @@ def load_collections(
     dim = bundle.section("backbone")["dim"]
     names = {space: collection_name(bundle, space) for space in SPACES}
     for space, name in names.items():
-        rows = bundle.map_rows(f"references_{space}.npy", (len(entries), dim))
+        rows = map_rows(bundle, f"references_{space}.npy", (len(entries), dim))
         if recreate:
             with speaking(client):
                 client.delete_collection(name)

@@ -22,6 +22,7 @@ from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, fit_head, leading_directions
 from aad.scale.stored import StoredRows as BundleRows
+from aad.scale.stored import map_rows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.left_out import read_views
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     scratch = arguments.bundle / ".work"
-    stored = bundle.map_rows("references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
+    stored = map_rows(bundle, "references_backbone.npy", (None, bundle.manifest["backbone"]["dim"]))
     listed: list[dict[str, str]] = []
     if arguments.heads_from:
         heads, settings = _taken(open_bundle(arguments.heads_from), bundle)

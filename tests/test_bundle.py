@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from aad import Attributor, BundleError
 from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy
-from aad.scale.stored import StoredRows
+from aad.scale.stored import StoredRows, map_rows
 from aad.schema import CONTENTS
 from aad.spaces import SPACES, Domain
 from precompute import build_index
@@ -314,7 +314,7 @@ def test_an_array_by_columns_is_the_same_in_memory_and_refused_on_disk(bundle: P
 def test_mapped_rows_are_those_that_are_read(bundle: Path) -> None:
     for name in ROWS:
         read = Bundle.open(bundle).read_array(name, (N, None))
-        mapped = Bundle.open(bundle).map_rows(name, (N, None))
+        mapped = map_rows(Bundle.open(bundle), name, (N, None))
         np.testing.assert_array_equal(mapped[:], read / np.linalg.norm(read, axis=1, keepdims=True))
 
 
@@ -489,4 +489,4 @@ def test_the_same_contents_give_the_same_bytes_also_from_a_finished_file_that_is
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_the_shipped_measurements_are_read_as_they_are(name: str) -> None:
-    assert Bundle.open().read_table(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())
+    assert Bundle.open().read_json(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())

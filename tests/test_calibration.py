@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from aad.calibration import Calibration, fit_calibration
-from precompute.calibrate import condense
+from aad.calibration import Calibration
+from precompute.calibrate import condense, fit_calibration
 from precompute.evaluate import expected_calibration_error
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from aad import SPACES, Attributor
 from aad.bundle import Bundle
+from aad.scale.stored import map_rows
 from precompute import calibrate, evaluate, project, train_heads
 from precompute.common.maps import neighbour_preservation
 from tests.galleries import M, wide_bundle
@@ -81,7 +82,7 @@ def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
     fitted = np.sort(np.random.default_rng(0).choice(N, 300, replace=False))
     assert manifest["steps"]["project"]["n_fitted"] == 300
     for space, on_map in zip(SPACES, places, strict=True):
-        rows = Bundle.open(bundle).map_rows(f"references_{space}.npy", (N, None))[:]
+        rows = map_rows(Bundle.open(bundle), f"references_{space}.npy", (N, None))[:]
         np.testing.assert_allclose(on_map[fitted], rows[fitted, :2], atol=1e-6)
         told = manifest["neighbour_preservation"][space]
         assert told == pytest.approx(neighbour_preservation(rows, on_map, np.arange(N)), abs=2e-3)

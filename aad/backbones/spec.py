@@ -4,7 +4,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
@@ -185,17 +185,14 @@ def ahead(
     ...     list(shouted)
     ['A', 'B', 'C']
     """
-    source, waiting = iter(items), deque[Future[R]]()
     pool = ThreadPoolExecutor(n_threads or os.cpu_count() or 1)
 
-    def submit(n: int) -> None:
-        waiting.extend(pool.submit(function, item) for item in islice(source, n))
-
     def results() -> Iterator[R]:
-        submit(n_ahead)
+        begun = (pool.submit(function, item) for item in items)
+        waiting = deque(islice(begun, n_ahead))
         while waiting:
             result = waiting.popleft().result()
-            submit(1)  # before it is worked on, so that the threads stay busy meanwhile
+            waiting.extend(islice(begun, 1))  # before it is worked on, so that the threads stay busy meanwhile
             yield result
 
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from aad.bundle import Bundle
 from aad.scale.codes import Codec, FlatCodes, check_codes, train_codec
 from aad.scale.compressed import CompressedIndex, TailSample
-from aad.scale.stored import StoredRows
+from aad.scale.stored import StoredRows, map_rows
 from aad.search import ExactIndex, Index, check_queries, method_for
 from aad.spaces import Space
 
@@ -129,7 +129,7 @@ def open_stored(bundle: Bundle, space: Space, n: int, settings: Mapping[str, Any
         BundleError: a file is missing or damaged, or an index is of other references.
     """
     rows_file, name = f"references_{space}.npy", index_file(space)
-    rows = bundle.map_rows(rows_file, (n, bundle.section("backbone")["dim"]))
+    rows = map_rows(bundle, rows_file, (n, bundle.section("backbone")["dim"]))
     if settings is None or settings.get("method") == "scan":
         return ExactIndex(rows)
     if settings.get("method") not in METHODS:

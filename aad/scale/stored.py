@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from aad.files import TOO_SHORT, read_header
+from aad.bundle import NOT_FINITE, Bundle
+from aad.files import TOO_SHORT, file_sha256, read_header, refuse_special
 from aad.search import CHUNK_BYTES, rows_in
 from aad.vectors import FLOATS, l2_normalise
 
@@ -36,7 +36,7 @@ class StoredRows:
         self.path = Path(path)
         self._file = self.path.open("rb", buffering=0)
         self._close = weakref.finalize(self, self._file.close)
-        self._number, self._seeking = self._file.fileno(), threading.Lock()
+        self._number = self._file.fileno()
         self._written = self._state()
         try:
             shape, by_columns, self._dtype, self._offset = read_header(self._file, self._written[0])
@@ -131,12 +131,8 @@ class StoredRows:
 
     def _read(self, places: Sequence[int], n: int) -> bytes:
         """n bytes from each of these places, one after the other; for any number of threads at once."""
-        if hasattr(os, "pread"):
-            pread, number = os.pread, self._number  # thousands of calls, of a microsecond each
-            data = b"".join([pread(number, n, place) for place in places])
-        else:
-            with self._seeking:
-                data = b"".join([self._file.read(n) for place in places if self._file.seek(place) == place])
+        pread, number = os.pread, self._number  # thousands of calls, of a microsecond each
+        data = b"".join([pread(number, n, place) for place in places])
         if len(data) != n * len(places):
             raise OSError(f"{self.path} {TOO_SHORT}")
         return data
@@ -149,6 +145,29 @@ class StoredRows:
     def _state(self) -> tuple[int, int]:
         now = os.fstat(self._number)
         return now.st_size, now.st_mtime_ns
+
+
+def map_rows(bundle: Bundle, name: str, shape: tuple[int | None, int | None]) -> StoredRows:
+    """As ``Bundle.read_array`` for rows that stay on disk: the file is read through once, to be checked, and kept nowhere.
+
+    Raises:
+        BundleError: as ``Bundle.read_array``.
+    """
+    path = bundle.path_of(name)
+    try:
+        refuse_special(path)
+        rows = StoredRows(path)
+        sha256, finite = rows.read_through()  # of the file that is held open, whatever has its name by now
+    except OSError as error:
+        raise bundle.refusal(name, f"cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        bundle.compare(name, file_sha256(path))  # a damaged file is called damaged, whatever it looks like
+        raise bundle.refusal(name, f"cannot be searched ({error})") from None
+    bundle.compare(name, sha256)
+    bundle.measure(name, rows.shape, shape)
+    if not finite:
+        raise bundle.refusal(name, NOT_FINITE)
+    return rows
 
 
 def widened(rows: np.ndarray) -> np.ndarray:
