@@ -30,33 +30,15 @@ class Calibration:
     inverse_temperature: float
     null_logit: float
 
-    def weights(self, similarities: np.ndarray) -> tuple[np.ndarray, float]:
-        """Attribution weights of one query over the whole gallery.
-
-        Args:
-            similarities: (n,) cosine to every reference.
-
-        Returns:
-            (n,) float64 weights and the remainder; together they sum to 1.
-
-        >>> weights, remainder = Calibration(10.0, 5.0).weights(np.array([0.5, 0.5]))
-        >>> weights.round(3).tolist(), round(remainder, 3)
-        ([0.333, 0.333], 0.333)
-        """
-        logits = np.append(self.inverse_temperature * similarities.astype(np.float64), self.null_logit)
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        return shares[:-1], float(shares[-1])
-
     def shares(self, similarities: np.ndarray, log_mass: float) -> tuple[np.ndarray, float]:
-        """As ``weights`` for some references, where only the mass of the whole gallery is known.
+        """Attribution weights of some references of one query, of which the mass of the whole gallery is known.
 
         Args:
             similarities: (k,) cosine to these references.
             log_mass: log of the sum of ``exp(beta * s)`` over the gallery; not below what these references have alone.
 
         Returns:
-            (k,) float64 weights and the remainder.
+            (k,) float64 weights and the remainder; over the whole gallery they sum to 1.
 
         >>> weights, remainder = Calibration(10.0, 5.0).shares(np.array([0.5]), np.log(2) + 5.0)
         >>> weights.round(3).tolist(), round(remainder, 3)

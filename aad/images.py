@@ -11,40 +11,21 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from aad.decoding import ORIENTATION, GreedyFileError, open_format, orientation
 
-Image.init()  # registers the decoders that `_open` looks up
+Image.init()  # registers the decoders and what is known of them
 
 
-class ImageKind(NamedTuple):
-    """A kind of picture that is read: Pillow's name of it, people's, its media type, and how its files may end."""
-
-    format: str
-    name: str
-    media_type: str
-    suffixes: tuple[str, ...]
-
-
-#: Everything that reads, lists, serves or asks for pictures takes what it must know of them from here: a kind is a row.
-KINDS = (
-    ImageKind("PNG", "PNG", "image/png", (".png",)),
-    ImageKind("JPEG", "JPEG", "image/jpeg", (".jpg", ".jpeg")),
-    ImageKind("WEBP", "WebP", "image/webp", (".webp",)),
-    ImageKind("GIF", "GIF", "image/gif", (".gif",)),
-    ImageKind("BMP", "BMP", "image/bmp", (".bmp",)),
-    ImageKind("TIFF", "TIFF", "image/tiff", (".tif", ".tiff")),
-    ImageKind("PPM", "PPM", "image/x-portable-anymap", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")),
-    ImageKind("AVIF", "AVIF", "image/avif", (".avif",)),
-)
-SUFFIXES = tuple(sorted(suffix for kind in KINDS for suffix in kind.suffixes))  # lower case
+#: Pillow's names of the kinds of picture that are read. All that reads, lists, serves or asks for pictures takes them from here.
+KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+SUFFIXES = tuple(sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in KINDS))  # lower case
 # Of a file picker; systems know the one or the other.
-ACCEPT = ",".join([*(kind.media_type for kind in KINDS), *SUFFIXES])
-_SUPPORTED = f"{', '.join(kind.name for kind in KINDS[:-1])} or {KINDS[-1].name}"
+ACCEPT = ",".join([*(Image.MIME[kind] for kind in KINDS), *SUFFIXES])
+_SUPPORTED = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 _TURNS = {  # EXIF orientation -> what brings the picture upright; 1 is upright, anything else is not defined
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -166,10 +147,10 @@ def _recognised(data: bytes, name: str) -> str:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
     is_heic = data[4:8] == b"ftyp" and b"avi" not in data[:64]  # which Pillow would take for AVIF
     for kind in () if is_heic else KINDS:
-        _, accept = Image.OPEN[kind.format]
+        _, accept = Image.OPEN[kind]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
-            return kind.format
+            return kind
     raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
 
 

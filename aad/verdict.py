@@ -88,16 +88,13 @@ class Judge:
         """What is said of a reference; ``is_copy`` where the query is this picture, or nearly."""
         probability = 1.0 if is_copy else self.probability(terms)
         level = "found" if probability >= FOUND else "possible" if probability >= POSSIBLE else "none"
-        return Verdict(level, None if level == "none" else named, probability, _reasons(terms, is_copy))
-
-
-def _reasons(terms: np.ndarray, is_copy: bool) -> tuple[str, ...]:
-    lead, agreement = terms[TERMS.index(f"lead_{Space.DISENTANGLED}")], terms[-1]
-    told: Sequence[tuple[str, Any]] = (
-        ("near-copy", is_copy),
-        ("spaces-agree", agreement == len(SPACES) - 1),
-        ("spaces-differ", agreement == 0),
-        ("far-ahead", lead >= FAR),
-        ("close-rivals", lead < NEAR),
-    )
-    return tuple(reason for reason, holds in told if holds)
+        lead, agreement = terms[TERMS.index(f"lead_{Space.DISENTANGLED}")], terms[-1]
+        told = {
+            "near-copy": is_copy,
+            "spaces-agree": agreement == len(SPACES) - 1,
+            "spaces-differ": agreement == 0,
+            "far-ahead": lead >= FAR,
+            "close-rivals": lead < NEAR,
+        }
+        reasons = tuple(reason for reason, holds in told.items() if holds)
+        return Verdict(level, None if level == "none" else named, probability, reasons)

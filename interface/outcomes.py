@@ -198,7 +198,8 @@ def compute_outcomes(attributor: Attributor) -> Outcomes:
                 near = may_be_among(own, k)
                 neighbours[s, row] = near[np.argsort(-own[near], kind="stable")[:k]]  # ties by id
                 similarity[s, row] = own[neighbours[s, row, 0]]
-                weight[s, row] = attributor.calibration[space].weights(own)[0][neighbours[s, row, 0]]
+                calibration = attributor.calibration[space]
+                weight[s, row] = calibration.shares(similarity[s, [row]], calibration.log_mass(own))[0][0]
     labels = {key: _text(getattr(query, key) for query in known) for key in ("type", "generator", "split", "concept")}
     labels["group"] = _text(references[query.exemplar_ids[0]].group for query in known)
     return Outcomes(

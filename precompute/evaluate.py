@@ -113,11 +113,11 @@ def _calibration_error(attributor: Attributor, queries: Sequence[Query], space: 
     Each query counts once with its source in the gallery and once with every reference of its concept taken out.
     """
     concepts = np.unique(attributor.references.words("concept"), return_inverse=True)[1]
-    weights, correct = [], []
+    calibration, weights, correct = attributor.calibration[space], [], []
     for query, row in zip(queries, _similarities(attributor, queries, space), strict=True):
         exemplars = list(query.exemplar_ids)
         for gallery in (np.arange(len(row)), np.flatnonzero(~np.isin(concepts, concepts[exemplars]))):
-            shares, _ = attributor.calibration[space].weights(row[gallery])
+            shares, _ = calibration.shares(row[gallery], calibration.log_mass(row[gallery]))
             weights.append(shares.max())
             correct.append(gallery[shares.argmax()] in exemplars)
     return expected_calibration_error(np.array(weights), np.array(correct, dtype=float))

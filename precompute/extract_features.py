@@ -100,11 +100,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def backbone_table() -> str:
-    """One backbone in two lines: what it is and whether its weights are here, and where they come from; then the engines.
-
-    Raises:
-        BackboneError: $AAD_WEIGHTS is not a folder.
-    """
+    """One backbone in two lines: what it is and whether its weights are here, and where they come from; then the engines."""
     rows = [("name", "features", "input", "licence", "here")]
     for name, spec in BACKBONES.items():
         how = "whole picture" if spec.resize is None else f"short side {spec.resize}, centre"

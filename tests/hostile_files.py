@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from aad.images import KINDS
+from aad.images import KINDS, SUFFIXES
 from tests import image_bytes as raw
 from tests.image_bytes import BLUE, GREEN, RED, WHITE, encode, picture, with_chunks, with_segments
 
@@ -217,7 +217,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><image hr
 ENTITIES = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>' + SVG
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n(%pipe%touch started-by-ghostscript) (w) file\n%%EOF\n"
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-FORMAT_OF = {suffix: kind.format for kind in KINDS for suffix in kind.suffixes}
+FORMAT_OF = {suffix: Image.EXTENSION[suffix] for suffix in SUFFIXES}
 
 
 def heic(brand: bytes) -> bytes:
@@ -283,9 +283,9 @@ TOO_LARGE: dict[str, bytes | Make] = {
 DAMAGED: dict[str, bytes | Make] = {
     "bomb_frame.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\0"),
     **{
-        f"cut_{share}.{kind.format.lower()}": data[: len(data) * share // 100]
+        f"cut_{share}.{kind.lower()}": data[: len(data) * share // 100]
         for kind in KINDS
-        for data in [encode(NOISE, kind.format)]
+        for data in [encode(NOISE, kind)]
         for share in (3, 50)
     },
     "declared.avif": patched(encode(None, "AVIF"), b"ispe", 8, struct.pack(">II", 60_000, 60_000)),

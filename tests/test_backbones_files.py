@@ -212,9 +212,11 @@ def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path, monke
 
 
 def test_a_missing_file_or_a_folder_says_so(tmp_path):
-    with pytest.raises(BackboneError, match=r"nowhere\.pth does not exist\. Get vit-s-300ep\.pth\.tar from https://"):
+    with pytest.raises(
+        BackboneError, match=r"must be a file, got .*nowhere\.pth\. Get vit-s-300ep\.pth\.tar from https://"
+    ):
         load_backbone("mocov3_vits16", tmp_path / "nowhere.pth")
-    with pytest.raises(BackboneError, match="is a folder"):
+    with pytest.raises(BackboneError, match="must be a file"):
         load_backbone("mocov3_vits16", tmp_path)
 
 
@@ -227,14 +229,11 @@ def test_a_folder_of_weights_is_searched_for_the_release_and_for_our_own_file(ne
     assert available("mocov3_vits16") == ""
     with pytest.raises(BackboneError, match="mocov3_vits16 is not on the hub and its weights are not here"):
         load_backbone("mocov3_vits16")
-    for file in ("mocov3_vits16.safetensors", "moco-vit-s-300ep.pth.tar", "vit-s-300ep.pth.tar"):  # the last goes first
+    for file in ("mocov3_vits16.safetensors", "vit-s-300ep.pth.tar"):  # the last goes first
         kind = "own" if file.endswith("safetensors") else "release"
         variants("mocov3_vits16", network)[kind](tmp_path).rename(tmp_path / file)
         assert available("mocov3_vits16") == f"{file} in $AAD_WEIGHTS"
         assert load_backbone("mocov3_vits16").spec.sha256 == state_fingerprint(network)
-    monkeypatch.setenv("AAD_WEIGHTS", str(tmp_path / "nowhere"))
-    with pytest.raises(BackboneError, match=r"AAD_WEIGHTS must name a folder of weights, got .*nowhere"):
-        load_backbone("mocov3_vits16")
 
 
 @pytest.mark.parametrize("reason", ["offline mode", "refused"])

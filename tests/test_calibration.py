@@ -11,14 +11,19 @@ from precompute.calibrate import condense, fit_calibration
 from precompute.evaluate import expected_calibration_error
 
 
+def weights_of(calibration: Calibration, similarities: np.ndarray) -> tuple[np.ndarray, float]:
+    """Over the whole gallery."""
+    return calibration.shares(similarities, calibration.log_mass(similarities))
+
+
 def test_weights_and_remainder_sum_to_one_and_follow_similarity():
-    weights, remainder = Calibration(30.0, 20.0).weights(np.array([0.9, 0.2, 0.7]))
+    weights, remainder = weights_of(Calibration(30.0, 20.0), np.array([0.9, 0.2, 0.7]))
     assert weights.sum() + remainder == pytest.approx(1)
     assert weights.argsort().tolist() == [1, 2, 0]
 
 
 def test_very_large_logits_do_not_overflow():
-    weights, remainder = Calibration(1e5, -1e5).weights(np.array([1.0, -1.0]))
+    weights, remainder = weights_of(Calibration(1e5, -1e5), np.array([1.0, -1.0]))
     assert weights.tolist() == [1.0, 0.0] and remainder == 0.0
 
 
@@ -29,7 +34,7 @@ def drawn(n_queries: int, n: int, beta: float, gamma: float, seed: int):
     sources = []
     for row in similarities:
         while True:
-            weights, _ = Calibration(beta, gamma).weights(row)
+            weights, _ = weights_of(Calibration(beta, gamma), row)
             choice = generator.choice(n + 1, p=[*weights, 1 - weights.sum()])
             if choice < n:
                 break
@@ -50,8 +55,8 @@ def test_remainder_is_larger_when_the_source_is_taken_out():
     similarities[np.arange(200), np.arange(200) % 40] += 0.6
     sources = [[i % 40] for i in range(200)]
     fitted = fit_calibration(similarities, sources, sources)
-    with_source = np.mean([fitted.weights(row)[1] for row in similarities])
-    without = np.mean([fitted.weights(np.delete(row, i % 40))[1] for i, row in enumerate(similarities)])
+    with_source = np.mean([weights_of(fitted, row)[1] for row in similarities])
+    without = np.mean([weights_of(fitted, np.delete(row, i % 40))[1] for i, row in enumerate(similarities)])
     assert with_source < 0.2 and without > 0.8
 
 
@@ -91,7 +96,7 @@ def test_the_error_is_over_ten_bins_of_equally_many():
 
 def test_shares_of_some_references_are_their_weights_in_the_whole_gallery():
     calibration, similarities = Calibration(30.0, 20.0), np.random.default_rng(3).normal(0, 0.3, 50)
-    weights, remainder = calibration.weights(similarities)
+    weights, remainder = weights_of(calibration, similarities)
     some, rest = calibration.shares(similarities[[7, 9]], calibration.log_mass(similarities))
     np.testing.assert_allclose(some, weights[[7, 9]], rtol=1e-9)
     assert rest == pytest.approx(remainder) and calibration.log_mass(np.zeros(0)) == -np.inf

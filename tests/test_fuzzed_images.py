@@ -82,7 +82,7 @@ PACKINGS = (1, 2, 3, 4, 5, 6, 7, 8, 32_773, 34_712, 34_925, 50_000, 50_001)
 BITS = st.lists(st.sampled_from((1, 2, 4, 8, 12, 16, 32, 64)), min_size=1, max_size=5)
 VALUES = st.lists(st.sampled_from(TELLING[:10]), min_size=1, max_size=5)
 FIELDS = st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from("BHIU"), VALUES), max_size=4)
-BEGINNINGS = st.sampled_from([encode(None, kind.format)[:24] for kind in KINDS])
+BEGINNINGS = st.sampled_from([encode(None, kind)[:24] for kind in KINDS])
 #: what is invented -> how many of it, and how
 INVENTED: dict[str, tuple[int, st.SearchStrategy[bytes]]] = {
     "damaged": (110, st.builds(mutate, SEED, st.builds(random.Random, st.integers(0, 2**32)), SEED)),

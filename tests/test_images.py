@@ -118,7 +118,7 @@ def test_corpus_names_every_file_once_has_every_kind_and_is_the_same_each_time()
     files = hostile.corpus()
     tables = (hostile.ODD, hostile.BAD, hostile.GREEDY, hostile.LARGEST)
     assert len({name.lower() for name in files}) == sum(map(len, tables)) >= 190
-    assert {hostile.FORMAT_OF.get(Path(name).suffix) for name in hostile.ODD} >= {kind.format for kind in KINDS}
+    assert {hostile.FORMAT_OF.get(Path(name).suffix) for name in hostile.ODD} >= set(KINDS)
     assert hostile.made(files["scans.jpg"][0]) == hostile.made(files["scans.jpg"][0])
 
 
@@ -161,12 +161,10 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_files_of_every_kind_are_listed_served_and_offered(tmp_path: Path) -> None:
-    for kind in KINDS:
-        assert Image.MIME.get(kind.format, kind.media_type) == kind.media_type
-        assert kind.media_type in ACCEPT.split(",")
-        for suffix in kind.suffixes:
-            assert Image.EXTENSION[suffix] == kind.format and suffix in ACCEPT.split(",")
-            (tmp_path / f"picture{suffix.upper()}").write_bytes(b"")
+    assert {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"} <= {*SUFFIXES}
+    assert {*SUFFIXES, "image/png", "image/avif"} <= {*ACCEPT.split(",")}
+    for suffix in SUFFIXES:
+        (tmp_path / f"picture{suffix.upper()}").write_bytes(b"")
     files = sorted(tmp_path.iterdir())
     assert len(files) == len(SUFFIXES) and list(images_below(tmp_path)) == files and all(map(is_picture, files))
 

@@ -38,7 +38,6 @@ class Release:
         layout: from tensors by the release's names to tensors by the network's, see ``layouts``.
         hub: repository on the hub that has the weights as timm's model.safetensors; empty where there is none.
         leftovers: patterns of the tensors that it holds beside the backbone: heads, projectors, mask tokens.
-        also: other names under which the release, or AbC's authors, give the same tensors.
         torchscript: whether the file is a TorchScript archive.
         near_copy: cosine from which two references count as one picture, as looked up in AbC-mini.
         pools: what is pooled over positions, where that is all of the feature: then a match can be explained by regions.
@@ -51,7 +50,6 @@ class Release:
     layout: layouts.Layout
     hub: str = ""
     leftovers: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
     torchscript: bool = False
     pools: networks.Pooling | None = None
     near_copy: float = NEAR_COPY
@@ -85,7 +83,6 @@ def _dino(size: str, model: str) -> Release:
         layouts.dino,
         f"timm/vit_{timm}_patch16_224.dino",
         _DINO_EXTRAS,
-        (f"dino_{model}_pretrain_full_checkpoint.pth",),
     )
 
 
@@ -126,7 +123,6 @@ def _mocov3(size: str) -> Release:
         f"{_META}/moco-v3/{model}/{model}.pth.tar",
         layouts.mocov3,
         leftovers=(r"module\.(momentum_encoder|predictor)\..+", r"head\..+"),
-        also=(f"moco-{model}.pth.tar",),
     )
 
 
@@ -175,7 +171,6 @@ _ALL = (
         "sscd_disc_mixup.torchscript.pt",
         f"{_META}/sscd-copy-detection/sscd_disc_mixup.torchscript.pt",
         layouts.sscd,
-        also=("sscd_disc_mixup.torchvision.pt",),
         torchscript=True,
     ),
 )

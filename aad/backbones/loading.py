@@ -61,11 +61,7 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
 
 
 def available(name: str) -> str:
-    """Where the weights of a backbone are on this machine; empty when they would have to be fetched.
-
-    Raises:
-        BackboneError: $AAD_WEIGHTS is not a folder.
-    """
+    """Where the weights of a backbone are on this machine; empty when they would have to be fetched."""
     if path := _find(name, None):
         return f"{path.name} in ${FOLDER_VARIABLE}"
     if name.startswith("efficientnet"):
@@ -140,17 +136,13 @@ def _find(name: str, weights: str | Path | None) -> Path | None:
     if weights is not None:
         path = Path(weights).expanduser()
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise BackboneError(f"the weights of {name} must be a file, {path} {what}. {_remedy(name)}")
+            raise BackboneError(f"the weights of {name} must be a file, got {path}. {_remedy(name)}")
         return path
     if not os.environ.get(FOLDER_VARIABLE):
         return None
     folder = Path(os.environ[FOLDER_VARIABLE]).expanduser()
-    if not folder.is_dir():
-        raise BackboneError(f"{FOLDER_VARIABLE} must name a folder of weights, got {folder}; correct it or unset it")
-    release = RELEASES[name]
-    names = (release.file, *release.also, f"{name}.safetensors")
-    return next((folder / file for file in names if (folder / file).is_file()), None)
+    files = (folder / RELEASES[name].file, folder / f"{name}.safetensors")
+    return next((file for file in files if file.is_file()), None)
 
 
 def _from_package(name: str) -> Path:
