@@ -23,7 +23,8 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import read_absent, read_examples, read_queries, read_references, words_of
+from aad.references import read_absent, read_queries, read_references, words_of
+from aad.schema import require
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
@@ -57,7 +58,10 @@ class Attributor:
         self._near_copy = release.near_copy if release else NEAR_COPY
         preserved = bundle.section("neighbour_preservation")
         self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
-        self.examples = read_examples(bundle, len(self.queries))
+        self.examples: tuple[int, ...] = tuple(bundle.section("examples")) if "examples" in manifest else ()
+        with bundle.telling("manifest.json"):
+            m = len(self.queries)
+            require(all(0 <= one < m for one in self.examples), f"queries, 0 to {m - 1}, as 'examples'", self.examples)
         self.absent = read_absent(bundle, images)
         self.metrics, self.generalisation, self.theory = (
             bundle.read_json(name) if bundle.has(name) else None

@@ -9,7 +9,7 @@ import hashlib
 import io
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from aad.schema import CONTENTS, check_entry, check_manifest, parse_json
 from aad.spaces import Space
 from aad.vectors import FLOATS
 
-__all__ = ["Bundle", "BundleError", "read_heads", "safe_paths", "write_atomically"]
+__all__ = ["Bundle", "BundleError", "read_heads", "safe_path", "write_atomically"]
 
 FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
@@ -217,8 +217,3 @@ def safe_path(path: str) -> str:
     if _NO_FILE.search(path):
         raise BundleError(f"image path {path!r} must be text that names a file, without backslashes")
     return plain
-
-
-def safe_paths(root: Path, paths: Iterable[str]) -> list[Path]:
-    """Relative paths joined to a root, each as ``safe_path`` lets it through."""
-    return [root / safe_path(path) for path in paths]

@@ -5,8 +5,6 @@ comment of a hundred thousand pieces one by one, and lets a tile be larger than 
 through a meter, the directory of a TIFF is looked at first, and EXIF is read here, for its one tag that matters.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import struct

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aad.bundle import CHECKED, Bundle, BundleError, safe_paths
+from aad.bundle import CHECKED, Bundle, BundleError, safe_path
 from aad.files import file_sha256
 from aad.schema import parse_json
 
@@ -175,7 +175,8 @@ def _listing(snapshot: Path, again: str) -> dict[str, str]:
         raise BundleError(
             f"{snapshot} is no bundle with checksums in format {FORMAT} ({type(error).__name__}: {error}); {again}"
         ) from None
-    safe_paths(snapshot, [*listing, images])
+    for name in (*listing, images):
+        safe_path(name)
     return listing
 
 

@@ -4,8 +4,6 @@ Everything downstream of `load_image` may rely on an upright, opaque, 8-bit sRGB
 is the content, never the file's name. Sizes are checked on the header, before any pixel is decoded.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import stat

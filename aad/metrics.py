@@ -54,11 +54,6 @@ def average_precision(ranks: np.ndarray) -> float:
     return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
-def reciprocal_rank(ranks: np.ndarray) -> float:
-    """One over the rank of the best-placed exemplar."""
-    return float(1 / ranks[0])
-
-
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean with its bootstrap 95 % interval."""

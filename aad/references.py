@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aad.answers import Query, Reference
-from aad.bundle import Bundle, BundleError, safe_path, safe_paths
+from aad.bundle import Bundle, BundleError, safe_path
 from aad.schema import require
 
 UNUSABLE = "cannot be used ({})"
@@ -89,26 +89,13 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
         for i, entry in enumerate(entries):
             require(max(entry["exemplar_ids"], default=-1) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)
         names = [entry["path"] for entry in entries]
-        paths = safe_paths(folder, names)
+        paths = [folder / safe_path(name) for name in names]
         _refuse_links(folder, names)
     told = ("type", "generator", "split", "concept", "recipe")
     return tuple(
         Query(i, path, exemplar_ids=tuple(entry["exemplar_ids"]), **{key: entry[key] for key in told if key in entry})
         for i, (entry, path) in enumerate(zip(entries, paths, strict=True))
     )
-
-
-def read_examples(bundle: Bundle, m: int) -> tuple[int, ...]:
-    """The queries that the page offers first, of which there are m.
-
-    Raises:
-        BundleError: they are no queries.
-    """
-    examples = bundle.section("examples") if "examples" in bundle.manifest else []
-    with bundle.telling("manifest.json", UNUSABLE):
-        for one in examples:
-            require(0 <= one < m, f"queries, 0 to {m - 1}, as 'examples'", one)
-    return tuple(examples)
 
 
 def read_absent(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
@@ -119,7 +106,7 @@ def read_absent(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
     """
     names = bundle.section("absent") if "absent" in bundle.manifest else []
     with bundle.telling("manifest.json", UNUSABLE, of=(ValueError, BundleError)):
-        paths = safe_paths(folder, names)
+        paths = [folder / safe_path(name) for name in names]
         _refuse_links(folder, names)
     return tuple(paths)
 

@@ -115,8 +115,6 @@ class ExactIndex(Index):
     def __init__(self, embeddings: Any) -> None:
         in_memory = isinstance(embeddings, np.ndarray)
         self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32) if in_memory else embeddings
-        if len(self.embeddings.shape) != 2:
-            raise ValueError(f"embeddings must be (n, d), got {self.embeddings.shape}")
         super().__init__(*self.embeddings.shape)
 
     def similarities(self, queries: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k
 
 
 def test_ranks_equal_a_sort_by_similarity_then_id():
@@ -39,10 +39,6 @@ def test_average_precision_equals_a_walk_down_the_list():
                 hits += 1
                 total += hits / position
         assert average_precision(ranks) == pytest.approx(total / 5)
-
-
-def test_reciprocal_rank_is_of_the_best_exemplar():
-    assert reciprocal_rank(np.array([4, 9])) == 0.25
 
 
 def test_bootstrap_interval_holds_the_mean_and_repeats():

@@ -152,8 +152,6 @@ def test_bad_questions_are_refused(make: Maker) -> None:
     for without in (3, -1):
         with pytest.raises(ValueError, match=f"without must be the id of a reference, 0 to 2, got {without}"):
             index.search(query, 1, without=without)
-    with pytest.raises(ValueError, match=r"embeddings must be \(n, d\), got \(4,\)"):
-        ExactIndex(rows(1, 4)[0])
 
 
 def test_lists_and_other_numbers_are_taken_as_arrays(make: Maker) -> None:

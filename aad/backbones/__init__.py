@@ -10,7 +10,7 @@ built, and what releases call its tensors. `engines` says what may compute the f
 backbone, add a record.
 """
 
-from aad.backbones.catalogue import BACKBONES, RELEASES, Release, build_network
+from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
 from aad.backbones.engines import ENGINES, build_engine, engines_for
 from aad.backbones.loading import available, find_device, load_backbone, state_fingerprint
 from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, ahead, difference, manifest_entry
@@ -23,7 +23,6 @@ __all__ = [
     "Backbone",
     "BackboneError",
     "BackboneSpec",
-    "Release",
     "ahead",
     "available",
     "build_engine",

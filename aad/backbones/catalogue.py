@@ -142,9 +142,8 @@ def _clip(patch: int, sha256: str) -> Release:
 _AUGREG = "B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0--imagenet2012-steps_20k-lr_0.01-res_384.npz"
 _ALL = (
     _lite0("efficientnet_lite0", 1248, networks.DEPTHS),
-    _lite0(
-        "efficientnet_lite0_moments", 5304, networks.SECOND_ORDER, 0.895
-    ),  # above: Neptune twice, the Earth twice; below: coins
+    # Above 0.895 are Neptune twice and the Earth twice, below it coins.
+    _lite0("efficientnet_lite0_moments", 5304, networks.SECOND_ORDER, 0.895),
     _lite0("efficientnet_lite0_final", 1280),
     _dino("b", "vitbase16"),
     _dino("s", "deitsmall16"),

@@ -54,31 +54,29 @@ def read_checkpoint(path: Path, torchscript: bool = False) -> dict[str, "torch.T
         CheckpointError: it holds something else than tensors by name.
         Exception: nearly any, as torch and safetensors let it escape on damaged data.
     """
-    content = _read(path, torchscript)
+    import torch
+
+    names = members(path)
+    content: Any
+    if is_safetensors(path):
+        from safetensors.torch import load_file
+
+        content = load_file(path)
+    elif any(name.endswith("/constants.pkl") for name in names):
+        if not torchscript:
+            raise CheckpointError("it is a TorchScript archive")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
+            content = torch.jit.load(str(path), map_location="cpu").state_dict()  # noqa: TID251
+    else:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints keep settings in one
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=bool(names))
     while isinstance(content, Mapping):
         inner = next((content[key] for key in HOLDERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             return dict(content)
         content = inner
     raise CheckpointError(f"it holds a {type(content).__name__}, not tensors by name")
-
-
-def _read(path: Path, torchscript: bool) -> Any:
-    import torch
-
-    if is_safetensors(path):
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    names = members(path)
-    if any(name.endswith("/constants.pkl") for name in names):
-        if not torchscript:
-            raise CheckpointError("it is a TorchScript archive")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; releases are old
-            return torch.jit.load(str(path), map_location="cpu").state_dict()  # noqa: TID251
-    with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints keep their settings in one
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=bool(names))
 
 
 def reason(error: Exception) -> str:

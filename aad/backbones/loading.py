@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "AAD_WEIGHTS"
 HUB_FILE = "model.safetensors"
 HUB_SECONDS = 10  # to wait for the hub's first answer
-_COUNTER = "num_batches_tracked"  # of batch norm: counts training steps and changes no feature
 
 
 def load_backbone(name: str, weights: str | Path | None = None, device: str = "cpu", engine: str = TORCH) -> Backbone:
@@ -77,7 +76,7 @@ def state_fingerprint(network: "torch.nn.Module") -> str:
     """sha256 over names, shapes and values of a network's tensors: the same from whatever file they came."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
-        if not name.endswith(_COUNTER):
+        if not name.endswith("num_batches_tracked"):  # of batch norm: it counts training steps and changes no feature
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy())
     return digest.hexdigest()
@@ -183,10 +182,10 @@ def _from_hub(name: str) -> Path:
         get_hf_file_metadata(hf_hub_url(hub, HUB_FILE), timeout=HUB_SECONDS)
         return Path(hf_hub_download(hub, HUB_FILE))
     except (HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()
+        said = " ".join(str(error).split())
         raise BackboneError(
-            f"{name} needs {HUB_FILE} of {hub} from the hub, and it could not be had "
-            f"({reason[0] if reason else type(error).__name__}). Try again with a network; or without: {_remedy(name)}"
+            f"{name} needs {HUB_FILE} of {hub} from the hub, and it could not be had ({said:.200}). Try again with a network; or "
+            f"without: {_remedy(name)}"
         ) from error
 
 

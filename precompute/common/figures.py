@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k, reciprocal_rank
+from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k
 from aad.spaces import Space
 from precompute.common.cli import command_line
 from precompute.common.steps import write_step
@@ -43,7 +43,7 @@ def score(
     ranks = [exemplar_ranks(row, ids) for row, ids in zip(similarities, exemplar_ids, strict=True)]
     scores = {f"recall@{k}": np.array([recall_at_k(rank, k) for rank in ranks]) for k in recall_k}
     scores["map"] = np.array([average_precision(rank) for rank in ranks])
-    return scores | {"mrr": np.array([reciprocal_rank(rank) for rank in ranks])}
+    return scores | {"mrr": np.array([float(1 / rank[0]) for rank in ranks])}
 
 
 def interval(values: np.ndarray, concepts: Sequence[str], digits: int = 4) -> dict[str, float]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
-from aad.bundle import Bundle, BundleError, safe_paths
+from aad.bundle import Bundle, BundleError, safe_path
 from aad.images import load_image
 from precompute.common.embedding import file_key
 from precompute.pictures.plain import make_view, view_rng
@@ -59,7 +59,7 @@ class Pictures:
         self.ids = [i for i, _ in entries]
         self.entries = [entry for _, entry in entries]
         self.names = [str(entry["path"]) for entry in self.entries]
-        self.paths: list[Path] = safe_paths(root, self.names)
+        self.paths: list[Path] = [root / safe_path(name) for name in self.names]
         self.keys = [file_key(path, name) for path, name in zip(self.paths, self.names, strict=True)]
         self.drawable = lru_cache(maxsize=256)(self._drawable)
 

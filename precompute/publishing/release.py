@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aad.bundle import Bundle, BundleError, safe_paths
+from aad.bundle import Bundle, BundleError, safe_path
 from aad.hub import CHECKSUMS, FORMAT, PICTURES
 from precompute.common.figures import markdown
 
@@ -87,7 +87,7 @@ def read_contents(bundle: Bundle) -> Contents:
     references = [{**row, "licence": _stated(row.get("licence"))} for row in references]
     queries = [{**row, "licence": licence_of_query(row, references)} for row in queries]
     names = list(dict.fromkeys(row["path"] for row in [*references, *queries]))
-    pictures = dict(zip(names, safe_paths(root, names), strict=True))
+    pictures = {name: root / safe_path(name) for name in names}
     missing = [name for name, path in pictures.items() if not path.is_file()]
     if missing:
         listed = "".join(f"\n  {root / name}" for name in missing[:_SHOWN])
