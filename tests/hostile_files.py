@@ -1,14 +1,10 @@
 """The corpus of odd and hostile pictures: what a public page is given sooner or later, each with what must come of it.
 
-    python -m tests.hostile_files FOLDER
-
-writes all of it, and ``files.tsv``: name and what is expected. A file is a row of a table below; those that are large are made
-when they are asked for.
+A file is a row of a table below; those that are large are made when they are asked for.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import stat
@@ -542,20 +538,3 @@ def corpus() -> dict[str, tuple[bytes | Make, str]]:
     files |= {name: (partial(work, n), "either, soon") for name, (work, n) in GREEDY.items()}
     within = "answered, within the memory ceiling"
     return files | {f"largest_{name}": (make, within) for name, make in LARGEST.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the files go; 300 MB in all")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    files = corpus()
-    for name, (data, _) in files.items():
-        (folder / name).write_bytes(made(data))
-    rows = ["name\texpected", *(f"{name}\t{expected}" for name, (_, expected) in files.items())]
-    (folder / "files.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    print(f"{len(files)} files and files.tsv in {folder}")
-
-
-if __name__ == "__main__":
-    main()

@@ -386,7 +386,7 @@ class Engine:
 
     init_options = {"url": "the engine", "path": None, "location": None}  # noqa: RUF012 - as a client has it
 
-    def __init__(self, folder, rows, groups, codes):
+    def __init__(self, folder, rows, codes):
         import qdrant_edge as edge
 
         folder.mkdir()
@@ -397,9 +397,8 @@ class Engine:
             optimizers=edge.EdgeOptimizersConfig(indexing_threshold=10),
         )
         self.edge, self.shard = edge, edge.EdgeShard.create(str(folder), config)
-        points = [edge.Point(i, row.tolist(), {"group": groups[i]}) for i, row in enumerate(rows)]
+        points = [edge.Point(i, row.tolist(), {}) for i, row in enumerate(rows)]
         self.shard.update(edge.UpdateOperation.upsert_points(points))
-        self.shard.update(edge.UpdateOperation.create_field_index("group", edge.PayloadSchemaType.Keyword))
         self.shard.optimize()
 
     def collection_exists(self, name):
@@ -421,7 +420,7 @@ class Engine:
     def translated(self, request):
         edge, params, codes, conditions = self.edge, request.params, request.params.quantization, request.filter
         parts = {
-            name: [self.condition(one) for one in getattr(conditions, name, None) or []]
+            name: [edge.HasIdCondition(set(one.has_id)) for one in getattr(conditions, name, None) or []]
             for name in ("must", "must_not")
         }
         quantisation = edge.QuantizationSearchParams(
@@ -434,11 +433,6 @@ class Engine:
             params=edge.SearchParams(hnsw_ef=params.hnsw_ef, exact=params.exact, quantization=quantisation),
         )
 
-    def condition(self, one):
-        if isinstance(one, models.HasIdCondition):
-            return self.edge.HasIdCondition(set(one.has_id))
-        return self.edge.FieldCondition(one.key, match=self.edge.MatchAny(one.match.any))
-
 
 @pytest.fixture(scope="module")
 def many():
@@ -447,7 +441,7 @@ def many():
     rows = l2_normalise(centres[generator.integers(0, 60, M)] + generator.normal(size=(M, D)))
     rows[[70, 700, 2999]] = rows[7]
     queries = l2_normalise(rows[[7, 500, 1500, 2500]] + 0.5 * l2_normalise(generator.normal(size=(4, D))))
-    return rows, queries, [f"group {i % 3}" for i in range(M)]
+    return rows, queries
 
 
 @pytest.fixture(scope="module", params=["int8", "binary"])
@@ -456,14 +450,14 @@ def engine(request, tmp_path_factory, many):
     codes = edge.BinaryQuantizationConfig(always_ram=True)
     if request.param == "int8":
         codes = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, quantile=0.99, always_ram=True)
-    engine = Engine(tmp_path_factory.mktemp("engine") / request.param, many[0], many[2], codes)
+    engine = Engine(tmp_path_factory.mktemp("engine") / request.param, many[0], codes)
     assert engine.shard.info().indexed_vectors_count == M
     yield engine
     engine.shard.close()
 
 
 def test_the_engine_finds_what_the_rows_say_with_their_similarities(engine, many):
-    rows, queries, _ = many
+    rows, queries = many
     expected = ExactIndex(rows).search(queries, 10, inverse_temperature=BETA)
     found = QdrantIndex(engine, "any", M, D).search(queries, 10, inverse_temperature=BETA)
     shares = [np.isin(*pair).mean() for pair in zip(expected.ids, found.ids, strict=True)]
@@ -475,7 +469,7 @@ def test_the_engine_finds_what_the_rows_say_with_their_similarities(engine, many
 
 
 def test_the_engine_is_exact_when_asked_and_under_filters(engine, many):
-    rows, queries, _ = many
+    rows, queries = many
     index, reference = QdrantIndex(engine, "any", M, D, exact=True), ExactIndex(rows)
     for among in (None, np.arange(M) % 3 == 1, np.random.default_rng(1).random(M) < 0.05, np.arange(M) != 7):
         for without in (None, 70):
