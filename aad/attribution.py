@@ -56,15 +56,14 @@ class Attributor:
         self.judge = Judge(**bundle.section("verdict")) if "verdict" in manifest else None
         release = RELEASES.get(self._made_with["name"])
         self._near_copy = release.near_copy if release else NEAR_COPY
-        preserved = bundle.section("neighbour_preservation")
-        self.neighbour_preservation: dict[Space, float] = {space: preserved[space] for space in SPACES}
+        self.neighbour_preservation = {space: bundle.section("neighbour_preservation")[space] for space in SPACES}
         self.examples: tuple[int, ...] = tuple(bundle.section("examples")) if "examples" in manifest else ()
         with bundle.telling("manifest.json"):
-            m = len(self.queries)
-            require(all(0 <= one < m for one in self.examples), f"queries, 0 to {m - 1}, as 'examples'", self.examples)
+            known = range(len(self.queries))
+            require({*self.examples} <= {*known}, f"queries, 0 to {known.stop - 1}, as 'examples'", self.examples)
         self.absent = read_absent(bundle, images)
         self.metrics, self.generalisation, self.theory = (
-            bundle.read_json(name) if bundle.has(name) else None
+            bundle.read_table(name) if bundle.has(name) else None
             for name in ("metrics.json", "generalisation.json", "theory.json")
         )
         self.stamp: dict[str, Any] = {

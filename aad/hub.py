@@ -137,8 +137,9 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
     listing = _listing(snapshot, again)
     shown = tqdm(listing.items(), desc="checking", unit="file", disable=None)
     if wrong := [one for one, sha256 in shown if not (path := snapshot / one).is_file() or file_sha256(path) != sha256]:
-        said = f"{', '.join(wrong[:5])} and others" if len(wrong) > 5 else ", ".join(wrong)
-        raise BundleError(f"files of {address} are missing or not as published: {said}; {again}")
+        raise BundleError(
+            f"{len(wrong)} files of {address} are missing or not as published ({wrong[0]} first); {again}"
+        )
     try:
         checked.parent.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=checked.parent) as folder:

@@ -71,7 +71,7 @@ def read_references(bundle: Bundle, folder: Path) -> References:
     Raises:
         BundleError: references.json is missing, damaged, or holds what no reference is.
     """
-    entries = bundle.read_json("references.json")
+    entries = bundle.read_table("references.json")
     with bundle.telling("references.json", UNUSABLE, of=(ValueError, BundleError)):
         references = References(entries, folder)
         _refuse_links(folder, references.words("path"))
@@ -84,7 +84,7 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
     Raises:
         BundleError: queries.json is missing, damaged, or holds what no query is.
     """
-    entries = bundle.read_json("queries.json")
+    entries = bundle.read_table("queries.json")
     with bundle.telling("queries.json", UNUSABLE, of=(ValueError, BundleError)):
         for i, entry in enumerate(entries):
             require(max(entry["exemplar_ids"], default=-1) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)

@@ -87,14 +87,14 @@ def opened(folder: Path, name: str, table: Any) -> Bundle:
 @pytest.mark.parametrize("name", STEP)
 def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
     good = GOOD[name]
-    assert opened(tmp_path, name, good).read_json(name) == good
+    assert opened(tmp_path, name, good).read_table(name) == good
     n_refused, n_drawn = 0, 0
     for path in list(places(good))[1:]:
         if "aligned" in path or "disentangled" in path:
             continue  # as the backbone
         for value in WRONG:
             try:
-                table = opened(tmp_path, name, spoilt(good, path, value)).read_json(name)
+                table = opened(tmp_path, name, spoilt(good, path, value)).read_table(name)
             except BundleError as error:
                 text = str(error)
                 assert "\n" not in text and str(tmp_path / name) in text and len(text) < 600 + 2 * len(str(tmp_path))
@@ -107,21 +107,21 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
 
 
 def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: Path) -> None:
-    good = Bundle.open().read_json("generalisation.json")
+    good = Bundle.open().read_table("generalisation.json")
     row = good["test"]["all families"]
     crowd = {"test": {f"kind {i}": row for i in range(1001)}}
     with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
-        opened(tmp_path, "generalisation.json", crowd).read_json("generalisation.json")
+        opened(tmp_path, "generalisation.json", crowd).read_table("generalisation.json")
 
 
 def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> None:
     for name in STEP:
-        assert opened(tmp_path, name, {}).read_json(name) == {}
+        assert opened(tmp_path, name, {}).read_table(name) == {}
     assert why.families_of({}) is None
 
 
 def test_no_kind_with_the_order_is_a_sentence_too() -> None:
-    good = Bundle.open().read_json("generalisation.json")
+    good = Bundle.open().read_table("generalisation.json")
     falling = json.loads(json.dumps(good))
     for row in falling["test"].values():
         for space, mean in (("backbone", 0.5), ("aligned", 0.4), ("disentangled", 0.3)):

