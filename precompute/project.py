@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aad.bundle import Bundle
+from aad.scale.stored import map_rows
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         draw = np.random.default_rng(arguments.seed).choice
         fitted, measured = (np.sort(draw(n, size, replace=False)) for size in (N_FITTED, N_MEASURED))
-        rows = {space: bundle.map_rows(name, (n, None)) for space, name in names.items()}
+        rows = {space: map_rows(bundle, name, (n, None)) for space, name in names.items()}
         print(f"fitting {N_FITTED:,} of {n:,} references, which takes some minutes", flush=True)
         some = {space: rows[space][fitted] for space in SPACES}
         maps = fit_maps(some, arguments.n_neighbors, arguments.seed)
