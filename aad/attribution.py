@@ -59,8 +59,7 @@ class Attributor:
         self.neighbour_preservation = {space: bundle.section("neighbour_preservation")[space] for space in SPACES}
         self.examples: tuple[int, ...] = tuple(bundle.section("examples")) if "examples" in manifest else ()
         with bundle.telling("manifest.json"):
-            known = range(len(self.queries))
-            require({*self.examples} <= {*known}, f"queries, 0 to {known.stop - 1}, as 'examples'", self.examples)
+            require({*self.examples} <= {*range(len(self.queries))}, "ids of queries as 'examples'", self.examples)
         self.absent = read_absent(bundle, images)
         self.metrics, self.generalisation, self.theory = (
             bundle.read_table(name) if bundle.has(name) else None

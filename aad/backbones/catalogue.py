@@ -106,7 +106,7 @@ def _dinov3(size: str, digest: str) -> Release:
         partial(vision_transformer, f"vit_{timm}_patch16_dinov3_qkvb", global_pool="token"),
         f"dinov3_vit{size}16_pretrain_lvd1689m-{digest}.pth",
         "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ (after accepting its licence)",
-        layouts.dinov3,
+        layouts.by_timm,
         f"timm/vit_{timm}_patch16_dinov3_qkvb.lvd1689m",
         _DINO_EXTRAS,
     )
@@ -133,7 +133,7 @@ def _clip(patch: int, sha256: str) -> Release:
         partial(vision_transformer, f"{timm}_quickgelu_224", num_classes=512),
         f"{model}.pt",
         f"https://openaipublic.azureedge.net/clip/models/{sha256}/{model}.pt",
-        layouts.clip,
+        layouts.by_timm,
         f"timm/{timm}_224.openai",
         torchscript=True,
     )

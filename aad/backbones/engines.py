@@ -45,21 +45,8 @@ def build_engine(name: str, network: "torch.nn.Module", image_size: int, device:
     """
     if unfit := _unfit(name, device):
         raise BackboneError(unfit)
-    return None if name == TORCH else _openvino(network, image_size)
-
-
-def _unfit(name: str, device: str) -> str:
-    """Why an engine cannot be had here, in words; empty when it can."""
-    if name not in ENGINES:
-        return f"unknown engine {name!r}; known: {', '.join(ENGINES)}"
-    if name == OPENVINO and not device.startswith("cpu"):
-        return f"the engine {name} runs on the CPU only, got device {device}: use --device cpu, or the engine torch"
-    if name == OPENVINO and importlib.util.find_spec("openvino") is None:
-        return f"the engine {name} needs the package openvino, which is not installed: run pip install -r requirements-fast.txt"
-    return ""
-
-
-def _openvino(network: "torch.nn.Module", image_size: int) -> Engine:
+    if name == TORCH:
+        return None
     import torch
 
     # Its telemetry would send an event over the network at the import; where that is missing, a stub sends nothing.
@@ -83,3 +70,14 @@ def _openvino(network: "torch.nn.Module", image_size: int) -> Engine:
             return np.array(request.infer([batch])[0], dtype=np.float32)
 
     return run
+
+
+def _unfit(name: str, device: str) -> str:
+    """Why an engine cannot be had here, in words; empty when it can."""
+    if name not in ENGINES:
+        return f"unknown engine {name!r}; known: {', '.join(ENGINES)}"
+    if name == OPENVINO and not device.startswith("cpu"):
+        return f"the engine {name} runs on the CPU only, got device {device}: use --device cpu, or the engine torch"
+    if name == OPENVINO and importlib.util.find_spec("openvino") is None:
+        return f"the engine {name} needs the package openvino, which is not installed: run pip install -r requirements-fast.txt"
+    return ""

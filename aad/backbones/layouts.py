@@ -125,11 +125,6 @@ def dinov2(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     return named
 
 
-def dinov3(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """timm's reading, which drops the bias of keys: the release has none."""
-    return _by_timm(dino(tensors, network), network)
-
-
 def mocov3(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     """The base encoder of a training checkpoint; the momentum encoder and the predictor keep their names."""
     prefix = "module.base_encoder."
@@ -138,14 +133,21 @@ def mocov3(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
-def clip(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """timm's reading of the image tower under ``visual.``, as OpenAI and open_clip name it; the text tower is left out."""
+def by_timm(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
+    """timm's own filter for the network: of CLIP the image tower, as OpenAI and open_clip name it; DINOv3 without a bias of keys.
+
+    It would stretch patches and positions of another network until they fit.
+    """
     import torch
 
-    named = _by_timm(tensors, network)
-    if "head.weight" in named:  # the projection has no bias, timm's layer has
+    named = sys.modules[type(network).__module__].checkpoint_filter_fn(dino(tensors, network), network)
+    given, own = {tensor.data_ptr() for tensor in tensors.values()}, network.state_dict()
+    for name in ("patch_embed.proj.weight", "pos_embed"):
+        if name in named and named[name].data_ptr() not in given:
+            raise CheckpointError(f"{name} must have shape {tuple(own[name].shape)}, got another")
+    if "head.weight" in named:  # CLIP's projection has no bias, timm's layer has
         named.setdefault("head.bias", torch.zeros(len(named["head.weight"])))
-    return named
+    return dict(named)
 
 
 def sscd(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
@@ -168,13 +170,3 @@ def _renamed(tensors: Tensors, *rules: Rule) -> dict[str, "torch.Tensor"]:
             name = re.sub(pattern, ours, name)
         named[name] = tensor
     return named
-
-
-def _by_timm(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
-    """timm's own filter for the network. It would stretch patches and positions of another network until they fit."""
-    named = sys.modules[type(network).__module__].checkpoint_filter_fn(dict(tensors), network)
-    given, own = {tensor.data_ptr() for tensor in tensors.values()}, network.state_dict()
-    for name in ("patch_embed.proj.weight", "pos_embed"):
-        if name in named and named[name].data_ptr() not in given:
-            raise CheckpointError(f"{name} must have shape {tuple(own[name].shape)}, got another")
-    return dict(named)

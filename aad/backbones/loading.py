@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "AAD_WEIGHTS"
 HUB_FILE = "model.safetensors"
-HUB_SECONDS = 10  # to wait for the hub's first answer
 
 
 def load_backbone(name: str, weights: str | Path | None = None, device: str = "cpu", engine: str = TORCH) -> Backbone:
@@ -64,11 +63,7 @@ def available(name: str) -> str:
     if path := _find(name, None):
         return f"{path.name} in ${FOLDER_VARIABLE}"
     if name.startswith("efficientnet"):
-        try:
-            _from_package(name)
-        except BackboneError:
-            return ""
-        return "installed package"
+        return "installed package"  # as requirements.txt has it
     return "hub cache" if _cached(name) else ""
 
 
@@ -168,8 +163,7 @@ def _cached(name: str) -> Path | None:
 
 def _from_hub(name: str) -> Path:
     """The hub's file, from its cache where it is there; one short attempt to reach the hub, or an error that says what to do."""
-    hub = RELEASES[name].hub
-    if not hub:
+    if not (hub := RELEASES[name].hub):
         raise BackboneError(f"{name} is not on the hub and its weights are not here. {_remedy(name)}")
     if path := _cached(name):
         return path
@@ -178,7 +172,7 @@ def _from_hub(name: str) -> Path:
 
     try:
         # Asked first, because the download itself would try again for a minute.
-        get_hf_file_metadata(hf_hub_url(hub, HUB_FILE), timeout=HUB_SECONDS)
+        get_hf_file_metadata(hf_hub_url(hub, HUB_FILE), timeout=10)
         return Path(hf_hub_download(hub, HUB_FILE))
     except (HTTPError, OSError) as error:
         said = " ".join(str(error).split())
