@@ -166,25 +166,3 @@ def test_cka_equals_the_estimator_written_as_a_sum_over_four_different_rows():
 
     expected = hsic(first, second) / np.sqrt(hsic(first, first) * hsic(second, second))
     assert linear_cka(first, second) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("measure", "complaint"),
-    [
-        (lambda: cross_covariance(np.zeros((4, 2)), np.zeros((5, 2))), "matched rows"),
-        (lambda: cross_covariance(np.zeros((1, 2)), np.zeros((1, 2))), "matched rows"),
-        (lambda: correlations(np.zeros((4, 2)), np.zeros((4, 3))), "one .* shape"),
-        (lambda: diagonal_share(np.zeros((2, 2))), "square matrix"),
-        (lambda: diagonal_share(np.ones((2, 3))), "square matrix"),
-        (lambda: effective_rank(np.full((5, 3), 0.5)), "all alike"),
-        (lambda: redundancy(np.zeros((5, 1))), "between dimensions"),
-        (lambda: principal_directions(np.ones((9, 4)), 5), r"k must be within 1\.\.4"),
-        (lambda: principal_directions(np.ones((4, 9)), 4), r"k must be within 1\.\.3"),
-        (lambda: linear_cka(np.eye(3), np.eye(3)), "matched rows"),
-        (lambda: linear_cka(np.eye(5), np.eye(6)), "matched rows"),
-        (lambda: linear_cka(np.ones((5, 2)), np.arange(10.0).reshape(5, 2)), "all alike"),
-    ],
-)
-def test_what_has_no_measure_is_refused(measure, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        measure()

@@ -18,16 +18,9 @@ def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, we
         rank: variates kept.
         weighting: each variate is multiplied with its canonical correlation to this power; at 0 all count the same.
 
-    Raises:
-        ValueError: shapes differ, or a rank that is not within 1..d.
-
     References:
         Hotelling, Biometrika 28, 1936; Vinod, Journal of Econometrics 4, 1976, for the ridge.
     """
-    if real.ndim != 2 or real.shape != synthetic.shape or len(real) < 2:
-        raise ValueError(f"pairs must share one (n, d) shape with n >= 2, got {real.shape} and {synthetic.shape}")
-    if not 1 <= rank <= real.shape[1]:
-        raise ValueError(f"rank must be within 1..{real.shape[1]}, got {rank}")
     first, second = (inverse_root(shrunk(covariance(rows), shrinkage)) for rows in (real, synthetic))
     left, correlations, right = np.linalg.svd(first @ cross_covariance(real, synthetic) @ second)
     directions = signed(np.hstack([left.T[:rank] @ first, right[:rank] @ second]))  # one sign for both domains
@@ -45,12 +38,7 @@ def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     >>> cross_covariance(np.array([[0.0], [2.0]]), np.array([[5.0, 1.0], [9.0, 1.0]])).tolist()
     [[2.0, 0.0]]
-
-    Raises:
-        ValueError: the rows are not matched, or fewer than two.
     """
-    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or len(first) < 2:
-        raise ValueError(f"matched rows must be (n, d) and (n, e) with n >= 2, got {first.shape} and {second.shape}")
     return (first - first.mean(0, dtype=np.float64)).T @ (second - second.mean(0, dtype=np.float64)) / len(first)
 
 
