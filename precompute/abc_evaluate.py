@@ -1,7 +1,7 @@
 r"""AbC's evaluation on the authors' feature files, or on ours in the same form: recall@k and mean average precision.
 
-Reads   LAION features (`laion_subset.pth`), the features of one test case (`test_artchive.pth`), and what embeds them: --mapper (of
-        the authors, or the same tensors as .safetensors) or the heads of a --bundle; without either the features are compared
+Reads   LAION features (`laion_subset.pth`), the features of one test case (`test_artchive.pth`), and what embeds them: a --mapper
+        of the authors' or the heads of a --bundle; without either the features themselves are compared
 Writes  --out: per prompt type {"recall": {"5": x, "10": x, "100": x}, "map": x, "n_queries": n, ...}, and beside it
         FILE.queries.jsonl: per query the ranks and similarities of its exemplars and what ranked first
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     add("--laion-features", type=Path, help="laion_subset.pth")
     add("--test-features", type=Path, help="features of one test case; the file's name names the case in the results")
     maps = parser.add_mutually_exclusive_group()
-    maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint, or mapper.safetensors")
+    maps.add_argument("--mapper", type=Path, help="an official mapper checkpoint")
     heads = "a bundle whose heads to use, real for the gallery, synthetic for queries"
     maps.add_argument("--bundle", type=Path, help=heads)
     add("--space", choices=[str(space) for space in SPACES], help="of the bundle (default: disentangled)")

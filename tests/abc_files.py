@@ -32,18 +32,12 @@ def case_content(exemplars: np.ndarray, sizes: Sequence[int], queries: Arrays, i
 
 
 def write_mapper(path: Path, real: tuple[np.ndarray, np.ndarray], synthetic: tuple[np.ndarray, np.ndarray]) -> Path:
-    """Write an official mapper, or ours where the name ends in `.safetensors`."""
+    """Write an official mapper."""
     parts = {"real_mapper": real, "synth_mapper": synthetic}
     layers = {
-        name: {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
-        for name, (weight, bias) in parts.items()
+        name: dict(zip(("weight", "bias"), map(torch.from_numpy, part), strict=True)) for name, part in parts.items()
     }
-    if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
-
-        save_file({f"{name}.{key}": value for name, layer in layers.items() for key, value in layer.items()}, path)
-    else:
-        torch.save(layers, path)
+    torch.save(layers, path)
     return path
 
 

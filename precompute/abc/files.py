@@ -2,8 +2,8 @@
 
     test case    `exemplar_paths`, `exemplar_chunks`, `exemplar_tensors` and, each a dictionary from prompt type to its values,
                  `synth_paths`, `synth_ids`, `synth_tensors`
-    mapper       {"real_mapper": {"weight" (k, d), "bias" (k)}, "synth_mapper": {...}}; ours has the same four tensors in a
-                 safetensors file, as `real_mapper.weight` and so on. The embedding is ``normalise(weight x + bias)``
+    mapper       {"real_mapper": {"weight" (k, d), "bias" (k)}, "synth_mapper": {...}}; the embedding is
+                 ``normalise(weight x + bias)``
     calibrator   `inv_tau` and `bias`
 
 The LAION gallery is in `precompute/abc/laion.py`. Only tensors, numbers, text, lists and dictionaries are read, never objects that
@@ -132,7 +132,7 @@ def read_mapper(path: str | os.PathLike[str]) -> Maps:
     """The two maps of a mapper checkpoint, by domain.
 
     Args:
-        path: an official `.pth`, or a `.safetensors` whose tensors are `real_mapper.weight` and so on.
+        path: an official `.pth`.
 
     Raises:
         BenchmarkError: missing, damaged, another kind of mapper, or shapes that do not fit together.
@@ -162,16 +162,12 @@ def read_calibrator(path: str | os.PathLike[str]) -> Calibrator:
 
 
 def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:
-    """The head of one space of a bundle, as maps.
+    """The head of one space of a bundle as maps: ``weight (x - centre)`` is ``weight x + bias`` with ``bias = -weight centre``.
 
     Raises:
         BundleError: no such bundle, or its heads are missing or damaged.
     """
-    return layers(read_heads(open_bundle(Path(folder)))[Space(space)])
-
-
-def layers(head: Head) -> Maps:
-    """A head as linear layers: ``weight (x - centre)`` is ``weight x + bias`` with ``bias = -weight centre``."""
+    head = read_heads(open_bundle(Path(folder)))[Space(space)]
     dense = {domain: _dense(head, domain) for domain in Domain}
     return {d: Affine(weight, -(weight.astype(np.float64) @ head.centre[d]), True) for d, weight in dense.items()}
 
@@ -188,8 +184,7 @@ def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[An
     """Entries of a `torch.save` file that holds a dictionary; tensors stay on disk until they are read, where the format allows it.
 
     Args:
-        path: written by torch 1.6 or newer (a zip file, memory-mapped), or by an older one (read whole); or a safetensors file,
-            whose `name.key` are entries of a dictionary `name`.
+        path: written by torch 1.6 or newer (a zip file, memory-mapped), or by an older one (read whole).
         what: names the file in errors, such as "LAION features".
         keys: of the entries.
 
@@ -197,18 +192,11 @@ def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[An
         BenchmarkError: missing, damaged, it holds objects that only running code could restore, or lacks a key.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
-            content: Any = {}
-            for name, tensor in load_file(path).items():
-                content.setdefault(name.partition(".")[0], {})[name.partition(".")[2]] = tensor
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise BenchmarkError(
             f"{what} must be a readable file of tensors, numbers, text, lists and dictionaries, got {path} ({reason}); check the "
