@@ -172,38 +172,29 @@ def test_a_bundle_that_does_not_load_is_not_published(bundle: Path) -> None:
         run(bundle, "--upload")
 
 
-@pytest.mark.parametrize("repo", ["tiny", "tester/", "tester/tiny/more", "tester/ti ny", "tester/-tiny", "a--b/c"])
-def test_a_malformed_name_is_refused(bundle: Path, repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_name_is_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run(bundle, repo=repo)
+        run(bundle, repo="tester/tiny/more")
     assert "--repo must be owner/name" in capsys.readouterr().err
 
 
-def test_without_a_token_or_with_a_wrong_one_it_says_how_to_log_in(
-    bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(BundleError, match=r"this token may not write there.*hf auth login"):
-        run(bundle, "--upload")
-    monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(BundleError, match=r"not logged in.*hf auth login.*HF_TOKEN"):
-        run(bundle, "--upload")
+def test_what_the_hub_refuses_is_told(bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(why: str, repo: str = NAME) -> None:
+        with pytest.raises(BundleError, match=why):
+            run(bundle, "--upload", repo=repo)
+
+    refused(r"somebody/tiny was not published: tester may not write there", "somebody/tiny")
+    with monkeypatch.context() as patch:
+        patch.setenv("HF_TOKEN", "hf_wrong")
+        refused(r"this token may not write there.*hf auth login")
+        patch.delenv("HF_TOKEN")
+        refused(r"not logged in.*hf auth login.*HF_TOKEN")
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        refused("HF_HUB_OFFLINE is set")
     assert hub.repositories == {}
-
-
-def test_a_place_that_is_not_ones_own_is_told(bundle: Path, hub: HubServer) -> None:
-    with pytest.raises(BundleError, match=r"somebody/tiny was not published: tester may not write there"):
-        run(bundle, "--upload", repo="somebody/tiny")
-
-
-def test_offline_and_out_of_reach_are_told(bundle: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(BundleError, match="HF_HUB_OFFLINE is set"):
-        run(bundle, "--upload")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.stop()
-    with pytest.raises(BundleError, match=r"did not take it"):
-        run(bundle, "--upload")
+    refused(r"did not take it")
 
 
 def test_a_line_that_breaks_leaves_nothing_half_and_a_second_run_goes_on(bundle: Path, hub: HubServer) -> None:
