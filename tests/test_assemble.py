@@ -146,11 +146,15 @@ def test_a_folder_that_has_moved_is_found_with_pictures(tmp_path):
 def test_damaged_shards_and_bundles_on_the_hub_are_refused(tmp_path):
     shards = shards_of(tmp_path / "shards", folder_of(tmp_path / "photos", 4))
     (shards / "00001.npy").write_bytes(b"damaged")
-    with pytest.raises(BundleError, match=r"00001\.npy is damaged"):
+    with pytest.raises(BundleError, match=r"00001\.npy is missing or damaged; run .*embed_shards --out"):
         make(shards, tmp_path / "bundle")
     (shards / "00001.json").write_text("{}")
     with pytest.raises(ShardError, match=r"00001\.json is missing, damaged"):
         make(shards, tmp_path / "bundle")
+    for content in (b"{", b"[]", b'{"format": 2}'):
+        (shards / "embedded.json").write_bytes(content)
+        with pytest.raises(ShardError, match=r"embedded\.json is missing, damaged or of another version; run "):
+            make(shards, tmp_path / "bundle")
     assert not (tmp_path / "bundle" / "manifest.json").exists()
     with pytest.raises(BundleError, match=r"folder of this machine, got hf://someone/bundle; copy that bundle first"):
         make(shards, Path("hf://someone/bundle"))

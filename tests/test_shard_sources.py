@@ -115,9 +115,9 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     tar_of(tmp_path / "empty.tar", {"readme.txt": b"nothing"})
     for sources, why in (
-        ([folder, whole], "give one folder alone"),
-        ([tmp_path / "a.tar.gz"], r"must be a folder, a \.tar or a \.parquet file, got .*unpack a compressed tar"),
-        ([tmp_path / "absent.tar"], "does not exist"),
+        ([folder, whole], r"must be one folder, or tar and Parquet files that are there, got .*photos"),
+        ([tmp_path / "a.tar.gz"], r"got .*a\.tar\.gz; unpack a compressed tar"),
+        ([tmp_path / "absent.tar"], r"that are there, got .*absent\.tar"),
         ([whole, whole], "given twice"),
         ([tmp_path / "cut.tar"], "must be a complete tar file"),
         ([tmp_path / "empty.tar"], "holds no image"),

@@ -133,15 +133,11 @@ def checked_sources(given: Sequence[Path]) -> list[Path]:
     if len(sources) == 1 and sources[0].is_dir():
         return sources
     for path in sources:
-        if path.is_dir():
-            raise SourceError(f"{path} is a folder: give one folder alone, or tar and Parquet files only")
-        if path.suffix not in (".tar", ".parquet"):
+        if path.suffix not in (".tar", ".parquet") or not path.is_file():
             raise SourceError(
-                f"a source must be a folder, a .tar or a .parquet file, got {path}; unpack a compressed tar file first, because "
-                "its pieces are read from the middle"
+                f"a source must be one folder, or tar and Parquet files that are there, got {path}; unpack a compressed tar file "
+                "first, because its pieces are read from the middle"
             )
-        if not path.is_file():
-            raise SourceError(f"{path} does not exist; correct --source")
     for one, other in pairwise(sources):
         if one == other:
             raise SourceError(f"{one} is given twice; name each file once")
