@@ -74,12 +74,6 @@ def test_openvino_gives_the_features_of_torch(pictures, plain, openvino, moments
         assert least_cosine(features, expected) > 0.999999
 
 
-def test_an_engine_built_again_gives_the_same_bytes():
-    batch = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
-    first, second = (build_engine("openvino", SMALL, 16)(batch) for _ in range(2))
-    assert first.shape == (5, 8) and np.array_equal(first, second)
-
-
 def test_one_engine_may_be_asked_by_many_threads_and_gives_the_same_bytes_in_any_company(pictures, openvino):
     alone = [openvino.embed([picture]) for picture in pictures]
     with ThreadPoolExecutor(4) as pool:

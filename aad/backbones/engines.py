@@ -20,8 +20,7 @@ from aad.backbones.spec import TORCH, BackboneError, Engine
 if TYPE_CHECKING:
     import torch
 
-OPENVINO = "openvino"
-ENGINES = (TORCH, OPENVINO)
+ENGINES = (TORCH, "openvino")
 
 
 def engines_for(device: str) -> tuple[str, ...]:
@@ -76,8 +75,8 @@ def _unfit(name: str, device: str) -> str:
     """Why an engine cannot be had here, in words; empty when it can."""
     if name not in ENGINES:
         return f"unknown engine {name!r}; known: {', '.join(ENGINES)}"
-    if name == OPENVINO and not device.startswith("cpu"):
+    if name == "openvino" and not device.startswith("cpu"):
         return f"the engine {name} runs on the CPU only, got device {device}: use --device cpu, or the engine torch"
-    if name == OPENVINO and importlib.util.find_spec("openvino") is None:
+    if name == "openvino" and importlib.util.find_spec("openvino") is None:
         return f"the engine {name} needs the package openvino, which is not installed: run pip install -r requirements-fast.txt"
     return ""

@@ -165,12 +165,11 @@ class QdrantIndex(Index):
                 raise BundleError(f"there is no collection {self.collection}")
             vectors = self.client.get_collection(self.collection).config.params.vectors
             held = self.client.count(self.collection, exact=True).count
-        if not isinstance(vectors, models.VectorParams) or vectors.distance != models.Distance.DOT:
-            raise BundleError(f"collection {self.collection} must hold one vector per point, compared by dot product")
-        if vectors.size != self.dim:
-            raise BundleError(f"collection {self.collection} must hold vectors of {self.dim}, got {vectors.size}")
-        if held != self._n:
-            raise BundleError(f"collection {self.collection} must hold {self._n} references, got {held}")
+        got = (held, vectors.size, vectors.distance) if isinstance(vectors, models.VectorParams) else (held, vectors)
+        if got != (self._n, self.dim, models.Distance.DOT):
+            raise BundleError(
+                f"collection {self.collection} must hold {self._n} references of {self.dim}, compared by dot product, got {got}"
+            )
 
     def _expect(self, wanted: int, got: int) -> None:
         if got != wanted:

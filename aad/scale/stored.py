@@ -84,9 +84,9 @@ class StoredRows:
             found[order[block]] = np.vecdot(rows, query) / np.where(norms > 0, norms, 1)
         return found
 
-    def chunks(self, n: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the id of the first row and (n, d) float32 rows, all of them in order; by default some 64 MB at a time."""
-        n = n or rows_in(CHUNK_BYTES, self.shape[1])
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the id of the first row and (n, d) float32 rows, all of them in order, some 64 MB at a time."""
+        n = rows_in(CHUNK_BYTES, self.shape[1])
         for start in range(0, len(self), n):
             yield start, self[start : start + n]
 
