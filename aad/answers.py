@@ -36,7 +36,6 @@ class Query:
     split: str = ""
     concept: str = ""
     exemplar_ids: tuple[int, ...] = ()
-    recipe: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

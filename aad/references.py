@@ -91,7 +91,7 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
         names = [entry["path"] for entry in entries]
         paths = [folder / safe_path(name) for name in names]
         _refuse_links(folder, names)
-    told = ("type", "generator", "split", "concept", "recipe")
+    told = ("type", "generator", "split", "concept")
     return tuple(
         Query(i, path, exemplar_ids=tuple(entry["exemplar_ids"]), **{key: entry[key] for key in told if key in entry})
         for i, (entry, path) in enumerate(zip(entries, paths, strict=True))

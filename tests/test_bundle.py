@@ -485,8 +485,3 @@ def test_the_same_contents_give_the_same_bytes_also_from_a_finished_file_that_is
     assert not (tmp_path / "ready.npy").exists()
     with pytest.raises(BundleError, match="cannot write the bundle"):
         write_step(second, "project", {"coordinates.npy": tmp_path / "gone.npy"}, command="x")
-
-
-@pytest.mark.parametrize("name", MEASURED)
-def test_the_shipped_measurements_are_read_as_they_are(name: str) -> None:
-    assert Bundle.open().read_table(name) == json.loads((DEFAULT_BUNDLE / name).read_bytes())

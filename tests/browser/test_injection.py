@@ -62,7 +62,6 @@ class Stranger(FakeAttributor):
                 generator=f"{EVIL} {one.query_id % 2}",
                 concept=f"{EVIL} {one.concept}",
                 split="test" if one.query_id % 3 else EVIL,
-                recipe={EVIL: EVIL},
             )
             for one in self.queries
         )
