@@ -19,7 +19,7 @@ COMMANDS = {
     "families": "python -m precompute.leave_out --bundle FOLDER",
 }
 #: What is told of a space, and of the oracle
-COLUMN = ("recall@1", "diagonal_share", "spectrum", "closeness", "canonical_correlations")
+COLUMN = ("recall@1", "spectrum", "closeness", "canonical_correlations")
 ORACLE = {"id": "oracle", "name": "Shown the pairs"}
 #: Visitor's words for families of synthetic images that are no query type.
 FAMILY_WORDS = {
@@ -72,7 +72,6 @@ def _supports(spaces: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Chart -> in words, whether its figures go from space to space as the theory has it."""
     ways = [(s, name) for s, found in spaces[0]["closeness"].items() for name in found]
     told = {
-        "picture": rises([one["diagonal_share"]["correlation"] for one in spaces]),
         "canonical": rises([float(np.mean(one["canonical_correlations"])) for one in spaces]),
         "spectrum": rises([_n_strong(one["spectrum"]) for one in spaces]),
         "closeness": sum(rises([one["closeness"][s][name] for one in spaces]) for s, name in ways) / len(ways),
@@ -97,30 +96,19 @@ def _n_strong(spectrum: Sequence[float]) -> int:
 def _sentences(theory: Mapping[str, Any]) -> dict[str, list[str]]:
     """Three sentences per chart, its finding last; what is said of a course is read off the figures."""
     spaces, oracle = [theory["spaces"][space] for space in SPACES], theory["oracle"]
-    side, directions = len(oracle["cross_correlation"]), theory["settings"]["subspace"]
-    shares = [one["diagonal_share"]["correlation"] for one in spaces]
+    directions = theory["settings"]["subspace"]
     means = [float(np.mean(one["canonical_correlations"])) for one in spaces]
     wide = [_n_strong(one["spectrum"]) for one in spaces]
     recalls = [one["recall@1"] for one in spaces]
     ways = [(s, name) for s in oracle["closeness"] for name in oracle["closeness"][s]]
     courses = [[one["closeness"][s][name] for one in spaces] for s, name in ways]
     n_rising, n_first = sum(map(rises, courses)), sum(int(np.argmax(course)) == 0 for course in courses)
-    steady = {
-        (True, False): "The share rises from space to space",
-        (False, True): "The share falls from space to space",
-    }.get((rises(shares), rises(shares[::-1])), f"It does not rise from space to space: {_name(shares)} has the most")
     only = "a step can only change which of them are loud"
     agreement = {
         (True, False): "it rises from space to space",
         (False, True): f"it falls from space to space, so neither step adds agreement; {only}",
     }.get((rises(means), rises(means[::-1])), f"it does not rise from space to space; {only}")
     return {
-        "picture": [
-            "Set each trait of real pictures against each of the synthetic pictures made from them: which go together?",
-            f"If each trait met only itself, the diagonal of that table alone would stand out; it holds {_listed(shares)} of all "
-            f"squared correlation, and would hold {1 / side:.2f} if no place were preferred.",
-            f"{steady}, and traits chosen with the pairs known hold {oracle['diagonal_share']['correlation']:.2f}.",
-        ],
         "canonical": [
             "Shown the pairs, which mixes of traits agree best between a synthetic picture and its source? 1 is full agreement, "
             "0 none.",
@@ -210,10 +198,6 @@ def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def rises(figures: Sequence[float]) -> bool:
     """Whether each figure is above the one before."""
     return all(later > earlier for earlier, later in pairwise(figures))
-
-
-def _name(figures: Sequence[float]) -> str:
-    return f"the {SPACES[int(np.argmax(figures))]} space"
 
 
 def _listed(figures: Sequence[Any], form: str = "{:.2f}") -> str:

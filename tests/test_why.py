@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from aad import SPACES, Attributor
@@ -62,9 +61,8 @@ def test_columns_are_those_of_the_bundle(theory):
 
 def test_three_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, generalisation):
     sentences = why.theory_of(theory)["sentences"]
-    assert set(sentences) == {"picture", "canonical", "spectrum", "closeness"}
+    assert set(sentences) == {"canonical", "spectrum", "closeness"}
     assert why.theory_of(theory)["supports"] == {
-        "picture": "does not support it",
         "canonical": "does not support it",
         "spectrum": "supports it",
         "closeness": "supports it in part",
@@ -80,9 +78,7 @@ def test_the_shipped_figures_are_not_said_to_come_nearer_to_the_oracle(theory):
     words = said(theory, "closeness")
     assert f"do not come steadily nearer: in {rising} of {n} ways" in words
     assert f"in {nearest} the backbone is the nearest" in words
-    assert "does not rise from space to space" in said(theory, "picture")
     assert "does not rise from space to space" in said(theory, "canonical")
-    assert "aligned space has the most" in said(theory, "picture")
 
 
 def test_every_number_in_the_sentences_follows_from_the_figures(theory):
@@ -91,25 +87,16 @@ def test_every_number_in_the_sentences_follows_from_the_figures(theory):
     assert "{:.2f}, {:.2f} and {:.2f}".format(*means) in said(theory, "canonical")
     wide = [len([v for v in one["spectrum"] if v >= max(one["spectrum"]) / 2]) for one in spaces]
     assert "{}, {} and {}".format(*wide) in said(theory, "spectrum")
-    shares = []
-    for one in spaces:
-        squares = np.square(one["cross_correlation"])
-        shares.append(np.trace(squares) / squares.sum())
-    shown = re.search(r"holds ([\d.]+), ([\d.]+) and ([\d.]+)", said(theory, "picture"))
-    assert shown
-    np.testing.assert_allclose([float(share) for share in shown.groups()], shares, atol=0.006)
 
 
 def test_other_figures_are_told_otherwise(theory):
     other = copy.deepcopy(theory)
     for place, space in enumerate(SPACES):
         one = other["spaces"][space]
-        one["diagonal_share"]["correlation"] = 0.3 + 0.1 * place
         one["canonical_correlations"] = [0.3 + 0.1 * place] * 32
         one["closeness"] = {s: dict.fromkeys(ways, 0.3 + 0.1 * place) for s, ways in one["closeness"].items()}
         one["spectrum"] = [1.0] + [0.6] * (3 - place) + [0.1] * 20
     assert "In all 4 ways" in said(other, "closeness") and "not come steadily" not in said(other, "closeness")
-    assert "The share rises from space to space" in said(other, "picture")
     assert "it rises from space to space" in said(other, "canonical")
     assert "not every step makes it flatter" in said(other, "spectrum")
 

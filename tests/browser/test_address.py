@@ -18,7 +18,7 @@ def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContex
     page.wait_for_function("window.attributionPage.state.answer.gallery !== null")
     choose_k(page, 15)
     page.get_by_role("button", name="Morph").click()
-    page.locator(".toolbar [data-value=split]").click()
+    page.locator(".toolbar [data-value=source]").click()
     page.evaluate("window.attributionPage.explainMatch(7) && null")
     expect(page.locator(".explain-body")).to_have_attribute("data-state", "shown")
     page.locator(".explain-body .segment [data-space=aligned]").click()
@@ -38,7 +38,7 @@ def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContex
     expect(again.page.locator(".chip")).to_have_count(4)
     expect(again.page.locator(".query-caption")).to_contain_text("searched again")
     expect(again.page.locator(".morph")).to_be_visible()
-    expect(again.page.locator(".toolbar [data-value=split]")).to_have_attribute("aria-pressed", "true")
+    expect(again.page.locator(".toolbar [data-value=source]")).to_have_attribute("aria-pressed", "true")
     assert again.page.url == page.url
     again.leave()
 

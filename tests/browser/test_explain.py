@@ -1,4 +1,4 @@
-"""Explain a match in a real browser: ask, point, walk, fade, switch the space, and what is said when it cannot be done."""
+"""Explain a match in a real browser: ask, point, walk, switch the space, and what is said when it cannot be done."""
 
 import threading
 from pathlib import Path
@@ -134,17 +134,6 @@ def test_another_space_is_another_heat_without_the_server(page: Page, desk: Visi
     assert_warmest(page, found["aligned"])
     assert not [url for url in desk.requests[asked:] if "component_server" in url]
     assert "explain=7.aligned" in page.evaluate("window.attributionPage.linkHere()")
-
-
-def test_the_heat_fades_to_the_picture(page: Page) -> None:
-    explained(page, 7)
-    ink = """() => { const opacity = cell => Number(getComputedStyle(cell, '::before').opacity);
-        return [Math.max(...[...document.querySelectorAll('.cover .cell')].map(opacity)),
-            getComputedStyle(document.querySelector('.cover img')).filter]; }"""
-    assert page.evaluate(ink)[0] > 0.5
-    page.locator(".fade input").focus()
-    page.keyboard.press("Home")
-    assert page.evaluate(ink) == [0, "grayscale(0)"]
 
 
 def test_a_fault_is_told_and_can_be_tried_again(page: Page, monkeypatch: Any) -> None:

@@ -91,7 +91,7 @@ def test_phone_shows_all_of_why_it_works(phone: Page) -> None:
     view(phone, "Why it works")
     for summary in phone.locator("details.exhibit > summary").all():
         summary.tap()
-    assert phone.locator("details.exhibit[open]").count() == 5
+    assert phone.locator("details.exhibit[open]").count() == 4
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])

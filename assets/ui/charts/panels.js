@@ -96,7 +96,7 @@ export const makeScale = () => make("span.dots", TICKS.map((tick) => make("span.
 // Rows of them. rows: [{label, note, end, marks, chance}].
 export const makeDotRows = (part, { rows, label, tell, prompt, endName = "", axis }) => {
   const drawn = rows.map((row) =>
-    make("div", { class: row.isSum ? "dot-row is-sum" : row.isNext ? "dot-row is-next" : "dot-row" }, [
+    make("div", { class: row.isSum ? "dot-row is-sum" : "dot-row" }, [
       make("span.dot-label", { "data-space": row.space ?? null }, make("span", row.label), row.note ? make("span.term", row.note) : null),
       makeDots(row.marks, row.chance),
       make("span.dot-end.number", row.end ?? ""),

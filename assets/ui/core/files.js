@@ -16,7 +16,7 @@ const cell = (value) => {
   const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
-export const csvText = (rows, start = "\ufeff") => start + rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
+export const csvText = (rows) => "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
 
 export const download = (name, content, type) => {
   const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

@@ -1,15 +1,15 @@
 // What is known of a match, as interface/present.py sends it: {id, rank, similarity, weight}. A number that is to be shown of every
-// match is named here once: the panel of details, the tip of a map and the tables as files take it from here.
+// match is named here once: the panel of details and the tip of a map take it from here.
 import { make } from "./dom.js";
 import { passingNow } from "./filter.js";
 import { state } from "./state.js";
 import { cosineText, countText, shareText } from "./words.js";
 
-// key: its field; name: its heading; text(match): as it is written.
+// name: its heading; text(match): as it is written.
 export const FIGURES = [
-  { key: "rank", name: "Rank", text: ({ rank }) => String(rank) },
-  { key: "similarity", name: "Similarity", text: ({ similarity }) => cosineText(similarity) },
-  { key: "weight", name: "Weight", text: ({ weight, estimated }) => shareText(weight, estimated) },
+  { name: "Rank", text: ({ rank }) => String(rank) },
+  { name: "Similarity", text: ({ similarity }) => cosineText(similarity) },
+  { name: "Weight", text: ({ weight, estimated }) => shareText(weight, estimated) },
 ];
 
 // A match among others, in one line.

@@ -1,4 +1,4 @@
-// How a reference is marked on the maps: seven colour-blind safe hues in three shapes, by concept group, source or split. The largest
+// How a reference is marked on the maps: seven colour-blind safe hues in three shapes, by concept group or source. The largest
 // groups differ in hue; those that share one are full, hollow, and pointed.
 import { make } from "../core/dom.js";
 import { catalogue, state } from "../core/state.js";
@@ -8,9 +8,7 @@ const HUES = { light: ["#1f5fb4", "#dc3d4e", "#2f5212", "#d6841f", "#2f9fd8", "#
 HUES.dark = ["#4b8bf0", "#dd7a2a", "#aee592", "#f6cf3a", "#5fe0f0", "#b565b2", "#a09c98"];
 const SHAPES = ["circle", "ring", "triangle"];
 const N_NAMED = 21;
-const FIELDS = { group: "Concept group", source: "Source", split: "Split" };
-const SPLITS = ["train", "validation", "test"];
-const splitPlace = (split) => (SPLITS.includes(split) ? SPLITS.indexOf(split) : SPLITS.length);
+const FIELDS = { group: "Concept group", source: "Source" };
 let made = {}; // field -> colouring, of the catalogue at hand
 let madeOf = null;
 
@@ -37,12 +35,11 @@ const madeFor = (field) => {
   const counts = new Uint32Array(values.length);
   for (const value of index) counts[value]++;
   const order = values.map((_, value) => value);
-  if (field === "split") order.sort((a, b) => splitPlace(values[a]) - splitPlace(values[b]));
-  else order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
+  order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
   const slots = new Uint16Array(values.length);
   order.forEach((value, slot) => (slots[value] = Math.min(slot, N_NAMED - 1)));
   const named = order.slice(0, values.length > N_NAMED ? N_NAMED - 1 : values.length);
-  if (field !== "split") named.sort((a, b) => values[a].localeCompare(values[b]));
+  named.sort((a, b) => values[a].localeCompare(values[b]));
   return { field, name: FIELDS[field], values, index: Uint32Array.from(index), slots, n: Math.min(values.length, N_NAMED), named };
 };
 

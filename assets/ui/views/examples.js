@@ -27,7 +27,7 @@ export const mountExamples = (element, props, { trigger }) => {
   });
   // A picture whose source is in no collection goes the way of a visitor's own, so that it is seen how that is answered.
   let absent = null;
-  options.push(...shelf.absent.map((url) => [url, [makePicture(url, { alt: ABSENT, loading: "lazy" }), make("span", ABSENT)], {}]));
+  options.push(...shelf.absent.map((url) => [url, [makePicture(url, { loading: "lazy" }), make("span", ABSENT)], {}]));
   const askAbsent = async (url) => {
     const bytes = await (await fetch(url)).blob();
     offer([new File([bytes], url.split("/").at(-1), { type: bytes.type })]);

@@ -36,7 +36,6 @@ export const mountExplain = (element, props, { server }) => {
   const sentence = make("p.explain-sentence", { role: "status" });
   const invite = make("div.explain-invite");
   const panes = bySide((side) => makeHeatPane(part, side));
-  const fade = make("input", { type: "range", min: 0, max: 100, step: 5, value: 85, "aria-label": "Fade from the picture to the heat" });
   const legend = make("div.heat-legend");
   const limits = make("p.limits");
   const body = make("div.explain-body", [
@@ -45,15 +44,10 @@ export const mountExplain = (element, props, { server }) => {
     sentence,
     invite,
     make("div.explain-pair", ...SIDES.map((side) => panes[side].element)),
-    make("label.fade", make("span", "Picture"), fade, make("span", "Heat")),
     make("details.all-numbers", make("summary", "Details"), legend, limits),
   ]);
   const lead = make("p.lead", LEAD);
   slot.replaceChildren(make("section", { "aria-label": "Explain a match" }, heading, lead, offer, body));
-
-  const setFade = () => body.style.setProperty("--fade", fade.value / 100);
-  on(fade, "input", setFade);
-  setFade();
 
   // What the server is asked about, for the answer shown now; null without one.
   const question = () => {

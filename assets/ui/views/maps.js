@@ -112,7 +112,7 @@ export const mountMaps = (element) => {
       trio,
       moving,
       legend,
-      makeSelection(places, part),
+      makeSelection(part),
       spoken,
     );
     markLasso();

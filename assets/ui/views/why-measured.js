@@ -1,12 +1,10 @@
-// The theory in figures: four charts from theory.json, and one from generalisation.json, each beside three sentences that the server
+// The theory in figures: three charts from theory.json, and one from generalisation.json, each beside three sentences that the server
 // wrote from the same figures.
 import { makeDotRows, makeExhibit, makeLines } from "../charts/panels.js";
 import { hint, make } from "../core/dom.js";
 import { countText, fixedText } from "../core/words.js";
 
 const MEANINGS = {
-  trait: "A trait is one principal direction: one of the directions along which the pictures of a space differ most, loudest first. They are found without pairs.",
-  share: "Diagonal share: the squares of the correlations on the diagonal, as a share of all squares. 1 when every trait goes with its own counterpart only.",
   canonical: "Held-up canonical correlation: the correlation, on test concepts, of mixes that canonical correlation analysis chose on training concepts. From \u22121 to 1, no unit.",
   spectrum: "Singular values of the cross-covariance of matched embeddings, divided by the largest of the same space. No unit.",
   closeness: "Closeness to the CCA oracle on test pictures, within the oracle\u2019s own directions. Subspace: the share of the oracle\u2019s directions that a space\u2019s loudest ones capture. CKA: how alike the similarities of all pictures are. Shrinkage is how strongly the oracle itself is smoothed.",
@@ -29,8 +27,7 @@ const closeness = (part, theory) => {
   const ways = Object.entries(columns[0].closeness).flatMap(([shrinkage, found]) => Object.keys(found).map((way) => ({ shrinkage, way })));
   const rows = [
     { label: "Found at rank 1", note: "recall@1", of: (column) => column["recall@1"] },
-    ...ways.map(({ shrinkage, way }, i) => ({
-      isNext: i === 0,
+    ...ways.map(({ shrinkage, way }) => ({
       label: way === "cka" ? "Similarities alike" : "Directions captured",
       note: `${way === "cka" ? "CKA" : way}, shrinkage ${shrinkage}`,
       of: (column) => column.closeness[shrinkage][way],
@@ -54,22 +51,11 @@ const closeness = (part, theory) => {
 export const whyTheory = (part, theory) => {
   const { columns, sentences, supports } = theory;
   const exhibit = (chart, title, term, meaning) => ({ title, term, meaning, sentences: sentences[chart], supports: supports[chart] });
-  const diagonal = ({ diagonal_share: share }) => share.correlation.toFixed(2);
   const canonical = (column) => column.canonical_correlations;
   const relative = ({ spectrum }) => spectrum.map((value) => value / spectrum[0]);
   const strong = (column) => relative(column).filter((share) => share >= 0.5).length;
   const inOrder = (told) => columns.map((column) => `${column.id} ${told(column)}`).join(", ");
   return [
-    makeExhibit(
-      exhibit("picture", "Does like meet like?", "cross-covariance of matched pictures", `${MEANINGS.trait} ${MEANINGS.share}`),
-      makeDotRows(part, {
-        label: `Share of all squared correlation that lies on the diagonal: ${inOrder(diagonal)}.`,
-        rows: columns.map((column) => ({ label: column.name, note: column.id, space: column.id, column, marks: [{ space: column.id, at: column.diagonal_share.correlation }] })),
-        axis: "share on the diagonal",
-        prompt: "1: each trait goes with its own counterpart only. Point at a row, or use the arrow keys.",
-        tell: ({ column }) => `${column.id}: ${diagonal(column)}`,
-      }),
-    ),
     axisExhibit(part, columns, {
       told: exhibit("canonical", "How much does one tell of the other?", "canonical correlations", MEANINGS.canonical),
       values: canonical,
