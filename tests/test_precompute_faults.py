@@ -15,7 +15,6 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from aad.bundle import BundleError
 from aad.files import write_atomically
 from precompute import build_index
 from precompute import run as run_steps
@@ -160,7 +159,7 @@ def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, 
 
     monkeypatch.setattr(Path, "write_bytes", full)
     content = {name: np.ones((10, 4)) for name in ("references_aligned.npy", "references_disentangled.npy")}
-    with pytest.raises(BundleError, match=r"No space left on device: .*; free some space or choose another folder$"):
+    with pytest.raises(OSError, match="No space left on device"):
         write_step(bundle, "train_heads", {"heads.safetensors": {"a": np.ones(3)}, **content}, command="test")
     assert len(tried) == number and files(bundle) == before
 

@@ -182,7 +182,7 @@ def embed_shard(job: Job) -> tuple[int, dict[str, Any], list[str]]:
     """Make a shard, unless it is there and of the same images; its number, its entry for the index, and lines of what is refused.
 
     Raises:
-        ShardError: it cannot be written, or this worker's backbone is not the one that was asked for.
+        ShardError: this worker's backbone is not the one that was asked for.
     """
     table = _stored(job) or _made(job)
     names, refused = table["names"], table["refused"]
@@ -230,20 +230,14 @@ def _made(job: Job) -> dict[str, Any]:
                 table["told"].append(dict(member.told))
                 yield pixels
 
-    try:
-        path.unlink(missing_ok=True)
-        (job.out / INDEX).unlink(missing_ok=True)  # the folder is not finished until this shard is
-        n_threads = 1 if backbone.device == "cpu" else os.cpu_count()  # a GPU waits for pictures
-        with ahead(prepared, job.piece.members(), BATCH_SIZE, n_threads) as members:
-            features = backbone.embed_pixels(readable(members))
-        sha256 = write_array(job.array, features.astype(np.float16))
-        table = {"sha256": sha256, "images": fingerprint(seen)} | table
-        write_table(path, table)
-    except OSError as error:
-        raise ShardError(
-            f"{job} cannot be made: {error}; mend that (free some space, or give the folder back) and run the same command again: "
-            "what is finished is kept"
-        ) from error
+    path.unlink(missing_ok=True)
+    (job.out / INDEX).unlink(missing_ok=True)  # the folder is not finished until this shard is
+    n_threads = 1 if backbone.device == "cpu" else os.cpu_count()  # a GPU waits for pictures
+    with ahead(prepared, job.piece.members(), BATCH_SIZE, n_threads) as members:
+        features = backbone.embed_pixels(readable(members))
+    sha256 = write_array(job.array, features.astype(np.float16))
+    table = {"sha256": sha256, "images": fingerprint(seen)} | table
+    write_table(path, table)
     return table
 
 
@@ -278,13 +272,10 @@ def embed_sources(
         What embedded.json says.
 
     Raises:
-        ShardError: the folder holds shards of other settings, cannot be written, or there is no image to embed.
+        ShardError: the folder holds shards of other settings, or there is no image to embed.
     """
     out, settings = out.resolve(), {"format": FORMAT, "backbone": deciding(spec), "size": size, "column": column}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ShardError(f"{out} cannot be written ({error.strerror or error}); choose another --out") from None
+    out.mkdir(parents=True, exist_ok=True)
     _refuse_other_settings(out, settings)
     jobs = (Job(out, settings, encoder, *numbered) for numbered in enumerate(cut(sources, size, column)))
     done = []

@@ -40,7 +40,7 @@ def write_step(
         settings: seeds, versions and choices worth keeping with the step.
 
     Raises:
-        BundleError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
     manifest: dict[str, Any] = {"format": FORMAT, "files": {}, "steps": {}}
     if step != STEPS[0]:
@@ -65,10 +65,6 @@ def write_step(
         finished[folder / "manifest.json"], _ = _written(folder / "manifest.json", manifest)
         for place, where in finished.items():
             where.replace(place)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write the bundle at {folder}: {error}; free some space or choose another folder"
-        ) from error
     finally:
         for name in (*files, "manifest.json"):
             with suppress(OSError):

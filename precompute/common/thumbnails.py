@@ -51,7 +51,7 @@ def write_shown(job: ShownJob) -> int:
     """Write the pictures of a shard that are not there yet; how many images it has.
 
     Raises:
-        ShardError: the source has changed since it was embedded, or a picture cannot be written.
+        ShardError: the source has changed since it was embedded.
     """
     table = json.loads(job.table.read_bytes())
     paths = [job.folder / shown_name(job.first + i, table["images"]) for i in range(len(table["names"]))]
@@ -63,16 +63,11 @@ def write_shown(job: ShownJob) -> int:
             f"{job.piece} has changed since it was embedded: run python -m precompute.embed_shards --out {job.table.parent} again, "
             "with the same options as before"
         )
-    try:
-        for parent in {path.parent for path in missing.values()}:
-            parent.mkdir(parents=True, exist_ok=True)
-        for member in job.piece.members():
-            if member.name in missing:
-                write_atomically(missing[member.name], _encoded(member))
-    except OSError as error:
-        raise ShardError(
-            f"{job} cannot be written: {error}; free some space and run the same command again: what is finished is kept"
-        ) from error
+    for parent in {path.parent for path in missing.values()}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for member in job.piece.members():
+        if member.name in missing:
+            write_atomically(missing[member.name], _encoded(member))
     return len(paths)
 
 
