@@ -162,12 +162,6 @@ def test_a_fit_is_where_a_loop_finds_the_data_most_likely():
         assert least < surprise(*other)
 
 
-def test_a_fit_takes_similarities_of_single_precision_as_the_numbers_that_they_are():
-    similarities, sources, absent = concepts()
-    single = similarities.astype(np.float32)
-    assert fit_calibration(single, sources, absent) == fit_calibration(single.astype(np.float64), sources, absent)
-
-
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_fit_refuses_lists_that_do_not_match(cut):
     inputs = list(concepts())

@@ -154,17 +154,6 @@ def test_bad_questions_are_refused(make: Maker) -> None:
             index.search(query, 1, without=without)
 
 
-def test_lists_and_other_numbers_are_taken_as_arrays(make: Maker) -> None:
-    gallery, queries = rows(9, 4), rows(2, 4, 1)
-    index = make(gallery)
-    expected = index.search(queries, 3, among=np.arange(9) % 2 == 0)
-    for asked in (queries.tolist(), queries.astype(np.float64), np.asfortranarray(queries)):
-        found = index.search(asked, 3, among=[i % 2 == 0 for i in range(9)])  # type: ignore[arg-type]
-        assert np.array_equal(found.ids, expected.ids)
-        assert found.similarities.tobytes() == expected.similarities.tobytes()
-    assert np.array_equal(index.rows([5, 2]), index.rows(np.array([5, 2])))  # type: ignore[arg-type]
-
-
 def test_few_rows_are_read_alone_and_many_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     index, query, read = ExactIndex(rows(800, 8)), rows(1, 8, 1), list[int]()
     way = ExactIndex._parts
