@@ -4,9 +4,8 @@
     python -m benchmarks.search --spaces backbone aligned disentangled --methods compressed filtered exact
 
 The galleries are invented. An index is built, and searched for one query at a time, in a process of its own that holds all the
-spaces asked for; in turn with it the baseline is asked. What it is built with are other queries, made from other pairs, than those
-that are timed. Each figure of a row is the worst of the spaces; by_space has them all. Rows are read through before each turn, as a
-searched gallery is in the file cache.
+spaces asked for; before it the baseline. What it is built with are other queries, made from other pairs, than those that are timed.
+Each figure of a row is the worst of the spaces; by_space has them all.
 
 Methods: the library's own choice where none is named, exact, compressed, and filtered (compressed, with one row in ten allowed; the
 answer must be exact). A million rows of 768 dimensions take 3 GB of memory for the baseline, as much a space with exact, and 1.5 GB
@@ -23,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,7 @@ from aad.spaces import SPACES, Space
 from benchmarks.common import arguments, finish, machine_line, memory_of, percentiles, positive, run, table
 from benchmarks.invented import make_gallery, make_queries, measure_domain
 
-# As app.py does it. The other process's threads would else go on spinning for a while after its turn, on these cores.
+# As app.py does it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
@@ -46,7 +44,6 @@ K = 100  # references asked for
 SPACE, SEED = "disentangled", 0
 N_QUERIES = 50  # of the synthetic domain, that are timed in each space
 N_TUNING = 400  # queries that a build measures its own recall on; never those that are timed
-TURN = 5  # queries of one process before the other's turn
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 BASELINE = "argsort"
 METHODS = ("exact", "compressed", "filtered")
@@ -67,7 +64,6 @@ COLUMNS = {
     "remainder_error": "remainder off by",
 }
 Search = Callable[[np.ndarray, "float | None"], tuple[Any, ...]]
-Ask = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +112,10 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def process() -> ProcessPoolExecutor:
-    """A process of its own; what it is asked is answered one after the other."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-
-def asking(pool: ProcessPoolExecutor) -> Ask:
-    """Calls a function of this module in that process."""
-    return lambda work, *told: pool.submit(work, *told).result()
+def apart(work: Callable[..., dict[str, Any]], *told: Any) -> dict[str, Any]:
+    """What a function of this module returns in a process of its own, whose memory is its alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *told).result()
 
 
 def build(case: Case, method: str) -> dict[str, Any]:
@@ -140,21 +132,39 @@ def build(case: Case, method: str) -> dict[str, Any]:
     return {"path": path, "figures": figures | {"build_peak_mb": memory_of("self")["peak_mb"]}}
 
 
-_OPENED: list[tuple[Search, np.ndarray]] = []
+def searched(cases: Sequence[Case], method: str, built: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Milliseconds, recall and errors of each space, all of them open, and the memory of this process.
+
+    Args:
+        cases: A gallery per space.
+        method: One of `METHODS`, or the baseline.
+        built: Their indices, from `build`; none for the baseline.
+    """
+    if method == BASELINE:
+        opened = [_baseline(case) for case in cases]
+    else:
+        opened = [_indexed(case, method, one) for case, one in zip(cases, built, strict=True)]
+    by_space = {}
+    for case, search in zip(cases, opened, strict=True):
+        read_through(case.path)  # a searched gallery is in the file cache
+        asked(search, case.queries[:2], None)  # the first search of an index is not its usual one
+        answer = asked(search, case.queries, None)
+        truth = case.filtered if method == "filtered" else case.truth
+        figures = dict(zip(("p50_ms", "p95_ms"), percentiles(answer["ms"]), strict=True))
+        figures["recall_at_10"] = recall_of(answer["ids"], truth.ids)
+        if built:
+            weighed = asked(search, case.queries, case.calibration.inverse_temperature)
+            figures["weights_p50_ms"] = percentiles(weighed["ms"])[0]
+            if method != "filtered":  # the first that may be named is another; the mass is the compressed index's own
+                figures |= weight_errors(case.calibration, weighed, truth)
+        by_space[str(case.space)] = figures
+    return {"memory": memory_of("self"), "by_space": by_space}
 
 
-def open_gallery(case: Case, method: str, built: dict[str, Any] | None = None) -> int:
-    """Open an index, or the baseline, for a gallery's queries; the number by which `search` knows it."""
-    rows = StoredRows(case.path)
-    search = _baseline(rows) if built is None else _indexed(case, rows, method, built)
-    _OPENED.append((search, case.queries))
-    return len(_OPENED) - 1
-
-
-def _indexed(case: Case, rows: StoredRows, method: str, built: dict[str, Any]) -> Search:
+def _indexed(case: Case, method: str, built: dict[str, Any]) -> Search:
     from safetensors.numpy import load_file
 
-    index = open_index(rows, load_file(built["path"]), built["figures"]["settings"])
+    index = open_index(StoredRows(case.path), load_file(built["path"]), built["figures"]["settings"])
     among = case.among if method == "filtered" else None
 
     def search(query: np.ndarray, beta: float | None) -> tuple[Any, ...]:
@@ -164,9 +174,10 @@ def _indexed(case: Case, rows: StoredRows, method: str, built: dict[str, Any]) -
     return search
 
 
-def _baseline(rows: StoredRows) -> Search:
+def _baseline(case: Case) -> Search:
     import torch
 
+    rows = StoredRows(case.path)
     held = torch.empty(rows.shape)
     for start, chunk in rows.chunks():
         held[start : start + len(chunk)] = torch.from_numpy(chunk)
@@ -180,17 +191,14 @@ def _baseline(rows: StoredRows) -> Search:
     return search
 
 
-def search(number: int, turn: slice, beta: float | None = None) -> dict[str, Any]:
-    """Search for some of the queries, one at a time; with ``beta`` for the mass of the gallery, too."""
-    one, queries = _OPENED[number]
+def asked(search: Search, queries: np.ndarray, beta: float | None) -> dict[str, Any]:
+    """Answers to queries, one at a time; with ``beta`` the mass of the gallery, too."""
     found = []
-    for query in queries[turn]:
+    for query in queries:
         began = time.perf_counter()
-        answer = one(query[None], beta)
+        answer = search(query[None], beta)
         found.append((1000 * (time.perf_counter() - began), *answer))
-    times, ids, similarities, masses = zip(*found, strict=True)
-    log_mass = None if beta is None else np.concatenate(masses)
-    return {"ms": times, "ids": ids, "similarities": similarities, "log_mass": log_mass}
+    return dict(zip(("ms", "ids", "similarities", "log_mass"), zip(*found, strict=True), strict=True))
 
 
 def recall_of(found: Sequence[Sequence[int] | np.ndarray], truth: np.ndarray, k: int = 10) -> float:
@@ -207,12 +215,13 @@ def weight_errors(calibration: Calibration, answer: dict[str, Any], truth: Searc
 
     Args:
         calibration: Of the space.
-        answer: Of `search` with the inverse temperature.
+        answer: Of `asked` with the inverse temperature.
         truth: Exact answers to the same queries.
     """
 
     def shares(similarities: Sequence[np.ndarray] | np.ndarray, log_mass: Any) -> np.ndarray:
-        found = [calibration.shares(row[:1], mass) for row, mass in zip(similarities, log_mass, strict=True)]
+        masses = np.ravel(log_mass)
+        found = [calibration.shares(row[:1], mass) for row, mass in zip(similarities, masses, strict=True)]
         return np.array([(weights[0], remainder) for weights, remainder in found])
 
     exact, estimated = shares(truth.similarities, truth.log_mass), shares(answer["similarities"], answer["log_mass"])
@@ -220,68 +229,25 @@ def weight_errors(calibration: Calibration, answer: dict[str, Any], truth: Searc
     return {"weight_error": weight, "remainder_error": remainder}
 
 
-def measure(method: str, cases: Sequence[Case], built: Sequence[dict[str, Any]], peer: Ask) -> dict[str, Any]:
-    """One row of the report: seconds, gigabytes on disk, megabytes of memory, milliseconds, recall and errors.
-
-    Args:
-        method: One of `METHODS`.
-        cases: A gallery per space, all of one size.
-        built: Their indices, from `build`.
-        peer: Answers turns of queries by the baseline, in another process.
-    """
-    say(f"{method}: searching")
-    base: list[float] = []
-    times: list[list[float]] = [[] for _ in cases]
-    found: list[list[Any]] = [[] for _ in cases]
-    by_space = {}
-    with process() as pool:
-        ask = asking(pool)
-        asks = [
-            partial(ask, search, ask(open_gallery, case, method, one)) for case, one in zip(cases, built, strict=True)
-        ]
-        for one in asks:
-            one(slice(2))  # the first search of an index is not its usual one
-        for first in range(0, N_QUERIES, TURN):
-            turn = slice(first, first + TURN)
-            base += peer(turn)["ms"]
-            for i, case in enumerate(cases):
-                read_through(case.path)  # idleness may have driven the rows out
-                answer = asks[i](turn)
-                times[i] += answer["ms"]
-                found[i] += answer["ids"]
-        for i, case in enumerate(cases):
-            truth = case.filtered if method == "filtered" else case.truth
-            weighed = asks[i](slice(None), case.calibration.inverse_temperature)
-            figures = built[i]["figures"] | dict(zip(("p50_ms", "p95_ms"), percentiles(times[i]), strict=True))
-            figures |= {"recall_at_10": recall_of(found[i], truth.ids), "weights_p50_ms": percentiles(weighed["ms"])[0]}
-            if method != "filtered":  # the first that may be named is another; the mass is the compressed index's own
-                figures |= weight_errors(case.calibration, weighed, truth)
-            by_space[str(case.space)] = figures
-        row: dict[str, Any] = {"method": method, **ask(memory_of, "self"), "by_space": by_space}
-    for key in COLUMNS:
-        if values := [figures[key] for figures in by_space.values() if key in figures]:
-            row[key] = (min if key == "recall_at_10" else max)(values)
-    return row | {"speedup_vs_argsort": percentiles(base)[0] / row["p50_ms"]}
-
-
 def measure_size(cases: Sequence[Case], methods: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows of one size, the baseline's first; an index is built once, in a process of its own."""
-    built: dict[str, list[dict[str, Any]]] = {}
-    with process() as pool:
-        ask = asking(pool)
-        peer = partial(ask, search, ask(open_gallery, cases[0], BASELINE))
-        peer(slice(2))
-        answer = peer(slice(None))
-        figures = dict(zip(("p50_ms", "p95_ms"), percentiles(answer["ms"]), strict=True))
-        figures |= {"recall_at_10": recall_of(answer["ids"], cases[0].truth.ids), "speedup_vs_argsort": 1.0}
-        yield {"method": BASELINE, **figures, **ask(memory_of, "self")}
-        for method in methods:
-            kind = "exact" if method == "exact" else "compressed"
-            for case in cases if kind not in built else ():
-                say(f"{case.space}: building the {kind} index")
-                with process() as builder:
-                    built.setdefault(kind, []).append(asking(builder)(build, case, kind))
-            yield measure(method, cases, built[kind], peer)
+    """Rows of one size, the baseline's first; an index is built once."""
+    built: dict[str, list[dict[str, Any]]] = {BASELINE: []}
+    argsort_ms = 0.0
+    for method in (BASELINE, *methods):
+        kind = "compressed" if method == "filtered" else method
+        for case in cases if kind not in built else ():
+            say(f"{case.space}: building the {kind} index")
+            built.setdefault(kind, []).append(apart(build, case, kind))
+        say(f"{method}: searching")
+        told = apart(searched, cases if built[kind] else cases[:1], method, built[kind])
+        for case, one in zip(cases, built[kind], strict=False):
+            told["by_space"][str(case.space)] |= one["figures"]
+        row: dict[str, Any] = {"method": method, **told["memory"], "by_space": told["by_space"]}
+        for key in COLUMNS:
+            if values := [figures[key] for figures in told["by_space"].values() if key in figures]:
+                row[key] = (min if key == "recall_at_10" else max)(values)
+        argsort_ms = argsort_ms or row["p50_ms"]
+        yield row | {"speedup_vs_argsort": argsort_ms / row["p50_ms"]}
 
 
 def read_through(path: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import math
 import mmap
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,20 +36,6 @@ SPACE, DIM = "disentangled", 16
 @pytest.fixture(scope="module")
 def domain() -> invented.RealDomain:
     return measure_domain(SPACE, DIM)
-
-
-class Inside:
-    """In place of a process of its own: what is asked is done here."""
-
-    def __enter__(self) -> Inside:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def submit(self, work: Any, *arguments: Any) -> Any:
-        done = work(*arguments)
-        return SimpleNamespace(result=lambda: done)
 
 
 def test_a_chunk_follows_from_seed_and_number_only(domain: invented.RealDomain, tmp_path: Path) -> None:
@@ -124,7 +109,7 @@ def test_recall_and_weights_are_off_by_what_they_are_off_by() -> None:
 def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "process", Inside)
+    monkeypatch.setattr(search, "apart", lambda work, *told: work(*told))  # in this process
     monkeypatch.setattr(search, "N_QUERIES", 6)
     sizes = ("--n", "500", "2000", "--dim", str(DIM), "--spaces", "aligned", "disentangled")
     assert search.main([*sizes, "--methods", "exact", "filtered", "--json", str(tmp_path / "r.json")]) == 0
