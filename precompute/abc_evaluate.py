@@ -26,13 +26,13 @@ from tqdm import tqdm
 from aad.bundle import write_atomically
 from aad.spaces import SPACES, Domain, Space
 from precompute.abc import protocol, results
-from precompute.abc.files import Maps, bundle_maps, read_calibrator, read_mapper, read_test_case
+from precompute.abc.files import Maps, bundle_maps, read_mapper, read_test_case
 from precompute.abc.laion import Laion, fingerprint
 from precompute.abc.splits import BenchmarkError
 from precompute.common.cli import command_line, run_step
 from precompute.common.store import write_table
 
-FORMAT = 1  # of the counts; another number starts every interrupted run afresh
+FORMAT = 2  # of the counts; another number starts every interrupted run afresh
 
 
 def main(argv: Sequence[str]) -> None:
@@ -45,8 +45,6 @@ def main(argv: Sequence[str]) -> None:
     heads = "a bundle whose heads to use, real for the gallery, synthetic for queries"
     maps.add_argument("--bundle", type=Path, help=heads)
     add("--space", choices=[str(space) for space in SPACES], help="of the bundle (default: disentangled)")
-    twice = "an official calibrator: adds attribution weights; takes a second pass over LAION"
-    add("--calibrator", type=Path, help=twice)
     add("--recall-k", type=int, nargs="+", default=[5, 10, 100], help="(default: 5 10 100)")
     add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
@@ -76,14 +74,13 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     out = arguments.out or Path(f"{test_case}.results.json")
     case = read_test_case(arguments.test_features)
     maps, mapped_by = _read_maps(arguments)
-    calibrator = read_calibrator(arguments.calibrator) if arguments.calibrator else None
     laion = Laion(arguments.laion_features)
     of = {"LAION features": laion.shape[1], "test-case features": case.exemplars.shape[1]}
     of |= {"maps": maps[Domain.REAL].weight.shape[1]} if maps else {}
     if len(set(of.values())) > 1:
         told = ", ".join(f"{what} of {columns} columns" for what, columns in of.items())
         raise BenchmarkError(f"all must come from one backbone, got {told}; give files of the same backbone")
-    used = {name: getattr(arguments, name) for name in ("test_features", "mapper", "calibrator", "laion_features")}
+    used = {name: getattr(arguments, name) for name in ("test_features", "mapper", "laion_features")}
     contents = {name: fingerprint(path) for name, path in used.items() if path}
     inputs = {name: {"file": str(used[name]), **told} for name, told in contents.items()}
     digest = hashlib.sha256(json.dumps([FORMAT, mapped_by, contents], sort_keys=True).encode()).hexdigest()[:16]
@@ -91,18 +88,11 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     scratch = out.with_name(f".{out.name}.{digest}.work.npz")  # changes with all that changes the counts
     work = protocol.prepare(case, maps, arguments.device)
     tally, n = protocol.Tally.load(scratch, work), laion.shape[0]
-    with tqdm(total=n * (2 if calibrator else 1), unit="row", unit_scale=True, disable=None) as bar:
-        bar.update(tally.sweep * n + tally.next_row)
-        while True:
-            bar.set_description("weigh" if tally.sweep else "rank")
-            by = calibrator if tally.sweep else None
-            for rows_done in protocol.sweep(laion, maps, work, tally, arguments.device, by):
-                tally.keep(scratch)
-                bar.update(rows_done)
-            if tally.sweep or not calibrator:
-                break
-            tally.sweep, tally.next_row = 1, 0
-    records = results.per_query(laion, case, work, tally, calibrator)
+    with tqdm(total=n, initial=tally.next_row, unit="row", unit_scale=True, disable=None) as bar:
+        for n_done in protocol.sweep(laion, maps, work, tally, arguments.device):
+            tally.keep(scratch)
+            bar.update(n_done)
+    records = results.per_query(laion, case, work, tally)
     queries_file = out.with_suffix(".queries.jsonl")
     facts = {
         "test_case": test_case,

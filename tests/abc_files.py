@@ -41,12 +41,6 @@ def write_mapper(path: Path, real: tuple[np.ndarray, np.ndarray], synthetic: tup
     return path
 
 
-def write_calibrator(path: Path, inv_tau: float, bias: float) -> Path:
-    """Write an official calibrator: a state dict of two scalars."""
-    torch.save({"inv_tau": torch.tensor(inv_tau), "bias": torch.tensor(bias)}, path)
-    return path
-
-
 def tied_rows(generator: np.random.Generator, n: int, d: int = 16) -> np.ndarray:
     """(n, d) float32 rows with four entries of +-1: unit length is exact, cosines are multiples of 1/4, so ties abound."""
     rows = np.zeros((n, d), np.float32)

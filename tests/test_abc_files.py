@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.abc.files import read_calibrator, read_mapper, read_test_case
+from precompute.abc.files import read_mapper, read_test_case
 from precompute.abc.laion import Laion
 from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, write_laion
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
 EYE, ZEROS = torch.eye(2), torch.zeros(2)
 NAN = torch.tensor([[1.0], [float("nan")]])
 NO_IDS = {key: value for key, value in content().items() if key != "synth_ids"}
-READERS = {"mapper": read_mapper, "calibrator": read_calibrator, "laion": Laion, "case": read_test_case}
+READERS = {"mapper": read_mapper, "laion": Laion, "case": read_test_case}
 DEPARTURES: list[tuple[str, Any, str]] = [
     ("mapper", {"real_mapper": layer(EYE, ZEROS)}, "must have the key `synth_mapper`, got keys real"),
     ("mapper", {"0.weight": EYE, "1.running_mean": ZEROS}, "linear layer.*got keys 0.weight, 1.runn"),
@@ -60,12 +60,6 @@ DEPARTURES: list[tuple[str, Any, str]] = [
         r"synth_mapper.weight` must be .* of shape \(2, 2\).*\(3, 3\)",
     ),
     ("mapper", [EYE], "must be a dictionary, got list"),
-    ("calibrator", {"inv_tau": torch.tensor(1.0)}, "must have the key `bias`, got keys inv_tau"),
-    ("calibrator", {"inv_tau": torch.ones(2), "bias": torch.tensor(0.0)}, r"`inv_tau` must be .*\(\).*got .*\(2,\)"),
-    ("calibrator", {"inv_tau": torch.tensor(0.0), "bias": torch.tensor(0.0)}, "`inv_tau` must be above 0"),
-    ("calibrator", {"inv_tau": torch.tensor(1.0), "bias": torch.tensor(-1000.0)}, "`bias` must be above -1000"),
-    ("calibrator", {"inv_tau": NAN[1], "bias": torch.tensor(0.0)}, "`inv_tau` must be finite"),
-    ("calibrator", {"inv_tau": 1.0, "bias": 0.0}, "`inv_tau` must be a float tensor.*, got 1.0"),
     ("laion", {"features": 1}, "must have the key `feats`, got keys features"),
     ("laion", {"feats": torch.ones(3), "paths": ["a"] * 3}, r"of shape \(n, d\) .*got torch.float32 \(3,\)"),
     ("laion", {"feats": torch.ones(3, 2).int(), "paths": ["a"] * 3}, "float tensor .*got torch.int32"),

@@ -63,7 +63,7 @@ def test_ruff_finds_what_could_run_code() -> None:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 def test_a_checkpoint_of_abc_with_code_in_it_is_refused_and_the_code_not_run(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from precompute.abc.files import load_entries, read_calibrator, read_mapper
+    from precompute.abc.files import load_entries, read_mapper
     from precompute.abc.splits import BenchmarkError
 
     mark = tmp_path / "exploded"
@@ -72,7 +72,7 @@ def test_a_checkpoint_of_abc_with_code_in_it_is_refused_and_the_code_not_run(tmp
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Bomb(mark)))
     (tmp_path / "named.safetensors").write_bytes(pickle.dumps(Bomb(mark)))
     for path in sorted(tmp_path.iterdir()):
-        for read in (read_mapper, read_calibrator, lambda path: load_entries(path, "LAION features", "feats")):
+        for read in (read_mapper, lambda path: load_entries(path, "LAION features", "feats")):
             with pytest.raises(BenchmarkError) as caught:
                 read(path)
             assert str(path) in str(caught.value) and "\n" not in str(caught.value)

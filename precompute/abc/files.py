@@ -4,7 +4,6 @@
                  `synth_paths`, `synth_ids`, `synth_tensors`
     mapper       {"real_mapper": {"weight" (k, d), "bias" (k)}, "synth_mapper": {...}}; the embedding is
                  ``normalise(weight x + bias)``
-    calibrator   `inv_tau` and `bias`
 
 The LAION gallery is in `precompute/abc/laion.py`. Only tensors, numbers, text, lists and dictionaries are read, never objects that
 running code would restore.
@@ -29,7 +28,6 @@ from precompute.abc.splits import BenchmarkError, require
 if TYPE_CHECKING:
     import torch
 
-BIAS_GAIN = 0.001  # the authors' calibrator stores its bias divided by this
 MAPPERS = {Domain.REAL: "real_mapper", Domain.SYNTHETIC: "synth_mapper"}
 
 
@@ -86,19 +84,6 @@ class Affine:
 Maps = dict[Domain, Affine]
 
 
-@dataclass(frozen=True, slots=True)
-class Calibrator:
-    """AbC's attribution weight: ``relu(exp(inverse_temperature (s - s_max)) + bias)``, normalised over the gallery.
-
-    Attributes:
-        inverse_temperature: per unit of cosine, above 0.
-        bias: as it is added, above -1; where it is negative, references far below the best get no weight.
-    """
-
-    inverse_temperature: float
-    bias: float
-
-
 def read_test_case(path: str | os.PathLike[str]) -> TestCase:
     """Read one test case, checking every key, type, shape and range.
 
@@ -146,19 +131,6 @@ def read_mapper(path: str | os.PathLike[str]) -> Maps:
         bias = _array(part["bias"], f"{name}.bias", weight.shape[:1], path)
         maps[domain], shape = Affine(weight, bias.astype(np.float64)), weight.shape
     return maps
-
-
-def read_calibrator(path: str | os.PathLike[str]) -> Calibrator:
-    """AbC's calibrator checkpoint: the scalars `inv_tau` and `bias`.
-
-    Raises:
-        BenchmarkError: missing, damaged, not two scalars, or values under which no reference would have a weight.
-    """
-    found = load_entries(path, "the calibrator", "inv_tau", "bias")
-    inv_tau, bias = (_array(v, k, (), path).item() for k, v in zip(("inv_tau", "bias"), found, strict=True))
-    _require(inv_tau > 0, "inv_tau", "above 0", inv_tau, path)
-    _require(BIAS_GAIN * bias > -1, "bias", f"above {-1 / BIAS_GAIN:g}", bias, path)
-    return Calibrator(inv_tau, BIAS_GAIN * bias)
 
 
 def bundle_maps(folder: str | os.PathLike[str], space: Space | str) -> Maps:

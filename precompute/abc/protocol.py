@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from aad.spaces import Domain
-from precompute.abc.files import Affine, Calibrator, Maps, TestCase
+from precompute.abc.files import Affine, Maps, TestCase
 from precompute.abc.laion import Laion
 from precompute.abc.splits import BenchmarkError
 from precompute.common.store import write_arrays
@@ -57,20 +57,16 @@ class Tally:
     """What is known after some blocks of LAION; all of it is kept on disk between blocks.
 
     Attributes:
-        sweep: 0 while rows are counted, 1 while a calibrator's weights are summed.
-        next_row: the first LAION row that this sweep has not seen.
+        next_row: the first LAION row that was not seen.
         ahead: like ``Work.similarities``, int64, LAION rows that rank before the exemplar.
         best: (m,) float32, the greatest similarity to a LAION row; its first row is ``best_row``.
         best_row: (m,) int64.
-        total: (m,) float64, the sum over LAION of the calibrator's weights before they are normalised.
     """
 
-    sweep: int
     next_row: int
     ahead: np.ndarray
     best: np.ndarray
     best_row: np.ndarray
-    total: np.ndarray
 
     @classmethod
     def load(cls, path: Path, work: Work) -> "Tally":
@@ -82,7 +78,7 @@ class Tally:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             m = len(work.queries)
             best = np.full(m, -np.inf, np.float32)
-            return cls(0, 0, np.zeros(len(work.similarities), np.int64), best, np.zeros(m, np.int64), np.zeros(m))
+            return cls(0, np.zeros(len(work.similarities), np.int64), best, np.zeros(m, np.int64))
 
     def keep(self, path: Path) -> None:
         """Take the place of what was kept there before."""
@@ -138,20 +134,9 @@ def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, f
     return embedded
 
 
-def sweep(
-    laion: Laion,
-    maps: Maps | None,
-    work: Work,
-    tally: Tally,
-    device: str,
-    calibrator: Calibrator | None = None,
-) -> Iterator[int]:
-    """One sweep over the LAION rows that it has not seen; yields after each block, when ``tally`` may be kept, its number of rows.
-
-    Rows are counted, `ROWS` at a time; with a calibrator, after a sweep that counted, weights are summed.
-    """
+def sweep(laion: Laion, maps: Maps | None, work: Work, tally: Tally, device: str) -> Iterator[int]:
+    """Count the LAION rows that were not seen, `ROWS` at a time; yields each block's number of rows, when ``tally`` may be kept."""
     torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
-    best = best_similarities(work, tally)
     while tally.next_row < laion.shape[0]:
         start = tally.next_row
         features = laion.rows(start, start + ROWS)
@@ -160,12 +145,7 @@ def sweep(
         for first in range(0, len(work.queries), QUERIES):
             part = slice(first, min(first + QUERIES, len(work.queries)))
             products = torch.from_numpy(work.queries[part]).to(device) @ rows.T
-            if calibrator:
-                products.sub_(torch.from_numpy(best[part]).to(device)[:, None]).mul_(calibrator.inverse_temperature)
-                products.exp_().add_(calibrator.bias).clamp_min_(0)
-                tally.total[part] += products.sum(1, dtype=torch.float64).cpu().numpy()
-            else:
-                _count(work, tally, part, products.cpu().numpy(), found)
+            _count(work, tally, part, products.cpu().numpy(), found)
         tally.next_row = start + len(rows)
         yield len(rows)
 
@@ -228,11 +208,6 @@ def rows_ahead(
     return counts
 
 
-def best_similarities(work: Work, tally: Tally) -> np.ndarray:
-    """(m,) float32, the greatest similarity in each query's gallery, its exemplars included."""
-    return np.maximum(tally.best, np.maximum.reduceat(work.similarities, work.bounds[:-1]))
-
-
 def ranks_among_all(work: Work, tally: Tally) -> list[np.ndarray]:
     """Per query, the 1-based rank of each of its exemplars in their order; among equal exemplars the earlier is first."""
     ranks = []
@@ -242,14 +217,3 @@ def ranks_among_all(work: Work, tally: Tally) -> list[np.ndarray]:
         among_own[order] = np.arange(1, len(order) + 1)
         ranks.append(tally.ahead[start:stop] + among_own)
     return ranks
-
-
-def exemplar_weights(work: Work, tally: Tally, calibrator: Calibrator) -> list[np.ndarray]:
-    """Per query, the attribution weight of each of its exemplars; with those of all LAION rows they sum to 1."""
-    best = best_similarities(work, tally).astype(np.float64)
-    weights = []
-    for i, (start, stop) in enumerate(pairwise(work.bounds)):
-        logits = calibrator.inverse_temperature * (work.similarities[start:stop] - best[i])
-        own = np.maximum(np.exp(logits) + calibrator.bias, 0)
-        weights.append(own / (tally.total[i] + own.sum()))
-    return weights

@@ -8,25 +8,22 @@ from typing import Any
 import numpy as np
 
 from aad.metrics import average_precision, bootstrap_interval, recall_at_k
-from precompute.abc.files import Calibrator, TestCase
+from precompute.abc.files import TestCase
 from precompute.abc.laion import Laion
-from precompute.abc.protocol import Tally, Work, exemplar_weights, ranks_among_all
+from precompute.abc.protocol import Tally, Work, ranks_among_all
 from precompute.abc.splits import BenchmarkError
 from precompute.common.figures import markdown
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
-def per_query(
-    laion: Laion, case: TestCase, work: Work, tally: Tally, calibrator: Calibrator | None
-) -> dict[str, list[dict[str, Any]]]:
+def per_query(laion: Laion, case: TestCase, work: Work, tally: Tally) -> dict[str, list[dict[str, Any]]]:
     """One record per query, by prompt type, in the order of the test case.
 
     A record has `query`, `model` (its index), `average_precision`, `best` (what ranks first), and per exemplar, in the model's
-    order, `exemplars` (paths), `ranks` and `similarities`; with a calibrator also `weights` and their sum, `exemplar_share`.
+    order, `exemplars` (paths), `ranks` and `similarities`.
     """
     ranks = ranks_among_all(work, tally)
-    weights = exemplar_weights(work, tally, calibrator) if calibrator else None
     records: dict[str, list[dict[str, Any]]] = {kind: [] for kind in case.queries}
     asked = [(kind, q, m) for kind, qs in case.queries.items() for q, m in zip(qs.paths, qs.ids.tolist(), strict=True)]
     for i, (kind, path, model) in enumerate(asked):
@@ -44,8 +41,6 @@ def per_query(
             "ranks": ranks[i].tolist(),
             "similarities": own.tolist(),
         }
-        if weights is not None:
-            record |= {"weights": weights[i].tolist(), "exemplar_share": float(weights[i].sum())}
         records[kind].append(record)
     return records
 
@@ -66,8 +61,6 @@ def summary(records: Sequence[dict[str, Any]], recall_k: Sequence[int]) -> dict[
             "map": [precision.low, precision.high],
         },
     }
-    if "exemplar_share" in records[0]:
-        result["exemplar_share"] = float(np.mean([record["exemplar_share"] for record in records]))
     return result
 
 
