@@ -138,24 +138,6 @@ def test_every_group_is_split_by_concept_in_the_stated_shares() -> None:
     assert alone == {concept: split for concept, split in splits.items() if concept in alone}
 
 
-def test_recipe_depends_on_seed_and_key_alone() -> None:
-    plan = Plan("synth/scene/x/00", "scene", "x", "test")
-    first = draw_recipe(plan, 0, ["b1", "b2"], ["p"])
-    assert first == draw_recipe(plan, 0, ["b1", "b2"], ["p"])
-    assert first != draw_recipe(plan, 1, ["b1", "b2"], ["p"])
-    assert first != draw_recipe(Plan("synth/scene/x/01", "scene", "x", "test"), 0, ["b1", "b2"], ["p"])
-    assert json.loads(json.dumps(first)) == first
-
-
-def test_training_recipes_keep_to_the_training_styles() -> None:
-    def styles(split: str) -> set[int]:
-        plans = [Plan(f"synth/media/{i}/00", "media", "x", split) for i in range(400)]
-        return {draw_recipe(plan, 0, ["b"], ["p"])["style"] for plan in plans}
-
-    assert styles("train") == set(range(recipes.N_TRAIN_STYLES))
-    assert styles("test") == set(range(recipes.N_STYLES))
-
-
 def test_whole_picture_is_reframed_to_itself_and_flip_mirrors_it() -> None:
     original = picture(1, size=(90, 60))
     same = drawing.reframe(original, [0, 0, 1, 1], False, 0.0, 90)

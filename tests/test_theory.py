@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aad.spaces import Domain
+from aad.vectors import covariance
 from precompute.experiments.baselines import cca
 from precompute.experiments.theory import (
     correlations,
@@ -86,11 +87,28 @@ def test_correlations_of_the_variates_of_cca_are_the_canonical_ones_through_any_
     rho = np.array([0.9, 0.6, 0.2])
     pairs = pairs_of_known_correlations(rho)
     head = cca(*pairs, shrinkage=0.0, rank=3)
-    variates = (head.apply(rows, domain) for rows, domain in zip(pairs, Domain, strict=True))
+    variates = [head.apply(rows, domain) for rows, domain in zip(pairs, Domain, strict=True)]
     assert np.allclose(correlations(*variates), rho, atol=1e-4)
+    assert np.allclose(cross_covariance(*variates), np.diag(rho), atol=1e-4), "none goes with another's partner"
+    for rows in variates:
+        assert np.allclose(covariance(rows), np.eye(3), atol=1e-4)
+    louder = cca(*pairs, shrinkage=0.0, rank=3, weighting=2.0).apply(pairs[0], Domain.REAL)
+    assert np.allclose(louder, variates[0] * rho**2, atol=1e-4)
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="singular"):  # fewer pairs than dimensions: all would be one
         cca(rng.normal(size=(10, 20)), rng.normal(size=(10, 20)), 0.0, 3)
+
+
+def test_cca_of_shuffled_pairs_finds_nothing_that_holds_up():
+    rng = np.random.default_rng(5)
+    shared = rng.normal(size=(120, 4))
+    real, synthetic = (
+        np.hstack([shared + 0.3 * rng.normal(size=(120, 4)), rng.normal(size=(120, 8))]) for _ in range(2)
+    )
+    for order, holds in ((np.arange(120), True), (rng.permutation(120), False)):
+        head = cca(real, synthetic[order], 0.01, 4)
+        found = correlations(head.apply(real, Domain.REAL), head.apply(synthetic, Domain.SYNTHETIC))
+        assert found.min() > 0.8 if holds else found.max() < 0.5
 
 
 def test_full_shrinkage_of_cca_leaves_the_cross_covariance_in_units_of_mean_power():
