@@ -94,12 +94,9 @@ def read_test_case(path: str | os.PathLike[str]) -> TestCase:
     tensors, paths, chunks, *synth = load_entries(path, "test-case features", *keys)
     exemplars = _array(tensors, "exemplar_tensors", ("n", "d"), path)
     n, d = exemplars.shape
-    per_model = isinstance(chunks, list) and chunks != []
-    _require(per_model, "exemplar_chunks", "a list of one (start, end) per model", chunks, path)
-    for model, chunk in enumerate(chunks):
-        pair = isinstance(chunk, tuple | list) and len(chunk) == 2 and all(type(bound) is int for bound in chunk)
-        fits, wanted = pair and 0 <= chunk[0] < chunk[1] <= n, f"(start, end) with 0 <= start < end <= {n}"
-        _require(fits, f"exemplar_chunks[{model}]", wanted, chunk, path)
+    bounds, wanted = np.asarray(chunks), f"one (start, end) per model, with 0 <= start < end <= {n}"
+    fits = bounds.shape[1:] == (2,) and bounds.dtype.kind == "i" and bounds.min() >= 0 and bounds.max() <= n
+    _require(fits and bool((bounds[:, 0] < bounds[:, 1]).all()), "exemplar_chunks", wanted, chunks, path)
     for key, value in zip(keys[3:], synth, strict=True):
         by_type = isinstance(value, dict) and value != {} and all(isinstance(kind, str) for kind in value)
         _require(by_type, key, "a dictionary from prompt type to its values", value, path)
@@ -109,7 +106,10 @@ def read_test_case(path: str | os.PathLike[str]) -> TestCase:
         values, names, makers = (f"{key}[{kind!r}]" for key in keys[3:])
         features = _array(synth[0][kind], values, ("m", d), path)
         texts = _texts(synth[1][kind], len(features), names, path)
-        queries[kind] = TypeQueries(texts, _ids(synth[2][kind], len(features), len(chunks), makers, path), features)
+        ids, wanted = np.asarray(synth[2][kind]), f"{len(features)} numbers of models, 0 to {len(chunks) - 1}"
+        fits = ids.shape == (len(features),) and ids.dtype.kind == "i" and ids.min() >= 0 and ids.max() < len(chunks)
+        _require(fits, makers, wanted, synth[2][kind], path)
+        queries[kind] = TypeQueries(texts, ids.astype(np.int64), features)
     return TestCase(_texts(paths, n, "exemplar_paths", path), exemplars, [(a, b) for a, b in chunks], queries)
 
 
@@ -182,7 +182,7 @@ def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[An
 
 
 def float_tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> "torch.Tensor":
-    """The value, seen to be a float tensor of a shape whose axes are lengths or, where any will do, names; () is one number.
+    """The value, seen to be a float tensor of a shape whose axes are lengths or, where any will do, names.
 
     Raises:
         BenchmarkError: it is something else.
@@ -190,9 +190,8 @@ def float_tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str |
     import torch
 
     fits = isinstance(value, torch.Tensor) and value.is_floating_point() and 0 not in value.shape
-    if fits:
-        sizes = value.shape if shape else value.squeeze().shape
-        fits = len(sizes) == len(shape) and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+    fits = fits and value.ndim == len(shape)
+    fits = fits and all(isinstance(a, str) or a == b for a, b in zip(shape, value.shape, strict=True))
     _require(fits, key, f"a float tensor of shape {shape} with at least one row".replace("'", ""), value, path)
     tensor: torch.Tensor = value.detach()
     return tensor
@@ -200,30 +199,13 @@ def float_tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str |
 
 def _array(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> np.ndarray:
     """As float32: a copy, so that the file is let go of."""
-    import torch
-
-    array = np.array(float_tensor(value, key, shape, path).to(torch.float32).numpy())
-    finite = np.isfinite(array).reshape(len(array) if shape else 1, -1).all(1)
-    _require(bool(finite.all()), key, "finite", f"a value that is not, in row {int(finite.argmin())}", path)
-    return array
+    return np.array(float_tensor(value, key, shape, path).float().numpy())
 
 
 def _texts(value: Any, n: int, key: str, path: str | os.PathLike[str]) -> list[str]:
     fits = isinstance(value, list) and len(value) == n and all(isinstance(text, str) for text in value)
     _require(fits, key, f"a list of {n} texts, one per row of its tensor", value, path)
     return list(value)
-
-
-def _ids(value: Any, m: int, n_models: int, key: str, path: str | os.PathLike[str]) -> np.ndarray:
-    import torch
-
-    values = value.tolist() if isinstance(value, torch.Tensor) else value
-    wanted = f"{m} whole numbers from 0 to {n_models - 1}, the model of each query"
-    _require(isinstance(values, list | tuple) and len(values) == m, key, wanted, values, path)
-    for index, model in enumerate(values):
-        fits = type(model) is int and 0 <= model < n_models
-        _require(fits, f"{key}[{index}]", f"a whole number from 0 to {n_models - 1}", model, path)
-    return np.array(values, dtype=np.int64)
 
 
 def _require(is_so: bool, key: str, wanted: str, value: object, path: str | os.PathLike[str]) -> None:
