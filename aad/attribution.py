@@ -23,7 +23,7 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import read_absent, read_queries, read_references, words_of
+from aad.references import References, read_absent, read_queries, read_references, words_of
 from aad.schema import require
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
@@ -48,7 +48,7 @@ class Attributor:
         n, d_feature = len(self.references), self._made_with["dim"]
         self.spaces = SPACES
         self.heads = read_heads(bundle)
-        self._index = open_indexes(bundle, n, qdrant)
+        self._index = open_indexes(bundle, self.references, qdrant)
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
@@ -271,7 +271,7 @@ def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -
     return float(x), float(y)
 
 
-def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Space, Index]:
+def open_indexes(bundle: Bundle, references: References, qdrant: str | None = None) -> dict[Space, Index]:
     """One index per space, over the same references in the same order.
 
     Without a section ``retrieval`` in the manifest a gallery is searched exactly: in memory up to the size at which
@@ -280,12 +280,12 @@ def open_indexes(bundle: Bundle, n: int, qdrant: str | None = None) -> dict[Spac
     With the address of a Qdrant server what lies in the bundle is not read.
 
     Raises:
-        BundleError: a file is missing or damaged, an index is of other references, or a space has not n of them.
+        BundleError: a file is missing or damaged, an index is of other references, or a space has not as many of them.
     """
     if qdrant:
-        return importlib.import_module("aad.scale.qdrant").open_collections(bundle, n, qdrant)
+        return importlib.import_module("aad.scale.qdrant").open_collections(bundle, references, qdrant)
     told = bundle.section("retrieval") if "retrieval" in bundle.manifest else {}
-    shape = n, bundle.section("backbone")["dim"]
+    shape = n, _ = len(references), bundle.section("backbone")["dim"]
     indexes: dict[Space, Index] = {}
     for space in SPACES:
         if (told[space].get("method") if told else method_for(n)) == "exact":

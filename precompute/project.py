@@ -7,9 +7,11 @@ Of more than 20,000 references so many are drawn and fitted, and each of the oth
 the share of near neighbours is then measured on 2,000 of them.
 
     python -m precompute.project
+    python -m precompute.project --figure assets/maps.webp     # the maps as a picture, for slides
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,10 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-neighbors", type=int, default=20, help="UMAP neighbourhood")
     parser.add_argument("--seed", type=int, default=0, help="of UMAP")
+    parser.add_argument("--figure", type=Path, help="draw the maps of the bundle as they are into this file, and stop")
     arguments = parser.parse_args(argv)
+    if arguments.figure:
+        return draw(Bundle.open(arguments.bundle), arguments.figure)
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     n = len(bundle.read_json("references.json"))
@@ -38,8 +43,8 @@ def main(argv: Sequence[str]) -> None:
         rows, measured = {space: bundle.read_array(name, (n, None)) for space, name in names.items()}, np.arange(n)
         maps = fit_maps(rows, arguments.n_neighbors, arguments.seed)
     else:
-        draw = np.random.default_rng(arguments.seed).choice
-        fitted, measured = (np.sort(draw(n, size, replace=False)) for size in (N_FITTED, N_MEASURED))
+        chosen = np.random.default_rng(arguments.seed).choice
+        fitted, measured = (np.sort(chosen(n, size, replace=False)) for size in (N_FITTED, N_MEASURED))
         rows = {space: map_rows(bundle, name, (n, None)) for space, name in names.items()}
         print(f"fitting {N_FITTED:,} of {n:,} references, which takes some minutes", flush=True)
         some = {space: rows[space][fitted] for space in SPACES}
@@ -61,6 +66,32 @@ def main(argv: Sequence[str]) -> None:
         "share of the 10 nearest neighbours kept:",
         ", ".join(f"{space} {share:.2f}" for space, share in preserved.items()),
     )
+
+
+def draw(bundle: Bundle, path: Path) -> None:
+    """The three maps side by side as a picture, references coloured by group."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    groups = [reference.get("group", "") for reference in bundle.read_json("references.json")]
+    maps = bundle.read_array("coordinates.npy", (len(SPACES), len(groups), 2))
+    preserved = bundle.section("neighbour_preservation")
+    names = sorted(set(groups))
+    figure, axes = pyplot.subplots(1, len(SPACES), figsize=(13, 5.2))
+    for axis, space, places in zip(axes, SPACES, maps, strict=True):
+        for number, name in enumerate(names):
+            members = [i for i, group in enumerate(groups) if group == name]
+            colour, marker = matplotlib.colormaps["tab10"](number % 10), "os^"[number // 10 % 3]
+            axis.scatter(*places[members].T, s=14, color=colour, marker=marker, linewidths=0, label=name)
+        axis.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect="equal")
+        axis.set_title(f"{space}: keeps {preserved[space]:.0%} of near neighbours", fontsize=11)
+        axis.spines[:].set_color("#cccccc")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=7, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

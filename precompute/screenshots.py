@@ -1,7 +1,7 @@
-"""Take the README's pictures of the page: compare, inspect, why and the maps, from the shipped bundle.
+"""Take the README's pictures of the page: compare, inspect and why, from the shipped bundle.
 
 Reads   the bundle, through app.py in a process of its own
-Writes  assets/screenshot.webp, screenshot_inspect.webp, screenshot_why.webp and maps.webp
+Writes  assets/screenshot.webp, screenshot_inspect.webp and screenshot_why.webp
 
 Needs Chromium (``apt-get install chromium``, or its path in the variable CHROMIUM) and requirements-dev.txt.
 
@@ -29,11 +29,10 @@ from precompute.common.cli import run_step
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 1280  # CSS pixels
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-SHOTS = {  # file -> address, what must be there before the picture is taken, height, the part that is shown
-    "screenshot.webp": ("", "#maps canvas", 1180, None),
-    "maps.webp": ("", "#maps canvas", 1180, "#maps"),
-    "screenshot_inspect.webp": ("&view=inspect", "#inspect .cases img", 1080, None),
-    "screenshot_why.webp": ("&view=why", "#why canvas, #why svg", 1180, None),
+SHOTS = {  # file -> address, what must be there before the picture is taken, height
+    "screenshot.webp": ("", "#maps canvas", 1180),
+    "screenshot_inspect.webp": ("&view=inspect", "#inspect .cases img", 1080),
+    "screenshot_why.webp": ("&view=why", "#why canvas, #why svg", 1180),
 }
 PATIENCE = 60  # seconds
 
@@ -78,15 +77,14 @@ def _taken(address: str, chromium: str) -> dict[str, bytes]:
     pictures = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        for name, (view, sign, height, part) in SHOTS.items():
+        for name, (view, sign, height) in SHOTS.items():
             page = browser.new_page(viewport={"width": WIDTH, "height": height})
             page.goto(address + view)
             page.wait_for_selector(sign, timeout=1000 * PATIENCE)
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(2000)  # pictures fade in
             buffer = io.BytesIO()
-            shown = page.locator(part).screenshot() if part else page.screenshot()
-            Image.open(io.BytesIO(shown)).convert("RGB").save(buffer, "WEBP", quality=82, method=6)
+            Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(buffer, "WEBP", quality=82, method=6)
             pictures[name] = buffer.getvalue()
             page.close()
         browser.close()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import statistics
 from collections.abc import Iterator
@@ -275,3 +276,20 @@ def test_what_cannot_be_measured_is_refused_with_its_name(run, made, tmp_path, h
     folder = copied(made, tmp_path)
     with pytest.raises(SystemExit, match="^error: .*" + REFUSALS[how]):
         run(*spoil(folder, how), folder=folder)
+
+
+def test_the_page_shows_each_failure_with_its_pictures_and_nothing_from_elsewhere(run, made, backbone, monkeypatch):
+    page, ranks = made / "failures.html", ranks_by_loop(made, backbone, [*range(10)], [])["disentangled"]
+    run("--page", page)
+    text = page.read_text()
+    names = {i: "/".join(filter(None, (kind, lab, f"{i:03}.png"))) for i, (kind, lab, *_) in enumerate(OUTPUTS)}
+    failed = sorted((i for i in names if ranks[i] > 1), key=lambda i: (OUTPUTS[i][0], -ranks[i], i))
+    assert 0 < len(failed) < 20 and f"{len(failed)} of 20 outputs" in text
+    assert re.findall(r"<b>output</b>(?:synth/)?([^<\s]+)<", text) == [names[i] for i in failed]
+    assert re.findall(r"rank (\d+)</figcaption></figure>\s*</div>", text) == [str(ranks[i]) for i in failed]
+    sources = dict.fromkeys(re.findall(r'(?:src|href|url)\W+([^"]{9})', text))
+    assert list(sources) == ["data:imag"] and "//" not in re.sub(r"base64,\S+", "", text)
+    assert text.count("<img") == 5 * len(failed)
+    monkeypatch.setattr(evaluate_pairs, "N_SHOWN", 4)
+    run("--page", page)
+    assert page.read_text().count("<b>output</b>") == len({OUTPUTS[i][0] for i in failed})

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aad.attribution import place_query
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
+from precompute import project
 from precompute.common.maps import fit_maps, neighbour_preservation, place_rest
+from tests.factory import tiny_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -110,3 +113,12 @@ def test_the_rest_is_placed_between_its_nearest_and_the_fitted_stay():
         similarity = rows[fitted] @ rows[i]
         near = np.argsort(-similarity)[:5]
         np.testing.assert_allclose(everything[i], np.average(places[near], axis=0, weights=similarity[near]), rtol=1e-5)
+
+
+def test_the_maps_are_drawn_as_one_picture_and_the_bundle_stays_as_it_is(tmp_path):
+    bundle = tiny_bundle(tmp_path / "tiny")
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    project.main(["--bundle", str(bundle), "--figure", str(tmp_path / "maps.webp")])
+    with Image.open(tmp_path / "maps.webp") as picture:
+        assert picture.size == (1300, 520) and len(picture.getcolors(10_000_000)) > 5
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before

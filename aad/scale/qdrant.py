@@ -8,12 +8,15 @@ the same similarity and ties go by id. What is exact and what is estimated: docs
 its space and the sha256 of its references; the API key of a server is read from the environment variable QDRANT_API_KEY.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aad import search
+from aad.answers import Reference
 from aad.bundle import Bundle, BundleError
+from aad.references import words_of
 from aad.scale.compressed import TailSample
 from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
 from aad.search import Index, SearchResult
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
+FIELDS = ("group", "source", "licence")  # of a payload: those that the page filters by
 BEYOND = 16  # candidates asked for beyond k: the server leaves open how it orders equal ones
 DEEPEST = 4096  # candidates beyond k where more and more are equal
 NEAREST = 256  # candidates that the mass is exact over, at least
@@ -46,6 +50,7 @@ class QdrantIndex(Index):
         collection: name of a collection whose points have the ids 0 to n - 1.
         n: references that it must hold.
         dim: their dimension.
+        words: of ``FIELDS``, the n words in the payloads; a choice that they make is sent as words, any other as ids.
         exact: whether the server compares every row in every search; slow, to measure the others against.
 
     Raises:
@@ -60,10 +65,12 @@ class QdrantIndex(Index):
         n: int,
         dim: int,
         *,
+        words: Mapping[str, Sequence[str]] | None = None,
         exact: bool = False,
     ) -> None:
         super().__init__(n, dim)
         self.client, self.collection = client, collection
+        self._words = {field: np.unique(one, return_inverse=True) for field, one in (words or {}).items()}
         self._exact = exact
         self._check()
         ids = np.arange(n) if n <= SAMPLE else np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False))
@@ -100,12 +107,12 @@ class QdrantIndex(Index):
             return search.stacked([], log_mass)
         if allowed is None or beta is not None:
             inside, least = np.arange(self._n) != (-1 if without is None else without), 0 if beta is None else NEAREST
-            found = self._candidates(queries, k, just(inside), int(inside.sum()), self._exact, least)
+            found = self._candidates(queries, k, just(inside, {}), int(inside.sum()), self._exact, least)
         if log_mass is not None and beta is not None:
             for row, (query, one) in enumerate(zip(queries, found, strict=True)):
                 log_mass[row] = self._sample.log_mass(query, beta, *one, without)
         if allowed is not None:
-            found = self._candidates(queries, k, just(allowed), int(allowed.sum()), exact=True)
+            found = self._candidates(queries, k, just(allowed, self._words), int(allowed.sum()), exact=True)
         ranked = [  # rows are fetched as far as they may be named
             search.nearest_exactly(query, ids[search.may_be_among(similarities, k)], self.rows, k)
             for query, (ids, similarities) in zip(queries, found, strict=True)
@@ -179,23 +186,40 @@ class QdrantIndex(Index):
             )
 
 
-def just(allowed: np.ndarray) -> "Filter | None":
-    """A filter that lets exactly the (n,) bool allowed references through: by their ids, or by those of the others if fewer."""
+def just(allowed: np.ndarray, words: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Filter | None":
+    """A filter that lets exactly the allowed references through.
+
+    Of a million references a group may be half: as its name, and not as so many ids, it is sent and found at once. What the words
+    let through beside the allowed, such as the picture that is searched by, is excluded by its ids.
+
+    Args:
+        allowed: (n,) bool.
+        words: of each field the different words and, for each of the n references, the place of its own among them.
+    """
     from qdrant_client import models
 
+    passes, must = np.ones(len(allowed), bool), list[Any]()
+    for field, (values, places) in words.items():  # the narrowest choice of words that lets these references through
+        chosen = np.bincount(places[allowed], minlength=len(values)) > 0
+        passes &= chosen[places]
+        if not chosen.all():
+            must.append(models.FieldCondition(key=field, match=models.MatchAny(any=values[chosen].tolist())))
     ids: list[Any] = np.flatnonzero(allowed).tolist()
-    never: list[Any] = np.flatnonzero(~allowed).tolist()
-    if len(ids) <= len(never):
+    never: list[Any] = np.flatnonzero(passes & ~allowed).tolist()
+    if len(ids) < len(never):
         return models.Filter(must=[models.HasIdCondition(has_id=ids)])
-    return models.Filter(must_not=[models.HasIdCondition(has_id=never)]) if never else None
+    must_not: list[Any] = [models.HasIdCondition(has_id=never)] if never else []
+    return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 
-def open_collections(bundle: Bundle, n: int, address: str, timeout: int = TIMEOUT) -> dict[Space, Index]:
+def open_collections(
+    bundle: Bundle, references: Sequence[Reference], address: str, timeout: int = TIMEOUT
+) -> dict[Space, Index]:
     """One index per space over the collections of a bundle; of the bundle's rows nothing is read.
 
     Args:
         bundle: whose references were loaded.
-        n: how many those are.
+        references: those.
         address: ``http://host:port``, ``https://host:port``, or a folder of the client's local mode.
         timeout: of one request, in seconds.
 
@@ -207,7 +231,8 @@ def open_collections(bundle: Bundle, n: int, address: str, timeout: int = TIMEOU
     dim, names = bundle.section("backbone")["dim"], {space: collection_name(bundle, space) for space in SPACES}
     client = connect(address, timeout)
     try:
-        return {space: QdrantIndex(client, name, n, dim) for space, name in names.items()}
+        words = {field: words_of(references, field) for field in FIELDS}
+        return {space: QdrantIndex(client, name, len(references), dim, words=words) for space, name in names.items()}
     except (QdrantError, BundleError) as error:
         client.close()
         raise error if isinstance(error, QdrantError) else BundleError(f"{address}: {error}; {load}") from None

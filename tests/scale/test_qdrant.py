@@ -95,8 +95,14 @@ def test_equal_references_are_ordered_by_id_however_many_tie(gallery):
     client.close()
 
 
-def test_filters_are_exact(client, exact, queries):
-    index = QdrantIndex(client, "all", N, D)
+@pytest.fixture(scope="module")
+def words(gallery):
+    return {field: [entry.get(field) or "" for entry in gallery[1]] for field in ("group", "source", "licence")}
+
+
+@pytest.mark.parametrize("in_words", [True, False])
+def test_filters_are_exact(client, exact, queries, words, in_words):
+    index = QdrantIndex(client, "all", N, D, words=words if in_words else None)
     masks = {
         "some": (np.arange(N) % 3 == 1) & (np.arange(N) % 2 == 0),
         "any": np.random.default_rng(2).random(N) < 0.3,
@@ -115,9 +121,14 @@ def test_filters_are_exact(client, exact, queries):
             np.testing.assert_allclose(found.log_mass, expected.log_mass, atol=1e-5)
 
 
-def test_a_filter_is_of_the_fewest_ids():
+def test_a_filter_is_in_words_where_they_can_say_it_and_else_in_the_fewest_ids(words):
+    words = {field: np.unique(one, return_inverse=True) for field, one in words.items()}
+    group = np.arange(N) % 3 == 1
+    one = just(group & (np.arange(N) != 4), words)
+    assert [condition.match.any for condition in one.must] == [["group 1"]] and one.must_not[0].has_id == [4]
     few = np.isin(np.arange(N), [4, 5])
-    assert just(few).must[0].has_id == [4, 5] == just(~few).must_not[0].has_id and just(few | ~few) is None
+    assert just(few, words).must[0].has_id == [4, 5] == just(~few, words).must_not[0].has_id
+    assert just(few | ~few, words) is None
 
 
 def test_the_mass_is_estimated_from_a_sample_and_says_so(client, exact, queries, monkeypatch):
@@ -232,11 +243,11 @@ def test_what_goes_wrong_on_the_way_is_said_in_words(monkeypatch):
             monkeypatch.delenv("QDRANT_API_KEY")
 
 
-def test_a_silent_server_is_given_up_on():
+def test_a_silent_server_is_given_up_on(shipped):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(QdrantError, match="ReadTimeout"):
-            open_collections(Bundle.open(), 611, url, timeout=1)
+            open_collections(Bundle.open(), shipped.references, url, timeout=1)
 
 
 # --- a bundle: loaded, found by other clients, served -----------------------------------------------------------------
