@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     add("--out", type=Path, help="results file (default: NAME.results.json in this folder, NAME the test case)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     shown = "print R@5 of results files beside the published figures and stop"
-    add("--table", nargs="+", metavar="[NAME=]FILE", help=shown)
+    add("--table", nargs="+", metavar="FILE", help=shown)
     arguments = parser.parse_args(argv)
     if arguments.table:
         print(results.table(arguments.table))

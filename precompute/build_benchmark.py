@@ -13,7 +13,6 @@ interrupted build goes on where it stopped; --force makes them anew, as another 
 import argparse
 import os
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -52,10 +51,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--force", action="store_true", help="make pictures anew that are already there")
     options = parser.parse_args(argv)
 
-    started = time.perf_counter()
     pictures = open_packages(options.packages, options.download)
     build(read_catalogue(CATALOGUE), pictures, options.out, options.seed, options.jobs, options.force)
-    print(f"built in {time.perf_counter() - started:.0f} s: {describe_size(options.out / 'abc_mini')}")
 
 
 def open_packages(folder: Path, download: bool) -> Pictures:
@@ -129,12 +126,6 @@ class Cook:
             return plan.key, str(error)
         save_webp(picture, self.root / f"{plan.key}.webp", QUERY_QUALITY)
         return plan.key, ""
-
-
-def describe_size(folder: Path) -> str:
-    """Number of files below a folder and their size in MB."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

@@ -64,44 +64,30 @@ def summary(records: Sequence[dict[str, Any]], recall_k: Sequence[int]) -> dict[
     return result
 
 
-def table(arguments: Sequence[str]) -> str:
+def table(paths: Sequence[str]) -> str:
     """Recall@5 of the eight rows as Markdown, beside the published figures; what is not given stays empty.
 
     Args:
-        arguments: results files, or NAME=FILE where NAME (a set or test case of AbC) is to stand for the file's own.
+        paths: results files of AbC's test cases, which are named as the feature files were.
 
     Raises:
-        BenchmarkError: a file is no results file, its test case is not one of the four, or two give the same row.
+        BenchmarkError: a file is no results file, or of none of the four test cases.
     """
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    names = {row[key].lower(): row["set"] for row in published["rows"] for key in ("test_case", "set")}
+    sets = {row["test_case"]: row["set"] for row in published["rows"]}
     found: dict[tuple[str, str], float] = {}
-    for argument in arguments:
-        has_name = "=" in argument and not Path(argument).exists()
-        name, path = argument.split("=", 1) if has_name else ("", argument)
+    for path in paths:
         try:
-            parts = json.loads(Path(path).read_bytes()).items()
-            results = {kind: (name or str(part.get("test_case")), float(part["recall"]["5"])) for kind, part in parts}
+            for kind, part in json.loads(Path(path).read_bytes()).items():
+                found[sets[part["test_case"]], kind] = float(part["recall"]["5"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchmarkError(
-                f"results must be a JSON file with a recall at 5 for each prompt type, got {path} ({error!r}); run "
-                "precompute.abc_evaluate with 5 among --recall-k"
+                f"results must be a JSON file with a recall at 5 for each prompt type of {', '.join(sets)}, got {path} "
+                f"({error!r}); run precompute.abc_evaluate on features of such a name, with 5 among --recall-k"
             ) from None
-        for kind, (own, recall) in results.items():
-            if own.lower() not in names:
-                known = ", ".join(dict.fromkeys(row["test_case"] for row in published["rows"]))
-                raise BenchmarkError(f"the test case must be one of {known}, got {own} in {path}; name it: NAME=FILE")
-            place = (names[own.lower()], kind)
-            if place in found:
-                told = " ".join(place)
-                raise BenchmarkError(f"a row must have one source, got a second for {told} in {path}; leave one out")
-            found[place] = recall
     rows = []
     for row in published["rows"]:
-        ours = found.pop((row["set"], row["type"]), None)
+        ours = found.get((row["set"], row["type"]))
         cells = ["" if ours is None else f"{ours:.3f}", *(f"{figure:.3f}" for figure in row["figures"])]
         rows.append([row["set"], row["type"], *cells])
-    if found:
-        extra = ", ".join(" ".join(place) for place in found)
-        raise BenchmarkError(f"prompt types must be those of AbC's table, got {extra}; leave that file out")
     return markdown(["R@5", "prompts", "this run", *published["columns"]], rows)
