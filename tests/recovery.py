@@ -24,7 +24,6 @@ import numpy as np
 from aad.method import Head, Views, leading_directions, nuisance_whitening
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
-from precompute.abc.files import layers
 from precompute.experiments.baselines import cca
 from precompute.experiments.theory import principal_directions, subspace_agreement
 
@@ -98,7 +97,9 @@ def whitened_apart(views: Views, shrinkage: float) -> Head:
     apart = {domain: whitened(Views(views.of(domain), views.of(domain)), shrinkage) for domain in Domain}
     return Head(
         {domain: head.centre[domain] for domain, head in apart.items()},
-        {domain: layers(head)[domain].weight for domain, head in apart.items()},
+        {
+            domain: head.basis.T @ head.weight[domain] @ head.basis for domain, head in apart.items()
+        },  # all of D directions
     )
 
 

@@ -102,14 +102,6 @@ def final():
     return load_backbone("efficientnet_lite0_final")
 
 
-@pytest.fixture(scope="module")
-def shown():
-    """Three pictures each of three things."""
-    found = {word: sorted(EXEMPLARS.glob(f"*/*{word}*.webp")) for word in ("taj-mahal", "giraffe", "eiffel")}
-    assert all(len(paths) == 3 for paths in found.values())
-    return {word: [load_image(path) for path in paths] for word, paths in found.items()}
-
-
 def test_features_are_unit_vectors_of_the_stated_dimension_in_any_company(backbone, final):
     blotches = [Image.fromarray(one) for one in np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)]
     images = [Image.new("RGB", (50, 80), "red"), Image.new("RGB", (16, 16), "black"), *blotches]
@@ -122,24 +114,9 @@ def test_features_are_unit_vectors_of_the_stated_dimension_in_any_company(backbo
     assert final.spec.sha256 == backbone.spec.sha256
 
 
-def test_preprocessing_is_the_whole_picture_scaled_to_minus_one_to_one(backbone):
-    wide = Image.new("RGB", (400, 100), "black")
-    wide.paste("white", (200, 0, 400, 100))
-    pixels = backbone.spec.preprocess(wide)
-    assert pixels[:, :, :90].max() == -1 and pixels[:, :, -90:].min() == 1  # both ends of the picture are there
-
-
-def test_the_network_knows_what_it_was_trained_to_see(final, shown):
-    """Three photographs of one thing resemble each other more than another thing: wrong weights would break this."""
-    features = {word: final.embed(images) for word, images in shown.items()}
-    for word, own in features.items():
-        others = np.concatenate([rows for other, rows in features.items() if other != word])
-        assert (own @ own.T)[np.triu_indices(3, 1)].mean() > (own @ others.T).max() + 0.05
-
-
-def test_features_are_moments_over_positions_of_several_depths_each_of_equal_weight(backbone, final, shown):
+def test_features_are_moments_over_positions_of_several_depths_each_of_equal_weight(backbone, final):
     """Against timm's own outputs of the stages and of the last layer, pooled by numpy."""
-    image, outputs = shown["giraffe"][0], []
+    image, outputs = load_image(next(EXEMPLARS.glob("*/*giraffe*.webp"))), []
     layers = [*final.network.blocks[2:], final.network.bn2]
     hooks = [layer.register_forward_hook(lambda *step: outputs.append(step[2][0].numpy())) for layer in layers]
     final.embed([image])
@@ -165,12 +142,6 @@ def test_features_are_moments_over_positions_of_several_depths_each_of_equal_wei
     ):
         expected = [part / np.sqrt((part**2).sum()) / np.sqrt(len(parts)) for part in parts]
         assert np.allclose(found.embed([image])[0], np.concatenate(expected), rtol=0, atol=1e-5)
-
-
-def test_a_cropped_copy_is_nearest_to_its_own_picture_among_others_of_the_thing(backbone, shown):
-    images = [*shown["giraffe"], *shown["eiffel"]]
-    copies = [image.crop((0, 0, int(image.width * 0.8), int(image.height * 0.8))) for image in images]
-    assert (backbone.embed(copies) @ backbone.embed(images).T).argmax(1).tolist() == list(range(6))
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -27,28 +27,6 @@ def test_very_large_logits_do_not_overflow():
     assert weights.tolist() == [1.0, 0.0] and remainder == 0.0
 
 
-def drawn(n_queries: int, n: int, beta: float, gamma: float, seed: int):
-    """Queries whose source is drawn with the very weights that a calibration describes."""
-    generator = np.random.default_rng(seed)
-    similarities = generator.normal(0, 0.2, (n_queries, n))
-    sources = []
-    for row in similarities:
-        while True:
-            weights, _ = weights_of(Calibration(beta, gamma), row)
-            choice = generator.choice(n + 1, p=[*weights, 1 - weights.sum()])
-            if choice < n:
-                break
-            row[:] = generator.normal(0, 0.2, n)
-        sources.append([int(choice)])
-    return similarities, sources
-
-
-def test_fit_recovers_the_temperature_that_made_the_data():
-    similarities, sources = drawn(1500, 30, 15.0, -20.0, 0)
-    fitted = fit_calibration(similarities, sources, sources)
-    assert fitted.inverse_temperature == pytest.approx(15, rel=0.15)
-
-
 def test_remainder_is_larger_when_the_source_is_taken_out():
     generator = np.random.default_rng(1)
     similarities = generator.normal(0, 0.1, (200, 40))
@@ -61,16 +39,15 @@ def test_remainder_is_larger_when_the_source_is_taken_out():
 
 
 def test_the_best_of_the_starts_is_kept(monkeypatch):
-    similarities, sources = drawn(60, 10, 15.0, -20.0, 2)
-    fitted = fit_calibration(similarities, sources, sources)
-    search, starts = scipy.optimize.minimize, []
+    inputs = concepts()
+    fitted, search, starts = fit_calibration(*inputs), scipy.optimize.minimize, []
 
     def lost_but_once(function, start, **how):
         starts.append(start)
         return search(function, start, **how, options={} if len(starts) == 2 else {"maxiter": 1})
 
     monkeypatch.setattr(scipy.optimize, "minimize", lost_but_once)
-    again = fit_calibration(similarities, sources, sources)
+    again = fit_calibration(*inputs)
     assert again.inverse_temperature == pytest.approx(fitted.inverse_temperature, rel=1e-2)
     assert len(starts) == 3
 

@@ -138,23 +138,6 @@ def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(toy: Toy, spac
         assert abs(found.heat_query[region]) > 2e-5, "a difference that rounding could not make"
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_the_quarter_in_which_two_pictures_agree_is_lit_in_both(toy: Toy, corner: tuple[int, int]) -> None:
-    down, right = corner
-    box = (32 * right, 32 * down, 32 * right + 24, 32 * down + 24)  # three by three regions
-    ours, theirs = noise(np.random.default_rng(1), (30, 60, 200)), noise(np.random.default_rng(2), (40, 190, 30))
-    shared = noise(np.random.default_rng(3), (220, 40, 60)).crop(box)
-    for picture in (ours, theirs):
-        picture.paste(shared, box[:2])
-    theirs.save(toy.references[0].path)
-    agrees = np.zeros((7, 7), bool)
-    agrees[4 * down : 4 * down + 3, 4 * right : 4 * right + 3] = True
-    found = explain(toy, ours, 0)
-    for heat in (found["backbone"].heat_query, found["backbone"].heat_reference):
-        assert heat[agrees].mean() > 0 > heat[~agrees].mean()
-        assert agrees.ravel()[heat.argmax()]
-
-
 def test_the_pooled_feature_survives_a_large_common_offset() -> None:
     rng = np.random.default_rng(0)
     small = rng.random((6, 7, 7))

@@ -9,7 +9,6 @@ from copy import deepcopy
 from fnmatch import fnmatch
 from pathlib import Path
 
-import httpx
 import huggingface_hub
 import numpy as np
 import pytest
@@ -23,9 +22,7 @@ from aad.schema import CONTENTS
 from interface import present
 from precompute import evaluate, publish
 from tests.factory import tiny_bundle
-from tests.fakes import free_port
 from tests.hub_server import TOKEN, HubServer, point_to
-from tests.served import process
 
 # huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -181,13 +178,6 @@ def test_a_file_that_is_not_as_published_is_named_with_the_folder_to_delete(comm
         shutil.rmtree(folder)
 
 
-def test_damage_after_loading_is_found_too(commit):
-    folder = local_bundle(f"{ADDRESS}@{commit}")
-    (folder / "heads.safetensors").write_bytes(b"")
-    with pytest.raises(BundleError, match=rf"heads\.safetensors is damaged.*delete {folder.parent.parent} and load"):
-        Attributor.load(f"{ADDRESS}@{commit}")
-
-
 def test_an_interrupted_check_leaves_nothing_that_looks_whole(commit, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -256,22 +246,6 @@ def test_steps_read_a_bundle_on_the_hub_and_refuse_to_write_to_it(commit, tmp_pa
     for step in ("evaluate", "extract_views", "train_heads", "project"):
         with pytest.raises(BundleError, match=r"writes into a folder of this machine.*hf download tester/tiny"):
             importlib.import_module(f"precompute.{step}").main(["--bundle", address])
-
-
-@pytest.mark.slow
-def test_the_app_opens_a_bundle_from_the_hub_and_shows_its_pictures(commit, hub, tmp_path):
-    port = free_port()
-    environment = {"AAD_BUNDLE": f"{ADDRESS}@{commit}", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-    environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
-    with process(port, tmp_path / "log", environment=environment):
-        assert "Where did this image come from?" in httpx.get(f"http://127.0.0.1:{port}/").text
-        folder = tmp_path / "home" / "hub" / "models--tester--tiny"
-        laid_out = folder / "aad" / commit
-        for name in ("r4.png", "q1.png"):
-            answer = httpx.get(f"http://127.0.0.1:{port}/{present.file_url(laid_out / 'pictures' / name)}")
-            assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
-        for path in (laid_out / "manifest.json", *folder.glob("blobs/*"), laid_out / "heads.safetensors"):
-            assert httpx.get(f"http://127.0.0.1:{port}/gradio_api/file={path}").status_code == 403
 
 
 def test_the_app_tells_that_a_bundle_is_out_of_reach_and_exits_with_2(hub, monkeypatch, capsys):

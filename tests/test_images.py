@@ -9,7 +9,6 @@ import io
 import re
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -283,18 +282,3 @@ def test_own_limit_holds_above_the_one_of_pillow(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert load_image(encode()).size == (40, 30)
     assert Image.MAX_IMAGE_PIXELS == 100
-
-
-def test_many_threads_read_at_once() -> None:
-    results: list[bytes] = []
-
-    def work(format_name: str) -> None:
-        results.extend(load_image(encode(None, format_name)).tobytes() for _ in range(20))
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("PNG", "TIFF", "BMP", "PPM")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 80
-    assert set(results) == {picture().tobytes()}

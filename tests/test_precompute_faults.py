@@ -21,7 +21,6 @@ from precompute import run as run_steps
 from precompute.common import rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold
-from precompute.common.steps import write_step
 from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
@@ -143,25 +142,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, capsys,
     with pytest.raises(SystemExit, match=ONE_LINE), limited(n_bytes):
         step("train_heads", "--bundle", bundle, "--heads-from", bundle)
     assert files(bundle) == before
-
-
-@pytest.mark.parametrize("number", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
-def test_whichever_file_a_full_disk_refuses_the_old_bundle_is_as_it_was(bundle, monkeypatch, number):
-    before = files(bundle)
-    write_bytes, tried = Path.write_bytes, []
-
-    def full(path: Path, data: bytes) -> int:
-        tried.append(path)
-        if len(tried) == number:
-            write_bytes(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write_bytes(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    content = {name: np.ones((10, 4)) for name in ("references_aligned.npy", "references_disentangled.npy")}
-    with pytest.raises(OSError, match="No space left on device"):
-        write_step(bundle, "train_heads", {"heads.safetensors": {"a": np.ones(3)}, **content}, command="test")
-    assert len(tried) == number and files(bundle) == before
 
 
 def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):

@@ -7,7 +7,6 @@ import pytest
 
 from aad.method import Head, TrainConfig, Views, fit_head
 from aad.spaces import Domain
-from aad.vectors import covariance
 from tests.recovery import N_SOURCES, matched, nuisance, oracle, recovered, two_domains, whitened, whitened_apart
 
 SHRINKAGE = 1e-3  # enough images here to see every direction
@@ -34,24 +33,12 @@ def attraction_alone(views: Views) -> Head:
     return Head(centred(views).centre, dict.fromkeys(Domain, quietest.astype(np.float32)))
 
 
-def attraction_under_a_power_limit(views: Views) -> Head:
-    """Minimise ``tr(W N W')`` with ``tr(W C W') = 1``: everything goes into the one direction that views share best."""
-    total = (covariance(views.real) + covariance(views.synthetic)) / 2
-    within = (nuisance(views.real) + nuisance(views.synthetic)) / 2
-    values, vectors = np.linalg.eig(np.linalg.solve(total, within))
-    one = np.real(vectors[:, np.argmin(np.real(values))])
-    weight = np.zeros_like(total, dtype=np.float32)
-    weight[0] = one
-    return Head(centred(views).centre, dict.fromkeys(Domain, weight))
-
-
 def test_alignment_and_infomax_recover_the_directions_of_cca_without_pairs_and_neither_does_alone(data):
-    views, chance = data.views, 1 / N_SOURCES
+    views = data.views
     for head, least, most in (
         (whitened(views, SHRINKAGE), 0.97, 1.01),
         (whitened_apart(views, SHRINKAGE), 0.97, 1.01),
         (attraction_alone(views), 0, 0.5),
-        (attraction_under_a_power_limit(views), chance - 0.1, chance + 0.1),
         (infomax_alone(views), 0, 0.6),
         (centred(views), 0, 0.3),
     ):
@@ -81,11 +68,6 @@ def test_the_trained_losses_recover_them_too():
 def test_views_that_keep_what_the_generator_replaces_mislead(seed):
     broken = two_domains(seed, n_private=N_SOURCES)
     assert recovered(whitened(broken.views, SHRINKAGE), broken) < 0.6
-
-
-def test_pairs_are_not_misled_by_what_only_views_share():
-    broken = two_domains(0, n_private=N_SOURCES)
-    assert matched(oracle(broken), broken) > 0.3
 
 
 def test_domains_that_are_turned_against_each_other_keep_their_directions_and_lose_their_match():

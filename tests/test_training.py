@@ -69,11 +69,6 @@ def test_infomax_makes_the_views_nearly_white_and_without_it_they_stay_as_they_a
     assert evenness(1000.0) < 2.5 and evenness(0.0) > 50
 
 
-def test_domains_share_one_matrix(fitted):
-    for head in fitted[1:]:
-        assert head.weight[Domain.REAL] is head.weight[Domain.SYNTHETIC]
-
-
 @pytest.mark.parametrize("config", [SMALL_ALIGNED, SMALL_DISENTANGLED], ids=["aligned", "disentangled"])
 def test_what_lies_outside_of_the_leading_directions_stays_as_it_is(config):
     views = two_domains()
@@ -136,14 +131,6 @@ def test_training_twice_gives_the_same_head_and_another_seed_another_and_both_te
     assert not np.array_equal(first.weight[Domain.REAL], other.weight[Domain.REAL])
     assert [step for step, _ in seen] == list(range(1, 21)) and all(np.isfinite(loss) for _, loss in seen)
     assert len(history) == 10 and set(history[0]) == {"step", "alignment", "infomax"}
-
-
-def test_the_order_of_the_other_domain_does_not_matter_to_its_centre_and_whitening():
-    views = two_domains()
-    config = replace(SMALL_DISENTANGLED, n_steps=0)
-    shuffled = replace(views, synthetic=views.synthetic[::-1].copy())
-    first, second = fit_head(views, config)[0], fit_head(shuffled, config)[0]
-    assert np.allclose(first.weight[Domain.REAL], second.weight[Domain.REAL], rtol=1e-2, atol=1e-3)
 
 
 def test_views_that_cannot_be_trained_on_are_refused():
