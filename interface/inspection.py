@@ -17,9 +17,8 @@ from urllib.parse import quote
 import numpy as np
 
 from aad import Attributor
-from aad.metrics import Interval
 from aad.spaces import SPACES
-from interface.outcomes import FACTORS, MEASURES, N_NEIGHBOURS, Outcome, Outcomes, Recall, outcomes_of
+from interface.outcomes import FACTORS, MEASURES, Outcome, Outcomes, outcomes_of, skewness
 from interface.pictures import file_url
 from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
@@ -94,16 +93,16 @@ def recalls(outcomes: Outcomes, rows: np.ndarray, measure: str, factor: str) -> 
     """A measure of the chosen queries with its intervals, for all of them and for each value of a factor.
 
     Returns:
-        `{"all": figure, "by": [{"value", **figure}], "left_out": n}`. A figure is `{"n", "n_concepts", "spaces", "steps"}` with
-        `[mean, low, high]` for each space and for each step between them; `left_out` queries have one of the rarer values.
+        `{"all": figure, "by": [{"value", **figure}], "left_out": n}`. A figure is as `Outcomes.recall` has it; `left_out` queries
+        have one of the rarer values.
     """
-    names, counts = np.unique(outcomes.labels[factor][rows].astype(str), return_counts=True)
-    order = sorted(np.argsort(-counts, kind="stable")[:AT_MOST].tolist())
-    kept = rows & np.isin(outcomes.labels[factor].astype(str), names[order])
+    labels = outcomes.labels[factor]
+    names, counts = np.unique(labels[rows], return_counts=True)
+    kept = sorted(np.argsort(-counts, kind="stable")[:AT_MOST].tolist())
     return {
-        "all": _figure(outcomes.recall(rows, measure)),
-        "by": [{"value": name, **_figure(one)} for name, one in outcomes.recall_by(factor, kept, measure).items()],
-        "left_out": int(rows.sum() - kept.sum()),
+        "all": outcomes.recall(rows, measure),
+        "by": [{"value": names[i], **outcomes.recall(rows & (labels == names[i]), measure)} for i in kept],
+        "left_out": int(counts.sum() - counts[kept].sum()),
     }
 
 
@@ -118,19 +117,13 @@ def hubs(outcomes: Outcomes, rows: np.ndarray) -> dict[str, Any]:
     n, k = len(outcomes.reference_labels["group"]), outcomes.neighbours.shape[2]
     spaces = []
     for space in SPACES:
-        one = outcomes.hubness(space, rows)
-        falling = np.argsort(-one.counts, kind="stable")
-        top = [[int(i), int(one.counts[i]), int(one.deserved[i])] for i in falling[:N_HUBS] if one.counts[i]]
+        counts, deserved = outcomes.occurrence(space, rows)
+        falling = np.argsort(-counts, kind="stable")
+        top = [[int(i), int(counts[i]), int(deserved[i])] for i in falling[:N_HUBS] if counts[i]]
         at = np.rint(np.linspace(0, n - 1, min(n, N_CURVE))).astype(int)
-        spaces.append(
-            {
-                "skewness": round(one.skewness, 3),
-                "never": int((one.counts == 0).sum()),
-                "top": top,
-                "curve": one.counts[falling][at].tolist(),
-            }
-        )
-    return {"n": int(rows.sum()), "k": min(k, N_NEIGHBOURS), "expected": k * int(rows.sum()) / n, "spaces": spaces}
+        told = {"skewness": round(skewness(counts), 3), "never": int((counts == 0).sum())}
+        spaces.append(told | {"top": top, "curve": counts[falling][at].tolist()})
+    return {"n": int(rows.sum()), "k": k, "expected": k * int(rows.sum()) / n, "spaces": spaces}
 
 
 def packed(numbers: Any) -> dict[str, Any]:
@@ -175,18 +168,6 @@ def chosen(request: dict[str, Any], m: int) -> np.ndarray:
     if not rows.any():
         raise Refused("rows must choose at least one query, got none; remove a filter.")
     return rows
-
-
-def _figure(recall: Recall) -> dict[str, Any]:
-    def triple(interval: Interval) -> list[float]:
-        return [round(interval.mean, 6), round(interval.low, 6), round(interval.high, 6)]
-
-    return {
-        "n": recall.n_queries,
-        "n_concepts": recall.n_concepts,
-        "spaces": [triple(recall.spaces[space]) for space in SPACES],
-        "steps": [triple(interval) for interval in recall.steps.values()],
-    }
 
 
 def _addresses(paths: Sequence[Path]) -> dict[str, Any]:

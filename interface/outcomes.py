@@ -2,21 +2,21 @@
 
 outcomes = outcomes_of(Attributor.load())               # computed once per attributor
 rows = outcomes.members(Outcome.BROKEN_BY_ALIGNMENT)    # (m,) bool
-outcomes.recall(rows)                                   # mean and interval per space
+outcomes.recall(rows, "R@1")                            # mean and interval per space
 
 Ranks and ties are those of `aad.metrics.exemplar_ranks`. Rows of m queries come in the order of their query ids.
 """
 
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from aad import Attributor
-from aad.metrics import Interval, bootstrap_interval, exemplar_ranks
+from aad.metrics import bootstrap_interval, exemplar_ranks
 from aad.references import words_of
 from aad.search import may_be_among
 from aad.spaces import SPACES, Space
@@ -26,7 +26,7 @@ N_CELLS = 4_000_000  # similarities held at a time: 16 MB
 LEAST = 16  # queries at a time, whatever that holds: a large gallery is read from disk for each part
 MEASURES = ("R@1", "R@5", "MRR")
 FACTORS = ("type", "generator", "group", "split")
-STEPS = ((Space.BACKBONE, Space.ALIGNED), (Space.ALIGNED, Space.DISENTANGLED))
+EVERY = slice(None)  # rows: all of them
 
 
 class Outcome(StrEnum):
@@ -42,33 +42,6 @@ class Outcome(StrEnum):
     BROKEN_BY_DISENTANGLING = "broken_by_disentangling"
     RIGHT_EVERYWHERE = "right_everywhere"
     WRONG_EVERYWHERE = "wrong_everywhere"
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """A measure over some queries: its mean per space, and the paired difference that each step makes."""
-
-    n_queries: int
-    n_concepts: int  # of few concepts, an interval says little
-    spaces: dict[Space, Interval]
-    steps: dict[Space, Interval]  # by the step's later space
-
-
-@dataclass(frozen=True, slots=True)
-class Hubness:
-    """How evenly a space hands out its first ten places.
-
-    Attributes:
-        counts: (n,) k-occurrence N_10: among the ten nearest references of how many queries each reference is.
-        deserved: (n,) how many of these queries it is a true source of.
-        skewness: third standardised moment of N_10 over references. 0 for a symmetric spread, large and positive where a few hubs
-            are near everything (Radovanovic, Nanopoulos, Ivanovic, JMLR 2010; they count within one set, here queries retrieve
-            references). A gallery in which only some references are true sources is skewed somewhat by right answers too.
-    """
-
-    counts: np.ndarray
-    deserved: np.ndarray
-    skewness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,59 +90,50 @@ class Outcomes:
             Outcome.WRONG_EVERYWHERE: ~self.right.any(0),
         }[Outcome(outcome)]
 
-    def figures(self, measure: str = "R@1") -> np.ndarray:
+    def figures(self, measure: str) -> np.ndarray:
         """(3, m) float64 of one of ``MEASURES``, as aad.metrics defines them for one query."""
         n_sources = np.array([len(ids) for ids in self.exemplar_ids])
-        if measure not in MEASURES:
-            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
         found = {"R@1": self.right / n_sources, "R@5": self.n_first_five / n_sources}
         return found.get(measure, 1 / self.best_rank)
 
-    def recall(self, rows: np.ndarray | None = None, measure: str = "R@1") -> Recall:
-        """Means with bootstrap 95 % intervals over concepts, of the queries in ``rows`` ((m,) bool; all of them by default).
+    def recall(self, rows: np.ndarray | slice, measure: str) -> dict[str, Any]:
+        """Means of the queries in ``rows`` ((m,) bool), with bootstrap 95 % intervals over concepts.
+
+        Returns:
+            ``n`` queries, ``n_concepts`` (of few, an interval says little), and ``[mean, low, high]`` for each of ``spaces`` and
+            for each of ``steps``, the paired difference that a step makes.
 
         Raises:
-            ValueError: no query is left, or there is no such measure.
+            ValueError: no query is left.
         """
-        rows = self._rows(rows)
         figures, concepts = self.figures(measure)[:, rows], self.labels["concept"][rows].tolist()
-        by_space = dict(zip(SPACES, figures, strict=True))
-        return Recall(
-            n_queries=len(concepts),
-            n_concepts=len(set(concepts)),
-            spaces={space: bootstrap_interval(values, concepts) for space, values in by_space.items()},
-            steps={
-                later: bootstrap_interval(by_space[later] - by_space[earlier], concepts) for earlier, later in STEPS
-            },
-        )
 
-    def recall_by(self, factor: str, rows: np.ndarray | None = None, measure: str = "R@1") -> dict[str, Recall]:
-        """``recall`` for each value of one of ``FACTORS``, in the order of their names."""
-        rows = self._rows(rows)
-        values = self.labels[factor]
-        return {str(v): self.recall(rows & (values == v), measure) for v in np.unique(values[rows])}
+        def triples(values: np.ndarray) -> list[list[float]]:
+            return [[round(part, 6) for part in astuple(bootstrap_interval(one, concepts))] for one in values]
 
-    def hubness(self, space: Space | str, rows: np.ndarray | None = None) -> Hubness:
-        """k-occurrence of every reference over the queries in ``rows``."""
-        s, n = SPACES.index(Space(space)), len(self.reference_labels["group"])
-        chosen = np.flatnonzero(self._rows(rows))
-        near = self.neighbours[s, chosen]
-        counts = np.bincount(near.ravel(), minlength=n)
+        told = {"spaces": triples(figures), "steps": triples(np.diff(figures, axis=0))}
+        return {"n": len(concepts), "n_concepts": len(set(concepts)), **told}
+
+    def occurrence(self, space: Space | str, rows: np.ndarray | slice = EVERY) -> tuple[np.ndarray, np.ndarray]:
+        """k-occurrence of each reference, (n,): among the ten nearest of how many queries; of how many of them as a source."""
+        n, chosen = len(self.reference_labels["group"]), np.arange(len(self))[rows]
+        near = self.neighbours[SPACES.index(Space(space)), chosen]
         deserved = [
             i for row, ids in zip(chosen, near.tolist(), strict=True) for i in ids if i in self.exemplar_ids[row]
         ]
-        return Hubness(counts, np.bincount(np.array(deserved, dtype=np.int64), minlength=n), skewness(counts))
+        return np.bincount(near.ravel(), minlength=n), np.bincount(np.array(deserved, dtype=np.int64), minlength=n)
 
     def retrieving(self, space: Space | str, reference_id: int) -> np.ndarray:
         """(m,) bool: the queries that have a reference among their ten nearest."""
         return (self.neighbours[SPACES.index(Space(space))] == reference_id).any(1)
 
-    def _rows(self, rows: np.ndarray | None) -> np.ndarray:
-        return np.ones(len(self), bool) if rows is None else rows
-
 
 def skewness(counts: np.ndarray) -> float:
     """Third standardised moment, with the moments of the population; 0 where all counts are alike.
+
+    Of N_10 over references it is 0 for a symmetric spread, large and positive where a few hubs are near everything (Radovanovic,
+    Nanopoulos, Ivanovic, JMLR 2010; they count within one set, here queries retrieve references). A gallery in which only some
+    references are true sources is skewed somewhat by right answers too.
 
     >>> skewness(np.array([1, 1, 1, 1, 6])), skewness(np.array([2, 2, 2]))
     (1.5, 0.0)

@@ -54,29 +54,20 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
     """The bundle's theory.json as the page draws it.
 
     Returns:
-        JSON-ready dict: `columns`, the three spaces and the oracle with entries as in theory.json, and three `sentences` per chart.
+        JSON-ready dict: `columns`, the three spaces and the oracle with entries as in theory.json, and per chart two `sentences`,
+        the finding last, and what it `supports`.
     """
     columns = [
         {"id": str(space), "name": SPACE_WORDS[str(space)]["name"]} | theory["spaces"][space] for space in SPACES
     ]
     columns.append(ORACLE | theory["oracle"])
+    told = _told(theory)
     return {
         "columns": [{key: column[key] for key in (*COLUMN, "id", "name")} for column in columns],
         **{key: theory[key] for key in ("n_pairs", "n_sources", "chance")},
-        "sentences": _sentences(theory),
-        "supports": _supports([theory["spaces"][space] for space in SPACES]),
+        "sentences": {chart: sentences for chart, (*sentences, _) in told.items()},
+        "supports": {chart: supports for chart, (*_, supports) in told.items()},
     }
-
-
-def _supports(spaces: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Chart -> in words, whether its figures go from space to space as the theory has it."""
-    ways = [(s, name) for s, found in spaces[0]["closeness"].items() for name in found]
-    told = {
-        "canonical": rises([float(np.mean(one["canonical_correlations"])) for one in spaces]),
-        "spectrum": rises([_n_strong(one["spectrum"]) for one in spaces]),
-        "closeness": sum(rises([one["closeness"][s][name] for one in spaces]) for s, name in ways) / len(ways),
-    }
-    return {chart: support(share) for chart, share in told.items()}
 
 
 def support(share: float) -> str:
@@ -93,45 +84,41 @@ def _n_strong(spectrum: Sequence[float]) -> int:
     return sum(value >= spectrum[0] / 2 for value in spectrum)
 
 
-def _sentences(theory: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Three sentences per chart, its finding last; what is said of a course is read off the figures."""
+def _told(theory: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """Per chart what it shows, its finding, read off the figures, and how it stands to the theory."""
     spaces, oracle = [theory["spaces"][space] for space in SPACES], theory["oracle"]
-    directions = theory["settings"]["subspace"]
     means = [float(np.mean(one["canonical_correlations"])) for one in spaces]
     wide = [_n_strong(one["spectrum"]) for one in spaces]
-    recalls = [one["recall@1"] for one in spaces]
-    ways = [(s, name) for s in oracle["closeness"] for name in oracle["closeness"][s]]
-    courses = [[one["closeness"][s][name] for one in spaces] for s, name in ways]
+    courses = [
+        [one["closeness"][s][name] for one in spaces] for s, found in oracle["closeness"].items() for name in found
+    ]
     n_rising, n_first = sum(map(rises, courses)), sum(int(np.argmax(course)) == 0 for course in courses)
-    only = "a step can only change which of them are loud"
-    agreement = {
-        (True, False): "it rises from space to space",
-        (False, True): f"it falls from space to space, so neither step adds agreement; {only}",
-    }.get((rises(means), rises(means[::-1])), f"it does not rise from space to space; {only}")
+    way = "it rises" if rises(means) else "it does not rise"
     return {
-        "canonical": [
+        "canonical": (
             "Shown the pairs, which mixes of traits agree best between a synthetic picture and its source? 1 is full agreement, "
-            "0 none.",
-            f"The mixes were chosen within each space\u2019s {directions} loudest directions on training concepts and are tested "
-            f"on others, where mixes that have nothing in common still read about \u00b1{theory['n_sources']['test'] ** -0.5:.2f}.",
-            f"Their mean is {_listed(means)}, and {np.mean(oracle['canonical_correlations']):.2f} for the oracle: {agreement}.",
-        ],
-        "spectrum": [
-            "What pictures and sources share comes in many directions; each line shows how strong they are beside the strongest.",
-            f"Counting the first, {_listed(wide, '{:d}')} of them are at least half as strong as it, in the order of the spaces.",
-            "The flatter the line, the more traits have a say when pictures are compared: "
+            f"0 none. The mixes were chosen within each space\u2019s {theory['settings']['subspace']} loudest directions on "
+            "training concepts and are tested on others, where mixes that have nothing in common still read about "
+            f"\u00b1{theory['n_sources']['test'] ** -0.5:.2f}.",
+            f"Their mean is {_listed(means)}, and {np.mean(oracle['canonical_correlations']):.2f} for the oracle: {way} from "
+            "space to space.",
+            support(rises(means)),
+        ),
+        "spectrum": (
+            "What pictures and sources share comes in many directions; each line shows how strong they are beside the strongest. "
+            "The flatter it is, the more traits have a say when pictures are compared.",
+            f"{_listed(wide, '{:d}')} directions are at least half as strong as the first: "
             + ("each step makes it flatter." if rises(wide) else "here not every step makes it flatter."),
-        ],
-        "closeness": [
+            support(rises(wide)),
+        ),
+        "closeness": (
             "In theory the two steps together approach canonical correlation analysis (CCA), which needs the pairs; here they are "
-            "set beside a CCA that was shown them, the oracle.",
-            f"Sources found at rank 1 go {_listed(recalls)}, while the oracle finds {oracle['recall@1']:.2f}: it saw pairs of "
+            "set beside a CCA that was shown them, the oracle. It saw pairs of "
             f"{theory['n_sources']['train']} sources only, so it is itself poorly known.",
-            f"They do not come steadily nearer: in {n_rising} of {len(ways)} ways to measure it closeness rises from space to "
-            f"space, and in {n_first} the backbone is the nearest."
-            if n_rising < len(ways)
-            else f"In all {len(ways)} ways to measure it here, they come nearer from space to space.",
-        ],
+            f"In {n_rising} of {len(courses)} ways to measure it closeness rises from space to space, and in {n_first} the "
+            "backbone is the nearest.",
+            support(n_rising / len(courses)),
+        ),
     }
 
 
@@ -139,7 +126,7 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
     """The bundle's generalisation.json as the page draws it, for one split; None where that split was not measured.
 
     Returns:
-        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: [mean, low, high] of R@1}}], "sentences": [3],
+        `{"rows": [{"id", "label", "left_out", "n", "is_sum", "spaces": {space: [mean, low, high] of R@1}}], "sentences": [2],
         "supports"}`, the finding last, and whether it goes from space to space as the theory has it.
         A pooled row that repeats the figures of a kind of its own is left out; `is_sum` marks the pool of all families.
     """
@@ -175,23 +162,12 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
 
 def _family_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
-    courses = {row["label"]: [row["spaces"][str(space)][0] for space in SPACES] for row in kinds}
-    ordered = [label for label, course in courses.items() if rises(course)]
-    full = [label for label, course in courses.items() if label not in ordered and course[0] > CEILING]
-    others = [label for label in courses if label not in ordered and label not in full]
-    rest = []
-    if full:
-        rest.append(
-            f"The first glance already finds nearly every source of {_quoted(full)}, so nothing is left to gain there"
-        )
-    if others:
-        rest.append(f"{'n' if rest else 'N'}o such order for {_quoted(others)}")
+    ordered = [row["label"] for row in kinds if rises([row["spaces"][str(space)][0] for space in SPACES])]
     return [
         "Each row is a kind of synthetic picture that was left out of training, images and views alike, and tested on new "
-        "concepts.",
-        "; ".join(rest) + "." if rest else "No kind is an exception.",
+        f"concepts. Where the first glance finds more than {CEILING:.0%} of the sources, nothing is left to gain.",
         f"Each step finds more sources first for {len(ordered)} of {len(kinds)} kinds"
-        + (f": {_and(ordered)}." if 0 < len(ordered) < len(kinds) else "."),
+        + (f": {_listed(ordered, '{}')}." if 0 < len(ordered) < len(kinds) else "."),
     ]
 
 
@@ -201,12 +177,5 @@ def rises(figures: Sequence[float]) -> bool:
 
 
 def _listed(figures: Sequence[Any], form: str = "{:.2f}") -> str:
-    return _and([form.format(figure) for figure in figures])
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return _and([f"\u201c{word}\u201d" for word in words])
-
-
-def _and(words: Sequence[str]) -> str:
+    words = [form.format(figure) for figure in figures]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

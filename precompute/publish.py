@@ -32,17 +32,9 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
     parser.add_argument("--upload", action="store_true", help="send it; without this nothing leaves this machine")
-    parser.add_argument("--private", action="store_true", help="new repositories are closed to others")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to commit to, made when missing (default: main)")
     parser.add_argument("--licence", default="apache-2.0", help="that you put heads, arrays and tables under")
-    parser.add_argument("--code", default="", metavar="URL", help="address of the code, named on the model card")
     parser.add_argument(
         "--out", type=Path, help="where cards and tables are written (default: .work/publish in the bundle)"
-    )
-    parser.add_argument(
-        "--i-have-the-rights",
-        action="store_true",
-        help="upload pictures whose licence is not stated: you say that you may pass them on",
     )
     arguments = parser.parse_args(argv)
     if not is_repository(arguments.repo):
@@ -54,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     manifest = model["manifest.json"]
     assert isinstance(manifest, bytes)
     stamp = hashlib.sha256(manifest).hexdigest()[:12]
-    model[CARD] = model_card(contents, arguments.repo, arguments.licence, arguments.code, stamp)
+    model[CARD] = model_card(contents, arguments.repo, arguments.licence, stamp)
     dataset[CARD] = dataset_card(contents, arguments.repo)
     release = {"dataset": dataset, "model": model}  # the model last: what it points to is there
     out = arguments.out or bundle.folder / ".work" / "publish"
@@ -69,12 +61,12 @@ def main(argv: Sequence[str]) -> None:
     if not arguments.upload:
         print("nothing was sent" + ("; settle the warnings, then" if warnings else ";") + " send it with --upload")
         return
-    if contents.unstated and not arguments.i_have_the_rights:
+    if contents.unstated:
         raise BundleError(
             f"{len(contents.unstated)} pictures have no licence, so they are not uploaded: state it in metadata.csv (see "
-            "precompute/README.md) and build the bundle again, or say with --i-have-the-rights that you may pass them on"
+            "precompute/README.md) and build the bundle again"
         )
-    commits = _upload(arguments.repo, release, private=arguments.private, branch=arguments.revision)
+    commits = _upload(arguments.repo, release)
     print(f"published: dataset at commit {commits['dataset']}, model at commit {commits['model']}")
     print(f"load it with: python app.py --bundle {SCHEME}{arguments.repo}@{commits['model']}")
 
@@ -96,9 +88,7 @@ def _warnings(unstated: list[str], bundle: Bundle) -> list[str]:
     return found
 
 
-def _upload(
-    repository: str, release: Mapping[str, Mapping[str, File]], private: bool, branch: str | None
-) -> dict[str, str]:
+def _upload(repository: str, release: Mapping[str, Mapping[str, File]]) -> dict[str, str]:
     """Make the repositories where they are missing and commit to each what it is to hold, and nothing else.
 
     One commit per repository, so that a reader meets the old release or the new one, never a mixture. Large files go first and are
@@ -114,18 +104,14 @@ def _upload(
         user = api.whoami()["name"]
         for kind, files in release.items():
             place: dict[str, Any] = {"repo_id": repository, "repo_type": kind}
-            api.create_repo(**place, private=private or None, exist_ok=True)
-            if branch:
-                api.create_branch(**place, branch=branch, exist_ok=True)
-            old = set(api.list_repo_files(**place, revision=branch)) - set(files) - KEPT
+            api.create_repo(**place, exist_ok=True)
+            old = set(api.list_repo_files(**place)) - set(files) - KEPT
             operations: list[CommitOperationAdd | CommitOperationDelete] = [
                 *(CommitOperationDelete(name) for name in sorted(old)),
                 *(CommitOperationAdd(name, str(f) if isinstance(f, Path) else f) for name, f in files.items()),
             ]
             message = f"Publish {len(files)} files"
-            done[kind] = api.create_commit(
-                **place, operations=operations, commit_message=message, revision=branch, num_threads=8
-            ).oid
+            done[kind] = api.create_commit(**place, operations=operations, commit_message=message, num_threads=8).oid
     except LocalTokenNotFoundError as error:
         raise BundleError(
             "not logged in: run  hf auth login  with a token that may write, or set HF_TOKEN to one"

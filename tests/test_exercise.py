@@ -102,17 +102,17 @@ def test_the_counts_of_inspect_are_those_of_the_exercise(outcomes, tested):
     assert f"breaks {n[Outcome.BROKEN_BY_ALIGNMENT]};" in ANSWERS["7"]
     assert f"disentangling fixes {n[Outcome.FIXED_BY_DISENTANGLING]} and breaks " in ANSWERS["7"]
     assert f"breaks {n[Outcome.BROKEN_BY_DISENTANGLING]}." in ANSWERS["7"]
-    found = [f"{one.mean:.0%}".replace("%", " %") for one in outcomes.recall(tested).spaces.values()]
+    found = [f"{mean:.0%}".replace("%", " %") for mean, *_ in outcomes.recall(tested, "R@1")["spaces"]]
     assert f"{found[0]}, {found[1]} and {found[2]} of sources" in ANSWERS["7"]
     assert f"For {n[Outcome.WRONG_EVERYWHERE]} queries no space is right" in ANSWERS["7"]
 
 
 def test_the_hub_of_the_first_glance_is_the_one_named(attributor, outcomes, tested):
-    first, second = outcomes.hubness("backbone", tested), outcomes.hubness("aligned", tested)
-    hub = int(first.counts.argmax())
-    assert f'"{attributor.references[hub].title}" is among the first ten of {first.counts[hub]} queries' in ANSWERS["8"]
-    assert f"a true source of {first.deserved[hub]} of them" in ANSWERS["8"]
-    assert f"the most frequent picture has {second.counts.max()}" in ANSWERS["8"]
+    (first, deserved), (second, _) = (outcomes.occurrence(space, tested) for space in ("backbone", "aligned"))
+    hub = int(first.argmax())
+    assert f'"{attributor.references[hub].title}" is among the first ten of {first[hub]} queries' in ANSWERS["8"]
+    assert f"a true source of {deserved[hub]} of them" in ANSWERS["8"]
+    assert f"the most frequent picture has {second.max()}" in ANSWERS["8"]
 
 
 def test_the_kinds_without_an_order_are_the_ones_named():

@@ -65,7 +65,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     with HubServer() as hub, pytest.MonkeyPatch.context() as patch:
         point_to(hub.url, bundle.parent / "cache", patch)
         told = []
-        for options in ((), ("--upload", "--code", "https://example.com/code")):
+        for options in ((), ("--upload",)):
             with redirect_stdout(io.StringIO()) as said:
                 run(bundle, *options)
             told.append(said.getvalue())
@@ -137,7 +137,7 @@ def test_the_cards_are_valid_for_the_hub_and_every_figure_is_the_steps_own(publi
     metrics = Bundle.open(published.bundle).read_json("metrics.json")
     for words in (
         "Closeness is evidence, not proof", f'Attributor.load("hf://{NAME}")', f"python app.py --bundle hf://{NAME}",
-        "arXiv:2601.22663", "https://example.com/code", "efficientnet_lite0", "| CC0 | 10 | 6 |", evaluate.table(metrics),
+        "arXiv:2601.22663", "efficientnet_lite0", "| CC0 | 10 | 6 |", evaluate.table(metrics),
         "maps keep: backbone 50%, aligned 50%, disentangled 50%",
         *(f"{space} {error:.2f}" for space, error in metrics["calibration_error"].items()),
     ):  # fmt: skip
@@ -145,18 +145,16 @@ def test_the_cards_are_valid_for_the_hub_and_every_figure_is_the_steps_own(publi
     assert "{" not in model.replace("{n}", "{") and "| references | 0 |" not in dataset
 
 
-def test_pictures_without_a_licence_are_uploaded_only_on_ones_word(
+def test_pictures_without_a_licence_are_not_uploaded(
     bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rewritten(bundle, "references.json", changed(2, licence="not stated"))
     run(bundle)
     assert "Nothing was measured" in (bundle.parent / "out" / "model" / "README.md").read_text()
     assert "warning: 2 pictures have no stated licence" in capsys.readouterr().out  # r2, and q2 that is made from it
-    with pytest.raises(BundleError, match=r"2 pictures have no licence.*--i-have-the-rights"):
+    with pytest.raises(BundleError, match=r"2 pictures have no licence.*metadata\.csv"):
         run(bundle, "--upload")
     assert hub.asked == []
-    run(bundle, "--upload", "--i-have-the-rights")
-    assert "| not stated | 1 | 1 |" in hub.tree("model", NAME)["LICENSE.md"].decode()
 
 
 def test_missing_pictures_are_all_counted(bundle: Path) -> None:
@@ -227,15 +225,6 @@ def test_a_new_release_replaces_the_old_one_whole_and_the_same_again_makes_no_co
     assert "pictures/q5.png" in hub.tree("model", NAME, old)
     assert "pictures/q5.png" not in hub.tree("model", NAME) and "queries/test/q5.png" not in hub.tree("dataset", NAME)
     assert Attributor.load(f"hf://{NAME}@{old}").queries[5].path.name == "q5.png"
-
-
-def test_private_and_another_branch_hold_for_both(bundle: Path, hub: HubServer) -> None:
-    run(bundle, "--upload", "--private", "--revision", "trial")
-    for kind in ("model", "dataset"):
-        repository = hub.repositories[kind, NAME]
-        assert repository.private
-        assert set(hub.tree(kind, NAME)) == {".gitattributes"} and "README.md" in hub.tree(kind, NAME, "trial")
-    assert Attributor.load(f"hf://{NAME}@trial").references
 
 
 def test_a_licence_text_beside_the_pictures_goes_with_them(bundle: Path, hub: HubServer) -> None:

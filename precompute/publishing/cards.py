@@ -25,14 +25,13 @@ MEASURES = (
 )
 
 
-def model_card(contents: Contents, repository: str, licence: str, code: str, stamp: str) -> bytes:
+def model_card(contents: Contents, repository: str, licence: str, stamp: str) -> bytes:
     """README.md of the model repository.
 
     Args:
         contents: what is published.
         repository: ``owner/name`` of both repositories.
         licence: what the publisher puts heads, arrays and tables under.
-        code: address of the code; empty when it has none to name.
         stamp: twelve characters that the app shows for this very manifest.
     """
     from huggingface_hub import ModelCard, ModelCardData
@@ -51,7 +50,6 @@ def model_card(contents: Contents, repository: str, licence: str, code: str, sta
         contents,
         repository=repository,
         address=SCHEME + repository,
-        code=code,
         stamp=stamp,
         backbone=contents.bundle.manifest["backbone"],
         training=steps.get("train_heads", {}),

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from aad.spaces import SPACES
-from interface.outcomes import Outcomes, outcomes_of
+from interface.outcomes import Outcomes, outcomes_of, skewness
 from tests.browser.visits import ANSWERED, Visit, ask, show
 from tests.fakes import FakeAttributor
 
@@ -69,11 +69,10 @@ def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: 
     expect(inspect.locator(".finding")).to_contain_text(finding)
     assert inspect.locator("input[data-facet=split][data-value=test]").is_checked()
     expect(inspect.locator(".inspect .notes")).to_contain_text("Test split only")
-    recall = outcomes.recall(is_test)
-    for space in SPACES:
-        row, one = inspect.locator(f".inspect-summary tr[data-space={space}]"), recall.spaces[space]
-        expect(row.locator("td.figure")).to_have_text(f"{one.mean:.3f}")
-        expect(row).to_contain_text(f"{one.low:.3f} to {one.high:.3f}")
+    for space, (mean, low, high) in zip(SPACES, outcomes.recall(is_test, "R@1")["spaces"], strict=True):
+        row = inspect.locator(f".inspect-summary tr[data-space={space}]")
+        expect(row.locator("td.figure")).to_have_text(f"{mean:.3f}")
+        expect(row).to_contain_text(f"{low:.3f} to {high:.3f}")
     assert listed(inspect) == by_gain(outcomes, is_test)[:PER_LEAF]
     choose(inspect, "split", "train")
     expect(inspect.locator(".inspect .notes")).to_contain_text("flatter")
@@ -181,10 +180,9 @@ def test_address_brings_back_what_was_chosen(
     assert page.locator("input[data-facet=type][data-value=painted]").is_checked()
     expect(page.get_by_role("button", name="MRR")).to_have_attribute("aria-pressed", "true")
     rows = is_test & (outcomes.labels["type"] == "painted")
-    recall = outcomes.recall(rows, "MRR")
-    for space in SPACES:
+    for space, (mean, *_) in zip(SPACES, outcomes.recall(rows, "MRR")["spaces"], strict=True):
         figure = page.locator(f".inspect-summary tr[data-space={space}] td.figure")
-        expect(figure).to_have_text(f"{recall.spaces[space].mean:.3f}")
+        expect(figure).to_have_text(f"{mean:.3f}")
     tab(page, "queries")
     assert listed(page) == by_gain(outcomes, rows, 1)[:PER_LEAF]
     again.leave()
@@ -201,12 +199,13 @@ def test_recall_by_kind_is_pythons_and_a_row_filters(inspect: Page, outcomes: Ou
     tab(inspect, "recall")
     rows = inspect.locator(".recall-by tbody tr")
     expect(rows).to_have_count(5)
-    for value, recall in outcomes.recall_by("type", is_test).items():
+    types = outcomes.labels["type"]
+    for value in sorted(set(types[is_test])):
         row = rows.filter(has=inspect.locator(f"button[data-value='{value}']"))
-        for space in SPACES:
-            one = recall.spaces[space]
-            expect(row.locator(f"td[data-space={space}]")).to_contain_text(f"{one.mean:.3f}")
-            expect(row.locator(f"td[data-space={space}]")).to_contain_text(f"{one.low:.3f} to {one.high:.3f}")
+        told = outcomes.recall(is_test & (types == value), "R@1")["spaces"]
+        for space, (mean, low, high) in zip(SPACES, told, strict=True):
+            expect(row.locator(f"td[data-space={space}]")).to_contain_text(f"{mean:.3f}")
+            expect(row.locator(f"td[data-space={space}]")).to_contain_text(f"{low:.3f} to {high:.3f}")
     inspect.locator(".recall-by button[data-value=photo]").click()
     expected = is_test & (outcomes.labels["type"] == "photo")
     assert set(listed(inspect)) == set(outcomes.query_ids[expected].tolist())
@@ -231,12 +230,12 @@ def test_a_confusion_filters_the_list(inspect: Page, outcomes: Outcomes, is_test
 def test_a_hub_filters_the_list(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
     tab(inspect, "hubs")
     column = inspect.locator(".hubs .lane[data-space=backbone]")
-    hubness = outcomes.hubness("backbone", is_test)
-    expect(column).to_contain_text(f"{hubness.skewness:.2f}".replace("-", "\u2212"))
+    counts, _ = outcomes.occurrence("backbone", is_test)
+    expect(column).to_contain_text(f"{skewness(counts):.2f}".replace("-", "\u2212"))
     top = column.locator(".hub").first
     reference = int(top.get_attribute("data-ref") or -1)
-    assert hubness.counts[reference] == hubness.counts.max()
-    expect(top.locator(".count")).to_contain_text(str(hubness.counts[reference]))
+    assert counts[reference] == counts.max()
+    expect(top.locator(".count")).to_contain_text(str(counts[reference]))
     top.click()
     expected = set(outcomes.query_ids[is_test & outcomes.retrieving("backbone", reference)].tolist())
     expect(inspect.locator(".count-line b")).to_have_text(str(len(expected)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aad.scale import stored as stored_module
-from aad.scale.stored import StoredRows, widened
+from aad.scale.stored import StoredRows
 from aad.vectors import l2_normalise
 
 D = 6
@@ -68,9 +68,3 @@ def test_a_file_is_read_through_for_its_sum_and_its_sense(tmp_path: Path, dtype:
         digest, finite = StoredRows(tmp_path / "rows.npy").read_through()
         assert digest == hashlib.sha256((tmp_path / "rows.npy").read_bytes()).hexdigest()
         assert finite is not bool(wrong)
-
-
-def test_every_finite_half_is_widened_exactly() -> None:
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)][None]
-    assert widened(halves).tobytes() == halves.astype(np.float32).tobytes()

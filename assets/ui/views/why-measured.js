@@ -1,4 +1,4 @@
-// The theory in figures: three charts from theory.json, and one from generalisation.json, each beside three sentences that the server
+// The theory in figures: three charts from theory.json, and one from generalisation.json, each beside sentences that the server
 // wrote from the same figures.
 import { makeDotRows, makeExhibit, makeLines } from "../charts/panels.js";
 import { hint, make } from "../core/dom.js";
