@@ -143,13 +143,14 @@ def _recognised(data: bytes, name: str) -> str:
     """Pillow's name of the format, by the content."""
     if not data:
         raise ImageError(f"an image file must have content, got 0 bytes ({name}); get the file again")
-    is_heic = data[4:8] == b"ftyp" and b"avi" not in data[:64]  # which Pillow would take for AVIF
-    for kind in () if is_heic else KINDS:
+    is_other = data[4:8] == b"ftyp" and b"avi" not in data[:64]  # HEIC or a film, which Pillow would take for AVIF
+    for kind in () if is_other else KINDS:
         _, accept = Image.OPEN[kind]
         recognised = accept is not None and accept(data[:16])
         if recognised and not isinstance(recognised, str):  # a string says that the decoder is not installed
             return kind
-    raise ImageError(f"an image must be {_SUPPORTED}, got none of these ({name}); convert it to PNG or JPEG")
+    got = "HEIC" if is_other and data[8:12] in (b"heic", b"heix", b"mif1") else "none of these"
+    raise ImageError(f"an image must be {_SUPPORTED}, got {got} ({name}); convert it to PNG or JPEG")
 
 
 def _printable(text: str) -> str:

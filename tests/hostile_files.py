@@ -317,8 +317,8 @@ BAD: dict[str, tuple[bytes | Make, str]] = {
     "drawing.svg": (SVG, NONE),
     "drawing.png": (b"\xef\xbb\xbf\n" + ENTITIES, NONE),
     "paper.pdf": (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", NONE),
-    "phone.heic": (heic(b"mif1"), NONE),
-    "phone.jpg": (heic(b"heic"), NONE),
+    "phone.heic": (heic(b"mif1"), r"got HEIC .*convert it to PNG or JPEG"),
+    "phone.jpg": (heic(b"heic"), r"got HEIC"),
     "heavy.png": (
         lambda: encode().ljust(50_000_001, b"\0"),
         r"at most 50 MB, got 50.0 MB .*scale it down or save it as JPEG",
