@@ -110,7 +110,7 @@ class Visitor:
         await self._client.aclose()
 
     async def example(self, query_id: int, k: int) -> dict[str, Any]:
-        """What the page draws for a bundled picture, which is answered outside the queue; see `interface.present.answer`."""
+        """What the page draws for a bundled picture, which is answered outside the queue; see `interface.handlers.answer`."""
         asked = {"index": query_id, "value": {"kind": "example", "k": k}}
         found = await self._post("run/predict", "an example must be answered", self._body("select", [], asked))
         answer: dict[str, Any] = found["data"][0]

@@ -25,7 +25,9 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
         if image is None:
             raise Refused("attribute needs an image file, got none.")
         n = whole("k", k, 1, MAX_K)
-        return present.api_answer(attributor, attributor.attribute(image, n), k=n)
+        found = attributor.attribute(image, n)
+        known = present.named(attributor, found)
+        return {**found.to_dict(), "k": n, "references": known, "stamp": dict(attributor.stamp)}
 
     def answers(endpoint: str, images: Sequence[str] | None, n: int) -> Iterator[tuple[str, str, Attribution | str]]:
         """Path, name, and what was found or why not, of each file."""

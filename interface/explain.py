@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aad import Attributor
+from aad.spaces import Space
 from interface.heat import Explanation, explain, why_not
 from interface.requests import row, subject, told
 
@@ -40,24 +41,17 @@ def asked(attributor: Attributor, request: dict[str, Any]) -> tuple[Any, int]:
 
 
 def packed(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as the page draws it: heat as whole numbers of ``unit``, in reading order.
-
-    >>> packed(Explanation({}, 7))
-    {'side': 7, 'unit': 1e-05, 'spaces': {}}
-    """
+    """An explanation as the page draws it: heat as whole numbers of ``unit``, in reading order."""
 
     def whole(heat: np.ndarray) -> list[int]:
         return np.rint(heat / UNIT).astype(int).ravel().tolist()
 
-    return {
-        "side": explanation.side,
-        "unit": UNIT,
-        "spaces": {
-            str(space): {
-                "similarity": round(one.similarity, 5),
-                "query": whole(one.heat_query),
-                "reference": whole(one.heat_reference),
-            }
-            for space, one in explanation.spaces.items()
-        },
+    spaces = {
+        str(space): {
+            "similarity": round(one.similarity, 5),
+            "query": whole(one.heat_query),
+            "reference": whole(one.heat_reference),
+        }
+        for space, one in explanation.items()
     }
+    return {"side": len(explanation[Space.BACKBONE].heat_query), "unit": UNIT, "spaces": spaces}

@@ -26,7 +26,9 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
         wanted: A filter of the gallery; None searches everything.
 
     Returns:
-        What the page draws, see `interface.present.answer`; an error message for what cannot be answered, and the app goes on.
+        What the page draws: ``query`` is described by `present.example` or `present.reference`, or by its ``url``; ``gallery`` is
+        what a filter left, see `filtered`; ``copies`` are, for each match, the place of the match that it is a near-copy of. An
+        error message for what cannot be answered, and the app goes on.
     """
     if kind == "upload" and which is None:
         return present.message("empty")
@@ -37,9 +39,10 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
         gallery, among = filtered(attributor, wanted)
         result = search(attributor, kind, which, k, among)
         query = _described(attributor, kind, which)
-        copies = {
-            str(space): attributor.near_copies([match.reference_id for match in result[space].matches])
-            for space in result.spaces
+        spaces = {
+            str(space): present.space_answer(part)
+            | {"copies": attributor.near_copies([match.reference_id for match in part.matches])}
+            for space, part in result.spaces.items()
         }
     except FAULTS as error:
         title = LOST if isinstance(error, ConnectionError) else getattr(error, "title", None)
@@ -47,9 +50,8 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
     if gallery is not None and "ranks" in query:
         query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
     verdict = present.verdict(attributor, result, query.get("truth", ()))
-    return present.answer(
-        result, k=k, ready=attributor.ready, query=query, verdict=verdict, gallery=gallery, copies=copies
-    )
+    told = {"k": k, "ready": attributor.ready, "query": query, "verdict": verdict, "gallery": gallery, "spaces": spaces}
+    return present.reply("answer", **told)
 
 
 def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:

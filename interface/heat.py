@@ -1,8 +1,8 @@
 """Explain a match: which regions of two pictures carry their similarity, in each space.
 
     explanation = explain(attributor, query_id, reference_id)
-    explanation["disentangled"].similarity       # 0.272
-    explanation["disentangled"].heat_query[2, 3]  # 0.006: without this region it would be 0.266
+    explanation[Space.DISENTANGLED].similarity       # 0.272
+    explanation[Space.DISENTANGLED].heat_query[2, 3]  # 0.006: without this region it would be 0.266
 
 *Leave a region out of the pooling.* The backbone pools grids of positions (7 to 28 a side) into one feature. For each cell of
 the coarsest grid the feature is pooled again without that cell's positions, embedded by the space's head, and compared with the
@@ -51,27 +51,18 @@ class SpaceExplanation:
     """One space's view of a match.
 
     Attributes:
-        space: which space.
         similarity: cosine of the two whole pictures, computed anew: within 0.001 of a search's, whose features are rounded.
-        heat_query: (side, side) what each region of the query adds to the similarity; rows from the top, columns from the left.
+        heat_query: (side, side) what each region of the query adds to the similarity; rows from the top, columns from the
+            left. Seven of each for EfficientNet-Lite0.
         heat_reference: (side, side) likewise for the reference.
     """
 
-    space: Space
     similarity: float
     heat_query: np.ndarray
     heat_reference: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """All spaces' views of a match: ``explanation["aligned"]``."""
-
-    spaces: dict[Space, SpaceExplanation]
-    side: int  # regions along each edge of a picture, 7 for EfficientNet-Lite0
-
-    def __getitem__(self, space: Space | str) -> SpaceExplanation:
-        return self.spaces[Space(space)]
+Explanation = dict[Space, SpaceExplanation]
 
 
 def why_not(attributor: Attributor) -> str | None:
@@ -106,14 +97,14 @@ def explain(
     images = [load_image(picture), load_image(attributor.references[reference_id].path)]
     backbone = attributor.warm_up().in_torch()  # only torch shows what is inside
     ours, theirs = (_features(backbone, image) for image in images)
-    spaces = {}
+    spaces: Explanation = {}
     for space in attributor.spaces:
         of_query = attributor.heads[space].embed(ours, domain)
         of_reference = attributor.heads[space].embed(theirs, Domain.REAL)
         similarity = float(of_query[0] @ of_reference[0])
         heats = _heat(of_query, of_reference[0]), _heat(of_reference, of_query[0])
-        spaces[space] = SpaceExplanation(space, similarity, *heats)
-    return Explanation(spaces, math.isqrt(len(ours) - 1))
+        spaces[space] = SpaceExplanation(similarity, *heats)
+    return spaces
 
 
 def pool_without_regions(grids: Mapping[int, np.ndarray], pooling: Pooling) -> np.ndarray:

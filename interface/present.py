@@ -2,7 +2,7 @@
 
 The page receives two things. The *catalogue* (`catalogue`) travels once: every reference's words, the address of its
 picture and its place on the three maps, with repeated words factored out and coordinates quantised. The *answer*
-(`answer`) travels once per query and holds ids and numbers only. Nothing here is HTML: the browser sets words as text.
+(`handlers.answer`) travels once per query and holds ids and numbers only. Nothing here is HTML: the browser sets words as text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -103,66 +103,15 @@ def reference(attributor: Attributor, reference_id: int) -> dict[str, Any]:
     return {"reference": int(reference_id), "url": file_url(attributor.references[reference_id].path)}
 
 
-def answer(
-    result: Attribution,
-    *,
-    k: int,
-    ready: bool,
-    query: dict[str, Any],
-    verdict: dict[str, Any] | None = None,
-    gallery: dict[str, Any] | None = None,
-    copies: Mapping[str, Sequence[int | None]] | None = None,
-) -> dict[str, Any]:
-    """One query's attribution as the page draws it.
-
-    Args:
-        result: An `aad.attribution.Attribution`.
-        k: Matches asked for in each space.
-        ready: Whether the backbone is loaded, so that the next upload is fast.
-        query: `example(...)` for a bundled query, `reference(...)`, or `{"url": ...}` for an upload.
-        verdict: What the spaces amount to, see `verdict`.
-        gallery: What a filter left, see `interface.requests.filtered`; None for everything.
-        copies: Per space and match, the place of the match that it is a near-copy of, see `Attributor.near_copies`.
-
-    Returns:
-        JSON-ready dict; `serial` makes two equal answers differ, so that the page always hears of a new one. A space's
-        `estimated` says that all its shares are an estimate.
-    """
-    return {
-        "serial": next(_SERIAL),
-        "status": "answer",
-        "k": k,
-        "ready": ready,
-        "query": query,
-        "verdict": verdict,
-        "gallery": gallery,
-        "spaces": {str(space): space_answer(result[space], (copies or {}).get(space)) for space in result.spaces},
-    }
+def reply(status: str, **told: Any) -> dict[str, Any]:
+    """An answer of the page; `serial` makes two equal ones differ, so that the page always hears of a new one."""
+    return {"serial": next(_SERIAL), "status": status, **told}
 
 
 def message(status: str, text: str = "", *, title: str | None = None) -> dict[str, Any]:
     """An answer without matches: `status` is "empty" or "error"; its text starts like a sentence."""
     text = text[:1].upper() + text[1:]
-    return {"serial": next(_SERIAL), "status": status, "text": text} | ({"title": title} if title else {})
-
-
-def api_answer(attributor: Attributor, result: Attribution, *, k: int) -> dict[str, Any]:
-    """What the `/attribute` endpoint returns: the attribution, and what is known of the references it names.
-
-    Args:
-        attributor: The `aad.Attributor` that made `result`.
-        result: Its `Attribution`.
-        k: Matches asked for in each space.
-
-    Returns:
-        `result.to_dict()` with `k`, `references` (see `named`) and `stamp` (what computed this) added.
-    """
-    return {
-        **result.to_dict(),
-        "k": k,
-        "references": named(attributor, result),
-        "stamp": dict(attributor.stamp),
-    }
+    return reply(status, text=text, **({"title": title} if title else {}))
 
 
 def named(attributor: Attributor, result: Attribution) -> dict[str, dict[str, Any]]:
@@ -194,11 +143,10 @@ def verdict(attributor: Attributor, result: Attribution, truth: Container[int] =
     return verdict_words(judged.to_dict() if judged else None, firsts, titles, truth)
 
 
-def space_answer(part: SpaceAttribution, copies: Sequence[int | None] | None = None) -> dict[str, Any]:
-    """One space's part of `answer`."""
+def space_answer(part: SpaceAttribution) -> dict[str, Any]:
+    """One space's part of an answer; `estimated` says that all its shares are an estimate."""
     return {
         "matches": [match(one) for one in part.matches],
-        "copies": list(copies) if copies is not None else [None] * len(part.matches),
         "remainder": float(part.remainder),
         "elsewhere": float(part.elsewhere),
         "position": [float(part.position[0]), float(part.position[1])],

@@ -104,13 +104,11 @@ def shares(outcomes: Outcomes, held_out: Sequence[str] = ()) -> dict[str, Any] |
     of_test = outcomes.labels["split"] == "test"
     unseen = of_test & np.isin(outcomes.labels["generator"].astype(str), list(held_out))
     rows = unseen if unseen.any() else _narrow(np.ones(len(outcomes), bool), of_test)
-    right = dict(zip(SPACES, outcomes.right[:, rows].mean(1).tolist(), strict=True))
-    return {
-        "n": int(rows.sum()),
-        "spaces": {str(space): share for space, share in right.items()},
-        "is_test": bool(of_test.any()),
-        "is_unseen": bool(unseen.any()),
-    }
+    right = dict(zip(map(str, SPACES), outcomes.right[:, rows].mean(1).tolist(), strict=True))
+    of = "of subjects that training never saw" if of_test.any() else "whose source is known"
+    if unseen.any():
+        of = "from a generator and of subjects that training never saw"
+    return {"n": int(rows.sum()), "of": of, "spaces": right}
 
 
 def spread(n: int, n_shown: int, wanted: Sequence[int] = ()) -> list[int]:
@@ -184,7 +182,7 @@ def steps(
         told.append(_step("wall", "Now a hard one", line, notes, case="turn"))
     if turn:
         for i, space in enumerate(SPACES, 1):
-            title, words = _turn(attributor, cases["turn"], space, ranks), SPACE_WORDS[str(space)]
+            title, words = _turn(space, ranks), SPACE_WORDS[str(space)]
             told.append(_case("turn", title, words["line"], words["how"], SPACES[:i], i == len(SPACES)))
     line = "Watch the picture and its true source." if ranks else "Watch the picture and its closest matches."
     notes = "The right arrow moves to the next space, 1 to 3 go to one. A flat map loses much: the lists are exact."
@@ -197,7 +195,7 @@ def steps(
         notes = (
             "Share of pictures whose first answer is a true source. Intervals, by kind of picture, stand in Inspect."
         )
-        told.append(_step("figures", title, _figures_line(figures), notes))
+        told.append(_step("figures", title, f"{figures['n']:,} pictures {figures['of']}", notes))
     points = [
         "Close is not copied: likeness is evidence, not proof.",
         "A weight is a share within this collection, not a cause.",
@@ -208,16 +206,11 @@ def steps(
     return [*told, _step("end", "Now one of yours", line, notes, points=points)]
 
 
-def _turn(attributor: Attributor, case: dict[str, Any], space: Space, ranks: dict[Space, int]) -> str:
+def _turn(space: Space, ranks: dict[Space, int]) -> str:
     """What one space makes of the hard picture, as a line of the story."""
-    name, first = SPACE_WORDS[str(space)]["name"], case["spaces"][str(space)]["matches"][0]["id"]
+    name = SPACE_WORDS[str(space)]["name"]
     if not ranks:
         return name
-    if space == SPACES[0]:
-        title = attributor.references[first].title
-        return f"{name}: \u201c{title}\u201d" + (
-            "" if ranks[space] == 1 else f"; its source is number {ranks[space]:,}"
-        )
     return f"{name}: " + ("the source stands first" if ranks[space] == 1 else f"the source is number {ranks[space]:,}")
 
 
@@ -241,10 +234,3 @@ def _failure(attributor: Attributor, case: dict[str, Any]) -> str:
     first = case["spaces"][last]["matches"][0]
     title, rank = attributor.references[first["id"]].title, _ranks(case)[SPACES[-1]]
     return f"\u201c{title}\u201d, says the last space, with {first['weight']:.0%} of the weight. The source is at rank {rank:,}."
-
-
-def _figures_line(figures: dict[str, Any]) -> str:
-    if figures["is_unseen"]:
-        return f"{figures['n']:,} pictures from a generator and of subjects that training never saw"
-    of = "of subjects that training never saw" if figures["is_test"] else "whose source is known"
-    return f"{figures['n']:,} pictures {of}"

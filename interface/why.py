@@ -11,7 +11,7 @@ import numpy as np
 
 from aad import Attributor
 from aad.spaces import SPACES
-from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS, how
+from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
 #: Where figures are missing, the command that makes them; the folder stays a word, as the page names no path of the server.
 COMMANDS = {
@@ -43,7 +43,7 @@ def value(attributor: Attributor) -> dict[str, Any]:
     """
     theory, families = getattr(attributor, "theory", None), getattr(attributor, "generalisation", None)
     return {
-        "how": how(attributor.spaces),
+        "how": [{"id": str(space), **SPACE_WORDS[str(space)]} for space in SPACES],
         "theory": theory_of(theory) if theory else None,
         "families": families_of(families) if families else None,
         "commands": COMMANDS,

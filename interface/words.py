@@ -1,9 +1,7 @@
 """A visitor's words for the field's terms, in one place: spaces, verdicts, query types and generators."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
-
-from aad.spaces import Space
 
 #: Visitor's words for each space: heading, one line under it, and three sentences for "How it works".
 SPACE_WORDS: dict[str, dict[str, str]] = {
@@ -123,11 +121,6 @@ def verdict_words(
         )
         standing = right if about in truth else "Not found" if told["level"] == "none" else "Wrong"
     return told | {"about": about, "title": VERDICT_WORDS[key].format(title), "line": line, "standing": standing}
-
-
-def how(spaces: Iterable[Space]) -> list[dict[str, str]]:
-    """`SPACE_WORDS` in the order of the spaces, each with its `id`."""
-    return [{"id": str(space), **SPACE_WORDS[str(space)]} for space in spaces]
 
 
 def type_words(query_type: str) -> str:

@@ -6,8 +6,7 @@ Writes  .work/made_queries.npz in the bundle, n synthetic images:
           exemplar_id (n,)     the reference that each was made from
           ignored_id (n,)      a reference that is neither right nor wrong, because a composite shows it too; -1 for none
 
-Without splits every reference is used. The images themselves are not stored. multistyle26 and arbitrary_style need
-requirements-dev.txt. Stops and goes on.
+Without splits every reference is used. The images themselves are not stored. Stops and goes on.
 
     python -m precompute.extract_families
 """
@@ -24,24 +23,21 @@ from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold
 from precompute.common.store import write_arrays
 from precompute.pictures.drawing import Pictures, open_backbone
-from precompute.pictures.families import FAMILIES, RENDER, see_that_networks_are_there
+from precompute.pictures.families import RENDER
 from precompute.pictures.plain import view_rng
+
+MADE = ("filters", "composite", "near_copy")
 
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--n-made", type=int, default=2, help="images of each family per exemplar")
-    parser.add_argument(
-        "--families", nargs="+", choices=FAMILIES, default=["filters", "composite", "near_copy"], help="what to make"
-    )
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.n_made < 1:
         parser.error("--n-made must be 1 or more")
-    families = list(dict.fromkeys(arguments.families))
-    see_that_networks_are_there(*families)
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
     maker = QueryMaker(bundle, arguments.seed)
@@ -50,12 +46,12 @@ def main(argv: Sequence[str]) -> None:
     n_made, pictures = arguments.n_made, maker.pictures
     keys, scratch = [pictures.keys[place] for place in maker.exemplars], bundle.folder / ".work"
     features = []
-    for family in families:
+    for family in MADE:
         settings = ["made queries", family, n_made, arguments.seed, pictures.keys]
         rows = embed_in_shards(backbone, keys, partial(maker.made_from, family, n_made), scratch, settings, family)
         features.append(rows.reshape(-1, backbone.spec.dim))
-    made = [(family, place, number) for family in families for place in maker.exemplars for number in range(n_made)]
-    shown = [maker.other(*one) if one[0] == "composite" else one[1] for one in made]
+    made = [(family, place, number) for family in MADE for place in maker.exemplars for number in range(n_made)]
+    shown = [maker.other(place, number) if family == "composite" else place for family, place, number in made]
     ignored = [pictures.ids[other] if other != one[1] else -1 for one, other in zip(made, shown, strict=True)]
     write_arrays(
         scratch / "made_queries.npz",
@@ -65,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         ignored_id=np.array(ignored, dtype=np.int64),
         split=np.array([maker.splits[place] for _, place, _ in made], dtype=str),
     )
-    print(f"{len(made)} images of {len(families)} families, made from {len(maker.exemplars)} exemplars")
+    print(f"{len(made)} images of {len(MADE)} families, made from {len(maker.exemplars)} exemplars")
 
 
 class QueryMaker:
@@ -88,13 +84,10 @@ class QueryMaker:
         if not self.exemplars:
             raise BundleError(f"{bundle.folder} has no reference outside the train split to make images from")
 
-    def other(self, family: str, place: int, number: int) -> int:
-        """Place of the second picture: for a composite of the same split; else of the train split, if there is one."""
-        if family == "composite":
-            among = [i for i in self.exemplars if self.splits[i] == self.splits[place]]
-        else:
-            among = [i for i, split in enumerate(self.splits) if split == "train"]
-        rng = view_rng(self.seed, f"other {family}|{self.pictures.names[place]}", number)
+    def other(self, place: int, number: int) -> int:
+        """Place of the picture that a composite shows too, of the same split."""
+        among = [i for i in self.exemplars if self.splits[i] == self.splits[place]]
+        rng = view_rng(self.seed, f"other composite|{self.pictures.names[place]}", number)
         return self.pictures.another(place, rng, among)
 
     def made_from(self, family: str, n_made: int, i: int) -> list[Image.Image]:
@@ -104,7 +97,7 @@ class QueryMaker:
     def make(self, family: str, place: int, number: int = 0) -> Image.Image:
         """One synthetic image."""
         rng = view_rng(self.seed, f"{family}|{self.pictures.names[place]}", number)
-        other = self.pictures.drawable(self.other(family, place, number))
+        other = self.pictures.drawable(self.other(place, number))
         return RENDER[family](self.pictures.drawable(place), other, rng)
 
 

@@ -144,8 +144,8 @@ class FakeAttributor:
                 heats.append((0.02 * warm - 0.002 + 0.002 * rng.normal(size=(7, 7))).astype(np.float32))
             latent = self._query_latent[query] if isinstance(query, int) else self._latent[seed % len(self._latent)]
             similarity = float(self._similarity(latent, seed, space)[reference_id])
-            spaces[space] = SpaceExplanation(space, similarity, *heats)
-        return Explanation(spaces, 7)
+            spaces[space] = SpaceExplanation(similarity, *heats)
+        return spaces
 
     def warm_up(self) -> None:
         self.n_backbone_calls += 1

@@ -171,19 +171,19 @@ def test_without_a_region_means_deviations_and_covariances_are_those_of_the_posi
 
 
 def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) -> None:
-    found = explain(toy, toy.references[0], 1)["aligned"]
+    found = explain(toy, toy.references[0], 1)[Space.ALIGNED]
     ours = embedding_without(toy, toy.references[0].path, None, Space.ALIGNED, Domain.REAL)
     theirs = embedding_without(toy, toy.references[1].path, None, Space.ALIGNED, Domain.REAL)
     assert found.similarity == pytest.approx(ours @ theirs, abs=1e-5)
-    as_synthetic = explain(toy, toy.references[0].path, 1)["aligned"]
+    as_synthetic = explain(toy, toy.references[0].path, 1)[Space.ALIGNED]
     assert abs(as_synthetic.similarity - found.similarity) > 1e-3
 
 
 def test_a_bundled_query_its_path_and_its_image_are_explained_alike(toy: Toy) -> None:
     path = toy.queries[0].path
-    first = explain(toy, 0, 1)["disentangled"].heat_query
+    first = explain(toy, 0, 1)[Space.DISENTANGLED].heat_query
     for query in (path, str(path), load_image(path)):
-        assert np.array_equal(explain(toy, query, 1)["disentangled"].heat_query, first)
+        assert np.array_equal(explain(toy, query, 1)[Space.DISENTANGLED].heat_query, first)
 
 
 def test_a_run_of_another_thread_does_not_get_into_the_heat(toy: Toy) -> None:
@@ -228,7 +228,7 @@ def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found(
     query = attributor.queries[attributor.examples[0]]
     reference_id = query.exemplar_ids[0]
     found = explain(attributor, query.query_id, reference_id)
-    assert found.side == 7
+    assert found[Space.ALIGNED].heat_query.shape == (7, 7)
     answer = attributor.attribute(query.path, k=len(attributor.references))
     for space in SPACES:
         stored = attributor.similarities([query.query_id], space)[0, reference_id]
@@ -239,7 +239,7 @@ def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found(
     for reference_id, other in ((3, 200), (80, 10), (150, 60)):
         ours, theirs = (load_image(attributor.references[i].path).resize((448, 448)) for i in (other, reference_id))
         ours.paste(theirs.crop((224, 0, 448, 224)), (224, 0))
-        heat = explain(attributor, ours, reference_id)["disentangled"].heat_query
+        heat = explain(attributor, ours, reference_id)[Space.DISENTANGLED].heat_query
         row, column = divmod(int(heat.argmax()), 7)
         hits += row <= 3 <= column
     assert hits >= 2, "by chance each is found for one in three"
