@@ -6,8 +6,6 @@ A file is a row of a table below; those that are large are made when they are as
 from __future__ import annotations
 
 import os
-import socket
-import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -110,12 +108,11 @@ def transparent_palette(transparency: int | bytes) -> bytes:
     return encode(image, transparency=transparency)
 
 
-def grey_tiff(value: object, kind: str, sample_format: int = 1, order: str = "<", **more: int) -> bytes:
-    """A page of 16 x 16 equal values; ``more`` says where the next page is, and how many private tags there are."""
+def grey_tiff(value: object, kind: str, sample_format: int = 1, order: str = "<", next_start: int = 0) -> bytes:
+    """A page of 16 x 16 equal values; ``next_start`` says where the next page is."""
     pixels = np.full((16, 16), value, kind).tobytes()
     fields = raw.tiff_fields(16, 16, len(pixels), [len(pixels) // 32])
-    private = {40_000 + i: ("I", [i]) for i in range(more.get("n_private", 0))}
-    return raw.tiff(pixels, fields | private | {339: ("H", [sample_format])}, more.get("next_start", 0), order)
+    return raw.tiff(pixels, fields | {339: ("H", [sample_format])}, next_start, order)
 
 
 GREY_SQUARE = Image.new("L", (16, 16), 128)
@@ -131,17 +128,11 @@ TILES = raw.tiff(
 ODD: dict[str, Odd] = {
     "plain.png": Odd(encode(), PICTURE, 0),
     "really_a_png.jpg": Odd(encode(), PICTURE, 0),
-    "really_a_jpeg.svg": Odd(JPEG, PICTURE, 4),
     "no_extension": Odd(encode(), PICTURE, 0),
-    "shell.php.png": Odd(with_chunks(raw.png_chunk(b"tEXt", b"a\0<?php system($_GET['c']); ?>"))),
-    "page.html.jpg": Odd(with_segments(raw.jpeg_segment(0xFE, b"<html><script>alert(1)</script>")), PICTURE, 4),
-    "archive.zip.png": Odd(encode() + b"PK\3\4" + bytes(300) + b"PK\5\6" + bytes(18)),
     "script.gif": small(raw.gif(16, 16, raw.gif_frame(16, 16) + b"!\xfe\x0a*/=alert(1\0") + b"//", {(8, 8): RED}),
     "smallest.png": small(encode(GREY_SQUARE)),
     "scroll.png": Odd(encode(Image.new("L", (400, 16), 128)), {(399, 15): GREY}, 2, (400, 16)),  # as long as allowed
     "bits1.png": small(deep_png(1, 0, b"\xff\0"), {(3, 3): WHITE, (12, 3): BLACK}),
-    "bits2.png": small(deep_png(2, 0, b"\xff\0\0\0"), {(3, 3): WHITE, (12, 3): BLACK}),
-    "deep_grey.png": small(deep_png(16, 0, b"\x80\x80" * 16)),
     "deep.png": small(deep_png(16, 2, b"\x80\x80\xff\xff\0\0" * 16), {(8, 8): (128, 255, 0)}),
     "deep_invisible.png": small(deep_png(16, 6, bytes(128)), {(8, 8): WHITE}),
     "interlaced.png": small(interlaced(), UNIFORM, 0),
@@ -149,8 +140,6 @@ ODD: dict[str, Odd] = {
     "palette_key.png": Odd(transparent_palette(1), LEFT_HALF),
     "palette_alpha.png": Odd(transparent_palette(b"\xff\0"), LEFT_HALF),
     "alpha.png": Odd(encode(cut_out()), LEFT_HALF),
-    "alpha.webp": Odd(encode(cut_out(), "WEBP"), LEFT_HALF),
-    "alpha.tif": Odd(encode(cut_out(), "TIFF"), LEFT_HALF),
     "alpha.avif": Odd(encode(cut_out(), "AVIF"), LEFT_HALF, 6),
     "moving.gif": Odd(animation("GIF")),
     "moving.webp": Odd(animation("WEBP")),
@@ -160,10 +149,8 @@ ODD: dict[str, Odd] = {
     "wider_than_its_screen.gif": Odd(raw.gif(10, 10, raw.gif_frame(40, 30)), {(35, 25): RED}),
     "cmyk.jpg": small(encode(INK, "JPEG"), {(9, 9): RED}, 3, 32),  # inverted, as Adobe does
     "progressive.jpg": Odd(encode(None, "JPEG", progressive=True), PICTURE, 4),
-    "grey.jpg": small(encode(GREY_SQUARE, "JPEG")),
     "profile.png": Odd(encode(icc_profile=PROFILE), SWAPPED),
     "profile.jpg": Odd(encode(None, "JPEG", icc_profile=PROFILE), SWAPPED, 5),
-    "broken_profile.png": Odd(encode(icc_profile=b"\xde\xad" * 999)),
     "half_a_profile.png": Odd(encode(icc_profile=PROFILE[:300])),
     "huge_profile.tif": Odd(encode(None, "TIFF", icc_profile=PROFILE + bytes(3_000_000)), SWAPPED),
     "unzippable_profile.png": Odd(with_chunks(raw.png_chunk(b"iCCP", b"a\0\0nonsense"))),
@@ -171,23 +158,17 @@ ODD: dict[str, Odd] = {
     **{f"turned_{i}.jpg": Odd(turned(i), PICTURE, 5) for i in (*range(1, 9), 99)},
     **{f"turned_6.{form.lower()}": Odd(turned(6, form), PICTURE, 6) for form in ("PNG", "WEBP", "TIFF", "AVIF")},
     "damaged_exif.jpg": Odd(encode(None, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff\x01"), PICTURE, 4),
-    "damaged_exif.png": Odd(encode(exif=b"Exif\0\0\xff\xfe\xfd" * 9)),
     "huge_exif.jpg": Odd(encode(None, "JPEG", exif=b"Exif\0\0" + raw.shared_tags(1, 60_000)), PICTURE, 4),
-    "huge_exif.webp": Odd(encode(None, "WEBP", exif=raw.shared_tags(1, 2_000_000))),
     "looping_exif.jpg": Odd(  # its second directory is its first
         encode(None, "JPEG", exif=b"Exif\0\0" + raw.tiff(b"", {34665: ("I", [8])}, 8)), PICTURE, 4
     ),
     "cmyk.tif": small(encode(INK, "TIFF"), {(9, 9): RED}, 3, 32),
     "deep.tif": small(grey_tiff(32896, "<u2")),
-    "float.tif": small(grey_tiff(128 / 255, "<f4", 3)),
-    "integer.tif": small(grey_tiff(32896, "<i4", 2)),
     "big_endian.tif": small(grey_tiff(128, "u1", order=">")),
     "big.tif": Odd(encode(None, "TIFF", big_tiff=True)),
     "tiled.tif": Odd(TILES, {(8, 8): GREY, (24, 8): WHITE, (40, 24): GREY}, 2, (48, 32)),
     "page_after_itself.tif": small(grey_tiff(128, "u1", next_start=8 + 256)),
     "page_beyond.tif": small(grey_tiff(128, "u1", next_start=2**31)),
-    "tags.tif": small(grey_tiff(128, "u1", n_private=500)),
-    "strips.tif": Odd(encode(None, "TIFF", tiffinfo={278: 1})),
     **{
         f"{name}.tif": Odd(encode(None, "TIFF", compression=name))
         for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "lzma", "zstd")
@@ -210,14 +191,9 @@ ODD: dict[str, Odd] = {
 NONE = r"got none of these .*convert it to PNG or JPEG"
 DECODES_NOT = r"complete and undamaged, got a {} that does not decode .*get the file again or save it anew"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><image href="file:///etc/passwd"/></svg>'
-ENTITIES = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>' + SVG
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n(%pipe%touch started-by-ghostscript) (w) file\n%%EOF\n"
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 FORMAT_OF = {suffix: Image.EXTENSION[suffix] for suffix in SUFFIXES}
-
-
-def heic(brand: bytes) -> bytes:
-    return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + b"\0\0\0\x6cmeta" + bytes(100)
 
 
 def broken_png(**changes: bytes) -> bytes:
@@ -250,28 +226,16 @@ def unpacks_to_100_mb(kind: bytes) -> bytes:
 FOREIGN: dict[str, bytes] = {
     "one_byte.png": b"\x89",
     "letter.png": b"Dear museum, this is a letter.\n" * 40,
-    "random.jpg": np.random.default_rng(0).bytes(5000),
-    "page.html": b"<!doctype html><script>alert(1)</script>",
-    "film.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isomavc1" + b"\0\0\0\x6bmdat" + bytes(99),
-    "site.ico": encode(None, "ICO"),
     "scan.jp2": encode(None, "JPEG2000"),
-    "layers.psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 30, 40, 8, 3) + bytes(3614),
     "figure.eps": EPS,
     "figure.png": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, len(EPS), 0, 0, 0, 0, 0) + EPS,  # with a DOS header
-    "old.tga": encode(None, "TGA"),
-    "old.pcx": encode(None, "PCX"),
-    "new.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99),
     "weights.pkl": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
-    "archive.zip": b"PK\3\4" + bytes(99),
 }
 TOO_LARGE: dict[str, bytes | Make] = {
     "bomb.png": black_png,
-    "largest.png": broken_png(IHDR=raw.png_header(2**31 - 1, 2**31 - 1, 1, 0)),
     "bomb.gif": raw.gif(65_535, 65_535, raw.gif_frame(1, 1)),
     "bomb.webp": raw.webp_canvas(40_000, 40_000),
-    "largest.webp": raw.webp_canvas(65_535, 65_535),
     "bomb.tif": raw.tiff(bytes(1200), raw.tiff_fields(60_000, 60_000, 1200)),
-    "largest.tif": raw.tiff(bytes(1200), raw.tiff_fields(2**32 - 1, 2**32 - 1, 1200)),
     "bomb.bmp": raw.bmp(60_000, 60_000, 24, 0, bytes(99)),
     "bomb.jpg": patched(JPEG, b"\xff\xc0", 5, b"\xff\xff\xff\xff"),
     "bomb.ppm": b"P6 99999 99999 255\n" + bytes(99),
@@ -288,51 +252,34 @@ DAMAGED: dict[str, bytes | Make] = {
     "text_bomb.png": partial(unpacks_to_100_mb, b"zTXt"),
     "profile_bomb.png": partial(unpacks_to_100_mb, b"iCCP"),
     "bad_sum.png": broken_png(IHDR=raw.png_header()[:-1] + b"?"),
-    "no_header.png": broken_png(IHDR=b""),
     "no_pixels.png": broken_png(IDAT=b""),
-    "zero_wide.png": broken_png(IHDR=raw.png_header(0, 30)),
-    "no_such_depth.png": broken_png(IHDR=raw.png_header(40, 30, 3)),
     "endless_chunk.png": broken_png(IDAT=b"\x7f\xff\xff\xffIDAT" + zlib.compress(bytes(999))),
-    "unzippable.png": broken_png(IDAT=raw.png_chunk(b"IDAT", b"nonsense" * 9)),
     "few_pixels.png": broken_png(IDAT=raw.png_chunk(b"IDAT", zlib.compress(bytes(999)))),
     "no_scan.jpg": b"\xff\xd8" + raw.jpeg_segment(0xFE, b"that is all") + b"\xff\xd9",
     "no_tables.jpg": JPEG.replace(b"\xff\xdb", b"\xff\xec"),
-    "of_12_bits.jpg": patched(JPEG, b"\xff\xc0", 4, b"\x0c"),
     "no_frame.gif": raw.gif(40, 30, b""),
-    "no_pixels.gif": raw.gif(40, 30, b"," + struct.pack("<HHHHB", 0, 0, 40, 30, 0) + b"\x08\0"),
-    "wrong_length.webp": raw.riff((b"VP8L", bytes(9)))[:-4],
     "no_frame.webp": raw.webp_canvas(40, 30, n_frames=0),
     "no_size.tif": broken_tiff({256: (), 257: ()}),
-    "no_such_mode.tif": broken_tiff({}, bits=[7]),
-    "no_such_packing.tif": broken_tiff({}, compression=60_000),
     "strip_beyond.tif": broken_tiff({273: ("I", [2**31])}),
-    "no_such_depth.bmp": raw.bmp(40, 30, 13, 0, bytes(3600)),
     "few_pixels.bmp": raw.bmp(40, 30, 8, 1, b"\x05\1\0\1", bytes(1024)),
-    "no_white.ppm": b"P6 40 30 0\n" + bytes(3600),
     "negative.ppm": b"P3 40 30 255\n" + b"-1 " * 3600,
 }
 #: name -> its bytes, or what makes them, and the words of the refusal
 BAD: dict[str, tuple[bytes | Make, str]] = {
     "empty.png": (b"", r"must have content, got 0 bytes .*get the file again"),
     "drawing.svg": (SVG, NONE),
-    "drawing.png": (b"\xef\xbb\xbf\n" + ENTITIES, NONE),
     "paper.pdf": (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", NONE),
-    "phone.heic": (heic(b"mif1"), r"got HEIC .*convert it to PNG or JPEG"),
-    "phone.jpg": (heic(b"heic"), r"got HEIC"),
-    "heavy.png": (
-        lambda: encode().ljust(50_000_001, b"\0"),
-        r"at most 50 MB, got 50.0 MB .*scale it down or save it as JPEG",
-    ),
+    **{
+        name: (b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(100), r"got HEIC .*convert it to PNG or JPEG")
+        for name, brand in (("phone.heic", b"mif1"), ("phone.jpg", b"heic"))
+    },
     "one_pixel.png": (
         encode(Image.new("L", (1, 1))),
         r"at least 16 pixels wide and high, got 1 x 1 .*use a larger picture",
     ),
-    "thread.png": (encode(Image.new("L", (1, 100_000))), r"at least 16 pixels .*got 1 x 100,000"),
-    "thread.bmp": (encode(Image.new("L", (100_000, 1)), "BMP"), r"at least 16 pixels .*got 100,000 x 1"),
     "thread.gif": (raw.gif(1, 60_000, raw.gif_frame(1, 1)), r"at least 16 pixels"),
     "strip.png": (encode(Image.new("L", (401, 16))), r"at most 25 times as long as wide, got 401 x 16 .*crop it first"),
     "not_a_number.tif": (grey_tiff(np.nan, "<f4", 3), r"must be finite, got infinity or not-a-number; save"),
-    "infinite.tif": (grey_tiff(np.inf, "<f4", 3), r"pixel values must be finite"),
     **{name: (data, NONE) for name, data in FOREIGN.items()},
     **{name: (data, r"at most 60 million pixels, got .*scale it down first") for name, data in TOO_LARGE.items()},
     **{name: (data, DECODES_NOT.format(FORMAT_OF[Path(name).suffix])) for name, data in DAMAGED.items()},
@@ -399,16 +346,14 @@ def scans(n: int) -> bytes:
     return b"\xff\xd8" + frame + grey + again * (n // len(again)) + b"\xff\xd9"
 
 
-def run_lengths(width: int, n_rows: int, row: bytes) -> bytes:
-    return raw.bmp(width, n_rows, 8, 1, row * n_rows + b"\0\1", b"\0\1\2\0" * 256)
+def ends_of_line(n: int) -> bytes:
+    """One pixel a row, the rest filled up one by one: 6 kB can ask for 59 million steps."""
+    return raw.bmp(25 * (n // 4), n // 4, 8, 1, b"\1\1\0\0" * (n // 4) + b"\0\1", b"\0\1\2\0" * 256)
 
 
-def square_ppm(kind: str, white: int, sample: bytes, side: int) -> bytes:
-    return f"{kind} {side} {side} {white}\n".encode() + sample * (3 * side * side)
-
-
-def side_of(n: float) -> int:
-    return int(n**0.5)
+def digits(n: int) -> bytes:
+    side = int((n / 6) ** 0.5)
+    return f"P3 {side} {side} 255\n".encode() + b"1 " * (3 * side * side)
 
 
 def repeated(n: int, piece: bytes) -> list[bytes]:
@@ -423,21 +368,13 @@ GREEDY: dict[str, tuple[Callable[[int], bytes], int]] = {
         lambda n: raw.gif(40, 30, b"!\xfe" + (b"\xff" + b"x" * 255) * (n // 256) + b"\0" + FRAME),
         6_000_000,
     ),
-    "many_comments.gif": (lambda n: raw.gif(40, 30, b"!\xfe\x01x\0" * (n // 5) + FRAME), 1_000_000),
     # every remark is cut out of its block by a copy
     "remarks.ppm": (lambda n: b"P3 40 30 255\n" + b"#\n" * (n // 2) + PPM_WHITE, 600_000),
-    "digits.ppm": (lambda n: square_ppm("P3", 255, b"1 ", side_of(n / 6)), 10_000_000),
-    # every sample is scaled by itself
-    "odd_white.ppm": (lambda n: square_ppm("P6", 254, b"1", side_of(n / 3)), 3_000_000),
-    "blanks.ppm": (lambda n: b"P6" + b" " * n + b"40 30 255\n" + PPM_WHITE, 8_000_000),
-    # one pixel a row, the rest filled up one by one: 6 kB can ask for 59 million steps
-    "ends_of_line.bmp": (lambda n: run_lengths(25 * (n // 4), n // 4, b"\1\1\0\0"), 2600),
-    "runs_of_one.bmp": (lambda n: run_lengths(side_of(n / 2), side_of(n / 2), b"\1\1" * side_of(n / 2)), 6_000_000),
+    "digits.ppm": (digits, 10_000_000),
+    "ends_of_line.bmp": (ends_of_line, 2600),
     "exif_pieces.jpg": (lambda n: with_segments(*repeated(n, raw.jpeg_segment(0xE1, b"Exif\0\0x"))), 3_000_000),
-    "markers.jpg": (lambda n: with_segments(*repeated(n, raw.jpeg_segment(0xFE))), 8_000_000),
     "shared_exif.jpg": (partial(exif_of_shared_tags, "JPEG"), 300_000),
     "shared_exif.png": (partial(exif_of_shared_tags, "PNG"), 300_000),
-    "shared_exif.webp": (partial(exif_of_shared_tags, "WEBP"), 300_000),
     "shared_exif.avif": (partial(exif_of_shared_tags, "AVIF"), 300_000),
     # the same in the index of pictures that stereo cameras write
     "shared_index.jpg": (lambda n: with_segments(raw.jpeg_segment(0xE2, b"MPF\0" + raw.shared_tags(2700, n))), 64_900),
@@ -457,32 +394,26 @@ GREEDY: dict[str, tuple[Callable[[int], bytes], int]] = {
 ROW = np.random.default_rng(0).integers(0, 256, 4 * SIDE, np.uint8).tobytes()  # no pixel is like the one before
 
 
-def large_tiff(n_samples: int, bits: int, photometric: int, sample_format: int, row: bytes, profile: bytes) -> bytes:
-    data = raw.packed(row for _ in range(SIDE))
-    fields = raw.tiff_fields(SIDE, SIDE, len(data), [bits] * n_samples, photometric, compression=8)
-    return raw.tiff(data, fields | {339: ("H", [sample_format] * n_samples), 34675: ("U", profile)})
+def large_tiff() -> bytes:
+    data = raw.packed(ROW for _ in range(SIDE))
+    fields = raw.tiff_fields(SIDE, SIDE, len(data), [8] * 4, 5, compression=8)
+    return raw.tiff(data, fields | {34675: ("U", cmyk_profile((135, 128, 128)))})
 
 
-def large_jpeg(**options: object) -> bytes:
+def large_jpeg() -> bytes:
     values = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    return encode(Image.fromarray(values), "JPEG", quality=40, **options)
+    return encode(Image.fromarray(values), "JPEG", quality=40, progressive=True)
 
 
-def large_png(depth: int, row: bytes, profile: bytes) -> bytes:
-    before = raw.png_chunk(b"iCCP", b"x\0\0" + zlib.compress(profile)) if profile else b""
-    return raw.png(SIDE, SIDE, depth, 6, (row for _ in range(SIDE)), before)
+def large_png() -> bytes:
+    before = raw.png_chunk(b"iCCP", b"x\0\0" + zlib.compress(PROFILE))
+    return raw.png(SIDE, SIDE, 8, 6, (ROW for _ in range(SIDE)), before)
 
 
 LARGEST: dict[str, Make] = {
-    "alpha_with_profile.png": lambda: large_png(8, ROW, PROFILE),
-    "deep_alpha.png": lambda: large_png(16, b"\1\2\3\4\5\6\7\x08" * SIDE, b""),
-    "float.tif": lambda: large_tiff(1, 32, 1, 3, struct.pack("<f", 0.3) * SIDE, b""),
-    "integer.tif": lambda: large_tiff(1, 32, 1, 2, ROW, b""),
-    "cmyk.tif": lambda: large_tiff(4, 8, 5, 1, ROW, cmyk_profile((135, 128, 128))),
-    "canvas.webp": lambda: raw.webp_canvas(SIDE, SIDE),
-    "canvas.gif": lambda: raw.gif(SIDE, SIDE, raw.gif_frame(40, 30)),
-    "noise.jpg": large_jpeg,
-    "noise_progressive.jpg": lambda: large_jpeg(progressive=True),
+    "alpha_with_profile.png": large_png,
+    "cmyk.tif": large_tiff,
+    "noise_progressive.jpg": large_jpeg,
 }
 
 
@@ -494,26 +425,8 @@ NAMES: dict[str, bytes] = {
     "control codes": b"line\nend \x1b[31mred\x07.png",
     "a script": b"<img src=x onerror=alert(1)>.png",
     "a path, encoded": b"..%2f..%2f..%2fetc%2fpasswd",
-    "a path of Windows": rb"..\..\windows\win.ini",
-    "an option": b"--help.png",
-    "format codes": b"%s%n{0.__class__}$HOME`id`.png",
-    "writing direction": "\u202egnp.exe".encode(),
     "very long": b"a" * 251 + b".png",
-    "a device of Windows": b"CON.png",
-    "spaces": b"   ",
-    "a dot file": b".png",
 }
-
-
-def listen(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        here = Path.cwd()
-        try:
-            os.chdir(path.parent)  # the path of a socket may have 107 bytes only
-            listener.bind(path.name)
-        finally:
-            os.chdir(here)
-    assert stat.S_ISSOCK(path.stat().st_mode)
 
 
 #: what stands where a file should -> the words of the refusal
@@ -521,10 +434,7 @@ PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder.png": (lambda path: path.mkdir(), r"must be a readable file, .*a folder, a device or a pipe"),
     "pipe.png": (os.mkfifo, r"a folder, a device or a pipe"),  # opening it would wait for ever
     "zero.png": (lambda path: path.symlink_to("/dev/zero"), r"a folder, a device or a pipe"),  # never ends
-    "socket.png": (listen, r"a folder, a device or a pipe"),
-    "itself.png": (lambda path: path.symlink_to(path), r"must be a readable file, .*check the path"),
     "nothing.png": (lambda path: path.symlink_to("no such file"), r"must be a readable file, .*check the path"),
-    "secret.png": (lambda path: path.symlink_to("/etc/passwd"), r"got none of these \(secret.png\)"),
     "endless.png": (lambda path: path.symlink_to("/proc/self/pagemap"), r"an image (file )?must "),
 }
 

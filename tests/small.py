@@ -178,33 +178,29 @@ from precompute.common.sources import checked_sources
 from tests.small import SPEC, FakeEncoder
 def main(argv):
     encoder = FakeEncoder(Path(argv[2]), seconds=0.2)
-    options = {"runner": argv[3], "address": argv[4]} if argv[3:] else {}
-    embed_sources(checked_sources([Path(argv[0])]), encoder, SPEC, Path(argv[1]), size=3, workers=2, **options)
+    embed_sources(checked_sources([Path(argv[0])]), encoder, SPEC, Path(argv[1]), size=3, workers=2)
 if __name__ == "__main__": run_step(main)
 """
 
 
-def killed_midway(tmp_path: Path, folder: Path, out: Path, *, how: int = signal.SIGKILL, runner: tuple[str, ...] = ()):
+def killed_midway(tmp_path: Path, folder: Path, out: Path, how: int):
     """Start a run in another process and end it once two shards are finished; its exit code and what it said.
 
-    Ctrl-C reaches the driver and its workers, as from a terminal. Workers of this machine end with their driver.
+    Ctrl-C reaches the driver and its workers, as from a terminal. Workers end with their driver.
     """
     log = tmp_path / "killed.log"
     (tmp_path / "driver.py").write_text(DRIVER)
-    command = [sys.executable, *map(str, (tmp_path / "driver.py", folder, out, log, *runner))]
+    command = [sys.executable, *map(str, (tmp_path / "driver.py", folder, out, log))]
     own = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "start_new_session": True}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **own) as driver:
         while len(list(out.glob("0*.json"))) < 2 and driver.poll() is None:
             time.sleep(0.02)
         (os.killpg if how == signal.SIGINT else os.kill)(driver.pid, how)
         _, said = driver.communicate(timeout=60)
-    if runner:
-        time.sleep(0.5)  # a worker that was at it may finish its shard
-    else:
-        deadline, workers = time.monotonic() + 10, FakeEncoder(log).embedded(0)
-        while any(map(alive, workers)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(map(alive, workers))
+    deadline, workers = time.monotonic() + 10, FakeEncoder(log).embedded(0)
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
     return driver.returncode, said
 
 

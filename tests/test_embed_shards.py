@@ -77,7 +77,7 @@ def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
 def test_workers_end_with_their_driver_and_only_what_is_missing_is_computed_again(tmp_path, how):
     folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
     embed(tmp_path / "whole", folder)
-    code, said = killed_midway(tmp_path, folder, out, how=how)
+    code, said = killed_midway(tmp_path, folder, out, how)
     assert code == (-9 if how == signal.SIGKILL else 130) and "Traceback" not in said, said
     if how == signal.SIGINT:
         assert "interrupted; run the same command again" in said and not list(out.glob(".*.partial"))

@@ -231,15 +231,3 @@ def test_a_fast_engine_has_shards_of_its_own(tmp_path):
     plain = embed_in_shards(Backbone(SPEC, Recorder()), ["a"], noise, tmp_path, "test", "test")
     assert not np.array_equal(embed_in_shards(fast, ["a"], noise, tmp_path, "test", "test"), plain)
     assert len(list(tmp_path.glob("*.npy"))) == 2
-
-
-def test_a_picture_that_cannot_be_read_stops_the_embedding_after_the_shards_before_it(tmp_path):
-    def load(i: int) -> list[Image.Image]:
-        if i == 70:
-            raise OSError("picture 70 is damaged")
-        return noise(i)
-
-    before = threads()
-    with pytest.raises(OSError, match="picture 70"):
-        embed_in_shards(Backbone(SPEC, Recorder()), [str(i) for i in range(150)], load, tmp_path, "test", "test")
-    assert len(list(tmp_path.glob("*.npy"))) == 1 and threads() <= before

@@ -170,7 +170,9 @@ def test_interrupted_views_go_on_where_they_stopped(drawn, tmp_path, monkeypatch
     assert same(views(bundle), drawn[1]) and third.seen == 0
 
 
-def test_pictures_of_folders_follow_the_bundles_own_which_stay_as_they_were(drawn, folders, tmp_path, network):
+def test_pictures_of_folders_follow_the_bundles_own_which_stay_as_they_were(
+    drawn, folders, tmp_path, network, monkeypatch
+):
     bundle, own = copied(drawn, tmp_path / "copy"), drawn[1]
     made = views(bundle, *PLAIN, *given(folders))
     for name in own:
@@ -193,25 +195,10 @@ def test_pictures_of_folders_follow_the_bundles_own_which_stay_as_they_were(draw
     assert [row["file"] for row in rows] == [*made["real_files"][4:], *made["synthetic_files"][20:]]
     assert [(row["domain"], row["folder"]) for row in rows[4:6]] == [("real", "lab"), ("synthetic", "lab")]
     assert (rows[4]["repository"], rows[4]["licence"], len(rows[4]["sha256"])) == ("lab/1", "MIT", 64)
-    assert same(views(bundle), own) and not (bundle / ".work" / "training_pictures.csv").exists()
-
-
-def test_another_folder_costs_its_own_pictures_and_nothing_that_is_there(drawn, folders, tmp_path, monkeypatch):
-    bundle = copied(drawn, tmp_path / "copy")
-    shutil.copytree(drawn[0] / ".work", bundle / ".work")
-    use(monkeypatch, ThumbnailNetwork(stop_after=8))
-    with pytest.raises(KeyboardInterrupt):
-        views(bundle, *PLAIN, *given(folders))
-    first = use(monkeypatch, ThumbnailNetwork())
-    whole = views(bundle, *PLAIN, *given(folders))
-    assert first.seen < (n := 5 * 5 + 3 * 3)  # 5 real pictures with 4 views, 3 generated ones with 2
-    shutil.rmtree(bundle / ".work")
-    shutil.copytree(drawn[0] / ".work", bundle / ".work")
-    second = use(monkeypatch, ThumbnailNetwork())
-    assert same(views(bundle, *PLAIN, *given(folders)), whole) and second.seen == n
     third = use(monkeypatch, ThumbnailNetwork())
     views(bundle, *PLAIN, *given(folders), "--generated", folder_of(tmp_path / "late", 2, first=600))
-    assert third.seen == 2 * 3
+    assert third.seen == 2 * 3  # another folder costs its own pictures
+    assert same(views(bundle), own) and not (bundle / ".work" / "training_pictures.csv").exists()
 
 
 def test_only_pictures_that_may_be_trained_on_are_taken_and_each_once(drawn, tmp_path, network, capsys):

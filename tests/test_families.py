@@ -103,16 +103,6 @@ def test_a_kuwahara_pixel_is_the_mean_of_its_calmest_window():
             assert np.abs(painted[y, x] - calmest.mean(0)).max() <= 1
 
 
-def test_a_composite_shows_both_pictures():
-    red, blue = Image.new("RGB", (90, 60), "red"), Image.new("RGB", (60, 60), "blue")
-    shares = []
-    for number in range(20):
-        pixels = np.asarray(RENDER["composite"](red, blue, view_rng(0, "x", number)), float)
-        shares.append((pixels[..., 0] > 128).mean())
-        assert (pixels[..., 2] > 128).mean() > 0.2
-    assert min(shares) > 0.1 and max(shares) < 0.75
-
-
 def test_frames_stay_inside_the_picture_and_are_mirrored_half_of_the_time():
     ramp = Image.fromarray(np.tile(np.arange(0, 250, 2, dtype=np.uint8), (100, 1))).convert("RGB")
     rising = []

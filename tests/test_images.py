@@ -116,7 +116,7 @@ def test_bombs_and_metadata_that_is_shared_take_no_memory(tmp_path: Path) -> Non
 def test_corpus_names_every_file_once_has_every_kind_and_is_the_same_each_time() -> None:
     files = hostile.corpus()
     tables = (hostile.ODD, hostile.BAD, hostile.GREEDY, hostile.LARGEST)
-    assert len({name.lower() for name in files}) == sum(map(len, tables)) >= 190
+    assert len({name.lower() for name in files}) == sum(map(len, tables))
     assert {hostile.FORMAT_OF.get(Path(name).suffix) for name in hostile.ODD} >= set(KINDS)
     assert hostile.made(files["scans.jpg"][0]) == hostile.made(files["scans.jpg"][0])
 

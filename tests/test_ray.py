@@ -6,7 +6,6 @@ import secrets
 # Before Ray is imported: its own processes take these along. It would write a token of its own into the home folder.
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
-import signal
 import socket
 import threading
 import time
@@ -17,7 +16,7 @@ import pytest
 
 from precompute import embed_shards
 from precompute.common.runners import RunnerError, run_shards
-from tests.small import FakeEncoder, Job, contents, embed, folder_of, killed_midway, square
+from tests.small import FakeEncoder, Job, contents, embed, folder_of, square
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,23 +71,6 @@ def test_a_job_that_ends_every_worker_is_named_once_all_others_are_finished(clus
     with pytest.raises(RunnerError, match=r"1 given up after ending 3.*\n  job 1: WorkerCrashedError"):
         list(run_shards(square, jobs, "ray", 2, cluster))
     assert sorted(int(path.stem) for path in tmp_path.glob("*.txt")) == [0, 2, 3, 4]
-
-
-def test_an_error_of_the_function_arrives_as_itself(cluster, tmp_path):
-    with pytest.raises(OSError, match="No space left") as raised:
-        list(run_shards(square, [Job(tmp_path, 1, "fails")], "ray", 1, cluster))
-    assert raised.value.errno == 28
-
-
-def test_after_a_killed_driver_only_what_is_missing_is_computed(cluster, tmp_path):
-    folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"
-    embed(tmp_path / "whole", folder)
-    assert killed_midway(tmp_path, folder, out, runner=("ray", cluster))[0] == -signal.SIGKILL
-    finished = {path.name: path.stat().st_mtime_ns for path in out.glob("0*.json")}
-    assert 2 <= len(finished) < 10 and not (out / "embedded.json").exists()
-    done = embed(out, folder, runner="ray", workers=2, address=cluster)
-    assert done == [3] * (10 - len(finished)) and contents(out) == contents(tmp_path / "whole")
-    assert all((out / name).stat().st_mtime_ns == time for name, time in finished.items())
 
 
 def test_a_node_that_is_gone_leaves_the_same_bytes(nodes, cluster, tmp_path):

@@ -76,16 +76,6 @@ def test_full_shrinkage_whitens_nothing(views):
         assert np.allclose(whitened(views, 1.0).embed(rows, domain), centred.embed(rows, domain), atol=1e-5)
 
 
-def test_nuisance_whitening_makes_every_way_of_rendering_equally_loud(views):
-    head = whitened(views, 0.0)
-    within = [nuisance(head.apply(views.of(domain), domain)) for domain in Domain]
-    both = (within[0] + within[1]) / 2
-    assert np.allclose(both, both[0, 0] * np.eye(D), atol=1e-3)
-    for domain in Domain:
-        assert np.allclose(head.apply(views.of(domain)[:, 0], domain).mean(0), 0, atol=1e-4)
-    assert np.allclose(head.weight[Domain.REAL], head.weight[Domain.REAL].T)
-
-
 def test_nuisance_whitening_of_some_directions_brings_their_nuisance_to_the_rests_and_leaves_the_rest(views):
     head = whitened(views, 0.0, rank=4)
     inside = head.basis
