@@ -226,6 +226,7 @@ def unpacks_to_100_mb(kind: bytes) -> bytes:
 FOREIGN: dict[str, bytes] = {
     "one_byte.png": b"\x89",
     "letter.png": b"Dear museum, this is a letter.\n" * 40,
+    "film.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isomavc1" + b"\0\0\0\x6bmdat" + bytes(99),
     "scan.jp2": encode(None, "JPEG2000"),
     "figure.eps": EPS,
     "figure.png": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, len(EPS), 0, 0, 0, 0, 0) + EPS,  # with a DOS header

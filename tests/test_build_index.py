@@ -184,8 +184,3 @@ def test_a_method_without_a_file_can_be_asked_for_and_many_references_without_an
         assert named(ours[space]) == named(theirs[space]) and not ours[space].estimated
         assert ours[space].remainder == pytest.approx(theirs[space].remainder, rel=1e-4)
     assert attributor.true_ranks(5) == exact.true_ranks(5)
-
-
-def test_a_target_that_is_no_share_is_refused(plain):
-    with pytest.raises(SystemExit):
-        build(plain, "--target", 99)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple
 from types import SimpleNamespace
 from typing import Any
@@ -157,14 +157,8 @@ def test_threads_share_one_computation_which_goes_with_its_attributor(
         return compute(one)
 
     monkeypatch.setattr(module, "compute_outcomes", slow)
-    results: list[Outcomes] = []
-    threads = [
-        threading.Thread(target=lambda one: results.append(outcomes_of(one)), args=(attributor,)) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(outcomes_of, [attributor] * 4))
     assert len(calls) == 1 and len({id(result) for result in results}) == 1
     assert outcomes_of(attributor) is results[0]
     before = len(module._KEPT)

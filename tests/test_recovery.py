@@ -45,13 +45,6 @@ def test_alignment_and_infomax_recover_the_directions_of_cca_without_pairs_and_n
         assert least < recovered(head, data) < most
 
 
-def test_more_of_the_directions_means_more_matches(data):
-    heads = (centred(data.views), whitened(data.views, SHRINKAGE), oracle(data))
-    rates = [matched(head, data) for head in heads]
-    assert rates[0] + 0.1 < rates[1] < rates[2] - 0.1, rates
-    assert matched(infomax_alone(data.views), data) < rates[1] - 0.1
-
-
 def test_the_trained_losses_recover_them_too():
     """So does in-batch contrast alone, as its negatives are an Infomax of their own.
 

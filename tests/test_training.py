@@ -97,14 +97,6 @@ def test_a_rank_beyond_the_dimensions_maps_them_all_and_known_directions_are_not
     assert np.array_equal(known.weight[Domain.REAL], asked_for.weight[Domain.REAL]) and len(known.basis) == 7
 
 
-def test_views_in_half_precision_give_nearly_the_same_head():
-    views = two_domains()
-    halved = Views(views.real.astype(np.float16), views.synthetic.astype(np.float16))
-    head, wanted = (fit_head(some, replace(SMALL_DISENTANGLED, n_steps=5))[0] for some in (halved, views))
-    rows = two_domains(seed=7).real[:, 0]
-    assert (head.embed(rows, "real") * wanted.embed(rows, "real")).sum(1).min() > 0.999
-
-
 def test_an_untrained_aligned_head_only_takes_the_domain_means_away():
     views = two_domains()
     head, history = fit_head(views, replace(SMALL_ALIGNED, n_steps=0))
