@@ -143,15 +143,10 @@ def fit_calibration(
         exemplar_ids: per query, its true sources; their weights are summed.
         absent_ids: per query, the references to take out so that no source is left (its exemplars and their whole concept).
         counts: (m, n) how many references each similarity stands for, see ``condense``; one each when None.
-
-    Raises:
-        ValueError: no queries.
     """
     from scipy.optimize import minimize
     from scipy.special import logsumexp
 
-    if len(similarities) == 0:
-        raise ValueError("calibration needs at least one validation query with a known source, got none")
     similarities = similarities.astype(np.float64)
     is_exemplar, is_absent = (np.zeros(similarities.shape, bool) for _ in range(2))
     for row, (exemplars, absent) in enumerate(zip(exemplar_ids, absent_ids, strict=True)):

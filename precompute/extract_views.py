@@ -104,7 +104,7 @@ class Embedding(Drawing):
         """``real``, ``real_kinds`` and ``real_files``."""
         folders, parts = self.folders[Domain.REAL], []
         for pictures in (self.real, *folders):
-            views = [self._embed(pictures, partial(_whole, pictures), "whole", "real images")]
+            views = [self._embed(pictures, partial(self.whole, pictures), "whole", "real images")]
             for kind in kinds if n_views else ():
                 draw = partial(self.views, pictures, kind, n_views)
                 views.append(self._embed(pictures, draw, ["views", kind, n_views], f"{kind} views"))
@@ -150,10 +150,6 @@ class Embedding(Drawing):
 
     def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
         return [picture for number in range(n_made) for picture in self.made(family, i, number)]
-
-
-def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
-    return [pictures.whole(i)]
 
 
 def _files(own: Sequence[str], folders: Sequence[Pictures]) -> np.ndarray:

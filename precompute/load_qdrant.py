@@ -23,7 +23,7 @@ import numpy as np
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
 from aad.references import text_of
-from aad.scale.qdrant import QdrantIndex
+from aad.scale.qdrant import FIELDS, QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
 from aad.scale.stored import StoredRows, map_rows
 from aad.spaces import SPACES, Domain, Space
@@ -32,7 +32,6 @@ from precompute.common.cli import run_step, step_parser
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-FIELDS = ("group", "source", "licence")  # that other clients of the server may filter by
 KEPT = ("title", "concept", *FIELDS)  # of each reference, in the payload beside its reference_id
 TIMEOUT = 600  # seconds: a server that is building its index may keep a batch waiting
 

@@ -52,11 +52,6 @@ def test_the_best_of_the_starts_is_kept(monkeypatch):
     assert len(starts) == 3
 
 
-def test_fit_refuses_no_queries():
-    with pytest.raises(ValueError, match="at least one validation query"):
-        fit_calibration(np.zeros((0, 3)), [], [])
-
-
 def test_calibration_error_is_zero_when_weights_tell_the_truth_and_large_when_they_boast():
     generator = np.random.default_rng(2)
     weights = generator.random(20000)

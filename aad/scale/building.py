@@ -50,13 +50,9 @@ def build_index(
         ``stepped_up`` (what was tried before and its recall) and ``seed``.
 
     Raises:
-        ValueError: an unknown method, a target outside (0, 1], queries of another shape or none, or an empty gallery.
+        ValueError: queries of another shape or none, or an empty gallery.
     """
     n, method = len(rows), method or method_for(len(rows))
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not 0 < target <= 1:
-        raise ValueError(f"target must be a recall above 0 and at most 1, got {target}")
     queries = check_queries(queries, rows.shape[1])
     settings = {"method": method, "k": K, "target": target, "n_queries": len(queries), "seed": seed}
     if method != "compressed":

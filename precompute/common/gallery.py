@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from aad.images import SUFFIXES, ImageError, load_image
-from precompute.abc.splits import BenchmarkError, Case, load_split, missing_files
+from precompute.abc.splits import BenchmarkError, load_split, missing_files
 
-N_SHOWN = 20  # missing images that an error text lists
+N_SHOWN = 3  # missing images that an error text lists
 COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
 
 
@@ -51,7 +50,11 @@ def from_benchmark(folder: Path, names: Sequence[str] | None = None) -> Gallery:
         raise FileNotFoundError(
             f"{folder}/json holds no cases; make the demo with: python -m precompute.build_benchmark"
         )
-    _refuse_missing(folder, [case for _, case in cases])
+    if missing := missing_files([case for _, case in cases], folder.parent):
+        raise FileNotFoundError(
+            f"{len(missing)} images of {folder} are missing, {', '.join(missing[:N_SHOWN])} first; their paths start at "
+            f"{folder.parent.resolve()}: unpack there what is missing, or choose json files with --cases"
+        )
     told = {row["path"]: row for name in ("exemplars.json", "queries.json") for row in _table(folder / name)}
     references: dict[str, dict[str, Any]] = {}
     queries: dict[str, dict[str, Any]] = {}
@@ -85,22 +88,6 @@ def _case_files(folder: Path, names: Sequence[str] | None) -> list[Path]:
         there = ", ".join(path.stem for path in found) or "none"
         raise BenchmarkError(f"{folder}/json has no {', '.join(unknown)}; there are: {there}")
     return [path for path in found if path.stem in wanted]
-
-
-def _refuse_missing(folder: Path, cases: Sequence[Case]) -> None:
-    """Raise with the number of missing images by the folders that a download comes in, and the first of them."""
-    missing = missing_files(cases, folder.parent)
-    if not missing:
-        return
-    # dataset/exemplar/artchive
-    paths = (dict.fromkeys(path for case in cases for path in case.paths), missing)
-    named, counts = (Counter("/".join(path.split("/")[:-1][:3]) or "." for path in some) for some in paths)
-    lines = [f"  {top}: {counts[top]} of {n}" for top, n in sorted(named.items()) if counts[top]]
-    lines += ["The first of them:", *(f"  {path}" for path in missing[:N_SHOWN])]
-    lines.append(
-        f"Paths start at {folder.parent.resolve()}: unpack there what is missing, or choose json files with --cases"
-    )
-    raise FileNotFoundError("\n".join([f"{len(missing)} images of {folder} are missing:", *lines]))
 
 
 def _table(path: Path) -> list[Any]:

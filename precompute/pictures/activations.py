@@ -59,7 +59,7 @@ class Activations(Drawing):
             ValueError: too little to train on.
         """
         real = self.real
-        whole: list[Item] = [(real.keys[i], partial(_whole, real, i)) for i in range(len(real))]
+        whole: list[Item] = [(real.keys[i], partial(self.whole, real, i)) for i in range(len(real))]
         parts = [self._keep(whole, "whole", "real images")]
         for kind in kinds if n_views else ():
             items: list[Item] = [(real.keys[i], partial(self.views, real, kind, n_views, i)) for i in range(len(real))]
@@ -105,10 +105,6 @@ class Activations(Drawing):
                 f"activations reach {np.abs(values).max():.0f}, more than half precision holds; train more blocks"
             )
         return values.astype(np.float16)
-
-
-def _whole(pictures: Pictures, i: int) -> list[Image.Image]:
-    return [pictures.whole(i)]
 
 
 def _pool(parts: Sequence[Part], axis: int) -> Pool:

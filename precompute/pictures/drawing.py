@@ -133,6 +133,10 @@ class Drawing:
             drawn.append(view)
         return drawn
 
+    def whole(self, pictures: Pictures, i: int) -> list[Image.Image]:
+        """The i-th of some images, as it is."""
+        return [pictures.whole(i)]
+
     def synthetic(self, pictures: Pictures, i: int) -> list[Image.Image]:
         """The i-th of some synthetic images, and plain views of it."""
         image, rng = pictures.whole(i), view_rng(self.seed, self._key("", pictures.names[i]), 0)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from aad.bundle import Bundle, BundleError, safe_path
 from aad.hub import CHECKSUMS, FORMAT, PICTURES
 from precompute.common.figures import markdown
+from precompute.common.steps import encode
 
 File = bytes | Path
 TABLES = ("references", "queries")
@@ -104,7 +105,7 @@ def model_files(contents: Contents) -> dict[str, File]:
     """The model repository without its card: a bundle whose pictures lie inside it, with a checksum for every file."""
     bundle = contents.bundle
     manifest = {**bundle.manifest, "images": PICTURES}
-    files: dict[str, File] = {"manifest.json": _json(manifest, sort_keys=True)}
+    files: dict[str, File] = {"manifest.json": encode("manifest.json", manifest)}
     files |= {name: bundle.folder / name for name in sorted(manifest["files"])}
     files |= {f"{PICTURES}/{name}": path for name, path in contents.pictures.items()}
     files["LICENSE.md"] = _LICENCES.format(contents.licence_table()).encode()
@@ -112,7 +113,7 @@ def model_files(contents: Contents) -> dict[str, File]:
     for name, file in tqdm(files.items(), desc="checksums", unit="file", disable=None):
         data = file if isinstance(file, bytes) else file.read_bytes()
         told[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    return files | {CHECKSUMS: _json({"format": FORMAT, "files": told})}
+    return files | {CHECKSUMS: encode(CHECKSUMS, {"format": FORMAT, "files": told})}
 
 
 def dataset_files(contents: Contents) -> dict[str, File]:
@@ -178,7 +179,3 @@ def _stated(licence: str | None) -> str:
 
 def _split(row: Mapping[str, Any]) -> str:
     return re.sub(r"\W+", "_", row.get("split") or "unsplit")
-
-
-def _json(content: Any, sort_keys: bool = False) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=sort_keys) + "\n").encode()

@@ -99,11 +99,6 @@ def test_a_tiny_gallery_works_with_every_method(tmp_path: Path, method: str, n: 
 
 
 def test_what_cannot_be_built_is_refused(stored: StoredRows, queries: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="method must be one of exact, compressed"):
-        build_index(stored, queries, method="fast")
-    for target in (1.2, 0, -0.5):
-        with pytest.raises(ValueError, match="target must be a recall above 0"):
-            build_index(stored, queries, target=target)
     assert build_index(stored, queries, target=1, method="scan")[1]["target"] == 1
     with pytest.raises(ValueError, match=r"queries must be \(m, 44\)"):
         build_index(stored, queries[:, :9])
