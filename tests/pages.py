@@ -18,11 +18,21 @@ import pytest
 from PIL import Image
 
 import app
-from tests.fakes import Gated, free_port
+from tests.fakes import FakeAttributor, free_port
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 MARKS = [pytest.mark.filterwarnings("ignore")]
 SECRET = "nobody outside may read this"
+
+
+class Gated(FakeAttributor):
+    """Answers uploads while the gate is open."""
+
+    gate: threading.Event
+
+    def attribute(self, *arguments: Any, **among: Any) -> Any:
+        assert self.gate.wait(20)
+        return super().attribute(*arguments, **among)
 
 
 @dataclass
@@ -55,8 +65,8 @@ class Page:
 
     def lane(self, name: str) -> tuple[int, int]:
         """How many wait in it, and how many are being answered."""
-        lane = self.queue.event_queue_per_concurrency_id[name]
-        return len(lane.queue), lane.current_concurrency
+        lane = self.queue.event_queue_per_concurrency_id.get(name)  # there from its first question on
+        return (len(lane.queue), lane.current_concurrency) if lane else (0, 0)
 
 
 def hear(where: str) -> str:
@@ -103,13 +113,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     Image.new("RGB", (64, 48), (30, 120, 200)).save(path)
-    return path
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    path = tmp_path / "broken.png"
-    path.write_bytes(b"no picture at all")
     return path
 
 

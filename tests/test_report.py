@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import io
-import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -31,20 +30,14 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
-        self._in_style = False
-        self.feed(html)
+        self.feed(html.partition("</style>")[2])
         self.words = " ".join(" ".join(self.text).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_style = False
 
     def handle_data(self, data: str) -> None:
-        if not self._in_style:
-            self.text.append(data)
+        self.text.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -60,27 +53,6 @@ def case_of(attributor: FakeAttributor, query_id: int, k: int = 4, **fields: Any
     return Case(query.path.name, query.path, attributor.attribute_query(query_id, k), query_id, **fields)
 
 
-@pytest.fixture(scope="module")
-def everything(attributor: FakeAttributor) -> tuple[str, Page]:
-    """A report of all that there is, with hostile names."""
-    case = case_of(attributor, 0, 117)._replace(name=HOSTILE_TITLE)
-    html = report(attributor, [case], [(HOSTILE_TITLE, "<b>x</b>")], now=NOW)
-    return html, Page(html)
-
-
-def test_report_reaches_for_nothing_outside_itself(everything: tuple[str, Page]) -> None:
-    html, page = everything
-    assert not page.all("script") and not page.all("link") and not page.all("iframe")
-    for tag, attributes in page.tags:
-        for name, value in attributes.items():
-            assert not name.startswith("on"), f"{tag} has a handler"
-            if name in ("src", "srcset", "data", "action"):
-                assert str(value).startswith("data:image/"), f"{tag} {name} {value!s:.40}"
-            if name == "href" and tag != "a":
-                assert str(value).startswith(("data:image/", "#map-"))
-    assert not re.search(r"url\(|@import", html), "the style sheet loads nothing"
-
-
 def test_pictures_are_inside_and_small(attributor: FakeAttributor, tmp_path: Path) -> None:
     Image.effect_noise((3000, 2000), 90).save(tmp_path / "large.png")
     html = report(attributor, [("large.png", tmp_path / "large.png", attributor.attribute_query(0, 4))], now=NOW)
@@ -92,9 +64,10 @@ def test_pictures_are_inside_and_small(attributor: FakeAttributor, tmp_path: Pat
     assert len(html) < 1_000_000
 
 
-def test_figures_are_those_of_the_attribution(attributor: FakeAttributor) -> None:
-    case = case_of(attributor, 3)
-    words = Page(report(attributor, [case], now=NOW)).words
+def test_figures_are_those_of_the_attribution_and_only_true_sources_are_marked(attributor: FakeAttributor) -> None:
+    case = case_of(attributor, 1, 20)
+    page = Page(report(attributor, [case], now=NOW))
+    words = page.words
     for space in SPACES:
         part = case.attribution[space]
         _, _, column = words.partition(f" {space} ")
@@ -104,31 +77,18 @@ def test_figures_are_those_of_the_attribution(attributor: FakeAttributor) -> Non
             near = f"{match.rank} {title} similarity {match.similarity:.3f}".replace("-", "\u2212")
             assert near in column
         assert f"None of these {100 * part.remainder:.0f}%" in column or "None of these <1%" in column
-        assert f"True source: rank {attributor.true_ranks(3)[space][0]}" in column
-
-
-def test_only_true_sources_are_marked(attributor: FakeAttributor) -> None:
-    case = case_of(attributor, 1, 20)
+        assert f"True source: rank {attributor.true_ranks(1)[space][0]}" in column
     (truth,) = attributor.queries[1].exemplar_ids
-    page = Page(report(attributor, [case], now=NOW))
     n = sum(match.reference_id == truth for part in case.attribution.spaces.values() for match in part.matches)
     assert 0 < n == sum(item.get("class") == "true" for item in page.all("li"))
     assert len([ring for ring in page.all("circle") if ring.get("class") == "source"]) == len(SPACES)
 
 
-def test_hostile_captions_are_text_and_only_web_addresses_become_links(everything: tuple[str, Page]) -> None:
-    html, page = everything
-    assert HOSTILE_TITLE in "".join(page.text) and "<b>x</b>" in "".join(page.text)
-    assert "<b>boat" not in html.lower() and "</script>" not in html.lower()
-    assert "javascript:alert(1)" in page.words
-    links = [str(a["href"]) for a in page.all("a")]
-    assert links and all(link.startswith(("https://", "http://", "#case-")) for link in links)
-
-
 def test_every_picture_shown_has_its_source_and_licence_and_the_stamp_says_what_computed_it(
-    everything: tuple[str, Page], attributor: FakeAttributor
+    attributor: FakeAttributor,
 ) -> None:
-    words = everything[1].words.partition("Sources and licences")[2]
+    page = Page(report(attributor, [case_of(attributor, 0, 117)], now=NOW))
+    words = page.words.partition("Sources and licences")[2]
     for one in attributor.references:  # all are shown
         if one.title != HOSTILE_TITLE:
             assert f"{one.title} {one.author or 'not stated'} {one.source} {one.licence}" in words

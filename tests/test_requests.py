@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aad.backbones import BackboneError
 from aad.spaces import SPACES
 from interface import explain, handlers, inspection, pictures, requests, takeaway
 from interface.requests import MISFIT, SERVED, Refused, filtered, told, uploaded, whole
@@ -50,8 +49,9 @@ def test_anything_else_is_refused_in_short_words(value: Any) -> None:
 
 
 def test_a_filter_leaves_something_or_is_refused(attributor: FakeAttributor) -> None:
-    gallery, among = filtered(attributor, {"group": ["birds"], "source": []})
-    assert gallery == {"filter": {"group": ["birds"]}, "n": 2} and among is not None and among.sum() == 2
+    gallery, among = filtered(attributor, {"group": ["birds", "animals"], "licence": ["CC0-1.0"], "source": []})
+    assert gallery == {"filter": {"group": ["animals", "birds"], "licence": ["CC0-1.0"]}, "n": 2}
+    assert among is not None and among.tolist() == [row.group == "animals" for row in attributor.references]
     assert filtered(attributor, None) == filtered(attributor, {"group": []}) == (None, None)
     for wanted, words, title in (
         (["birds"], "a filter names fields and values", MISFIT),
@@ -72,43 +72,25 @@ def test_an_upload_is_found_by_its_path_and_by_every_address_the_page_has(upload
         assert uploaded(address) == path.resolve()
 
 
-@pytest.mark.parametrize(
-    "attack",
-    ["outside", "dots", "link", "folder", "gone", "bare", "relative", "nul", "long", "number", "none", "list", "empty"],
-)
 def test_no_other_file_is_opened_and_none_is_told_apart(
-    attributor: FakeAttributor,
-    doors: Doors,
-    uploads: Path,
-    tmp_path: Path,
-    attack: str,
-    monkeypatch: pytest.MonkeyPatch,
+    attributor: FakeAttributor, doors: Doors, uploads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret.png"
     Image.new("RGB", (40, 30)).save(secret)
     (uploads / "link.png").symlink_to(secret)
-    address: Any = {
-        "outside": pictures.file_url(secret),
-        "dots": f"{SERVED}{uploads}/../../secret.png",
-        "link": f"{SERVED}{uploads}/link.png",
-        "folder": f"{SERVED}{uploads}",
-        "gone": f"{SERVED}{uploads}/gone.png",
-        "bare": str(secret),
-        "relative": "../../etc/passwd",
-        "nul": f"{SERVED}{uploads}/%00.png",
-        "long": SERVED + str(uploads) + "/./" * 3000,
-        "number": 7,
-        "none": None,
-        "list": ["a"],
-        "empty": "",
-    }[attack]
     for name in ("explain", "attribute"):
         monkeypatch.setattr(attributor, name, lambda *_, **__: pytest.fail("the file was handed on"))
-    words = "This file is not, or no longer, on the server: upload it again, or choose it once more."
-    case = {"kind": "upload", "path": address}
-    assert doors["explain_match"]({**case, "reference": 0}) == {"error": words}
-    assert doors["takeaway_answer"]({"path": address, "k": 3}) == {"error": words}
-    assert doors["takeaway_report"]({"k": 3, "cases": [case]}) == {"error": words}
+    told = {"error": "This file is not, or no longer, on the server: upload it again, or choose it once more."}
+    served = f"{SERVED}{uploads}"
+    for address in (
+        *(pictures.file_url(secret), str(secret), "../../etc/passwd", f"{served}/../../secret.png"),
+        *(served, f"{served}/link.png", f"{served}/gone.png", f"{served}/%00.png", served + "/./" * 3000),
+        *(7, None, ["a"], ""),
+    ):
+        case = {"kind": "upload", "path": address}
+        assert doors["explain_match"]({**case, "reference": 0}) == told, address
+        assert doors["takeaway_answer"]({"path": address, "k": 3}) == told, address
+        assert doors["takeaway_report"]({"k": 3, "cases": [case]}) == told, address
 
 
 @pytest.mark.parametrize("request_", [None, [], "text", 7, {}])
@@ -121,22 +103,18 @@ def test_what_is_no_request_is_answered_in_words_at_every_door(doors: Doors, req
 @pytest.mark.parametrize(
     ("door", "change", "words"),
     [
-        ("inspect_recall", {"measure": "accuracy" * 600}, "R@1, R@5, MRR"),
         ("inspect_recall", {"measure": ["R@1"]}, "R@1, R@5, MRR"),
         ("inspect_recall", {"by": "concept"}, "type, generator, group, split"),
         ("inspect_retrieving", {"space": "moon"}, "backbone, aligned, disentangled"),
-        ("inspect_retrieving", {"reference": 26}, "Reference must be a whole number from 0 to 25, got 26"),
         ("explain_match", {"reference": 26}, "Reference must be a whole number from 0 to 25"),
         ("explain_match", {"id": 12}, "Query must be a whole number from 0 to 11"),
         ("explain_match", {"kind": "reference", "id": None}, "Reference must be a whole number from 0 to 25"),
         ("explain_match", {"kind": ["query"]}, "about a query, a reference or an upload"),
         ("takeaway_report", {"k": 101}, "K must be a whole number from 1 to 100"),
         ("takeaway_report", {"filter": ["birds"]}, "filter names fields"),
-        ("takeaway_report", {"filter": {"group": ["none such"]}}, "passes this filter"),
         ("takeaway_report", {"cases": "all"}, "Cases must be a list of at most 100, got str"),
         ("takeaway_report", {"cases": [{}] * 101}, "at most 100, got 101"),
         ("takeaway_report", {"cases": []}, "at least one picture"),
-        ("takeaway_report", {"cases": [{"kind": "query", "id": -1}]}, "Query must be a whole number"),
         ("takeaway_report", {"cases": ["query"]}, "about a query, a reference or an upload"),
     ],
 )
@@ -158,45 +136,22 @@ def test_each_door_checks_what_it_takes(doors: Doors, door: str, change: dict[st
 
 
 def test_what_is_a_fault_of_ours_is_not_told_as_the_visitors() -> None:
-    for fault in (KeyError, *requests.FAULTS):
+    def failing(request: dict[str, Any]) -> dict[str, Any]:
+        raise request["fault"]("the words")
 
-        def failing(request: dict[str, Any], fault: type[Exception] = fault) -> dict[str, Any]:
-            raise fault("the words")
-
-        if fault is KeyError:
-            with pytest.raises(KeyError):
-                told(failing)({})
-        else:
-            assert told(failing)({}) == {"error": "The words"}
+    for fault in requests.FAULTS:
+        assert told(failing)({"fault": fault}) == {"error": "The words"}
+    with pytest.raises(KeyError):
+        told(failing)({"fault": KeyError})
 
 
-def test_heat_travels_as_whole_numbers_and_arrives_as_it_was(attributor: FakeAttributor, doors: Doors) -> None:
-    answer = json.loads(json.dumps(doors["explain_match"]({"kind": "query", "id": 1, "reference": 4})))
-    expected = attributor.explain(1, 4)
-    assert answer["side"] == 7 and list(answer["spaces"]) == [str(space) for space in SPACES]
-    for space in SPACES:
-        part = answer["spaces"][space]
-        assert part["similarity"] == pytest.approx(expected[space].similarity, abs=1e-5)
-        for key, heat in (("query", expected[space].heat_query), ("reference", expected[space].heat_reference)):
-            assert all(isinstance(number, int) for number in part[key])
-            arrived = np.reshape(part[key], (7, 7)) * answer["unit"]
-            assert np.allclose(arrived, heat, atol=answer["unit"] / 2 + 1e-12)
-
-
-def test_what_cannot_be_explained_gives_its_reason(attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(one: Any) -> dict[str, Any]:
-        (explain_match,) = explain.functions(one)
-        return explain_match({"kind": "query", "id": 0, "reference": 0})
-
-    def without_weights(*_: Any) -> None:
-        raise BackboneError("the weights are not installed: run pip install")
-
+def test_what_cannot_be_explained_gives_its_reason(attributor: FakeAttributor) -> None:
     known = {"references": attributor.references, "queries": attributor.queries}
     plain: Any = SimpleNamespace(stamp={"backbone": "dino_vits16"}, **known)  # a backbone without regions
-    assert explain.value(attributor) == {"reason": None}
-    assert "dino_vits16" in (reason := explain.value(plain)["reason"]) and ask(plain) == {"error": reason}
-    monkeypatch.setattr(attributor, "explain", without_weights)
-    assert ask(attributor) == {"error": "The weights are not installed: run pip install"}
+    (explain_match,) = explain.functions(plain)
+    reason = explain.value(plain)["reason"]
+    assert "dino_vits16" in reason
+    assert explain_match({"kind": "query", "id": 0, "reference": 0}) == {"error": reason}
 
 
 def test_one_of_many_files_is_answered_as_a_single_one_is(

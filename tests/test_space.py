@@ -74,22 +74,15 @@ def test_no_tracked_file_is_too_large_for_the_hub() -> None:
     assert large <= {"assets/bundle/queries_backbone.npy"}
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home") / "app"
-    for name in tracked():
-        if name.startswith(("tests/", "docs/", "precompute/")):
-            continue  # the page must not need them
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    return folder
-
-
 @pytest.mark.slow
-def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(clone: Path, tmp_path: Path) -> None:
+def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(tmp_path: Path) -> None:
     from gradio_client import Client, handle_file
 
-    port, home = free_port(), tmp_path / "home"
+    port, home, clone = free_port(), tmp_path / "home", tmp_path / "app"
+    for name in tracked():
+        if not name.startswith(("tests/", "docs/", "precompute/")):  # the page must not need them
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, clone / name)
     home.touch()  # a home that nobody, not even root, can write into
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(BLOCKED)

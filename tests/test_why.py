@@ -2,61 +2,31 @@
 
 import copy
 import json
-import re
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from aad import SPACES, Attributor
-from aad.bundle import Bundle
+from aad import SPACES
 from interface import why
 
-ROOT = Path(__file__).resolve().parent.parent
+
+@pytest.fixture(scope="module")
+def theory(shipped):
+    return shipped.theory
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return Bundle.open()
-
-
-@pytest.fixture(scope="module")
-def theory(bundle):
-    return bundle.read_json("theory.json")
-
-
-@pytest.fixture(scope="module")
-def generalisation(bundle):
-    return bundle.read_json("generalisation.json")
+def generalisation(shipped):
+    return shipped.generalisation
 
 
 def said(theory, name):
     return " ".join(why.theory_of(theory)["sentences"][name])
 
 
-def test_the_attributor_of_the_shipped_bundle_hands_on_what_was_measured(theory, generalisation):
-    attributor = Attributor.load()
-    assert attributor.theory == theory and attributor.generalisation == generalisation
-    value = why.value(attributor)
+def test_the_attributor_of_the_shipped_bundle_hands_on_what_was_measured(shipped):
+    value = why.value(shipped)
     assert value["theory"] and value["families"]
     assert len(json.dumps(value)) < 25_000, "it travels with the page"
-
-
-def test_a_bundle_without_the_measurements_gets_the_commands_that_make_them():
-    value = why.value(SimpleNamespace(spaces=SPACES))
-    assert value["theory"] is None and value["families"] is None
-    assert value == why.value(SimpleNamespace(spaces=SPACES, theory=None, generalisation=None))
-    for command in value["commands"].values():
-        step = re.fullmatch(r"python -m precompute\.(\w+) --bundle FOLDER", command)
-        assert step and (ROOT / "precompute" / f"{step[1]}.py").exists()
-
-
-def test_columns_are_those_of_the_bundle(theory):
-    told = why.theory_of(theory)
-    assert [column["id"] for column in told["columns"]] == [*SPACES, "oracle"]
-    for column in told["columns"]:
-        stored = theory["oracle"] if column["id"] == "oracle" else theory["spaces"][column["id"]]
-        assert {key: column[key] for key in why.COLUMN} == {key: stored[key] for key in why.COLUMN}
 
 
 def test_two_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, generalisation):
@@ -104,13 +74,7 @@ def test_other_figures_are_told_otherwise(theory):
 def test_families_are_the_rows_of_the_bundle_without_repeats(generalisation):
     rows = why.families_of(generalisation)["rows"]
     stored = generalisation["test"]
-    assert [row["id"] for row in rows] == [name for name in stored if name != "arbitrary_style, all"]
     assert stored["arbitrary_style, all"]["spaces"] == stored["painted"]["spaces"], "why it is left out"
-    for row in rows:
-        for space in SPACES:
-            interval = stored[row["id"]]["spaces"][space]["recall@1"]
-            assert row["spaces"][space] == [interval["mean"], interval["low"], interval["high"]]
-        assert row["n"] == stored[row["id"]]["n_queries"]
     (pool,) = [row for row in rows if row["is_sum"]]
     kinds = [row for row in rows if not row["is_sum"] and not row["id"].endswith(", all")]
     assert (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,6 @@ from benchmarks.common import chromium
 from tests.browser import HAS_PLAYWRIGHT
 from tests.browser.visits import WINDOW, Visit
 from tests.fakes import FakeAttributor, free_port
-
-BROWSER_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 HERE = Path(__file__).parent
 
@@ -60,16 +50,16 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
 @pytest.fixture(scope="package")
 def serve() -> Iterator[Callable[[FakeAttributor], str]]:
     """Gives the address of an attributor's page; each is served once."""
-    served: dict[int, tuple[FakeAttributor, str, Callable[[], None]]] = {}
+    stops = []
 
+    @cache
     def address(attributor: FakeAttributor) -> str:
-        if id(attributor) not in served:
-            url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
-            served[id(attributor)] = (attributor, url, stop)
-        return served[id(attributor)][1]
+        url, stop = app.serve(app.build_app(attributor), server_port=free_port(), quiet=True)
+        stops.append(stop)
+        return url
 
     yield address
-    for _, _, stop in served.values():
+    for stop in stops:
         stop()
 
 
@@ -84,7 +74,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
     folder = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            folder, executable_path=chromium(), args=BROWSER_FLAGS, viewport=WINDOW
+            folder, executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"], viewport=WINDOW
         )
         yield context
         context.close()
@@ -105,12 +95,20 @@ def visit(profile: BrowserContext, address: str) -> Iterator[Visit]:
     visit.leave()
 
 
+@pytest.fixture(scope="package")
+def desks(profile: BrowserContext) -> Iterator[dict[str, Visit]]:
+    visits: dict[str, Visit] = {}
+    yield visits
+    for visit in visits.values():
+        visit.leave()
+
+
 @pytest.fixture(scope="module")
-def desk(profile: BrowserContext, address: str) -> Iterator[Visit]:
-    """One page for all tests of a module that `Visit.home` brings back to where they began: opening one takes seconds."""
-    visit = Visit(profile, address + "?__theme=light")
-    yield visit
-    visit.leave()
+def desk(profile: BrowserContext, address: str, desks: dict[str, Visit]) -> Visit:
+    """One page for all tests of an attributor that `Visit.home` brings back to where they began: opening one takes seconds."""
+    if address not in desks:
+        desks[address] = Visit(profile, address + "?__theme=light")
+    return desks[address]
 
 
 @pytest.fixture

@@ -8,12 +8,16 @@ from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.visits import Visit, options, panel, rest, show, talk, unfold
 
+# Of rows that are alike the first three: contrast takes time for each word.
+RUN = """where => axe.run({ include: [where], exclude: ['.case:nth-child(n + 4)', '.hubs li:nth-child(n + 4)'] },
+    { resultTypes: ['violations'] })"""
+
 
 def faults(page: Page, where: str) -> list[str]:
     """Findings in one part of the page, each with the first elements it was found on."""
     page.wait_for_function("!document.querySelector('.is-pending')")
     rest(page)  # what fades in has its colours
-    found: dict[str, Any] = page.evaluate("where => axe.run(where, { resultTypes: ['violations'] })", where)
+    found: dict[str, Any] = page.evaluate(RUN, where)
     return [
         f"{one['id']} ({one['impact']}): " + "; ".join(node["html"][:160] for node in one["nodes"][:4])
         for one in found["violations"]
@@ -26,10 +30,9 @@ def test_axe_finds_nothing(profile: BrowserContext, address: str, theme: str) ->
     page = visit.page
     page.emulate_media(reduced_motion="reduce")
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
-    found = {"compare": faults(page, "html")}
     unfold(page)
     options(page)
-    found["details and options"] = faults(page, "#stage")
+    found = {"compare, with its numbers and options": faults(page, "html")}
     page.evaluate("document.querySelector('.options').open = false")
     page.locator(".hit").first.click()
     found["card"] = faults(page, ".details")

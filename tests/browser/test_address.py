@@ -4,7 +4,6 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from interface.requests import MISFIT
 from tests.browser.test_compare import answered
 from tests.browser.visits import Visit, ask, ask_own, choose_k, panel, show
 from tests.fakes import FakeAttributor
@@ -41,13 +40,6 @@ def test_an_address_opens_the_same_page_again(page: Page, profile: BrowserContex
     expect(again.page.locator(".toolbar [data-value=source]")).to_have_attribute("aria-pressed", "true")
     assert again.page.url == page.url
     again.leave()
-
-
-def test_an_address_of_a_query_that_is_not_there_is_told(profile: BrowserContext, address: str) -> None:
-    page = profile.new_page()
-    page.goto(address + "?query=4000")
-    expect(page.locator("#answer .notice h2")).to_have_text(MISFIT)
-    page.close()
 
 
 def test_back_undoes_a_view_a_search_again_and_an_example(page: Page, tmp_path: Path) -> None:

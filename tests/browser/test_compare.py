@@ -198,6 +198,7 @@ def test_a_filter_by_the_keyboard_changes_every_column(page: Page, attributor: F
     allowed = {reference.reference_id for reference in attributor.references if reference.group == "birds"}
     for order in orders(page).values():
         assert set(order) <= allowed and len(order) == 8
+    assert page.evaluate("window.attributionPage.state.answer.query.ranks") == {}, "they are among everything"
     expect(page.locator(".filter-total")).to_contain_text("9 of 117 pictures; weights as in the whole collection")
     assert "filter=group%3Abirds" in page.url
     assert page.evaluate("[...window.attributionPage.state.filter.group]") == ["birds"]

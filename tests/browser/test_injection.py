@@ -25,7 +25,7 @@ from tests.browser.visits import (
     talk,
 )
 from tests.fakes import FakeAttributor
-from tests.test_hostile_tables import GOOD, INTERVAL, SPACES
+from tests.test_hostile_tables import GOOD
 
 NAME = "\"'><img src=x onerror=window.__x=1>"  # of files as well: without a slash
 EVIL = NAME + "</script><script>window.__x=1</script><svg onload=window.__x=1>${window.__x=1}{{window.__x=1}}"
@@ -66,12 +66,7 @@ class Stranger(FakeAttributor):
             for one in self.queries
         )
         self.stamp = {"name": EVIL, "backbone": EVIL, "references": 39, "bundle": EVIL, "versions": {EVIL: EVIL}}
-        kinds = {f"{EVIL} {i}": {"recall": {"1": INTERVAL}, "mrr": INTERVAL, "n_queries": 5} for i in range(2)}
-        self.metrics = {
-            "generators": {kind: [f"{EVIL} 1"] for kind in kinds},
-            "held_out_generators": [f"{EVIL} 1"],
-            "spaces": {space: {"test": kinds} for space in SPACES},
-        }
+        self.metrics = {"held_out_generators": [f"{EVIL} 1"]}
         row = GOOD["generalisation.json"]["test"]["photo"] | {"left_out": EVIL}
         self.generalisation = {"test": {EVIL: row, f"{EVIL}, all": row | {"n_queries": 9}}}
         self.theory = copy.deepcopy(GOOD["theory.json"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
 from interface.outcomes import Outcomes, outcomes_of, skewness
@@ -69,10 +69,14 @@ def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: 
     expect(inspect.locator(".finding")).to_contain_text(finding)
     assert inspect.locator("input[data-facet=split][data-value=test]").is_checked()
     expect(inspect.locator(".inspect .notes")).to_contain_text("Test split only")
-    for space, (mean, low, high) in zip(SPACES, outcomes.recall(is_test, "R@1")["spaces"], strict=True):
-        row = inspect.locator(f".inspect-summary tr[data-space={space}]")
+    recall = outcomes.recall(is_test, "R@1")
+    for s, space in enumerate(SPACES):
+        row, (mean, low, high) = inspect.locator(f".inspect-summary tr[data-space={space}]"), recall["spaces"][s]
         expect(row.locator("td.figure")).to_have_text(f"{mean:.3f}")
         expect(row).to_contain_text(f"{low:.3f} to {high:.3f}")
+        if s:
+            step = recall["steps"][s - 1][0]
+            expect(row.locator(".step")).to_contain_text(f"{step:+.3f}".replace("-", "\u2212"))
     assert listed(inspect) == by_gain(outcomes, is_test)[:PER_LEAF]
     choose(inspect, "split", "train")
     expect(inspect.locator(".inspect .notes")).to_contain_text("flatter")
@@ -166,16 +170,14 @@ def test_the_walk_goes_on_in_compare(inspect: Page, outcomes: Outcomes, is_test:
     expect(inspect.locator(".walk")).to_be_hidden()
 
 
-def test_address_brings_back_what_was_chosen(
-    inspect: Page, profile: BrowserContext, outcomes: Outcomes, is_test: np.ndarray
-) -> None:
+def test_address_brings_back_what_was_chosen(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
     choose(inspect, "type", "painted")
     inspect.locator(".panel-head select").select_option("gain.disentangling")
     tab(inspect, "recall")
     inspect.get_by_role("button", name="MRR").click()
     inspect.locator(".segment button[data-value=generator]").click()
-    again = Visit(profile, inspect.evaluate("window.attributionPage.linkHere()")).open()
-    page = again.page
+    link = inspect.evaluate("window.attributionPage.linkHere()")
+    page = follow(follow(inspect, "?view=inspect"), link)
     expect(page.locator(".inspect-tabs [data-value=recall]")).to_have_attribute("aria-pressed", "true")
     assert page.locator("input[data-facet=type][data-value=painted]").is_checked()
     expect(page.get_by_role("button", name="MRR")).to_have_attribute("aria-pressed", "true")
@@ -185,7 +187,6 @@ def test_address_brings_back_what_was_chosen(
         expect(figure).to_have_text(f"{mean:.3f}")
     tab(page, "queries")
     assert listed(page) == by_gain(outcomes, rows, 1)[:PER_LEAF]
-    again.leave()
 
 
 def test_an_address_that_asks_for_nothing_known_gives_the_first_view(inspect: Page, is_test: np.ndarray) -> None:

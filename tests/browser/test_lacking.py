@@ -1,6 +1,7 @@
 """A bundle of folders of one's own, which lacks what a view is about: each view says what is missing, and the page goes on."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     attributor = Plain(tmp_path_factory.mktemp("pictures"), n_per_group=3)
     attributor.queries = tuple(replace(query, type="upload", exemplar_ids=()) for query in attributor.queries)
     attributor.stamp["calibration"] = "copied from bundle"
-    attributor.metrics = None
     return attributor
 
 
@@ -37,9 +37,9 @@ def test_without_known_sources_inspect_leads_back(page: Page) -> None:
 
 def test_what_was_not_measured_is_said_with_the_command(page: Page) -> None:
     page.get_by_role("button", name="Why it works").click()
-    expect(page.locator(".unmeasured code")).to_have_text(
-        ["python -m precompute.measure_theory --bundle FOLDER", "python -m precompute.leave_out --bundle FOLDER"]
-    )
+    commands = ["python -m precompute.measure_theory --bundle FOLDER", "python -m precompute.leave_out --bundle FOLDER"]
+    expect(page.locator(".unmeasured code")).to_have_text(commands)
+    assert all(find_spec(command.split()[2]) for command in commands)
     expect(page.locator(".toy-plot").first).to_be_visible()
     assert page.locator(".panels").count() == 0
     expect(page.locator("#imprint footer")).to_contain_text("Closeness is evidence, not proof")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from interface import present
 from interface.page import DEFAULT_K
-from tests.browser.visits import ANSWERED, ask, ask_own, is_focused, picture, upload
+from tests.browser.visits import ANSWERED, ask, ask_own, picture, upload
 from tests.fakes import FakeAttributor
 
 # How much is drawn on each map: pixels that are not empty.
@@ -110,7 +110,7 @@ def test_upload_answers_and_result_opens_its_details(page: Page, attributor: Fak
     assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
-    assert is_focused(match), "closing gives the focus back"
+    expect(match).to_be_focused()
     page.keyboard.press("Enter")
     expect(panel).to_be_visible()
 
@@ -145,34 +145,27 @@ def test_picture_and_answer_belong_together_when_an_example_overtakes_an_upload(
     assert page.evaluate(together)
 
 
-def test_of_two_questions_in_a_row_the_last_is_answered(
-    page: Page, attributor: FakeAttributor, monkeypatch: Any
+def test_of_two_questions_or_pictures_in_a_row_the_last_is_answered(
+    page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    held = Held(attributor.attribute_query, lambda query_id: query_id == 2)
-    monkeypatch.setattr(attributor, "attribute_query", held)
+    query = Held(attributor.attribute_query, lambda query_id: query_id == 2)
+    image = Held(attributor.attribute, lambda image: "first" in str(image))
+    monkeypatch.setattr(attributor, "attribute_query", query)
+    monkeypatch.setattr(attributor, "attribute", image)
     page.evaluate(LISTEN)
     page.evaluate("() => { attributionPage.askQuery(2); attributionPage.askQuery(3); }")
     page.wait_for_function(ANSWERED, arg=3)
     page.wait_for_function(SHOWN)
-    held.let_go()
-    ask(page, 4)
-    assert page.evaluate("window.answers") == [present.file_url(attributor.queries[i].path) for i in (3, 4)]
-
-
-def test_of_two_pictures_in_a_row_the_last_is_answered(
-    page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
-) -> None:
-    held = Held(attributor.attribute, lambda image: "first" in str(image))
-    monkeypatch.setattr(attributor, "attribute", held)
-    page.evaluate(LISTEN)
+    query.let_go()
     upload(page, picture(tmp_path / "first.png"))
-    assert held.came.wait(20)
+    assert image.came.wait(20)
     upload(page, picture(tmp_path / "second.png"))
     page.wait_for_function("attributionPage.state.answer.query.url.endsWith('second.png')")
     page.wait_for_function(SHOWN)
-    held.let_go()
+    image.let_go()
     ask(page, 4)
-    assert [url.rpartition("/")[2] for url in page.evaluate("window.answers")] == ["second.png", "query%204.webp"]
+    shown = [url.rpartition("/")[2] for url in page.evaluate("window.answers")]
+    assert shown == ["query%203.webp", "second.png", "query%204.webp"]
 
 
 def test_a_fault_of_the_server_is_told(

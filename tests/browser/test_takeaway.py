@@ -79,6 +79,7 @@ def test_report_opens_by_itself_with_every_picture(
     report.on("request", lambda request: asked.append(request.url))
     report.goto(path.as_uri())
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert report.locator("script, link, iframe").count() == 0
     pictures = report.locator("img")
     assert pictures.count() == 1 + 1 + len(SPACES) * 8, "the query, its source, and three columns"
     assert all(pictures.nth(i).evaluate("image => image.naturalWidth") > 0 for i in range(pictures.count()))

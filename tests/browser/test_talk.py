@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
@@ -25,9 +24,32 @@ def walk_to(page: Page, kind: str) -> None:
     raise AssertionError(f"no step of kind {kind}")
 
 
-def test_whole_story_goes_by_keyboard_with_the_network_gone(visit: Visit, attributor: FakeAttributor) -> None:
+# Of a window, and of its smallest type.
+SIZES = ((1920, 1080, 28), (390, 844, 15), (1280, 720, 18))
+SMALL = """least => [...document.querySelectorAll('.talk > header *, .talk-stage *')].filter(one => one.offsetParent
+    && [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())
+    && parseFloat(getComputedStyle(one).fontSize) < least).map(one => one.className + ': ' + one.textContent)"""
+FITS = """() => [...document.querySelectorAll('.talk-stage img, .talk-stage canvas, .talk-stage p')].every(one => {
+    const box = one.getBoundingClientRect();
+    return !box.width || (box.left >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1); })"""
+
+
+def check_type(page: Page) -> None:
+    """It reads from the back, and the whole slide fits, on a wall, a phone and a laptop."""
+    for width, height, least in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        rest(page)
+        assert page.locator(".talk").bounding_box() == {"x": 0, "y": 0, "width": width, "height": height}
+        assert page.evaluate(SMALL, least) == []
+        assert page.evaluate(FITS), f"step {step_of(page)} at {width} x {height}"
+
+
+def test_whole_story_goes_by_keyboard_with_the_network_gone_and_fits_every_window(
+    visit: Visit, attributor: FakeAttributor
+) -> None:
     page = visit.page
     page.emulate_media(reduced_motion="reduce")
+    page.evaluate("() => { Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('refused')); }")
     steps = story(attributor)["steps"]
     talk(page)
     visit.context.set_offline(True)
@@ -49,10 +71,14 @@ def test_whole_story_goes_by_keyboard_with_the_network_gone(visit: Visit, attrib
     assert seen == [str(i + 1) for i in range(len(steps))]
     page.keyboard.press("ArrowRight")
     assert step_of(page) == str(len(steps)), "the last step stays"
-    for _ in range(40):
+    assert len([url for url in visit.requests if not url.startswith("data:")]) == asked, "nothing was fetched"
+    page.unroute_all()  # in another window the page behind has other pictures
+    visit.context.set_offline(False)
+    for step in reversed(seen):
+        assert step_of(page) == step
+        check_type(page)
         page.keyboard.press("ArrowLeft")
     assert step_of(page) == "1"
-    assert len([url for url in visit.requests if not url.startswith("data:")]) == asked, "nothing was fetched"
     page.keyboard.press("Escape")
     expect(page.locator(".talk")).to_be_hidden()
     assert page.evaluate("window.attributionPage.state.talk") is False
@@ -72,6 +98,7 @@ def test_source_is_hidden_until_the_last_space(page: Page, attributor: FakeAttri
         rank = attributor.true_ranks(case["query"]["id"])[space][0]
         column = page.locator(f".talk-column[data-space={space}]")
         expect(column.locator(".talk-standing")).to_have_text(f"True source: rank {rank}")
+        expect(page.locator(".talk-title")).to_contain_text("stands first" if rank == 1 else f"number {rank}")
         assert (page.locator(".talk-hidden").count() == 0) == (i == 2)
         assert (page.locator(".talk .is-truth").count() > 0) == (i == 2)
     page.get_by_role("button", name="Open in the page").click()
@@ -134,9 +161,14 @@ def test_keys_of_a_talk_are_not_the_pages_and_typing_is_not_talking(page: Page) 
     expect(page.locator(".talk")).to_be_hidden()
 
 
-def test_button_enters_full_screen_and_the_arrow_buttons_walk(page: Page) -> None:
-    page.get_by_role("button", name="Present", exact=True).click()
-    page.wait_for_selector(".talk[data-ready]")
+def test_full_screen_by_the_button_and_its_end_by_escape_ends_the_talk(page: Page) -> None:
+    for _ in range(2):
+        page.get_by_role("button", name="Present", exact=True).click()
+        page.wait_for_selector(".talk[data-ready]")
+        page.wait_for_function("document.fullscreenElement !== null")
+        page.evaluate("() => { document.exitFullscreen(); }")  # as the browser does on Escape
+        expect(page.locator(".talk")).to_be_hidden()
+    talk(page)
     page.wait_for_function("document.fullscreenElement !== null")
     page.get_by_role("button", name="Next step (right arrow)").click()
     assert step_of(page) == "2"
@@ -145,14 +177,6 @@ def test_button_enters_full_screen_and_the_arrow_buttons_walk(page: Page) -> Non
     expect(page.locator(".talk")).to_be_visible()
     page.get_by_role("button", name="Leave").click()
     expect(page.locator(".talk")).to_be_hidden()
-
-
-def test_end_of_full_screen_by_escape_ends_the_talk_and_it_can_be_entered_again(page: Page) -> None:
-    for _ in range(2):
-        talk(page)
-        page.wait_for_function("document.fullscreenElement !== null")
-        page.evaluate("() => { document.exitFullscreen(); }")  # as the browser does on Escape
-        expect(page.locator(".talk")).to_be_hidden()
 
 
 def test_picture_given_while_talking_is_shown_to_the_room(page: Page, tmp_path: Path) -> None:
@@ -183,33 +207,3 @@ def test_server_that_is_gone_is_told_and_can_be_left(visit: Visit) -> None:
     expect(page.locator(".talk")).to_be_hidden()
     page.evaluate("window.comeBack()")
     talk(page)
-
-
-# Of a window, and of its smallest type.
-ROOM, LAPTOP, TABLET, PHONE = (1920, 1080, 28), (1280, 720, 18), (1024, 768, 15), (390, 844, 15)
-SMALL = """least => [...document.querySelectorAll('.talk > header *, .talk-stage *')].filter(one => one.offsetParent
-    && [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())
-    && parseFloat(getComputedStyle(one).fontSize) < least).map(one => one.className + ': ' + one.textContent)"""
-FITS = """() => [...document.querySelectorAll('.talk-stage img, .talk-stage canvas, .talk-stage p')].every(one => {
-    const box = one.getBoundingClientRect();
-    return !box.width || (box.left >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1); })"""
-
-
-@pytest.mark.parametrize("sizes", [[ROOM, PHONE], pytest.param([LAPTOP, TABLET], marks=pytest.mark.slow)])
-def test_type_reads_from_the_back_and_every_slide_fits(visit: Visit, sizes: list[tuple[int, int, int]]) -> None:
-    page = visit.page
-    page.emulate_media(reduced_motion="reduce")
-    refused = "() => { Element.prototype.requestFullscreen = () => Promise.reject(new TypeError('refused')); }"
-    page.evaluate(refused)
-    talk(page)
-    last = page.locator(".talk-count").inner_text().partition("/")[2].strip()
-    for _ in range(30):
-        for width, height, least in sizes:
-            page.set_viewport_size({"width": width, "height": height})
-            rest(page)
-            assert page.locator(".talk").bounding_box() == {"x": 0, "y": 0, "width": width, "height": height}
-            assert page.evaluate(SMALL, least) == []
-            assert page.evaluate(FITS), f"step {step_of(page)} at {width} x {height}"
-        if step_of(page) == last:
-            break
-        page.keyboard.press("ArrowRight")

@@ -1,4 +1,4 @@
-"""Why it works in a real browser: its figures are the bundle's, and the toy computes what numpy computes."""
+"""Why it works in a real browser: its figures are the bundle's, and the toy is at the minimum it speaks of."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from scipy.linalg import eigh, sqrtm
-from scipy.optimize import brentq
 
 from aad.spaces import SPACES
 from tests.browser.visits import show
 from tests.fakes import FakeAttributor
 
-COLUMNS = [*SPACES, "oracle"]
 SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
 
 
@@ -30,10 +27,6 @@ def why(page: Page) -> Page:
     return page
 
 
-def column(theory: dict[str, Any], name: str) -> dict[str, Any]:
-    return theory["oracle"] if name == "oracle" else theory["spaces"][name]
-
-
 def exhibit(page: Page, title: str) -> Any:
     found = page.locator(".exhibit", has=page.locator("h3", has_text=title))
     found.evaluate("one => { one.open = true; }")
@@ -45,8 +38,7 @@ def test_a_charts_words_hold_the_figures_of_the_bundle(why: Page, theory: dict[s
         labels = exhibit(why, title).locator("[role=img]").evaluate_all("all => all.map(one => one.ariaLabel)")
         return " ".join(labels)
 
-    for name in COLUMNS:
-        stored = column(theory, name)
+    for name, stored in {**theory["spaces"], "oracle": theory["oracle"]}.items():
         assert f"{name} {np.mean(stored['canonical_correlations']):.2f}" in words("How much does one tell")
         strong = sum(value >= stored["spectrum"][0] / 2 for value in stored["spectrum"])
         assert f"{name} {strong}" in words("Is one trait louder")
@@ -95,48 +87,38 @@ def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeA
     expect(chart.locator(".readout")).to_contain_text("465 pictures: 0.22 (0.17 to 0.27) backbone")
 
 
-def numpy_toy(state: dict[str, Any]) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
-    """The map and the share matched, from the points alone: the constrained minimum by root finding, not in closed form."""
+def measured(state: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """The map shown, the (2, 2) covariances within and over the points it is given, and the share that it matches."""
     domains = [np.array(state["data"][name]) for name in ("real", "synthetic")]  # (n, v, 2) each
-    nuisance = np.mean([np.cov(views.T) for images in domains for views in images], axis=0)
+    within = np.mean([np.cov(views.T) for images in domains for views in images], axis=0)
     centred = [images - images.mean((0, 1)) for images in domains]
     everything = np.concatenate(centred).reshape(-1, 2)
-    covariance = everything.T @ everything / len(everything)
-    weight = state["weight"]
-    if weight == 0:
-        steadiest = eigh(nuisance, covariance)[1][:, 0]
-        square = 2 * np.outer(steadiest, steadiest)
-    else:
-
-        def excess(m: float) -> float:
-            return float(np.trace(covariance @ np.linalg.inv(nuisance + m * covariance)) * weight - 2)
-
-        lowest = -eigh(nuisance, covariance, eigvals_only=True)[0]
-        m = brentq(excess, lowest + 1e-13, lowest + 1e3, xtol=1e-15)
-        square = weight * np.linalg.inv(nuisance + m * covariance)
-    root = np.real(sqrtm(square))
-    real, synthetic = ([root @ views[0] for views in images] for images in centred)
+    a, b, c = state["map"]
+    shown = np.array([[a, b], [b, c]])
+    real, synthetic = ([shown @ views[0] for views in images] for images in centred)
     right = sum(
         min(range(len(real)), key=lambda i: float(np.sum((real[i] - point) ** 2))) == j
         for j, point in enumerate(synthetic)
     )
-    return root, right / len(real), nuisance, covariance
+    return shown, within, everything.T @ everything / len(everything), right / len(real)
 
 
 TOY = """() => { const { data, weight, solution, embedding, t, rawShare } = window.attributionPage.toyNow;
     return { data, weight, map: solution.map, powers: solution.powers, share: embedding.share, t, rawShare }; }"""
 
 
-def test_the_toy_is_what_numpy_computes(why: Page) -> None:
-    for place in (0.0, 0.08, 0.3, 0.51, 0.75, 1.0):
+def test_the_toy_is_at_the_minimum(why: Page) -> None:
+    """By the conditions of one, with a multiplier that keeps the variance; the problem is convex."""
+    for place in (0.0, 0.08, 0.51, 1.0):
         why.evaluate("t => window.attributionPage.toyNow.go(t)", place)
         state = why.evaluate(TOY)
-        root, share, _, covariance = numpy_toy(state)
-        a, b, c = state["map"]
-        shown = np.array([[a, b], [b, c]])
-        np.testing.assert_allclose(shown, root, atol=2e-6)
+        shown, within, covariance, share = measured(state)
+        square = shown @ shown
+        multiplier = state["weight"] - np.trace(square @ within) / 2
+        slope = within + multiplier * covariance
+        np.testing.assert_allclose(square @ slope, state["weight"] * np.eye(2), atol=1e-5)
+        assert np.linalg.eigvalsh(slope)[0] > -1e-5 and np.trace(square @ covariance) == pytest.approx(2)
         assert state["share"] == share
-        assert np.trace(shown @ covariance @ shown) == pytest.approx(2)
         words = why.locator(".toy-side").nth(1).locator(".toy-title b").inner_text()
         assert words == f"{round(share * 16)} of 16 matched"
 
@@ -153,11 +135,11 @@ def test_the_toy_at_its_three_places_is_what_the_exercise_says(why: Page) -> Non
     assert f"{found[0]} of 16, {found[1]} of 16 and {found[2]} of 16" in sheet
     assert f"Before any step it is {round(16 * seen[0]['rawShare'])} of 16" in sheet
     assert seen[0]["powers"] == [2, 0], "one of two dimensions is given up"
-    root, _, nuisance, covariance = numpy_toy(seen[1])
-    views = root @ nuisance @ root
+    shown, within, _, _ = measured(seen[1])
+    views = shown @ within @ shown
     np.testing.assert_allclose(views, views[0, 0] * np.eye(2), atol=0.02 * views[0, 0])
-    root = numpy_toy(seen[2])[0]
-    np.testing.assert_allclose(root @ covariance @ root, np.eye(2), atol=0.1)
+    shown, _, covariance, _ = measured(seen[2])
+    np.testing.assert_allclose(shown @ covariance @ shown, np.eye(2), atol=0.1)
     best = why.evaluate(
         """() => { const path = document.querySelector('.toy-curve .line-other').getAttribute('d');
         const heights = path.slice(1).split('L').map(pair => Number(pair.split(' ')[1]));

@@ -82,6 +82,7 @@ class Visit:
         """The page as it was first shown; opened anew only where a test has failed on it."""
         if self.is_spoilt:
             self.open()
+        self.page.bring_to_front()  # behind another page it would be drawn once a second
         if self.own is None and self.page.viewport_size != WINDOW:
             self.page.set_viewport_size(WINDOW)
         self.page.emulate_media(reduced_motion="null")
@@ -175,10 +176,6 @@ def orders(page: Page) -> dict[str, list[int]]:
     """Ids as each space's answer ranks them."""
     spaces = page.evaluate("window.attributionPage.state.answer.spaces")
     return {space: [match["id"] for match in found["matches"]] for space, found in spaces.items()}
-
-
-def is_focused(element: Any) -> bool:
-    return bool(element.evaluate("element => element === document.activeElement"))
 
 
 def panel(page: Page) -> Any:
