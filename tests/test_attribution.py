@@ -67,12 +67,6 @@ def test_the_answer_is_plain_json(attributor):
     assert set(answer["aligned"]["matches"][0]) == {"reference_id", "rank", "similarity", "weight"}
 
 
-def test_references_carry_what_a_visitor_asks(attributor):
-    reference = attributor.references[3]
-    assert (reference.title, reference.source, reference.licence) == ("Picture 3", "factory", "CC0")
-    assert reference.path.exists() and len(attributor.queries) == N_QUERIES
-
-
 def test_a_query_that_is_not_there_is_an_error(attributor):
     with pytest.raises(IndexError):
         attributor.attribute_query(N_QUERIES, 3)

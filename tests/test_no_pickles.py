@@ -46,16 +46,8 @@ def test_ruff_finds_what_could_run_code() -> None:
         "from faiss import read_index", "import pandas as pd; pd.read_pickle(x)", "import torch; torch.jit.load(x)",
         "import marshal; marshal.loads(x)",
     ]  # fmt: skip
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--select",
-        "S102,S301,S302,S307,S506,TID251",
-        "--output-format=concise",
-        "-",
-    ]
+    told = ["--select", "S102,S301,S302,S307,S506,TID251", "--output-format=concise", "-"]
+    command = [sys.executable, "-m", "ruff", "check", *told]
     run = subprocess.run(command, input="\n".join(lines), text=True, cwd=ROOT, capture_output=True)
     assert {int(row) for row in re.findall(r"^-:(\d+):", run.stdout, re.M)} == {*range(1, len(lines) + 1)}, run.stdout
 

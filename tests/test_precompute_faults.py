@@ -5,9 +5,7 @@ import fcntl
 import importlib
 import os
 import resource
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -25,12 +23,6 @@ from precompute.common.store import write_table
 from tests.endurance import interrupted
 from tests.factory import tiny_bundle
 
-HOLDER = """
-import fcntl, os, signal, sys
-fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-print(flush=True)
-signal.pause()
-"""
 ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
 
 
@@ -48,20 +40,15 @@ def bundle(tmp_path: Path) -> Path:
     return tiny_bundle(tmp_path)
 
 
-@pytest.fixture
-def other_run(bundle: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """A process that holds the bundle until the end of the test."""
-    started = []
-
-    def start() -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-c", HOLDER, bundle], stdout=subprocess.PIPE))
-        assert started[-1].stdout.readline() == b"\n"
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+@contextmanager
+def other_run(bundle: Path) -> Iterator[None]:
+    """Hold the bundle as another run does: the kernel tells files that were opened apart, not processes."""
+    folder = os.open(bundle, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager
@@ -75,26 +62,25 @@ def limited(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_second_run_is_refused(bundle, other_run):
-    other_run()
+def test_a_second_run_is_refused(bundle):
     before = files(bundle)
-    with pytest.raises(HeldError, match=r"another run is at work in .*bundle: wait .*again$"):
-        hold(bundle)
-    for name, options in (
-        ("calibrate", ()),
-        ("train_heads", ("--heads-from", bundle)),
-        ("extract_features", ("--references", bundle.parent / "pictures")),
-        ("run", ("--references", bundle.parent / "pictures")),
-    ):
-        with pytest.raises(SystemExit, match=r"^error: another run is at work"):
-            step(name, "--bundle", bundle, *options)
+    with other_run(bundle):
+        with pytest.raises(HeldError, match=r"another run is at work in .*bundle: wait .*again$"):
+            hold(bundle)
+        for name, options in (
+            ("calibrate", ()),
+            ("train_heads", ("--heads-from", bundle)),
+            ("extract_features", ("--references", bundle.parent / "pictures")),
+            ("run", ("--references", bundle.parent / "pictures")),
+        ):
+            with pytest.raises(SystemExit, match=r"^error: another run is at work"):
+                step(name, "--bundle", bundle, *options)
     assert files(bundle) == before
 
 
-def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle, other_run):
-    first = other_run()
-    first.kill()
-    first.wait()
+def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle):
+    with other_run(bundle):
+        pass
     before = files(bundle)
     (bundle / ".work").mkdir()
     for name in (".manifest.json.123.partial", ".work/.0a1b.npy.4567.partial", ".work/.tmpd1s55P"):
@@ -105,9 +91,10 @@ def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle
     assert files(bundle) == before | {".somebody's.partial": b"not ours"}
 
 
-def test_a_step_lets_go_when_it_ends(bundle, other_run):
+def test_a_step_lets_go_when_it_ends(bundle):
     step("train_heads", "--bundle", bundle, "--heads-from", bundle)
-    other_run()
+    with other_run(bundle):
+        pass
 
 
 def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bundle, monkeypatch, capsys):
@@ -120,10 +107,8 @@ def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bund
             raise KeyboardInterrupt
 
     def other(argv: Sequence[str]) -> None:
-        folder = os.open(bundle, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):  # another run would meet this
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(folder)
+        with pytest.raises(BlockingIOError), other_run(bundle):
+            pass
 
     monkeypatch.setattr("precompute.calibrate.main", one)
     monkeypatch.setattr("precompute.project.main", other)

@@ -1,12 +1,10 @@
 """References in columns: what a tuple of them was, in less memory."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from aad.answers import Reference
-from aad.bundle import DEFAULT_BUNDLE
 from aad.references import References, words_of
 
 ENTRIES = [
@@ -40,11 +38,3 @@ def test_words_are_told_for_any_sequence_of_references():
     references = References(ENTRIES, Path("/pictures"))
     for held in (references, list(references)):
         assert words_of(held, "source") == ["s", "s", "t"] and words_of(held, "author") == ["", "", ""]
-
-
-def test_the_demo_is_read_as_it_stands():
-    entries = json.loads((DEFAULT_BUNDLE / "references.json").read_bytes())
-    references = References(entries, Path("/pictures"))
-    for field in ("title", "source", "licence", "author", "url", "concept", "group", "split"):
-        assert references.words(field) == [entry.get(field, "") for entry in entries]
-    assert [one.path for one in references] == [Path("/pictures") / entry["path"] for entry in entries]

