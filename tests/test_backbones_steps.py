@@ -177,5 +177,4 @@ def test_missing_images_are_all_counted_and_the_first_of_them_named(tmp_path):
         extract("--benchmark", folder, "--bundle", tmp_path / "bundle")
     text = str(caught.value)
     assert "23 images of" in text and "--cases" in text and str(tmp_path) in text
-    assert "dataset/exemplar/artchive: 11 of 12\n" in text and "dataset/synth/bamfg: 12 of 12\n" in text
-    assert "exemplar/bamfg" not in text and text.count(".png\n") == gallery.N_SHOWN
+    assert "exemplar/bamfg" not in text and text.count(".png") == gallery.N_SHOWN

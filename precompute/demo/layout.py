@@ -196,24 +196,8 @@ def _licence_text(benchmark: Benchmark) -> str:
     counts = Counter(exemplar.credit.licence for exemplar in exemplars)
     packages = sorted({exemplar.package for exemplar in exemplars})
     rows = "\n".join(f"| {licence} | {count} |" for licence, count in sorted(counts.items()))
-    return f"""# Licence of the pictures
-
-The pictures in this folder are apart from the project's code. The code is under Apache-2.0; the pictures are not.
-
-They come from {" and ".join(packages)}:
-Debian packages under the GNU General Public License (version 3 or later, and version 2 or later). Many single
-pictures are in the public domain or under a Creative Commons licence.
-`exemplars.json` names the licence, the author and, where known, the address of the original of every picture.
-
-| licence | exemplars |
-|---|---|
-{rows}
-
-What was changed: exemplars are scaled, cropped or cut into tiles, and cut-outs are laid on a plain ground. Queries
-(`synth/`) are derivative works of the exemplars named with them in `queries.json`, and of the scenes and paintings
-that their recipes name; they are under the same terms as those pictures. The folder is a collection of works under
-these several licences, put beside each other; whoever passes on single pictures keeps their credits with them.
-{absent}"""
+    text = Path(__file__).with_name("licence.md").read_text("utf-8").removesuffix("\n")
+    return text.format(packages=" and ".join(packages), rows=rows, absent=absent)
 
 
 def _write(path: Path, value: list[dict[str, Any]] | list[str] | dict[str, str]) -> None:

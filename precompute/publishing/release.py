@@ -32,14 +32,7 @@ _SAME = ("2.0", "2.5", "3.0", "4.0", "sa-3.0", "sa-4.0", "nc-4.0", "nc-sa-4.0")
 HUB_IDS = {name: name for name in ("apache-2.0", "mit", "cc0-1.0", *(f"cc-by-{kind}" for kind in _SAME))}
 HUB_IDS |= {f"gpl-{n}.0-{which}": f"gpl-{n}.0" for n in (2, 3) for which in ("only", "or-later")} | {"cc0": "cc0-1.0"}
 _SHOWN = 20
-_LICENCES = """# Licences of the pictures
-
-{}
-
-The licence, the author and the address of every picture, where they are known, stand in `references.json` (model repository) and
-in `metadata.jsonl` (dataset). A query without a licence of its own is derived from its exemplars, and from the pictures that its
-recipe names besides them; it is under their terms. Whoever passes on single pictures keeps their credits with them.
-"""
+_LICENCES = Path(__file__).with_name("licences.md").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
