@@ -77,7 +77,7 @@ def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, 
     root = out / "abc_mini"
     for left_over in (*root.rglob("*.tmp"), *root.rglob(".*.partial")):
         left_over.unlink()
-    benchmark = plan_benchmark(catalogue, pictures, seed)
+    benchmark = plan_benchmark(catalogue, seed)
     for exemplar in tqdm(benchmark.exemplars, desc="exemplars", unit="picture", disable=None):
         path = out / exemplar.path
         if force or not path.exists():

@@ -13,16 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from .packages import (
-    GCOMPRIS,
-    GCOMPRIS_CREDIT,
-    TUXPAINT,
-    TUXPAINT_CREDIT,
-    WEBMUSEUM_CREDIT,
-    Credit,
-    collect_credits,
-    read_rcc,
-)
+from .packages import GCOMPRIS, TUXPAINT, read_rcc
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.45, 0.20, 0.35)  # of the concepts of each group
@@ -47,6 +38,10 @@ class Entry:
         role: `exemplar`, `backdrop` (scenes and contents) or `palette` (styles); the last two are never exemplars.
         split: A split that is fixed by hand (painters are too few to draw), else empty.
         tiles: For paintings, such as `2x2:3`: the grid, and how many of its tiles, the busiest, are kept.
+        licence: Of an exemplar, as the README beside the picture has it: Debian's own copyright file is older than some
+            pictures. An SPDX identifier where there is one; none forbids changes or commercial use.
+        author: Of an exemplar.
+        url: Address of the original, where it is known.
     """
 
     source: str
@@ -57,6 +52,14 @@ class Entry:
     role: str
     split: str
     tiles: str
+    licence: str = ""
+    author: str = ""
+    url: str = ""
+
+    @property
+    def package(self) -> str:
+        """Name and version of the package that the picture comes from."""
+        return (TUXPAINT if self.source.startswith("tuxpaint:") else GCOMPRIS).source
 
     @property
     def slug(self) -> str:
@@ -99,7 +102,7 @@ def seeded_rng(seed: int, key: str) -> np.random.Generator:
 
 
 class Pictures:
-    """Pixels and credits of the list's entries, read from the folders of stamps and of `.rcc` files on demand."""
+    """Pixels of the list's entries, read from the folders of stamps and of `.rcc` files on demand."""
 
     def __init__(self, tuxpaint: Path, gcompris: Path) -> None:
         self.tuxpaint, self.gcompris = tuxpaint, gcompris
@@ -124,19 +127,6 @@ class Pictures:
             picture = picture.crop((0, 0, picture.width // 2, picture.height))
         visible = picture.getchannel("A").point(lambda a: 255 * (a > 24)).getbbox()
         return picture.crop(visible) if visible else picture
-
-    def credit(self, entry: Entry) -> Credit:
-        """Licence, author and address of the original."""
-        package, _, path = entry.source.partition(":")
-        if package == "tuxpaint":
-            return TUXPAINT_CREDIT
-        if path.startswith("board/"):  # their README states one licence for all pieces, outside the stanza form
-            return WEBMUSEUM_CREDIT
-        return collect_credits(self._tree(path.split("/")[0])).get(f"{_ACTIVITIES}/{path}", GCOMPRIS_CREDIT)
-
-    def package(self, entry: Entry) -> str:
-        """Name and version of the package that the picture comes from."""
-        return (TUXPAINT if entry.source.startswith("tuxpaint:") else GCOMPRIS).source
 
 
 def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from aad.files import write_atomically
 
 from .catalogue import SPLITS, Entry, Pictures, cut_tiles, seeded_rng, split_concepts
 from .drawing import fit, lay_on_ground
-from .packages import Credit
 from .recipes import GENERATORS, Plan, Recipe, draw_recipe
 
 EXEMPLAR_SIZE, EXEMPLAR_QUALITY = 320, 78  # pixels on the longest side, WebP quality
@@ -34,8 +33,6 @@ class Exemplar:
     split: str
     case: str
     entry: Entry
-    credit: Credit
-    package: str
     tile: int | None = None
 
 
@@ -47,29 +44,26 @@ class Benchmark:
     plans: tuple[Plan, ...]
     recipes: Mapping[str, Recipe]  # by a plan's key
     entries: Mapping[str, Entry]  # by slug; backdrops and palettes included
-    absent: Mapping[str, Credit]  # of the pictures whose sources are in no list, by a plan's key
+    absent: Mapping[str, Entry]  # sources that are in no list, by a plan's key
 
 
-def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) -> Benchmark:
-    """Decide splits, cases, queries and recipes; rows whose licence forbids changes or commercial use are left out."""
+def plan_benchmark(catalogue: Sequence[Entry], seed: int) -> Benchmark:
+    """Decide splits, cases, queries and recipes."""
     chosen = [entry for entry in catalogue if entry.role == "exemplar"]
     splits = split_concepts(
         {entry.concept: entry.group for entry in chosen}, {e.concept: e.split for e in chosen if e.split}, seed
     )
     exemplars: list[Exemplar] = []
     for entry in chosen:
-        credit = pictures.credit(entry)
-        if not credit.allows_derivatives:
-            continue
-        split, package = splits[entry.concept], pictures.package(entry)
+        split = splits[entry.concept]
         stem = f"abc_mini/exemplar/{entry.source.partition(':')[0]}/{entry.slug}"
         if entry.kind == "painting":
             case = "painter-" + entry.concept.lower().replace(" ", "-").replace("ü", "ue")
             for tile in range(int(entry.tiles.split(":")[1])):
                 name, title = f"{stem}-{tile + 1}.webp", f"{entry.title} (detail {tile + 1})"
-                exemplars.append(Exemplar(name, title, split, case, entry, credit, package, tile))
+                exemplars.append(Exemplar(name, title, split, case, entry, tile))
         else:
-            exemplars.append(Exemplar(f"{stem}.webp", entry.title, split, entry.slug, entry, credit, package))
+            exemplars.append(Exemplar(f"{stem}.webp", entry.title, split, entry.slug, entry))
 
     backdrops = sorted(entry.slug for entry in catalogue if entry.role == "backdrop")
     palettes = sorted(entry.slug for entry in catalogue if entry.role == "palette")
@@ -79,8 +73,9 @@ def plan_benchmark(catalogue: Sequence[Entry], pictures: Pictures, seed: int) ->
     absent = [Plan(key, kind, slug, "test") for key, (_, kind, slug, _) in parts.items() if slug in entries]
     plans += absent
     recipes = {plan.key: draw_recipe(plan, seed, backdrops, palettes) for plan in plans}
-    credits = {plan.key: pictures.credit(entries[plan.subject]) for plan in absent}
-    return Benchmark(tuple(exemplars), tuple(plans), recipes, entries, credits)
+    return Benchmark(
+        tuple(exemplars), tuple(plans), recipes, entries, {plan.key: entries[plan.subject] for plan in absent}
+    )
 
 
 def _plan_queries(exemplars: Sequence[Exemplar]) -> list[Plan]:
@@ -168,9 +163,9 @@ def write_json(benchmark: Benchmark, root: Path, skipped: Mapping[str, str]) -> 
         {
             "path": exemplar.path,
             "title": exemplar.title,
-            "source": exemplar.package,
+            "source": exemplar.entry.package,
             "file": exemplar.entry.source,
-            **asdict(exemplar.credit),
+            **{key: getattr(exemplar.entry, key) for key in ("licence", "author", "url")},
             "concept": exemplar.entry.concept,
             "group": exemplar.entry.group,
             "split": exemplar.split,
@@ -190,11 +185,11 @@ def _licence_text(benchmark: Benchmark) -> str:
     exemplars = benchmark.exemplars
     absent = "".join(
         f"\n`{key}.webp` is made in the same way from a picture that is not in the folder,\n"
-        f'"{benchmark.entries[key.split("/")[2]].title}" by {credit.author or "an author not named"}, {credit.licence}.\n'
-        for key, credit in benchmark.absent.items()
+        f'"{entry.title}" by {entry.author or "an author not named"}, {entry.licence}.\n'
+        for key, entry in benchmark.absent.items()
     )
-    counts = Counter(exemplar.credit.licence for exemplar in exemplars)
-    packages = sorted({exemplar.package for exemplar in exemplars})
+    counts = Counter(exemplar.entry.licence for exemplar in exemplars)
+    packages = sorted({exemplar.entry.package for exemplar in exemplars})
     rows = "\n".join(f"| {licence} | {count} |" for licence, count in sorted(counts.items()))
     text = Path(__file__).with_name("licence.md").read_text("utf-8").removesuffix("\n")
     return text.format(packages=" and ".join(packages), rows=rows, absent=absent)
