@@ -259,8 +259,3 @@ def test_the_lists_are_those_that_the_curated_one_gives(tmp_path: Path) -> None:
     write_json(plan_benchmark(read_catalogue(CATALOGUE), 0), tmp_path, shipped("skipped.json"))
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert path.read_bytes() == (ASSETS / "abc_mini" / path.relative_to(tmp_path)).read_bytes(), path
-
-
-def test_shipped_pictures_stay_small() -> None:
-    size = sum(path.stat().st_size for path in (ASSETS / "abc_mini").rglob("*") if path.is_file())
-    assert size <= 24_000_000

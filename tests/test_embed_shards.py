@@ -62,17 +62,6 @@ def test_only_what_is_damaged_changed_or_gone_is_computed_again(tmp_path):
     assert len(rows(out)) == 5 and "00002.npy" not in contents(out)
 
 
-@pytest.mark.slow
-def test_a_killed_worker_leaves_the_same_bytes(tmp_path):
-    folder = folder_of(tmp_path / "photos", 14)
-    embed(tmp_path / "whole", folder)
-    encoder = FakeEncoder(tmp_path / "log", deadly=tmp_path / "killed")
-    done = embed(tmp_path / "out", folder, encoder=encoder, workers=2)
-    assert encoder.deadly.exists()
-    assert len(done) == 6 and sum(done) in (14 + 2, 14 + 3)  # one shard twice
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_workers_end_with_their_driver_and_only_what_is_missing_is_computed_again(tmp_path, how):
     folder, out = folder_of(tmp_path / "photos", 30), tmp_path / "out"

@@ -206,13 +206,6 @@ def test_networks_that_cannot_be_cut_are_refused():
         cut_network(frozen(Sideways), 1, SIDE)
 
 
-def test_a_pool_finds_every_picture_in_its_place():
-    arrays = (np.arange(6.0).reshape(2, 3, 1), np.arange(10, 14.0).reshape(4, 1, 1))
-    places = np.array([[[0, 1, 2], [1, 3, 0]], [[1, 0, 0], [0, 0, 1]]])
-    taken = Pool(arrays, places).take(np.array([0, 1, 0]), np.array([0, 1, 1]))
-    assert taken.flatten().tolist() == [5, 1, 13] and taken.dtype == torch.float32
-
-
 def test_losses_that_are_not_finite_stop_the_run():
     tuning = started()
     next(iter(tuning.trained.values())).data.fill_(float("nan"))

@@ -99,18 +99,6 @@ def test_correlations_of_the_variates_of_cca_are_the_canonical_ones_through_any_
         cca(rng.normal(size=(10, 20)), rng.normal(size=(10, 20)), 0.0, 3)
 
 
-def test_cca_of_shuffled_pairs_finds_nothing_that_holds_up():
-    rng = np.random.default_rng(5)
-    shared = rng.normal(size=(120, 4))
-    real, synthetic = (
-        np.hstack([shared + 0.3 * rng.normal(size=(120, 4)), rng.normal(size=(120, 8))]) for _ in range(2)
-    )
-    for order, holds in ((np.arange(120), True), (rng.permutation(120), False)):
-        head = cca(real, synthetic[order], 0.01, 4)
-        found = correlations(head.apply(real, Domain.REAL), head.apply(synthetic, Domain.SYNTHETIC))
-        assert found.min() > 0.8 if holds else found.max() < 0.5
-
-
 def test_full_shrinkage_of_cca_leaves_the_cross_covariance_in_units_of_mean_power():
     real, synthetic = pairs_of_known_correlations(np.array([0.8, 0.1]))
     head = cca(real, synthetic, shrinkage=1.0, rank=2)
@@ -118,11 +106,6 @@ def test_full_shrinkage_of_cca_leaves_the_cross_covariance_in_units_of_mean_powe
     power = np.sqrt(real.var(0).mean() * synthetic.var(0).mean())
     expected = np.linalg.svd(cross_covariance(real, synthetic), compute_uv=False) / power
     assert np.allclose(cross_covariance(*variates), np.diag(expected), atol=1e-4)
-
-
-def test_effective_rank_of_white_embeddings_is_their_dimension_and_of_a_line_one():
-    assert effective_rank(white(50, 6) @ rotation(6) + 9) == pytest.approx(6)
-    assert effective_rank(np.outer(np.arange(5.0), [1, 2, 3])) == pytest.approx(1)
 
 
 def test_effective_rank_is_the_exponential_of_the_spectral_entropy_and_reads_low_for_few_images():
@@ -161,12 +144,6 @@ def test_subspace_agreement_is_the_mean_squared_cosine_of_the_principal_angles()
     rows, angles = white(60, 4), np.array([0.3, 1.1])
     tilted = rows[:, :2] * np.cos(angles) + rows[:, 2:] * np.sin(angles)
     assert subspace_agreement(tilted, rows[:, :2]) == pytest.approx((np.cos(angles) ** 2).mean())
-
-
-def test_cka_does_not_see_rotation_and_scale_but_does_see_loudness():
-    rows = white(50, 5) * [4, 3, 2, 1, 1]
-    assert linear_cka(rows, 3 * rows @ rotation(5) + 2) == pytest.approx(1)
-    assert linear_cka(rows, rows / [4, 3, 2, 1, 1]) < 0.9
 
 
 def test_cka_equals_the_estimator_written_as_a_sum_over_four_different_rows():
