@@ -7,7 +7,7 @@ Writes  OUT/abc_mini (about 23 MB)
     python -m precompute.build_benchmark --packages FOLDER --out OUT
 
 The same seed gives the same bytes, whatever the number of jobs. Pictures that are already there are kept, so an
-interrupted build goes on where it stopped; --force makes them anew, as another seed or a changed recipe needs.
+interrupted build goes on where it stopped; another seed or a changed recipe needs another folder.
 """
 
 import argparse
@@ -46,13 +46,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--packages", type=Path, default=DEFAULT_PACKAGES, help="folder with the two .deb files")
     parser.add_argument("--download", action="store_true", help="fetch a missing .deb with apt-get")
     parser.add_argument("--out", type=Path, default=Path("assets"), help="where abc_mini/ is written (default: assets)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of splits and recipes (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of recipes (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
-    parser.add_argument("--force", action="store_true", help="make pictures anew that are already there")
     options = parser.parse_args(argv)
 
     pictures = open_packages(options.packages, options.download)
-    build(read_catalogue(CATALOGUE), pictures, options.out, options.seed, options.jobs, options.force)
+    build(read_catalogue(CATALOGUE), pictures, options.out, options.seed, options.jobs)
 
 
 def open_packages(folder: Path, download: bool) -> Pictures:
@@ -72,7 +71,7 @@ def open_packages(folder: Path, download: bool) -> Pictures:
     return Pictures(*trees)
 
 
-def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, jobs: int, force: bool) -> Benchmark:
+def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, jobs: int) -> Benchmark:
     """Make every picture and every list of the benchmark below `out`, in so many processes at a time."""
     root = out / "abc_mini"
     for left_over in (*root.rglob("*.tmp"), *root.rglob(".*.partial")):
@@ -80,11 +79,11 @@ def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, 
     benchmark = plan_benchmark(catalogue, seed)
     for exemplar in tqdm(benchmark.exemplars, desc="exemplars", unit="picture", disable=None):
         path = out / exemplar.path
-        if force or not path.exists():
+        if not path.exists():
             picture = make_exemplar(exemplar.entry, pictures, seed, EXEMPLAR_SIZE, exemplar.tile)
             save_webp(picture, path, EXEMPLAR_QUALITY)
 
-    pending = [plan for plan in benchmark.plans if force or not (root / f"{plan.key}.webp").exists()]
+    pending = [plan for plan in benchmark.plans if not (root / f"{plan.key}.webp").exists()]
     if pending:
         style_networks()  # here, before a worker finds that they are missing
     results = run_shards(Cook(benchmark, pictures, root, seed), pending, workers=max(1, jobs))

@@ -19,7 +19,7 @@ from aad.images import load_image
 from precompute import build_benchmark
 from precompute.common.cli import run_step
 from precompute.demo import catalogue, drawing, layout, packages, recipes
-from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue, split_concepts
+from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue
 from precompute.demo.layout import plan_benchmark, write_json
 from precompute.demo.recipes import Plan, draw_recipe
 from tests import small
@@ -33,7 +33,7 @@ CATALOGUE = ROOT / "precompute" / "demo" / "exemplars.csv"
 # --- stand-ins -------------------------------------------------------------------------------------------------------
 
 
-def write_rcc(files: dict[str, bytes], compress: bool, version: int = 2) -> bytes:
+def write_rcc(files: dict[str, bytes], compress: bool) -> bytes:
     """A Qt resource file with every file directly below the root's one folder `pictures`."""
     names, data = bytearray(), bytearray()
 
@@ -42,7 +42,7 @@ def write_rcc(files: dict[str, bytes], compress: bool, version: int = 2) -> byte
         names.extend(struct.pack(">HI", len(text), 0) + text.encode("utf-16-be"))
         return at
 
-    extra = b"\0" * 8 if version >= 2 else b""
+    extra = b"\0" * 8
     nodes = [struct.pack(">IHII", put_name(""), 2, 1, 1) + extra]
     nodes += [struct.pack(">IHII", put_name("pictures"), 2, len(files), 2) + extra]
     for name, content in files.items():
@@ -51,7 +51,7 @@ def write_rcc(files: dict[str, bytes], compress: bool, version: int = 2) -> byte
         data.extend(struct.pack(">I", len(stored)) + stored)
     tree = b"".join(nodes)
     start = 20
-    header = b"qres" + struct.pack(">IIII", version, start, start + len(tree), start + len(tree) + len(data))
+    header = b"qres" + struct.pack(">IIII", 2, start, start + len(tree), start + len(tree) + len(data))
     return header + tree + bytes(data) + bytes(names)
 
 
@@ -81,8 +81,8 @@ def stand_in(tmp_path: Path) -> tuple[list[Entry], Pictures]:
 
 def test_rcc_reader_gives_back_what_was_written() -> None:
     files = {"a.webp": b"one", "ü.txt": b"two" * 200, "empty": b""}
-    for compress, version in ((False, 1), (False, 2), (True, 1), (True, 2)):
-        read = packages.read_rcc(write_rcc(files, compress, version))
+    for compress in (False, True):
+        read = packages.read_rcc(write_rcc(files, compress))
         assert read == {f"pictures/{name}": content for name, content in files.items()}
     with pytest.raises(packages.PackageError, match="starts with b'qres'"):
         packages.read_rcc(b"RIFF" + b"\0" * 40)
@@ -110,19 +110,7 @@ def test_missing_deb_names_the_command_that_fetches_it(tmp_path: Path) -> None:
         run_step(build_benchmark.main, ["--packages", str(tmp_path)])
 
 
-# --- splits and recipes ----------------------------------------------------------------------------------------------
-
-
-def test_every_group_is_split_by_concept_in_the_stated_shares() -> None:
-    groups = {f"{g}{i}": g for g in "ab" for i in range(100)}
-    splits = split_concepts(groups, {"a0": "test"}, seed=3)
-    assert splits["a0"] == "test" and set(splits) == set(groups)
-    for group in "ab":
-        counts = [sum(splits[c] == s for c in groups if groups[c] == group) for s in catalogue.SPLITS]
-        assert np.allclose(counts, [45, 20, 35], atol=1.5)
-    assert splits == split_concepts(groups, {"a0": "test"}, seed=3) != split_concepts(groups, {"a0": "test"}, seed=4)
-    alone = split_concepts({c: g for c, g in groups.items() if g == "b"}, {}, seed=3)
-    assert alone == {concept: split for concept, split in splits.items() if concept in alone}
+# --- pictures and recipes ----------------------------------------------------------------------------------------------
 
 
 def test_whole_picture_is_reframed_to_itself_and_flip_mirrors_it() -> None:
@@ -148,7 +136,7 @@ def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
     monkeypatch.setattr(layout, "N_STYLE_QUERIES", 1)
 
     def built(name: str) -> dict[Path, bytes]:
-        benchmark = build_benchmark.build(*stand_in, tmp_path / name, seed=0, jobs=1, force=False)
+        benchmark = build_benchmark.build(*stand_in, tmp_path / name, seed=0, jobs=1)
         assert {plan.type for plan in benchmark.plans} == set(recipes.GENERATORS)
         files = sorted((tmp_path / name).rglob("*.*"))
         return {path.relative_to(tmp_path / name): path.read_bytes() for path in files}

@@ -32,21 +32,19 @@ def write_rows(
     shape: tuple[int, ...],
     parts: Iterable[np.ndarray],
     progress: Callable[[int], object],
-    kind: str = "float16",
 ) -> Path:
-    """Write a ``.npy`` file of rows that come some at a time; one that was left before all had come is removed.
+    """Write a ``.npy`` file of float16 rows that come some at a time; one that was left before all had come is removed.
 
     Args:
         path: the file; its bytes are those that ``np.save`` writes of all rows at once.
         shape: (n, d) of all rows.
         parts: (m, d) of some.
         progress: called with the number of rows after each part.
-        kind: of their values.
 
     Raises:
         ValueError: other than n rows came.
     """
-    n, dtype = 0, np.dtype(kind)
+    n, dtype = 0, np.dtype("float16")
     path.parent.mkdir(parents=True, exist_ok=True)
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     try:

@@ -16,7 +16,6 @@ from PIL import Image
 from .packages import GCOMPRIS, TUXPAINT, read_rcc
 
 SPLITS = ("train", "validation", "test")
-SHARES = (0.45, 0.20, 0.35)  # of the concepts of each group
 _ACTIVITIES = "gcompris/src/activities"
 _BOARD_SIZE = (702, 515)  # pixels; piece positions are fractions of it
 _BOARD = f"{_ACTIVITIES}/paintings/resource/board/board{{}}_0.qml"
@@ -36,7 +35,8 @@ class Entry:
         group: About a dozen of them, to colour a map by.
         kind: `cutout` (has alpha), `photo` or `painting`.
         role: `exemplar`, `backdrop` (scenes and contents) or `palette` (styles); the last two are never exemplars.
-        split: A split that is fixed by hand (painters are too few to draw), else empty.
+        split: Of an exemplar: 45 % train, 20 % validation and 35 % test of each group's concepts, drawn once; painters, who are too
+            few to draw, by hand.
         tiles: For paintings, such as `2x2:3`: the grid, and how many of its tiles, the busiest, are kept.
         licence: Of an exemplar, as the README beside the picture has it: Debian's own copyright file is older than some
             pictures. An SPDX identifier where there is one; none forbids changes or commercial use.
@@ -75,24 +75,6 @@ def read_catalogue(path: Path) -> list[Entry]:
     """Read the curated list, in its order."""
     with path.open(newline="", encoding="utf-8") as file:
         return [Entry(**row) for row in csv.DictReader(file)]
-
-
-def split_concepts(groups: Mapping[str, str], fixed: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Draw a split for every concept: 45 % train, 20 % validation, 35 % test of each group's concepts.
-
-    Args:
-        groups: Concept -> group; a group's draw does not depend on the other groups.
-        fixed: Concept -> split, for those fixed by hand.
-        seed: Another seed gives another draw.
-    """
-    splits = dict(fixed)
-    for group in sorted(set(groups.values())):
-        free = sorted(concept for concept, g in groups.items() if g == group and concept not in fixed)
-        rng = seeded_rng(seed, f"split/{group}")
-        bounds = np.cumsum(SHARES) * len(free)
-        for rank, index in enumerate(rng.permutation(len(free))):
-            splits[free[index]] = SPLITS[int(np.searchsorted(bounds, rank + 0.5))]
-    return splits
 
 
 def seeded_rng(seed: int, key: str) -> np.random.Generator:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from aad.files import write_atomically
 
-from .catalogue import SPLITS, Entry, Pictures, cut_tiles, seeded_rng, split_concepts
+from .catalogue import SPLITS, Entry, Pictures, cut_tiles, seeded_rng
 from .drawing import fit, lay_on_ground
 from .recipes import GENERATORS, Plan, Recipe, draw_recipe
 
@@ -48,14 +48,11 @@ class Benchmark:
 
 
 def plan_benchmark(catalogue: Sequence[Entry], seed: int) -> Benchmark:
-    """Decide splits, cases, queries and recipes."""
+    """Decide cases, queries and recipes."""
     chosen = [entry for entry in catalogue if entry.role == "exemplar"]
-    splits = split_concepts(
-        {entry.concept: entry.group for entry in chosen}, {e.concept: e.split for e in chosen if e.split}, seed
-    )
     exemplars: list[Exemplar] = []
     for entry in chosen:
-        split = splits[entry.concept]
+        split = entry.split
         stem = f"abc_mini/exemplar/{entry.source.partition(':')[0]}/{entry.slug}"
         if entry.kind == "painting":
             case = "painter-" + entry.concept.lower().replace(" ", "-").replace("ü", "ue")

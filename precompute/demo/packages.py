@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_DIRECTORY, _ZLIB, _ZSTD = 2, 1, 4  # flags of an rcc node
+_DIRECTORY, _ZLIB = 2, 1  # flags of an rcc node
+_NODE = 22  # bytes, in the format version of the package
 
 
 class PackageError(OSError):
@@ -68,21 +69,20 @@ def read_rcc(blob: bytes) -> dict[str, bytes]:
     """Read a Qt resource file.
 
     Args:
-        blob: The whole file, format version 1 to 3, entries stored plainly or with zlib.
+        blob: The whole file, entries stored plainly or with zlib.
 
     Returns:
         Path inside the resource tree (no leading slash) -> content.
 
     Raises:
-        PackageError: the bytes are no Qt resource file, or an entry is compressed with zstd.
+        PackageError: the bytes are no Qt resource file.
     """
     if blob[:4] != b"qres":
         raise PackageError(f"a Qt resource file starts with b'qres', got {blob[:4]!r}")
-    version, tree, data, names = struct.unpack_from(">4I", blob, 4)
-    node_size = 14 if version < 2 else 22  # version 2 added a modification time of 8 bytes
+    tree, data, names = struct.unpack_from(">3I", blob, 8)
 
     def walk(index: int, prefix: str) -> Iterator[tuple[str, bytes]]:
-        at = tree + index * node_size
+        at = tree + index * _NODE
         name_at, flags = struct.unpack_from(">IH", blob, at)
         (length,) = struct.unpack_from(">H", blob, names + name_at)
         start = names + name_at + 6  # behind the length and a hash
@@ -93,8 +93,6 @@ def read_rcc(blob: bytes) -> dict[str, bytes]:
             for child in range(first, first + count):
                 yield from walk(child, path)
             return
-        if flags & _ZSTD:
-            raise PackageError(f"{path}: compressed with zstd, which this reader does not know")
         (offset,) = struct.unpack_from(">I", blob, at + 10)
         (size,) = struct.unpack_from(">I", blob, data + offset)
         content = blob[data + offset + 4 : data + offset + 4 + size]
