@@ -5,10 +5,10 @@ A module that uses the fixture ``page`` is marked with `MARKS`: so their servers
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,9 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-def at_once(ask: Callable[[Any], Any], requests: Iterable[Any]) -> None:
-    threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def at_once(ask: Callable[[Any], Any], requests: Sequence[Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(ask, requests))
 
 
 @pytest.fixture(scope="session")
@@ -97,16 +94,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     attributor = Gated(root / "pictures", n_per_group=4)
     attributor.gate, attributor.ready = threading.Event(), True
     attributor.gate.set()
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(root / "uploads")
-    demo = app.build_app(attributor)
-    url, stop = app.serve(demo, ready=lambda: attributor.ready, server_port=free_port(), quiet=True)
-    yield Page(url, demo, attributor, root)
-    stop()
-    if before is None:
-        del os.environ["GRADIO_TEMP_DIR"]
-    else:
-        os.environ["GRADIO_TEMP_DIR"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        demo = app.build_app(attributor)
+        url, stop = app.serve(demo, ready=lambda: attributor.ready, server_port=free_port(), quiet=True)
+        yield Page(url, demo, attributor, root)
+        stop()
 
 
 @pytest.fixture

@@ -94,26 +94,6 @@ def test_hubs_are_those_of_the_outcomes(attributor: FakeAttributor, server: dict
         assert all(deserved == all_deserved[reference] for reference, _, deserved in one["top"])
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "words"),
-    [
-        ("inspect_recall", {"rows": "AAAA"}, "one bit for each of 60"),
-        ("inspect_recall", {"rows": None}, "one bit for each"),
-        ("inspect_recall", {"rows": "?" * 12}, "one bit for each"),
-        ("inspect_recall", {"rows": "A" * 5_000_000}, "one bit for each"),
-        ("inspect_recall", {"rows": base64.b64encode(bytes(8)).decode()}, "at least one query"),
-        ("inspect_hubs", {"rows": "AAAA"}, "one bit for each"),
-    ],
-)
-def test_a_mask_that_is_none_is_refused_in_words(
-    server: dict[str, Callable[..., Any]], name: str, change: dict[str, Any], words: str
-) -> None:
-    sound = {"rows": inspection.bit_mask(np.ones(60, bool)), "measure": "R@1", "by": "type"}
-    assert "error" not in server[name](sound)
-    reply = server[name]({**sound, **change})
-    assert words in reply["error"] and len(reply["error"]) < 400
-
-
 def test_equal_requests_are_computed_once_and_one_at_a_time(
     attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,12 @@ def test_what_is_no_request_is_answered_in_words_at_every_door(doors: Doors, req
 @pytest.mark.parametrize(
     ("door", "change", "words"),
     [
+        ("inspect_recall", {"rows": "AAAA"}, "one bit for each of 12"),
+        ("inspect_recall", {"rows": None}, "one bit for each"),
+        ("inspect_recall", {"rows": "?" * 12}, "one bit for each"),
+        ("inspect_recall", {"rows": "A" * 5_000_000}, "one bit for each"),
+        ("inspect_recall", {"rows": "AAA="}, "at least one query"),
+        ("inspect_hubs", {"rows": "AAAA"}, "one bit for each"),
         ("inspect_recall", {"measure": ["R@1"]}, "R@1, R@5, MRR"),
         ("inspect_recall", {"by": "concept"}, "type, generator, group, split"),
         ("inspect_retrieving", {"space": "moon"}, "backbone, aligned, disentangled"),

@@ -36,10 +36,6 @@ def exports(name: str) -> set[str]:
     return {word for found in EXPORT.findall(TEXTS[name]) for names in found if names for word in names.split(", ")}
 
 
-def folder(name: str) -> str:
-    return name.rpartition("/")[0]
-
-
 @pytest.mark.parametrize("name", scripts.modules())
 def test_a_module_imports_what_is_there_from_where_it_may(name: str) -> None:
     assert len(re.findall(r"\bimport\b(?=[\s(]+[^*]*[\"'])", TEXTS[name].split("\nexport", 1)[0])) == len(
@@ -47,7 +43,8 @@ def test_a_module_imports_what_is_there_from_where_it_may(name: str) -> None:
     ), "an import must be one line of names in braces, so that it is seen here"
     for target, names in imports(name).items():
         assert names <= exports(target), f"{target} must export {names - exports(target)}"
-        assert name == scripts.ENTRY or folder(target) in ARROWS[folder(name)], f"{name} must not import {target}"
+        own, other = name.partition("/")[0], target.partition("/")[0]
+        assert name == scripts.ENTRY or other in ARROWS[own], f"{name} must not import {target}"
 
 
 def test_no_module_comes_back_to_itself_and_every_one_is_reached_from_the_door() -> None:

@@ -134,7 +134,9 @@ def test_order_follows_the_weight_in_both_directions(inspect: Page, outcomes: Ou
     assert listed(inspect) == rising[:PER_LEAF]
 
 
-def test_back_from_compare_returns_to_the_same_place(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
+def test_the_walk_goes_on_in_compare_and_back_is_the_same_place(
+    inspect: Page, outcomes: Outcomes, is_test: np.ndarray
+) -> None:
     choose(inspect, "split", "train")
     inspect.get_by_role("button", name="Next", exact=True).first.click()
     ids = by_gain(outcomes, is_test | (outcomes.labels["split"] == "train"))
@@ -154,15 +156,11 @@ def test_back_from_compare_returns_to_the_same_place(inspect: Page, outcomes: Ou
     expect(inspect.locator(f".case[data-query='{asked}']")).to_be_focused()
     assert abs(inspect.evaluate("window.scrollY") - place) < 2
     assert inspect.locator("input[data-facet=split][data-value=train]").is_checked()
-
-
-def test_the_walk_goes_on_in_compare(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
-    ids = by_gain(outcomes, is_test)
-    inspect.locator(".case").nth(PER_LEAF - 1).click()
+    inspect.locator(".case").last.click()
     inspect.locator(".walk").get_by_role("button", name="Next").click()
-    inspect.wait_for_function(ANSWERED, arg=ids[PER_LEAF])
+    inspect.wait_for_function(ANSWERED, arg=ids[2 * PER_LEAF])
     inspect.locator(".walk").get_by_role("button", name="Back to Inspect").click()
-    assert listed(inspect) == ids[PER_LEAF : 2 * PER_LEAF], "the leaf turns with the walk"
+    assert listed(inspect) == ids[2 * PER_LEAF : 3 * PER_LEAF], "the leaf turns with the walk"
     expect(inspect.locator(".case").first).to_be_focused()
     inspect.locator(".case").first.click()
     expect(inspect.locator(".walk")).to_be_visible()

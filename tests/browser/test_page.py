@@ -39,10 +39,9 @@ class Held:
             return self.answer(asked, *more, **named)
         self.came.set()
         assert self.goes.wait(20)
-        try:
-            return self.answer(asked, *more, **named)
-        finally:
-            self.gone.set()
+        found = self.answer(asked, *more, **named)
+        self.gone.set()
+        return found
 
     def let_go(self) -> None:
         self.goes.set()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import Visit, canvas_of, options, panel, rest, scrolls_sideways
+from tests.browser.visits import Visit, canvas_of, options, panel, rest, scrolls_sideways, show
 
 PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
@@ -26,10 +26,6 @@ def phone(pocket: Visit) -> Iterator[Page]:
     yield pocket.home()
     assert not scrolls_sideways(pocket.page)
     pocket.check()
-
-
-def view(phone: Page, name: str) -> None:
-    phone.locator("#nav").get_by_role("button", name=name).tap()
 
 
 def test_phone_comes_to_the_answer_with_the_query_on_top_and_three_pictures_abreast(phone: Page) -> None:
@@ -75,8 +71,7 @@ def test_fingers_pinch_and_lasso(phone: Page, pocket: Visit) -> None:
 
 
 def test_phone_inspects_with_filters_folded_away(phone: Page) -> None:
-    view(phone, "Inspect")
-    phone.wait_for_selector(".case")
+    show(phone, "Inspect")
     filters = phone.locator(".facets fieldset").first
     assert filters.is_hidden()
     phone.locator(".facets summary").tap()
@@ -88,7 +83,7 @@ def test_phone_inspects_with_filters_folded_away(phone: Page) -> None:
 
 
 def test_phone_shows_all_of_why_it_works(phone: Page) -> None:
-    view(phone, "Why it works")
+    show(phone, "Why it works")
     for summary in phone.locator("details.exhibit > summary").all():
         summary.tap()
     assert phone.locator("details.exhibit[open]").count() == 4
