@@ -301,15 +301,6 @@ def tile(n: int) -> bytes:
     return raw.tiff(pixels, {**raw.tiff_tiles(40, 30, side, [8], [len(pixels)]), 259: ("H", [8])})
 
 
-def pixels_one_by_one(n: int) -> bytes:
-    """Packed pixels in chunks of one byte."""
-    side = int((n / 39) ** 0.5)
-    rows = np.random.default_rng(0).integers(0, 256, (side, side * 3), np.uint8)
-    data = raw.packed(b"\0" + row.tobytes() for row in rows)
-    chunks = [raw.png_chunk(b"IDAT", bytes([byte])) for byte in range(256)]
-    return raw.PNG_START + raw.png_header(side, side) + b"".join(map(chunks.__getitem__, data)) + raw.PNG_END
-
-
 def scans(n: int) -> bytes:
     """60 million grey pixels, refined again and again by scans of 70 bytes that change nothing."""
 
@@ -365,7 +356,6 @@ GREEDY: dict[str, tuple[Callable[[int], bytes], int]] = {
     "tile.tif": (tile, 1_000_000),
     "profiles.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"iCCP", b"x\0\0" + MEGABYTE))), 800_000),
     "chunks.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"aaAa"))), 8_000_000),
-    "pixels_one_by_one.png": (pixels_one_by_one, 11_000_000),
     "scans.jpg": (scans, 20_000),
 }
 

@@ -29,16 +29,8 @@ def test_what_shares_a_repository_a_folder_or_a_picture_falls_into_one_fold(tmp_
     assert all(of_exemplar[row] == fold for query, fold in zip(queries, of_query, strict=True) for row in query.sources)
     assert of_query[0] == of_query[1] and of_query[2] == of_query[3]
     for project in range(10):
-        assert (
-            len(
-                {
-                    fold
-                    for query, fold in zip(queries, of_query, strict=True)
-                    if query.repository.endswith(f" {project}")
-                }
-            )
-            == 1
-        )
+        own = [query.repository.endswith(f" {project}") for query in queries]
+        assert len({*of_query[own]}) == 1
 
 
 def test_every_line_fits_a_head_and_only_a_cut_drops_what_is_not_mapped(monkeypatch: pytest.MonkeyPatch) -> None:

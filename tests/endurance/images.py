@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 if len(data) < SMALL and work is None and not name.startswith("largest"):  # those take seconds each
                     pool[reply["outcome"].split()[0]].append((name, data))
             corpus_figures = record.figures()
-            n_first, end = sum(map(len, pool.values())), time.monotonic() + 60 * arguments.minutes
+            end = time.monotonic() + 60 * arguments.minutes
             with tqdm(desc="damaged", disable=None, unit=" files") as progress:
                 while time.monotonic() < end:
                     # What is sound can be damaged deep within; what is refused, mostly only be refused again.
@@ -166,7 +166,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "corpus": corpus_figures,
         **record.figures(),
-        "pool": {"at first": n_first, "at last": sum(map(len, pool.values()))},
         "faults": record.faults,
     }
 
