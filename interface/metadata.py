@@ -10,11 +10,12 @@ import struct
 import zlib
 from pathlib import Path
 
+from aad.decoding import ORIENTATION, fields
+
 PNG_KEPT = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT", b"tRNS", b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT"}
 WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
 WEBP_EXIF, WEBP_XMP = 0x08, 0x04  # flags of VP8X
 SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker within or after the compressed rows
-ORIENTATION = 0x0112
 
 
 class UnknownError(ValueError):
@@ -128,15 +129,9 @@ def _webp(content: bytes) -> bytes:
 
 def _turn(exif: bytes) -> int:
     """Which way up, from 1 to 8; 1 where it is not said."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 10:
-        return 1
-    (place,) = struct.unpack_from(order + "I", exif, 4)
-    (n,) = struct.unpack_from(order + "H", exif, place)
-    for entry in range(place + 2, min(place + 2 + 12 * n, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-        if tag == ORIENTATION and kind == 3 and 1 <= value <= 8:
-            return int(value)
+    with contextlib.suppress(struct.error, KeyError):  # damaged, or not said
+        turn = fields(exif)[ORIENTATION][2]
+        return turn if 1 <= turn <= 8 else 1
     return 1
 
 

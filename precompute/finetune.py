@@ -34,12 +34,9 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="the tuned weights, a .safetensors file")
-    add("--blocks", type=int, default=DEFAULTS.n_blocks, help="how many of the last blocks to train")
     add("--steps", type=int, default=DEFAULTS.n_steps, help="steps of the optimiser")
     add("--batch-size", type=int, default=DEFAULTS.batch_size, help="images of each domain per step")
     add("--learning-rate", type=float, default=DEFAULTS.learning_rate, help="Adam's, at its highest")
-    pull = "pull of features towards the untouched ones"
-    add("--anchor-weight", type=float, default=DEFAULTS.anchor_weight, help=pull)
     add_drawing_options(parser, n_views=4, n_made=1)
     without = "train without this family's images and views"
     add("--leave-out", nargs="*", default=[], metavar="GENERATOR", help=without)
@@ -64,10 +61,8 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device).in_torch()
     config = FineTuneConfig(
-        n_blocks=arguments.blocks,
         n_steps=arguments.steps,
         batch_size=arguments.batch_size,
-        anchor_weight=arguments.anchor_weight,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
     )

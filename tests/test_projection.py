@@ -67,13 +67,6 @@ def test_small_galleries_get_a_map_without_umap(n):
     assert all(np.isfinite(places).all() for places in maps.values())
 
 
-def test_empty_or_unequal_galleries_are_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        fit_maps(spaces(0))
-    with pytest.raises(ValueError, match="same references"):
-        fit_maps({SPACES[0]: spaces(4)[SPACES[0]], SPACES[1]: spaces(5)[SPACES[1]]})
-
-
 def test_a_query_lies_between_its_neighbours_nearer_the_heavier():
     places = np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 9.0]])
     assert place_query(places, np.array([0, 1]), np.array([0.3, 0.1])) == pytest.approx((0.25, 0.0))

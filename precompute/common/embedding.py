@@ -313,15 +313,12 @@ def embed_sources(
 
 def _refuse_other_settings(out: Path, settings: dict[str, Any]) -> None:
     """See that the shards in a folder, if any, were made with these settings; whichever can be read first will do."""
-    for path in out.iterdir():
-        if not re.fullmatch(r"\d{5,}\.json", path.name):
-            continue
+    for path in out.glob("[0-9]*.json"):
         try:
             found = json.loads(path.read_bytes())["settings"]
-            changed = [key for key in settings if found.get(key) != settings[key]]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged: it is made again
-        if changed:
+        if changed := [key for key in settings if found.get(key) != settings[key]]:
             raise ShardError(
                 f"{out} holds shards made with another {' and '.join(changed)}; choose another --out, delete {out}, or give "
                 "the same options as before"

@@ -33,16 +33,10 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
     Returns:
         Per space, (n, 2) float32 in [0, 1], one scale and shift for all of them.
 
-    Raises:
-        ValueError: no references, or unequal numbers.
-
     References:
         McInnes, Healy, Melville, arXiv:1802.03426; AlignedUMAP of umap-learn 0.5.
     """
-    counts = {len(rows) for rows in embeddings.values()}
-    if len(counts) != 1 or min(counts) < 1:
-        raise ValueError(f"maps need the same references in every space, and at least one, got {sorted(counts)}")
-    n = counts.pop()
+    n = len(embeddings[Space.BACKBONE])
     if n < 16:  # too few for UMAP's neighbour graph; the two main directions of each space say as much
         return _shared_frame({space: _principal_plane(rows) for space, rows in embeddings.items()})
     from umap import AlignedUMAP
