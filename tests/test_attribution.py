@@ -14,10 +14,6 @@ def attributor(tmp_path_factory):
     return Attributor.load(tiny_bundle(tmp_path_factory.mktemp("tiny")))
 
 
-def test_three_spaces_in_order(attributor):
-    assert attributor.spaces == SPACES == ("backbone", "aligned", "disentangled")
-
-
 def test_weights_elsewhere_and_remainder_sum_to_one(attributor):
     for k in (1, 3, N_REFERENCES, 99):
         for answer in attributor.attribute_query(0, k).spaces.values():

@@ -1,7 +1,6 @@
 """Files of weights: each kind that a release comes in is taken; wrong, damaged and dangerous ones are refused with the remedy."""
 
 import math
-import os
 import pickle
 import re
 import time
@@ -17,6 +16,7 @@ from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_ne
 from aad.backbones.loading import available, find_device, state_fingerprint
 from tests.hub_server import point_to
 from tests.release_files import LARGER, randomise, saved, shallow, variants
+from tests.spoilt_bundles import Bomb
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
 
@@ -185,15 +185,10 @@ def test_a_truncated_file_is_refused(networks, tmp_path, kind):
         assert "damaged or no checkpoint" in refusal("dino_vits16", path)
 
 
-class Bomb:
-    def __reduce__(self):
-        return os.mkdir, ("exploded",)
-
-
-def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path):
+    bomb = Bomb(tmp_path / "exploded")
     (tmp_path / "page.html").write_text("<html>Sign in to download</html>")
-    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps({"x": Bomb()}))
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps({"x": bomb}))
     np.savez(tmp_path / "objects.npz", cls=np.array([{}], dtype=object))
     for file, said in (
         ("page.html", "damaged or no checkpoint"),
@@ -203,8 +198,8 @@ def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path, monke
         (saved({"epoch": 3}, "epoch.pth"), "damaged or no checkpoint"),
         (saved({"state_dict": {}}, "empty.pth"), "it holds 0 tensors"),
         (saved({"cls_token": torch.ones(1, 1, 384)}, "archive.pt", scripted=True), "it is a TorchScript archive"),
-        (saved({"cls_token": torch.ones(1), "x": Bomb()}, "bomb.pth"), "holds Python objects.*mkdir"),
-        (saved(Bomb(), "bare.pth"), "holds Python objects.*mkdir"),
+        (saved({"cls_token": torch.ones(1), "x": bomb}, "bomb.pth"), "holds Python objects.*mkdir"),
+        (saved(bomb, "bare.pth"), "holds Python objects.*mkdir"),
     ):
         path = tmp_path / file if isinstance(file, str) else file(tmp_path)
         assert re.search(said, refusal("vit_b16_384" if path.suffix == ".npz" else "dino_vits16", path))

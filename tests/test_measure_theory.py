@@ -73,9 +73,7 @@ def test_the_disentangled_space_is_nearest_to_the_oracle_where_the_theory_holds(
     assert disentangled["diagonal_share"]["covariance"] > aligned["diagonal_share"]["covariance"] + 0.3
     assert disentangled["effective_rank"]["real"] > 1.2 * aligned["effective_rank"]["real"]
     assert backbone["recall@1"] < disentangled["recall@1"] < theory["oracle"]["recall@1"]
-
-
-def test_queries_with_one_source_count_and_no_others(theory):
+    # queries with one source count and no others
     assert theory["n_pairs"] == {"train": N, "test": N} and theory["n_sources"] == {"train": N, "test": N}
 
 

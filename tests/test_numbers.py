@@ -1,4 +1,4 @@
-"""What the numbers promise where they could differ: threads, repeats, copies, nothing, and one; ties and k: `tests.test_search`."""
+"""What the numbers promise where they could differ: threads, repeats, nothing, and one; ties and k: `tests.test_search`."""
 
 import json
 import os
@@ -60,11 +60,12 @@ def test_every_run_answers_the_same_bits_and_threads_move_no_rank() -> None:
     assert first == single  # names, and ranks of the true sources
 
 
-def small(folder: Path, references: np.ndarray, queries: np.ndarray, paths: list[str] | None = None) -> Attributor:
+def small(folder: Path, references: np.ndarray, queries: np.ndarray) -> Attributor:
     """A bundle of these very features, untrained heads and centres at zero: its similarities can be said in advance."""
-    names = paths or [f"r{i}.png" for i in range(len(references))]
     tables = {
-        "references.json": [{"path": name, "title": "T", "source": "s", "licence": "CC0"} for name in names],
+        "references.json": [
+            {"path": f"r{i}.png", "title": "T", "source": "s", "licence": "CC0"} for i in range(len(references))
+        ],
         "queries.json": [{"path": f"q{i}.png", "type": "t", "exemplar_ids": []} for i in range(len(queries))],
     }
     rows, centre = dict(zip(Domain, (references, queries), strict=True)), dict.fromkeys(Domain, 0 * AXES[0])
@@ -103,17 +104,6 @@ def test_an_empty_gallery_names_nothing_and_all_is_remainder(tmp_path: Path) -> 
     assert attributor.similarities([0], "aligned").shape == (1, 0)
     with pytest.raises((ValueError, IndexError)):
         attributor.attribute_reference(0, 3)
-
-
-def test_copies_are_both_named_with_equal_weights_and_folded(tmp_path: Path) -> None:
-    gallery = np.stack([AXES[0], AXES[1], AXES[0]])
-    attributor = small(tmp_path / "copies", gallery, AXES[:1], ["a.png", "b.png", "a.png"])  # one file, entered twice
-    first, second, third = attributor.attribute_query(0, 3)["aligned"].matches
-    assert (first.reference_id, second.reference_id, third.reference_id) == (0, 2, 1)
-    assert first.similarity == second.similarity == 1 and first.weight == second.weight > third.weight
-    assert attributor.near_copies([0, 2, 1]) == [None, 0, None]
-    other = attributor.attribute_reference(0, 1)["aligned"].matches[0]
-    assert (other.reference_id, other.similarity) == (2, 1)
 
 
 def test_a_vector_of_zeros_resembles_nothing_and_weighs_as_such(tmp_path: Path) -> None:
