@@ -43,6 +43,13 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--shards", type=Path, required=True, help="folder that embed_shards made")
     parser.add_argument("--bundle", type=Path, required=True, help="bundle folder to write")
     parser.add_argument("--queries", type=Path, metavar="FOLDER", help="your own folder of synthetic images")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="where the page finds the references: of tar and Parquet files they are written there (BUNDLE/pictures); of a "
+        "folder, where it is now if it has moved",
+    )
     add_network_options(parser)
     add_runner_options(parser)
     arguments = parser.parse_args(argv)
@@ -50,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     hold(bundle, new=True)
     shards = Shards.open(arguments.shards)
     running = {name: getattr(arguments, name) for name in ("runner", "workers", "address")}
-    pictures, scratch = _pictures(shards, bundle, running), bundle / ".work"
+    pictures, scratch = _pictures(shards, bundle, arguments.pictures, running), bundle / ".work"
     files, features = _queries(arguments, shards, scratch)
     root = Path(os.path.commonpath([pictures, *([arguments.queries.resolve()] if files else [])]))
     asked: list[dict[str, Any]] = [
@@ -108,15 +115,14 @@ def _queries(arguments: argparse.Namespace, shards: Shards, scratch: Path) -> tu
     return files, embed_files(backbone, files, scratch, "queries")
 
 
-def _pictures(shards: Shards, bundle: Path, running: dict[str, Any]) -> Path:
+def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:
     """The folder that references.json's paths are relative to, with every picture in it."""
     if _is_folder(shards):
-        if not (folder := _origin(shards)).is_dir():
-            raise ShardError(
-                f"the references must be in the folder that they were embedded from, {folder}; move it back"
-            )
+        folder = (given or _origin(shards)).resolve()
+        if not folder.is_dir():
+            raise ShardError(f"the references must be in a folder, {folder} is none; say where it is with --pictures")
         return folder
-    folder = (bundle / "pictures").resolve()
+    folder = (given or bundle / "pictures").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     images = [image for table in shards.tables() for image in [table["images"]] * len(table["names"])]
     firsts = np.cumsum([0, *(entry["n"] for entry in shards.about["shards"])]).tolist()

@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
     parser.add_argument("--upload", action="store_true", help="send it; without this nothing leaves this machine")
+    parser.add_argument("--private", action="store_true", help="new repositories are closed to others")
     parser.add_argument("--licence", default="apache-2.0", help="that you put heads, arrays and tables under")
     parser.add_argument(
         "--out", type=Path, help="where cards and tables are written (default: .work/publish in the bundle)"
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
             f"{len(contents.unstated)} pictures have no licence, so they are not uploaded: state it in metadata.csv (see "
             "precompute/README.md) and build the bundle again"
         )
-    commits = _upload(arguments.repo, release)
+    commits = _upload(arguments.repo, release, arguments.private)
     print(f"published: dataset at commit {commits['dataset']}, model at commit {commits['model']}")
     print(f"load it with: python app.py --bundle {SCHEME}{arguments.repo}@{commits['model']}")
 
@@ -88,7 +89,7 @@ def _warnings(unstated: list[str], bundle: Bundle) -> list[str]:
     return found
 
 
-def _upload(repository: str, release: Mapping[str, Mapping[str, File]]) -> dict[str, str]:
+def _upload(repository: str, release: Mapping[str, Mapping[str, File]], private: bool) -> dict[str, str]:
     """Make the repositories where they are missing and commit to each what it is to hold, and nothing else.
 
     One commit per repository, so that a reader meets the old release or the new one, never a mixture. Large files go first and are
@@ -104,7 +105,7 @@ def _upload(repository: str, release: Mapping[str, Mapping[str, File]]) -> dict[
         user = api.whoami()["name"]
         for kind, files in release.items():
             place: dict[str, Any] = {"repo_id": repository, "repo_type": kind}
-            api.create_repo(**place, exist_ok=True)
+            api.create_repo(**place, private=private or None, exist_ok=True)
             old = set(api.list_repo_files(**place)) - set(files) - KEPT
             operations: list[CommitOperationAdd | CommitOperationDelete] = [
                 *(CommitOperationDelete(name) for name in sorted(old)),

@@ -134,11 +134,13 @@ def test_other_weights_are_refused_for_queries(tmp_path, monkeypatch):
     assert make(shards, tmp_path / "bundle", "--queries", queries).manifest["examples"] == [0]
 
 
-def test_a_folder_that_has_moved_is_asked_for(tmp_path):
+def test_a_folder_that_has_moved_is_found_with_pictures(tmp_path):
     shards = shards_of(tmp_path / "shards", folder_of(tmp_path / "photos", 2))
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    with pytest.raises(ShardError, match="move it back"):
+    with pytest.raises(ShardError, match="say where it is with --pictures"):
         make(shards, tmp_path / "bundle")
+    bundle = make(shards, tmp_path / "bundle", "--pictures", tmp_path / "elsewhere")
+    assert bundle.manifest["images"] == "../elsewhere"
 
 
 def test_damaged_shards_and_bundles_on_the_hub_are_refused(tmp_path):

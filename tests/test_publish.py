@@ -145,6 +145,11 @@ def test_the_cards_are_valid_for_the_hub_and_every_figure_is_the_steps_own(publi
     assert "{" not in model.replace("{n}", "{") and "| references | 0 |" not in dataset
 
 
+def test_private_holds_for_both(bundle: Path, hub: HubServer) -> None:
+    run(bundle, "--upload", "--private")
+    assert all(hub.repositories[kind, NAME].private for kind in ("model", "dataset"))
+
+
 def test_pictures_without_a_licence_are_not_uploaded(
     bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
