@@ -32,6 +32,15 @@ def test_remainder_is_larger_when_the_source_is_taken_out():
     assert with_source < 0.2 and without > 0.8
 
 
+def test_fit_recovers_the_temperature_that_made_the_data():
+    generator, made_with, n = np.random.default_rng(0), Calibration(15.0, -20.0), 30
+    similarities, sources = generator.normal(0, 0.2, (1500, n)), []
+    for row in similarities:
+        weights, remainder = weights_of(made_with, row)
+        sources.append([int(generator.choice(n, p=weights / (1 - remainder)))])
+    assert fit_calibration(similarities, sources, sources).inverse_temperature == pytest.approx(15, rel=0.15)
+
+
 def test_the_best_of_the_starts_is_kept(monkeypatch):
     inputs = concepts()
     fitted, search, starts = fit_calibration(*inputs), scipy.optimize.minimize, []

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -282,3 +283,9 @@ def test_own_limit_holds_above_the_one_of_pillow(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert load_image(encode()).size == (40, 30)
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_many_threads_read_at_once() -> None:
+    files = [encode(None, name) for name in ("PNG", "TIFF", "BMP", "PPM")] * 20
+    with ThreadPoolExecutor(4) as pool:
+        assert {image.tobytes() for image in pool.map(load_image, files)} == {picture().tobytes()}
