@@ -1,10 +1,4 @@
-"""The facade: an image in, its nearest training sources in three spaces out.
-
-attributor = Attributor.load()
-result = attributor.attribute("picture.png", k=10)
-best = result["aligned"].matches[0]
-attributor.references[best.reference_id].title, best.similarity, best.weight
-"""
+"""The facade: an image in, its nearest training sources in three spaces out."""
 
 import importlib
 import os
@@ -30,6 +24,7 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 from aad.verdict import N_RIVALS, Judge, Verdict, evidence
 
+N_SOUGHT = 100  # places in which a true source is looked for, before all references are compared
 N_PLACING = 5  # neighbours that place a query; more pull it towards the middle of the map
 
 
@@ -188,9 +183,16 @@ class Attributor:
     def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
         """Where the true sources of a bundled query stand in each space, ascending; empty when they are not known."""
         known = self.queries[query_id].exemplar_ids
-        if not known:
-            return {space: [] for space in SPACES}
-        return {space: exemplar_ranks(self.similarities([query_id], space)[0], known).tolist() for space in SPACES}
+        return {space: self._true_ranks(query_id, space, known) if known else [] for space in SPACES}
+
+    def _true_ranks(self, query_id: int, space: Space, known: Sequence[int]) -> list[int]:
+        index = self._index[space]
+        if not isinstance(getattr(index, "embeddings", None), np.ndarray):  # not in memory: a near rank needs few rows
+            query = self.heads[space].embed(self._query_features[[query_id]], Domain.SYNTHETIC)
+            places = {i: rank for rank, i in enumerate(index.search(query, N_SOUGHT).ids[0].tolist(), start=1)}
+            if places.keys() >= {*known}:
+                return sorted(places[i] for i in known)
+        return exemplar_ranks(self.similarities([query_id], space)[0], known).tolist()
 
     def _answer(self, features: np.ndarray, k: int, among: np.ndarray | None = None) -> Attribution:
         if k < 1:
@@ -265,9 +267,7 @@ def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -
     (0.5, 0.0)
     """
     ids, weights = ids[:N_PLACING], np.asarray(weights[:N_PLACING], dtype=np.float64)
-    total = weights.sum()
-    shares = weights / total if total > 0 else np.full(len(ids), 1 / len(ids))
-    x, y = shares @ coordinates[ids]
+    x, y = weights / weights.sum() @ coordinates[ids]
     return float(x), float(y)
 
 
