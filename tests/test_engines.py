@@ -143,7 +143,7 @@ def test_a_bundle_says_its_engine_and_later_steps_take_it(tmp_path, monkeypatch,
 
 def test_explaining_looks_into_torch_whatever_the_engine(shipped, moments, monkeypatch):
     monkeypatch.setattr(shipped, "_backbone", moments)
-    for space, found in explain(shipped, 0, 5).spaces.items():
+    for space, found in explain(shipped, 0, 5).items():
         assert found.similarity == pytest.approx(shipped.similarities([0], space)[0, 5], abs=1e-3)
 
 

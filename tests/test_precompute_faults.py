@@ -5,6 +5,8 @@ import fcntl
 import importlib
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +15,12 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from aad.files import write_atomically
 from precompute import build_index
 from precompute import run as run_steps
 from precompute.common import rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold
 from precompute.common.store import write_table
-from tests.endurance import interrupted
 from tests.factory import tiny_bundle
 
 ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
@@ -175,16 +175,30 @@ def test_ctrl_c_while_rows_are_written_leaves_the_bundle_as_it_was(bundle, monke
     assert files(bundle) == before
 
 
-def test_the_long_check_sees_what_a_killed_write_leaves(tmp_path, monkeypatch):
-    def two_files(_: object = ()) -> None:
-        for name in ("a.bin", "b.bin"):
-            write_atomically(Path("out", name), b"content")
+LONG_CHECK = """
+import os
+from pathlib import Path
+from aad.bundle import write_atomically
+from tests.endurance import interrupted
 
-    monkeypatch.chdir(tmp_path)
-    Path("out").mkdir()
-    monkeypatch.setattr(interrupted, "everything", two_files)
-    assert interrupted.disturbed("kills", 3)[0] == -9
-    left = interrupted.files()
-    assert left.pop("out/a.bin") == b"content" and list(left.values()) == [b"con"]
-    for how, code in (("full_disks", 1), ("interrupts", 130)):
-        assert interrupted.disturbed(how, 1)[0] == code and interrupted.files().keys() == {"out/a.bin", *left}
+def two_files(_=()):
+    for name in ("a.bin", "b.bin"):
+        write_atomically(Path("out", name), b"content")
+
+Path("out").mkdir()
+interrupted.everything = two_files
+assert interrupted.disturbed("kills", 3)[0] == -9
+left = interrupted.files()
+assert left.pop("out/a.bin") == b"content" and list(left.values()) == [b"con"]
+for how, code in (("full_disks", 1), ("interrupts", 130)):
+    assert interrupted.disturbed(how, 1)[0] == code and interrupted.files().keys() == {"out/a.bin", *left}
+"""
+
+
+def test_the_long_check_sees_what_a_killed_write_leaves(tmp_path):
+    # In a process of its own: it forks, which a process full of threads does not survive each time.
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    run = subprocess.run(
+        [sys.executable, "-c", LONG_CHECK], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
