@@ -267,7 +267,7 @@ def place_query(coordinates: np.ndarray, ids: np.ndarray, weights: np.ndarray) -
     (0.5, 0.0)
     """
     ids, weights = ids[:N_PLACING], np.asarray(weights[:N_PLACING], dtype=np.float64)
-    x, y = weights / weights.sum() @ coordinates[ids]
+    x, y = (weights / weights.sum() if weights.any() else np.full(len(ids), 1 / len(ids))) @ coordinates[ids]
     return float(x), float(y)
 
 
