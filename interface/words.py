@@ -53,6 +53,7 @@ REASON_WORDS = {
     "far-ahead": "it is far ahead of the rest",
     "close-rivals": "others are nearly as close",
 }
+DOUBTS = ("spaces-differ", "close-rivals")  # what makes less sure; the other reasons make surer
 
 TYPE_WORDS = {
     "media": "In another style",
@@ -100,6 +101,8 @@ def verdict_words(
     >>> words = verdict_words(judged, [7, 7, 7], ["A fox"] * 3, truth=[7])
     >>> words["title"], words["line"], words["standing"]
     ('Perhaps made from “A fox”', '60% sure: all three spaces agree.', 'Right, but not sure')
+    >>> verdict_words(judged | {"reasons": ["far-ahead", "spaces-differ"]}, [7, 8, 9], ["A fox"] * 3)["line"]
+    '60% sure: it is far ahead of the rest, though the other spaces name other pictures.'
     """
     told = dict(verdict or {"level": None, "reference": None, "probability": None, "reasons": []})
     about, title = firsts[-1], titles[-1]
@@ -110,10 +113,12 @@ def verdict_words(
     else:
         reasons = verdict["reasons"]
         key = "copy" if "near-copy" in reasons else verdict["level"]
-        told_of = [REASON_WORDS[one] for one in reasons if key != "none" or one in ("spaces-differ", "close-rivals")]
+        doubts = [REASON_WORDS[one] for one in reasons if one in DOUBTS]
+        grounds = doubts if key == "none" else [REASON_WORDS[one] for one in reasons if one not in DOUBTS]
         chance = percent(verdict["probability"] if key == "copy" else min(verdict["probability"], 0.999))
         line = f"Closest is \u201c{title}\u201d, with a chance of {chance}" if key == "none" else f"{chance} sure"
-        line += (f": {' and '.join(told_of)}" if told_of else "") + "."
+        line += f": {' and '.join(grounds)}" if grounds else ""
+        line += f", though {' and '.join(doubts)}." if doubts and key != "none" else "."
     standing = ""
     if truth:
         right = {"found": "Right", "none": "The closest is right, but not sure"}.get(

@@ -103,7 +103,7 @@ export const mountAnswer = (element, props, { watch }) => {
       weightBar(found.elsewhere, "faint", null, found.estimated),
     ]),
     make("p", [
-      hint("None of these", "The remainder: the share that no picture of this collection explains."),
+      hint("None of these", "The remainder: the share that, by this space alone, no picture of this collection explains."),
       weightBar(found.remainder, "hatched", null, found.estimated),
     ]),
   ]);
@@ -116,6 +116,7 @@ export const mountAnswer = (element, props, { watch }) => {
     hint("similarity", SIMILARITY_MEANING),
     " and, as a bar, its ",
     hint("attribution weight", WEIGHT_MEANING),
+    " by this space alone; the answer above weighs all three",
     estimate,
   ]);
 
