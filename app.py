@@ -15,7 +15,11 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if __name__ == "__main__":  # what follows is imported for a second, in which nobody has asked anything
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from PIL import Image
 
@@ -28,7 +32,7 @@ from aad.backbones import BackboneError
 from aad.bundle import BundleError
 from interface.outcomes import outcomes_of
 from interface.page import build_app
-from interface.serving import serve
+from interface.serving import Stop, serve
 from interface.uploads import own_folder
 
 if TYPE_CHECKING:
@@ -57,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: Command line without the program's name; None reads `sys.argv`.
 
     Returns:
-        0 when stopped, 2 when the bundle, or the server that holds its references, is missing, damaged or out of reach.
+        0 when stopped, 2 when the bundle, or the server that holds its references, is missing, damaged or out of reach, or the
+        address or the folder of uploads cannot be had.
     """
     from aad import Attributor
 
@@ -76,34 +81,44 @@ def main(argv: list[str] | None = None) -> int:
         metavar="URL",
         help="search the bundle's references on this Qdrant server, loaded with python -m precompute.load_qdrant",
     )
-    parser.add_argument("--host", help="address to listen on (default: this machine only; 0.0.0.0 for all)")
-    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    # Gradio reads these two when it is imported; the first it can only take for an IPv4 address.
+    host, port = os.environ.pop("GRADIO_SERVER_NAME", None), os.environ.get("GRADIO_SERVER_PORT")
+    parser.add_argument(
+        "--host",
+        default=host,
+        help="address to listen on (default: this machine only; 0.0.0.0 for all, :: for all of IPv6)",
+    )
+    parser.add_argument("--port", default=port, type=int, help="port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public gradio.live link")
     options = parser.parse_args(argv)
     try:
-        attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant)
-    except (BundleError, ConnectionError) as error:
+        with Stop() as told:
+            attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant)
+            with own_folder() as uploads:  # named before the page is built, which reads it
+                address = {"server_name": options.host, "server_port": options.port, "share": options.share}
+                demo, told.serving = build_app(attributor), True
+                _, stop = serve(demo, ready=lambda: attributor.ready, uploads=uploads, **address)
+                later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
+                later.daemon = True
+                later.start()
+                told.wait()
+                stop()
+    except (BundleError, OSError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    with own_folder() as uploads:  # named before the page is built, which reads it
-        address = {"server_name": options.host, "server_port": options.port, "share": options.share}
-        _, stop = serve(build_app(attributor), ready=lambda: attributor.ready, uploads=uploads, **address)
-        later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
-        later.daemon = True
-        later.start()
-        wait_for_the_end()
-        stop()
     return 0
 
 
-def wait_for_the_end() -> None:
-    """Return at the first SIGINT or SIGTERM; the next one ends the process as it usually does."""
-    told = threading.Event()
-    usual = {kind: signal.signal(kind, lambda *_: told.set()) for kind in (signal.SIGINT, signal.SIGTERM)}
-    told.wait()
-    for kind, handler in usual.items():
-        signal.signal(kind, handler)
+def run(program: Callable[[], int]) -> NoReturn:
+    """End with the program's code, whatever still runs: a library's thread that outlives the interpreter aborts the process."""
+    try:
+        code = program()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -30,6 +30,9 @@ WANTED = ["*.json", "*.npy", "*.safetensors", "*.csv", "*.md", f"{PICTURES}/*"]
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)
+_PAGE = re.compile(  # of a repository, as it stands in a browser's line: it means the repository, and the revision that it shows
+    r"(?i:https?:/+(?:www\.)?(?:huggingface|hf)\.co)/([^/?#]+/[^/?#]+)(?:/(?:tree|blob|resolve)/([^?#]*[^/?#]))?/?(?:[?#].*)?"
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,9 +47,11 @@ def open_bundle(place: str | Path | None = None) -> Bundle:
 
 
 def hub_address(folder: str | Path) -> str | None:
-    """The ``hf://`` address that a text or a path means, or None; a ``Path`` has made one slash of two."""
+    """The ``hf://`` address that a text or a path means, or None for a folder; a ``Path`` has made one slash of two."""
     text = folder.as_posix() if isinstance(folder, Path) else folder
-    return re.sub("^hf://?", SCHEME, text) if text.startswith("hf:/") else None
+    if page := _PAGE.fullmatch(text):
+        return SCHEME + "@".join(filter(None, page.groups()))
+    return re.sub("^hf://?", SCHEME, text) if re.match(r"\w\w+:/", text) else None  # one letter is a drive
 
 
 def copy_command(address: str) -> str:
@@ -125,7 +130,15 @@ def _snapshot(address: str, repository: str, revision: str | None) -> Path:
             api.model_info(repository, revision=commit, timeout=10)  # fails at once, a download tries again for long
         api.hf_hub_download(repository, CHECKSUMS, revision=commit)  # before the rest: is it a bundle at all?
         return Path(snapshot_download(repository, revision=commit, allow_patterns=WANTED, library_name="aad"))
-    except (HTTPError, OSError, EntryNotFoundError, RevisionResolutionError, XetDownloadError) as error:
+    except (
+        HTTPError,
+        OSError,
+        EntryNotFoundError,
+        RevisionResolutionError,
+        XetDownloadError,
+        ImportError,
+        ValueError,
+    ) as error:
         raise _explained(error, address, repository) from error
 
 

@@ -1,14 +1,41 @@
-"""The server's settings: look, limits, and nothing that calls out."""
+"""The server's settings: look, limits, and nothing that calls out; and how it is told to stop."""
 
+import signal
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from interface import gradio_gaps, scripts
 from interface.guard import Condition, Guard
 from interface.page import MAX_BYTES
 from interface.uploads import keep_swept
+
+
+class Stop(threading.Event):
+    """Set by the first SIGINT or SIGTERM while it is entered; the next one ends the process as it usually does.
+
+    Attributes:
+        serving: Whether anybody may have asked something: until then that signal ends the program at once.
+    """
+
+    serving = False
+
+    def __enter__(self) -> Self:
+        self._usual = {kind: signal.signal(kind, self._tell) for kind in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._usual.items():
+            signal.signal(kind, handler)
+
+    def _tell(self, *_: object) -> None:
+        self.__exit__()
+        self.set()
+        if not self.serving:
+            sys.exit(0)
 
 
 def serve(
@@ -24,10 +51,14 @@ def serve(
 
     Returns:
         The local address, and a function that stops the server when what it was asked is answered.
+
+    Raises:
+        OSError: Nobody can listen at the address that the options name.
     """
     import gradio as gr
     from starlette.middleware import Middleware
 
+    host = _checked(options.get("server_name"), options.get("server_port"))
     condition, stopped = Condition(ready, live=lambda: gradio_gaps.is_alive(demo)), threading.Event()
     gradio_gaps.close_gaps(demo)
     font: list[Any] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
@@ -51,7 +82,9 @@ def serve(
         "prevent_thread_lock": True,
         "app_kwargs": {"routes": scripts.routes(), "middleware": [Middleware(Guard, condition=condition)]},
     }
-    _, url, _ = demo.launch(**{**settings, **options})
+    settings |= options | {"server_name": host}
+    with gradio_gaps.no_proxy("127.0.0.1,localhost,::1" if settings["share"] else "*"):
+        _, url, _ = demo.launch(**settings)
     if uploads is not None:
         keep_swept(demo, uploads, stopped)
 
@@ -62,3 +95,23 @@ def serve(
         demo.close(verbose=False)
 
     return url, stop
+
+
+def _checked(host: str | None, port: int | None) -> str | None:
+    """The host as gradio takes it, once it is known that somebody can listen there: gradio does not say why not."""
+    bare, named = (
+        (host or "127.0.0.1").strip("[]"),
+        "--host and --port must name an address of this machine that is free",
+    )
+    try:
+        if not 0 < (1 if port is None else port) < 65_536:
+            raise OSError("a port is from 1 to 65535")
+        for family, kind, _, _, place in socket.getaddrinfo(bare, port or 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        text = f"{named}, got {bare} and {port} ({reason}); give another, or stop what listens there"
+        raise OSError(text) from None
+    return f"[{bare}]" if ":" in bare else host

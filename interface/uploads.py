@@ -25,15 +25,22 @@ def own_folder() -> Iterator[Path]:
     """A new folder that only this user can read, for everything that gradio writes; before the page is built.
 
     Within ``GRADIO_TEMP_DIR`` where that is set. What a server left behind that was killed is removed here, days later.
+
+    Raises:
+        OSError: There cannot be one.
     """
     wish = os.environ.get("GRADIO_TEMP_DIR")
     parent = Path(wish or tempfile.gettempdir())
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
+    except OSError as error:
+        text = f"uploads need a folder that can be written, got {parent} ({error.strerror}); set GRADIO_TEMP_DIR to another"
+        raise OSError(text) from None
     for left in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         yield folder

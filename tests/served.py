@@ -11,15 +11,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from benchmarks.serving import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = {"socket.connect": 1, "socket.getaddrinfo": 0, "socket.sendto": 1}  # event -> which argument says where to
@@ -70,6 +76,56 @@ def process(port: int, log: Path, *arguments: str, environment: dict[str, str] |
     return started(command, port, log.with_suffix(".txt"), cwd=ROOT, env={**os.environ, **(environment or {})})
 
 
+def stopped(folder: Path, seconds: float, picture: Path | None = None) -> tuple[int, float, str]:
+    """Start the app and tell it to stop so many seconds after its first page; below 0, after its start.
+
+    Args:
+        folder: For its log and its uploads; empty again afterwards.
+        seconds: When.
+        picture: Asked about just before, with a page open; None asks nothing.
+
+    Returns:
+        Its exit code, the seconds it took, and what was answered: "" where nothing was asked.
+    """
+    port, told, environment = free_port(), "", {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    command, asked = [sys.executable, "app.py", "--port", str(port)], threading.Event()
+    options: dict[str, Any] = {"cwd": ROOT, "env": environment}
+    if seconds < 0:
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(command, stderr=log, stdout=log, **options) as process,
+        ):
+            time.sleep(-seconds)
+            process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            return process.wait(60), time.monotonic() - began, ""
+    with started(command, port, folder / "log", **options) as process, ThreadPoolExecutor(2) as pool:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=60, trust_env=False)
+
+        def ask() -> str:
+            path = client.post("gradio_api/upload", files={"files": picture.read_bytes()}).json()[0] if picture else ""
+            file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            call = client.post("gradio_api/call/attribute", json={"data": [file, 3]}).json()["event_id"]
+            asked.set()
+            return client.get(f"gradio_api/call/attribute/{call}").text
+
+        def stay() -> None:  # as a page does
+            with suppress(httpx.TransportError), client.stream("GET", "gradio_api/heartbeat/page") as lines:
+                deque(lines.iter_raw(), 0)
+
+        pool.submit(stay)
+        time.sleep(seconds)
+        if picture:
+            answer = pool.submit(ask)
+            assert asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        code, took = process.wait(60), time.monotonic() - began
+        told = answer.result() if picture else ""
+    assert not any((folder / "uploads").iterdir()), "uploads stay behind"
+    return code, took, told
+
+
 def alive(port: int) -> bool:
     """Whether it says so itself."""
     try:
@@ -107,4 +163,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import app
+
+    app.run(main)

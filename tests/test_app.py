@@ -6,17 +6,22 @@ import importlib
 import inspect
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
+import aad
 import app
 from aad.backbones import BackboneError
 from interface.gradio_gaps import without_stubs
 from interface.page import HERE
-from tests.fakes import FakeAttributor
+from tests import served
+from tests.fakes import FakeAttributor, free_port
 
 
 def run(code: str, **environment: str) -> str:
@@ -41,6 +46,60 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_bundle_is_told_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--bundle", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "folder", "words"),
+    [
+        (["--port", "TAKEN"], None, "got 127.0.0.1 and"),
+        (["--port", "TAKEN", "--host", "[::1]"], None, "got ::1 and"),
+        (["--port", "0"], None, "a port is from 1 to 65535"),
+        (["--port", "65536"], None, "a port is from 1 to 65535"),
+        ([], "/proc/nowhere", "set GRADIO_TEMP_DIR to another"),
+    ],
+)
+def test_a_server_that_cannot_be_says_so_in_one_line(
+    options: list[str],
+    folder: str | None,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(aad.Attributor, "load", lambda *_: None)
+    monkeypatch.setattr(app, "build_app", lambda _: None)
+    if folder:
+        monkeypatch.setenv("GRADIO_TEMP_DIR", folder)
+    with socket.socket(socket.AF_INET6 if "[::1]" in options else socket.AF_INET) as other:
+        other.bind(("::1" if "[::1]" in options else "127.0.0.1", 0))
+        other.listen()
+        taken = str(other.getsockname()[1])
+        assert app.main([taken if option == "TAKEN" else option for option in options]) == 2
+    told = capsys.readouterr().err
+    assert words in told and told.count("\n") == 1 and "Traceback" not in told
+
+
+@pytest.mark.filterwarnings("ignore")  # gradio's own affairs
+def test_it_serves_an_address_of_ipv6() -> None:
+    import gradio as gr
+
+    with gr.Blocks() as demo:
+        pass
+    port = free_port()
+    _, stop = app.serve(demo.queue(), server_name="::1", server_port=port, quiet=True)
+    assert httpx.get(f"http://[::1]:{port}/healthz").json() == {"live": True, "ready": True}
+    stop()
+
+
+def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
+    moments = (-0.6, 0.0, 2.3)  # it starts; it has just answered; it warms up
+
+    def stop(seconds: float) -> tuple[int, bool]:
+        (folder := tmp_path / str(seconds)).mkdir()
+        code, took, _ = served.stopped(folder, seconds)
+        return code, took < 5
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(stop, moments)) == [(0, True)] * len(moments)
 
 
 def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_does_need_it() -> None:

@@ -17,7 +17,7 @@ from huggingface_hub import constants
 import app
 from aad.attribution import Attributor
 from aad.bundle import BundleError
-from aad.hub import CHECKSUMS, WANTED, local_bundle, parse_address
+from aad.hub import CHECKSUMS, WANTED, hub_address, local_bundle, parse_address
 from aad.schema import CONTENTS
 from interface import present
 from precompute import evaluate, publish
@@ -80,6 +80,22 @@ def test_a_malformed_address_is_refused_with_the_right_form():
     ):  # fmt: skip
         with pytest.raises(BundleError, match=r"hf://owner/name@revision"):
             parse_address(address)
+
+
+def test_the_page_of_a_repository_means_it_and_no_other_page_does():
+    for page, address in (
+        ("https://huggingface.co/o/n", "hf://o/n"),
+        ("http://www.huggingface.co/o/n/?library=x#files", "hf://o/n"),
+        ("HTTPS://hf.co/o/n/tree/v1/", "hf://o/n@v1"),
+        ("https://huggingface.co/o/n/blob/refs/pr/1", "hf://o/n@refs/pr/1"),
+        (Path("https://huggingface.co/o/n"), "hf://o/n"),
+        ("C:/bundles/o", None),
+        ("huggingface.co/o/n", None),
+    ):
+        assert hub_address(page) == address
+    for page in ("https://example.org/o/n", "https://huggingface.co/datasets/o/n", "file:///o/n", "s3://o/n"):
+        with pytest.raises(BundleError, match=r"hf://owner/name@revision"):
+            Attributor.load(page)
 
 
 def test_a_published_bundle_loads_back_as_it_was(commit, bundle):

@@ -191,6 +191,11 @@ def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_a
     page = Page(f"http://127.0.0.1:{port}/", None, cast(Any, None), tmp_path)
     arguments = ("--folder", str(tmp_path / "pictures"), "--seconds", "0.8")
     environment = {"GRADIO_ANALYTICS_ENABLED": "", "GRADIO_TEMP_DIR": str(temporary)}
+    environment |= {
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "NO_PROXY": "a.example",
+    }  # of a company
     with served.process(port, log, *arguments, environment=environment) as process:
         assert httpx.get(page.url).status_code == 200
         files = [page.upload(f"holiday.{kind}", telling(kind)) for kind in ("jpeg", "png")]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from benchmarks import page
 from benchmarks.common import memory_of
@@ -28,6 +29,7 @@ from tests import served
 from tests.hostile_files import GREEDY, corpus, made
 
 DESCRIPTION = "visitors, good and hostile, at a server of its own"
+SOON = 5.0  # seconds from the signal to the end
 GROWTH = 1.10  # memory at the end, of that after the warm-up
 WARM_UP = 0.25  # of the time
 LARGEST_FILE = 3_000_000  # bytes; the largest of the corpus are for `images`: here the server is busy, not the network
@@ -42,6 +44,7 @@ class Record:
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
         self.memory: list[tuple[float, float]] = []
+        self.slowest = 0.0
 
     def fault(self, text: str) -> None:
         self.counts["fault"] += 1
@@ -53,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this check."""
     parser.add_argument("--clients", type=int, default=50, help="at once; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)s")
+    parser.add_argument(
+        "--stops", type=int, default=200, help="of servers of their own, afterwards; default: %(default)s"
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -82,7 +88,27 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         here, away = served.reached(log)
         for where in away:
             record.fault(f"reached for {where}")
+    stops(arguments.stops, record)
     return figures(arguments, record, here, len(away))
+
+
+def stops(n: int, record: Record) -> None:
+    """Servers that are told to stop at any moment, every other one with a question: each must end soon, with 0, and answer it."""
+    draw = random.Random(0)
+    with tempfile.TemporaryDirectory() as place:
+        picture = Path(place) / "picture.png"
+        Image.new("RGB", (300, 200), "red").save(picture)
+        for i in range(n):
+            (folder := Path(place) / str(i)).mkdir()
+            seconds = draw.uniform(-1, 8)
+            asks = i % 2 == 1 and seconds >= 0
+            code, took, told = served.stopped(folder, seconds, picture if asks else None)
+            record.counts["stops"] += 1
+            record.slowest = max(record.slowest, took)
+            if code != 0 or took > SOON or asks != ("event: complete" in told):
+                record.fault(
+                    f"told to stop {seconds:.2f} s after its first page it ended with {code}, {took:.1f} s later: {told[:99]}"
+                )
 
 
 async def crowd(
@@ -216,6 +242,7 @@ def figures(arguments: argparse.Namespace, record: Record, here: int, away: int)
             "peak": round(max(held for _, held in rows)),
             "growth": round(growth, 3),
         },
+        "slowest stop in s": round(record.slowest, 2),
         "connections": {"this machine": here, "others": away},
         "faults": record.faults,
     }
