@@ -23,6 +23,9 @@ os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**60)
 SESSIONS = 500
 #: lane -> how many may wait in it: those of a minute or less, where one answer takes 0.1 to 0.5 s, one of many files some seconds
 WAITING = {"uploads": 100, "calls": 100, "batches": 8, "tables": 100}
+#: what the one and the other kind of file, and a number, must be in a call
+_FILE = 'uploaded and then named as {"path": ..., "meta": {"_type": "gradio.FileData"}}, in Python with handle_file'
+_WANTED = {"single": f"a file ({_FILE})", "multiple": f"a list of files (each {_FILE})"}
 LAST_ANSWERS = 20.0  # seconds that questions which were taken have, when the server is told to stop
 DELIVERY = 2.0  # seconds that their answers have to reach who asked
 
@@ -87,6 +90,7 @@ def original_image() -> type[Any]:
 def close_gaps(demo: Any) -> None:
     """All of the below that a server needs before it starts."""
     refuse_addresses()
+    explain_calls(demo)
     bound(demo)
     remember(demo)
 
@@ -103,6 +107,34 @@ def refuse_addresses() -> None:
         raise gr.Error("A file must be uploaded, got an address; this server fetches none.", print_exception=False)
 
     processing_utils.async_ssrf_protected_download = refuse
+
+
+def explain_calls(demo: Any) -> None:
+    """Say what a call must bring, where gradio would say ``null`` and log a traceback; what is left out at its end has its default.
+
+    Waits for a ``show_error`` for each event: #11445.
+    """
+    import gradio as gr
+
+    preprocess = demo.preprocess_data
+
+    async def in_words(function: Any, inputs: list[Any], *rest: Any, **more: Any) -> Any:
+        parts = function.inputs
+        if len(inputs) < len(parts) and not isinstance(parts[len(inputs)], gr.File):
+            inputs = [*inputs, *(part.value for part in parts[len(inputs) :])]
+        try:
+            if len(inputs) == len(parts):
+                return await preprocess(function, inputs, *rest, **more)
+        except gr.Error:
+            raise
+        except Exception:  # whatever its models and files let escape
+            pass
+        named = [f"{part.label}, {_WANTED.get(getattr(part, 'file_count', ''), 'a number')}" for part in parts]
+        got = repr(inputs)[1:-1][:200] or "nothing"
+        text = f"{function.api_name} takes {' and '.join(named)}, got {got}; docs/api.md has examples"
+        raise gr.Error(text, print_exception=False)
+
+    demo.preprocess_data = in_words
 
 
 def bound(demo: Any) -> None:

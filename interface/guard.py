@@ -30,7 +30,7 @@ OPEN = {
     "GET": (
         r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(/\d{1,3})?|/(assets|static|ui)/.+"
         r"|/gradio_api/(info/?|openapi\.json|app_id/?|startup-events|theme\.css|upload_progress|queue/data|heartbeat/\w+"
-        r"|file=(?!\w+:).+|call/\w+/\w+)"
+        r"|file=(?!\w\w+:).+|call/\w+/\w+)"
     ),
     "POST": r"/gradio_api/(upload|queue/join|cancel|reset/?|component_server/?|(run|api|call|call/v2)/\w+/?)",
 }
@@ -99,6 +99,11 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         started = False
+        below = "/" + scope.get("root_path", "").strip("/")
+        if below != "/" and scope["path"].startswith(
+            f"{below}/"
+        ):  # a proxy may keep the path that the page is below, or cut it
+            scope = {**scope, "path": scope["path"].removeprefix(below)}
         headers = _headers(scope["path"])
 
         async def answer(message: Message) -> None:
@@ -119,7 +124,10 @@ class Guard:
         except TooMuchError as error:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})
-        except Exception:
+        except Exception as error:
+            if type(error).__name__ == "FnIndexInferError":  # gradio's
+                await _tell(answer, 404, {"detail": "There is no such endpoint; /gradio_api/info names all."})
+                return
             if not started:  # the server's own words for it would come without the headers
                 await _tell(answer, 500, {"detail": "The server has failed at this. Please try again."})
             raise  # it is logged there

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -141,6 +142,47 @@ def test_a_fault_reaches_the_client_in_words_and_the_server_goes_on(
         client.predict(file, number, api_name=name)
     assert "Traceback" not in str(refusal.value) and "/" not in str(refusal.value), "no path of the server"
     assert client.predict(handle_file(str(folder / "picture.png")), 1, api_name="/attribute")["k"] == 1
+
+
+OWN = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        *[
+            ("attribute", data, r"attribute takes image, a file \(uploaded .*handle_file\) and k, a number, got ")
+            for data in (
+                [], ["picture.png"], ["/etc/passwd", 3], ["data:image/png;base64,iVBOR", 3], [3, 3], [["picture.png"], 3],
+                [{"path": "picture.png"}, 3], [{"url": "http://example.org/a.png"}, 3], [OWN, 3], [{**OWN, "path": None}, 3],
+                [{**OWN, "path": ""}, 3], ["picture.png", 3, 4], [True], [{}, 1],
+            )
+        ],
+        *[
+            (name, data, rf"{name} takes images, a list of files .*, got ")
+            for name in ("attribute_batch", "report")
+            for data in (["picture.png"], [OWN, 3], [["picture.png"], 3], [[None], 3], [[OWN], 3], [[[]]], [{"0": OWN}])
+        ],
+        ("references", [0, 1, 2], "references takes start, a number and count, a number, got 0, 1, 2;"),
+        ("attribute", [None, 3], "attribute needs an image file, got none"),
+        ("references", [None, "3"], "start must be a whole number from 0 to .*, got None"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_told_what_was_required_and_what_came(
+    page: Page, name: str, data: list[Any], words: str
+) -> None:
+    said = page.ask(name, *data)
+    assert "event: error" in said and re.search(words, json.loads(said.partition("data: ")[2])["error"]), said
+
+
+def test_what_is_left_out_at_the_end_of_a_call_has_its_default_and_no_endpoint_is_not_found(
+    page: Page, picture: Path
+) -> None:
+    file = page.upload(picture.name, picture.read_bytes())
+    assert page.ask("attribute", file) == page.ask("attribute", file, 10) and '"k": 10' in page.ask("attribute", file)
+    assert '"start": 0' in page.ask("references")
+    reply = httpx.post(page.url + "gradio_api/call/predict", json={"data": []})
+    assert reply.status_code == 404 and "There is no such endpoint" in reply.json()["detail"]
 
 
 def test_too_many_files_are_refused_before_any_is_opened(page: Page) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -91,6 +94,33 @@ def test_what_the_page_does_not_need_is_not_there(page: Page) -> None:
     for method, path in CLOSED:
         reply = httpx.request(method, page.url + path)
         assert reply.status_code == 404 and reply.json() == {"detail": "Not Found"}, (method, path)
+
+
+def test_below_a_path_of_a_proxy_that_keeps_it_or_cuts_it(
+    page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = pictures.file_url(page.attributor.references[0].path)
+    for below in ("/attribution", "/user/me/proxy/7860/"):
+        monkeypatch.setattr(page.demo.server_app, "root_path", below)
+        for start in ("", below.strip("/") + "/"):
+            get = {
+                path: httpx.get(page.url + start + path)
+                for path in ("", "config", "healthz", "theme.css", file, "none")
+            }
+            assert [reply.status_code for reply in get.values()] == [200] * 5 + [404], start
+            assert get["config"].json()["root"] == page.url + below.strip("/"), "where the page puts its questions"
+            below_it = replace(page, url=page.url + start)
+            assert "event: complete" in below_it.ask("attribute", below_it.upload("a.png", picture.read_bytes()), 2)
+            assert httpx.get(page.url + start + "login").status_code == 404
+        assert httpx.get(page.url + "elsewhere/config").status_code == 404
+
+
+def test_a_file_on_a_drive_of_windows_is_served_and_no_other_scheme() -> None:
+    for path in (PureWindowsPath(r"C:\pictures\a b.png"), PureWindowsPath(r"\\server\share\a.png")):
+        address = "/gradio_api/file=" + quote(path.as_posix(), safe="/:")
+        assert re.fullmatch(guard.OPEN["GET"], unquote(address)) and re.fullmatch(guard.OPEN["GET"], address)
+    for scheme in ("http", "https", "ftp", "file", "data"):
+        assert not re.fullmatch(guard.OPEN["GET"], f"/gradio_api/file={scheme}://x")
 
 
 def test_a_request_past_the_limit_is_refused_whether_it_says_its_size_or_not(
