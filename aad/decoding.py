@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import time
+from contextlib import suppress
 
 from PIL import Image, ImageFile
 
@@ -17,6 +18,8 @@ ORIENTATION = 0x0112  # tag of EXIF
 #: Pillow would parse these two by itself, on opening and without a limit: EXIF and the index of a stereo camera's file
 _SELF_PARSED = re.compile(rb"(\xff[\xe1\xe2]..)(Exif\0\0|MPF\0)", re.DOTALL)
 _AVIF_EXIF = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
+
+_COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)
 
 
 class GreedyFileError(ValueError):
@@ -54,6 +57,13 @@ def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.Imag
     factory, _ = Image.OPEN[format_name]
     block = 65_536 if format_name == "PPM" else 0  # its remarks are cut out one by one, by a copy of the block each
     image = factory(_MeteredFile(data, time.monotonic() + seconds, block), "")
+    if found := _COLOURS.search(data.partition(b"IDAT")[0] if format_name == "PNG" else data):
+        image.info["cicp"] = tuple(number[0] for number in found.groups() if number)
+    if format_name == "PNG" and (key := image.info.get("transparency")) is not None:  # the key is as deep as the file
+        if data[24:26] == b"\x10\2":
+            image.info["transparency"] = tuple(value >> 8 for value in key)
+        elif data[24] in (2, 4) and data[25] == 0:
+            image.info["transparency"] = key * (255 // (2 ** data[24] - 1))
     if format_name == "JPEG":
         image.decodermaxblock = 4096  # the clock is read between blocks, and one scan may take 70 bytes
     return image
@@ -68,14 +78,17 @@ def orientation(image: Image.Image) -> int:
         if name == "APP1" and segment.startswith(b"exif\0\0"):
             exif = segment[6:]
             break
-    if not exif and isinstance(text := image.info.get("Raw profile type exif"), str):  # how ImageMagick kept it in PNG
-        exif = bytes.fromhex("".join(text.split("\n")[3:]))
+    return turn_of(exif)
+
+
+def turn_of(exif: bytes, xmp: bytes = b"") -> int:
+    """Which way up, from 1 to 8, by EXIF or, where that does not say it, by XMP; 1 where neither does."""
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
-    if exif and (field := fields(exif).get(ORIENTATION)):
-        return field[2]
-    xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
-    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp.encode() if isinstance(xmp, str) else xmp)
+    with suppress(struct.error, KeyError):  # damaged, or not said
+        turn = fields(exif)[ORIENTATION][2]
+        return turn if 1 <= turn <= 8 else 1
+    found = re.search(rb"""tiff:Orientation(?:\s*=\s*["']|>)\s*([1-8])\b""", xmp)
     return int(found[1]) if found else 1
 
 

@@ -4,16 +4,18 @@ Everything downstream of `load_image` may rely on an upright, opaque, 8-bit sRGB
 is the content, never the file's name. Sizes are checked on the header, before any pixel is decoded.
 """
 
-import io
 import os
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
+from aad.colour import to_srgb
 from aad.decoding import ORIENTATION, GreedyFileError, open_format, orientation
+from aad.metadata import UnknownError, strip
 
 Image.init()  # registers the decoders and what is known of them
 
@@ -72,6 +74,8 @@ def load_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
     else:
         name, data = _content(source)
         form = _recognised(data, name)
+        with suppress(UnknownError, struct.error, IndexError):  # cut off, or not known there: for the decoder to judge
+            data = strip(data)  # what only tells of a picture decides nothing; which way up it says is read there
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
         # `Image.open` is not used: its size limit is global, and it hides the size it refuses.
@@ -169,17 +173,19 @@ def _upright(image: Image.Image, *, given: bool) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Bring any mode to opaque sRGB: depth, then alpha set aside, then colour, then white behind."""
-    profile = image.info.get("icc_profile")
+    info, key, alpha = image.info, image.info.get("transparency"), None
     if image.mode.startswith(("I", "F")):
+        if isinstance(key, int):  # one grey of 16 bits is invisible
+            alpha = Image.fromarray((np.asarray(image) != key).astype(np.uint8) * 255)
         image = _to_eight_bits(image)
-    alpha = None
-    if image.has_transparency_data:
+    elif image.has_transparency_data:
+        plain = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"  # a profile of greys is for greys
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = image.getchannel("A")
-        image = image.convert("RGB")  # drops alpha, keeps the colour under it
+        image = image.convert("RGB").convert(plain)  # drops alpha, keeps the colour under it
     elif image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGB")
-    rgb = _to_srgb(image, profile)
+    rgb = to_srgb(image, info)
     if alpha is None:
         return rgb
     ground = Image.new("RGB", rgb.size, "white")
@@ -206,20 +212,3 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     black, white = (low, high) if white is None else (0.0, white)
     scale = 255.0 / (white - black) if white > black else 0.0  # a flat picture has no range: all black
     return Image.fromarray(np.rint((values.astype(np.float32) - black) * scale).clip(0, 255).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """Convert L, RGB or CMYK to sRGB through the embedded profile, or plainly where none fits."""
-    if isinstance(profile, bytes):
-        with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # with black point compensation, as browsers do
-                outputMode="RGB",
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            assert converted is not None  # only in-place conversion returns None
-            return converted
-    return image.convert("RGB")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interface.metadata import strip_file
+from aad.metadata import strip_file
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

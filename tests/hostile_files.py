@@ -108,7 +108,58 @@ def grey_tiff(value: object, kind: str, sample_format: int = 1, order: str = "<"
     return raw.tiff(pixels, fields | {339: ("H", [sample_format])}, next_start, order)
 
 
-GREY_SQUARE = Image.new("L", (16, 16), 128)
+def unpacks_to_100_mb(kind: bytes) -> bytes:
+    return with_chunks(raw.png_chunk(kind, b"a\0\0" + raw.packed(bytes(10**6) for _ in range(100))))
+
+
+def patched(data: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
+    """A sound file with other bytes some way behind a mark."""
+    place = data.index(mark) + offset
+    return data[:place] + new + data[place + len(new) :]
+
+
+def keyed(depth: int, colour: int, row: bytes, key: bytes) -> Odd:
+    """A PNG of one grey that is invisible, so white."""
+    return small(raw.png(16, 16, depth, colour, [row] * 16, raw.png_chunk(b"tRNS", key)), {(8, 8): WHITE}, 0)
+
+
+def by_numbers(pixel: tuple[int, ...], *chunks: tuple[bytes, bytes]) -> Odd:
+    """64, 160, 96 whose colours are told by numbers; what they are in sRGB was computed by the matrices of CSS Color 4."""
+    data = raw.png(16, 16, 8, 2, [bytes([64, 160, 96]) * 16] * 16, b"".join(raw.png_chunk(*chunk) for chunk in chunks))
+    return small(data, {(8, 8): (pixel[0], pixel[1], pixel[2])}, 1)
+
+
+def chromaticities(*xy: int) -> tuple[bytes, bytes]:
+    return b"cHRM", struct.pack(">8I", *xy)
+
+
+def on_its_side(format_name: str, xmp: str = "", **how: object) -> bytes:
+    """The picture as it lies before a turn to the right; ``xmp`` goes where the format has it."""
+    text = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{xmp}</x:xmpmeta>'.encode() if xmp else b""
+    lying = picture().transpose(Image.Transpose.ROTATE_90)
+    if format_name == "PNG":
+        data = encode(lying, **how)
+        return data[:33] + raw.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text) + data[33:] if xmp else data
+    return encode(lying, format_name, **({"xmp": text} if xmp else {}), **how)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """The smallest grey profile."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    places = struct.pack(">I4sII4sII", 2, b"wtpt", 156, len(white), b"kTRC", 156 + len(white), 14)
+    header = struct.pack(">I4sI4s4s4s", 156 + len(white) + len(curve), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + places + white + curve
+
+
+LINEAR_GREY = grey_profile(1.0)
+SRGB, P3 = (
+    (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+)
+LINEAR, ORIENTED = struct.pack(">I", 100_000), '<rdf:Description tiff:Orientation="6"/>'
+GREY_SQUARE = ImageGREY_SQUARE = Image.new("L", (16, 16), 128)
 JPEG, PROFILE = encode(None, "JPEG"), exchanged_profile()
 INK = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
 RLE_PALETTE = b"".join(bytes([i, i, i, 0]) for i in range(255)) + b"\x80\x80\x80\0"  # not plain grey: stays a palette
@@ -156,6 +207,87 @@ ODD: dict[str, Odd] = {
     "tiled.tif": Odd(TILES, {(8, 8): GREY, (24, 8): WHITE, (40, 24): GREY}, 2, (48, 32)),
     "page_after_itself.tif": small(grey_tiff(128, "u1", next_start=8 + 256)),
     "run_lengths.bmp": small(raw.bmp(16, 16, 8, 1, b"\x10\xff\0\0" * 16 + b"\0\1", RLE_PALETTE)),
+    # ancillary data decides nothing
+    "text_bomb.png": Odd(unpacks_to_100_mb(b"zTXt"), PICTURE, 0),
+    "profile_bomb.png": Odd(unpacks_to_100_mb(b"iCCP"), PICTURE, 0),
+    "long_text.png": Odd(with_chunks(raw.png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000)))), PICTURE, 0),
+    "long_xmp.png": Odd(
+        with_chunks(raw.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(3_000_000)))),
+        PICTURE,
+        0,
+    ),
+    "no_text.png": Odd(with_chunks(raw.png_chunk(b"iTXt", b"a\0\7"), raw.png_chunk(b"zTXt", b"")), PICTURE, 0),
+    "huge_xmp.webp": Odd(encode(None, "WEBP", xmp=b" " * 3_000_000), PICTURE, 0),
+    # which way up: by EXIF, else by XMP
+    **{f"side_xmp.{form.lower()}": Odd(on_its_side(form, ORIENTED), PICTURE, 6) for form in ("PNG", "JPEG", "WEBP")},
+    "side_xmp_element.jpg": Odd(on_its_side("JPEG", "<tiff:Orientation> 6 </tiff:Orientation>"), PICTURE, 6),
+    "side_xmp_spaced.png": Odd(on_its_side("PNG", "<rdf:Description tiff:Orientation = '6'/>")),
+    "side_xmp_and_exif.jpg": Odd(
+        on_its_side("JPEG", "tiff:Orientation='3'", exif=b"Exif\0\0" + raw.oriented(6)), PICTURE, 6
+    ),
+    "side_raw_profile.png": Odd(
+        on_its_side(
+            "PNG",
+            pnginfo=raw.text("Raw profile type exif", f"\nexif\n26\n{(b'Exif' + bytes(2) + raw.oriented(6)).hex()}\n"),
+        )
+    ),
+    "side_raw_profile_packed.png": Odd(
+        on_its_side(
+            "PNG", pnginfo=raw.text("Raw profile type exif", f"\nexif\n26\n{raw.oriented(6).hex()}\n", zip=True)
+        )
+    ),
+    "side_two_exifs.jpg": Odd(
+        raw.with_segments(
+            *[raw.jpeg_segment(0xE1, b"Exif\0\0" + raw.oriented(turn)) for turn in (6, 3)], data=on_its_side("JPEG")
+        ),
+        PICTURE,
+        6,
+    ),
+    "upright_xmp.gif": Odd(encode(None, "GIF", comment=ORIENTED.encode())),
+    "upright_nonsense_xmp.png": Odd(
+        with_chunks(raw.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0tiff:Orientation='9'"))
+    ),
+    # one colour that is invisible, at every depth
+    **{
+        f"key_{depth}.png": keyed(depth, 0, row, b"\0\1")
+        for depth, row in ((1, b"\xff\xff"), (2, b"\x55" * 4), (4, b"\x11" * 8), (8, b"\1" * 16))
+    },
+    "key_16.png": keyed(16, 0, b"\x12\x34" * 16, b"\x12\x34"),
+    "key_48.png": keyed(16, 2, b"\x12\x34" * 48, b"\x12\x34" * 3),
+    # colours as a browser shows them
+    **{
+        f"linear_{name}.png": small(
+            encode(GREY_SQUARE.convert(mode), icc_profile=LINEAR_GREY, **how), {(8, 8): (188, 188, 188)}
+        )
+        for name, mode, how in (("grey", "L", {}), ("grey_alpha", "LA", {}), ("grey_key", "L", {"transparency": 3}))
+    },
+    "linear_grey.jpg": small(encode(GREY_SQUARE, "JPEG", icc_profile=LINEAR_GREY), {(8, 8): (188, 188, 188)}),
+    "linear_grey_of_colours.png": small(encode(GREY_SQUARE.convert("RGB"), icc_profile=LINEAR_GREY)),
+    "colour_profile_of_grey.png": small(encode(GREY_SQUARE, icc_profile=PROFILE)),
+    "cicp_p3.png": by_numbers((0, 163, 89), (b"cICP", bytes([12, 13, 0, 1]))),
+    "cicp_2020.png": by_numbers((0, 168, 87), (b"cICP", bytes([9, 13, 0, 1]))),
+    "cicp_linear.png": by_numbers((137, 208, 165), (b"cICP", bytes([1, 8, 0, 1]))),
+    "cicp_srgb.png": by_numbers((64, 160, 96), (b"cICP", bytes([1, 13, 0, 1]))),
+    "cicp_pq.png": by_numbers((64, 160, 96), (b"cICP", bytes([9, 16, 0, 1]))),
+    "cicp_before_profile.png": by_numbers(
+        (0, 163, 89), (b"cICP", bytes([12, 13, 0, 1])), (b"iCCP", b"a\0\0" + zlib.compress(PROFILE))
+    ),
+    "profile_before_gamma.png": by_numbers(
+        (96, 160, 64), (b"iCCP", b"a\0\0" + zlib.compress(PROFILE)), (b"gAMA", LINEAR), chromaticities(*SRGB)
+    ),
+    "gamma_linear.png": by_numbers((137, 208, 165), (b"gAMA", LINEAR), chromaticities(*SRGB)),
+    "gamma_1.8.png": by_numbers((81, 176, 115), (b"gAMA", struct.pack(">I", 55_556)), chromaticities(*SRGB)),
+    "gamma_p3.png": by_numbers((113, 210, 162), (b"gAMA", LINEAR), chromaticities(*P3)),
+    "gamma_and_srgb.png": by_numbers((64, 160, 96), (b"sRGB", b"\0"), (b"gAMA", LINEAR), chromaticities(*P3)),
+    "gamma_alone.png": by_numbers((137, 208, 165), (b"gAMA", LINEAR)),
+    "gamma_0.png": by_numbers((64, 160, 96), (b"gAMA", bytes(4)), chromaticities(*SRGB)),
+    "gamma_of_no_colours.png": by_numbers((64, 160, 96), (b"gAMA", LINEAR), chromaticities(*bytes(8))),
+    "gamma_of_one_colour.png": by_numbers((64, 160, 96), (b"gAMA", LINEAR), chromaticities(*[31270, 32900] * 4)),
+    "nclx_p3.avif": small(
+        patched(encode(Image.new("RGB", (16, 16), (64, 160, 96)), "AVIF"), b"colrnclx", 8, b"\0\x0c\0\x0d"),
+        {(8, 8): (0, 163, 89)},
+        4,
+    ),
     "deep.pgm": small(b"P5 16 16 65535\n" + b"\x80\x80" * 256),
     "float.pfm": small(b"Pf\n16 16\n-1.0\n" + struct.pack("<f", 128 / 255) * 256),
 }
@@ -182,20 +314,10 @@ def broken_tiff(more: raw.Fields, **usual: object) -> bytes:
     return raw.tiff(bytes(1200), {tag: field for tag, field in fields.items() if field})
 
 
-def patched(data: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
-    """A sound file with other bytes some way behind a mark."""
-    place = data.index(mark) + offset
-    return data[:place] + new + data[place + len(new) :]
-
-
 @cache
 def black_png() -> bytes:
     """30,000 x 30,000 pixels that are all there: 112 MB of zeros become 110 kB."""
     return raw.png(30_000, 30_000, 1, 0, (bytes(3750) for _ in range(30_000)))
-
-
-def unpacks_to_100_mb(kind: bytes) -> bytes:
-    return with_chunks(raw.png_chunk(kind, b"a\0\0" + raw.packed(bytes(10**6) for _ in range(100))))
 
 
 FOREIGN: dict[str, bytes] = {
@@ -223,8 +345,6 @@ DAMAGED: dict[str, bytes | Make] = {
         for share in (3, 50)
     },
     "declared.avif": patched(encode(None, "AVIF"), b"ispe", 8, struct.pack(">II", 60_000, 60_000)),
-    "text_bomb.png": partial(unpacks_to_100_mb, b"zTXt"),
-    "profile_bomb.png": partial(unpacks_to_100_mb, b"iCCP"),
     "bad_sum.png": broken_png(IHDR=raw.png_header()[:-1] + b"?"),
     "endless_chunk.png": broken_png(IDAT=b"\x7f\xff\xff\xffIDAT" + zlib.compress(bytes(999))),
     "few_pixels.png": broken_png(IDAT=raw.png_chunk(b"IDAT", zlib.compress(bytes(999)))),

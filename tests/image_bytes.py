@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 SIZE = (40, 30)
@@ -107,9 +107,20 @@ def jpeg_segment(marker: int, data: bytes = b"") -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def with_segments(*segments: bytes) -> bytes:
-    """The picture as JPEG with more segments directly after its first two bytes."""
-    data = encode(None, "JPEG")
+def oriented(turn: int) -> bytes:
+    """EXIF of that alone."""
+    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, turn, 0, 0)
+
+
+def text(name: str, words: str, **how: bool) -> PngImagePlugin.PngInfo:
+    told = PngImagePlugin.PngInfo()
+    told.add_text(name, words, **how)
+    return told
+
+
+def with_segments(*segments: bytes, data: bytes = b"") -> bytes:
+    """The picture, or another, as JPEG with more segments directly after its first two bytes."""
+    data = data or encode(None, "JPEG")
     return data[:2] + b"".join(segments) + data[2:]
 
 

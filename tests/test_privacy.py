@@ -22,9 +22,9 @@ from PIL import Image, PngImagePlugin
 import app
 from aad.bundle import Bundle
 from aad.images import load_image
+from aad.metadata import UnknownError, strip, strip_file
 from interface import pictures, uploads
 from interface.gradio_gaps import original_image
-from interface.metadata import UnknownError, strip, strip_file
 from interface.page import HERE
 from interface.pictures import to_serve
 from tests import served

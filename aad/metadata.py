@@ -10,10 +10,13 @@ import struct
 import zlib
 from pathlib import Path
 
-from aad.decoding import ORIENTATION, fields
+from aad.decoding import ORIENTATION, turn_of
 
 PNG_KEPT = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT", b"tRNS", b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT"}
+PNG_TOLD = {b"eXIf", b"iTXt", b"zTXt", b"tEXt", b"iCCP"}  # of the chunks, those whose words are looked at
 WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+LARGEST = 2**20  # bytes of a text or a colour profile that is packed
+XMP = b"http://ns.adobe.com/xap/1.0/\0"  # before it in a JPEG
 WEBP_EXIF, WEBP_XMP = 0x08, 0x04  # flags of VP8X
 SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker within or after the compressed rows
 
@@ -49,7 +52,7 @@ def strip(content: bytes) -> bytes:
 
 
 def _jpeg(content: bytes) -> bytes:
-    parts, turn, place = [], 1, 2
+    parts, exif, xmp, place = [], b"", b"", 2
     while True:
         if content[place] != 0xFF:
             raise UnknownError
@@ -65,7 +68,9 @@ def _jpeg(content: bytes) -> bytes:
             raise UnknownError
         body = content[place + 4 : end]
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            turn = _turn(body[6:])
+            exif = exif or body
+        if marker == 0xE1 and body.startswith(XMP):
+            xmp = xmp or body
         if marker == 0xDA:
             while (found := SCAN_ENDS.search(content, end)) and found[0][1] == 0x01:  # a marker without a meaning
                 end = found.end()
@@ -76,34 +81,48 @@ def _jpeg(content: bytes) -> bytes:
         if not (0xE1 <= marker <= 0xEF or marker == 0xFE) or marker == 0xEE or profile:
             parts.append(content[place:end])
         place = end
-    if turn != 1:
+    if (turn := turn_of(exif, xmp)) != 1:
         exif = b"Exif\0\0" + _exif(turn)
         parts.insert(0, b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif)
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9"
 
 
 def _png(content: bytes) -> bytes:
-    parts, turn, place = [content[:8]], 1, 8
+    parts, exif, xmp, place = [content[:8]], b"", b"", 8
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
         end = place + 12 + length
         if end > len(content):
             raise UnknownError
+        name, _, body = content[place + 8 : end - 4].partition(b"\0") if kind in PNG_TOLD else (b"", b"", b"")
         if kind == b"eXIf":
-            turn = _turn(content[place + 8 : end - 4])
+            exif = content[place + 8 : end - 4]
+        elif name == b"XML:com.adobe.xmp" and kind == b"iTXt":
+            text = body.split(b"\0", 3)[-1] if body[:1] == b"\0" else b""
+            xmp = xmp or text or _inflated(body[2:].split(b"\0", 2)[-1])
+        elif name == b"Raw profile type exif" and not exif:  # how ImageMagick kept it
+            with contextlib.suppress(ValueError):
+                exif = bytes.fromhex(
+                    "".join((body if kind == b"tEXt" else _inflated(body[1:])).decode("latin-1").split("\n")[3:])
+                )
         if kind == b"IEND":
             break
+        if (
+            kind == b"iCCP" and len(_inflated(body[1:])) > LARGEST
+        ):  # no profile: a decoder would refuse the picture for it
+            place = end
+            continue
         if kind[0] < ord("a") or kind in PNG_KEPT:
             parts.append(content[place:end])
         place = end
-    if turn != 1:
+    if (turn := turn_of(exif, xmp)) != 1:
         exif = _exif(turn)
         parts.append(struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif)))
     return b"".join([*parts, content[place:end]])
 
 
 def _webp(content: bytes) -> bytes:
-    parts, turn, place = [], 1, 12
+    parts, exif, xmp, place = [], b"", b"", 12
     (size,) = struct.unpack_from("<I", content, 4)
     if size + 8 > len(content):
         raise UnknownError
@@ -113,10 +132,13 @@ def _webp(content: bytes) -> bytes:
         if end > len(content) + 1:
             raise UnknownError
         if kind == b"EXIF":
-            turn = _turn(content[place + 8 : end].removeprefix(b"Exif\0\0"))
+            exif = exif or content[place + 8 : end]
+        if kind == b"XMP ":
+            xmp = xmp or content[place + 8 : end]
         if kind in WEBP_KEPT:
             parts.append(content[place:end])
         place = end
+    turn = turn_of(exif, xmp)
     if parts and parts[0].startswith(b"VP8X"):
         flags = parts[0][8] & ~(WEBP_EXIF | WEBP_XMP) | (WEBP_EXIF if turn != 1 else 0)
         parts[0] = parts[0][:8] + bytes([flags]) + parts[0][9:]
@@ -127,12 +149,11 @@ def _webp(content: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _turn(exif: bytes) -> int:
-    """Which way up, from 1 to 8; 1 where it is not said."""
-    with contextlib.suppress(struct.error, KeyError):  # damaged, or not said
-        turn = fields(exif)[ORIENTATION][2]
-        return turn if 1 <= turn <= 8 else 1
-    return 1
+def _inflated(packed: bytes) -> bytes:
+    """No more than `LARGEST` bytes and one."""
+    with contextlib.suppress(zlib.error):
+        return zlib.decompressobj().decompress(packed, LARGEST + 1)
+    return b""
 
 
 def _exif(turn: int) -> bytes:
