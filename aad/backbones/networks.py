@@ -1,5 +1,6 @@
-"""The networks, without weights: timm's own where timm has them, three readings of EfficientNet-Lite0, and SSCD."""
+"""The networks, without weights: three readings of EfficientNet-Lite0, timm's vision transformers, and SSCD."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,13 @@ class Pooling:
 
 
 CHANNELS = (16, 24, 40, 80, 112, 192, 320)  # of the stages; grids of 112, 56, 28, 14, 14, 7 and 7 positions a side
+STAGES = (
+    (1, 2, 2, 3, 3, 4, 1),
+    (3, 3, 5, 3, 5, 5, 3),
+    (1, 2, 2, 2, 1, 2, 1),
+)  # blocks, side of the kernel, stride of each
+STEM, EXPANSION, LAST = 32, 6, 1280  # channels before the stages; within a block, times its input's; of the last layer
+EPS = 1e-3  # TensorFlow's, in batch norm
 DEPTHS = Pooling((4, 5, 6), (4, 5, 6))  # chosen on AbC-mini's validation concepts
 SECOND_ORDER = Pooling((2, 3, 4, 5, 6), (), True, (2, 3, 4, 5))  # chosen on real generators' pictures
 N_MIXED = 40  # mixtures of a stage's channels whose covariances are taken, 820 numbers; 48 find hardly more, 24 fewer
@@ -44,15 +52,56 @@ def vision_transformer(model: str, num_classes: int = 0, **options: Any) -> Any:
     return network
 
 
-def lite0(n_classes: int = 0) -> Any:
-    """timm's EfficientNet-Lite0; (n, 1280) from its final layer when it has no classes."""
-    import timm
-    import torch
+def lite0() -> Any:
+    """EfficientNet-Lite0 without a classifier, (n, 1280) from its final layer; timm's to its names and bits.
 
-    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=n_classes or 1000)
-    if not n_classes:
-        network.classifier = torch.nn.Identity()
-    return network
+    Written out, because a first upload would wait for timm, whose import takes as long as torch's.
+    """
+    import torch
+    from torch.nn.functional import pad, relu6
+
+    class Conv(torch.nn.Conv2d):
+        """Padded as TensorFlow does it: where a stride of 2 leaves it odd, there is one more behind than before."""
+
+        def __init__(self, n_in: int, n_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+            padding = kernel // 2 if stride == 1 else 0
+            super().__init__(n_in, n_out, kernel, stride, padding, groups=groups, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.stride[0] > 1:
+                height, width = (self.kernel_size[0] - 2 + side % 2 for side in x.shape[2:])
+                x = pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+            return super().forward(x)
+
+    class Norm(torch.nn.BatchNorm2d):
+        """With the activation behind it."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return relu6(super().forward(x), inplace=True)
+
+    class Block(torch.nn.Sequential):
+        """What it makes of its input, and the input added where the shape is the same."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().forward(x)
+            return y + x if y.shape == x.shape else y
+
+    def block(n: int, n_out: int, kernel: int, stride: int) -> torch.nn.Module:
+        wide = n if n == STEM else EXPANSION * n  # the first block looks at the stem's channels as they are
+        expand = {} if wide == n else {"conv_pw": Conv(n, wide), "bn1": Norm(wide, EPS)}
+        first, second, narrow = ("bn2", "bn3", "conv_pwl") if expand else ("bn1", "bn2", "conv_pw")
+        look = {"conv_dw": Conv(wide, wide, kernel, stride, wide), first: Norm(wide, EPS)}
+        project = {narrow: Conv(wide, n_out), second: torch.nn.BatchNorm2d(n_out, EPS)}
+        return Block(OrderedDict(expand | look | project))
+
+    stages, n = [], STEM
+    for n_out, depth, kernel, stride in zip(CHANNELS, *STAGES, strict=True):
+        again = [block(n_out, n_out, kernel, 1) for _ in range(depth - 1)]
+        stages.append(torch.nn.Sequential(block(n, n_out, kernel, stride), *again))
+        n = n_out
+    parts = {"conv_stem": Conv(3, STEM, 3, 2), "bn1": Norm(STEM, EPS), "blocks": torch.nn.Sequential(*stages)}
+    parts |= {"conv_head": Conv(n, LAST), "bn2": Norm(LAST, EPS)}
+    return torch.nn.Sequential(OrderedDict(parts, pool=torch.nn.AdaptiveAvgPool2d(1), flatten=torch.nn.Flatten()))
 
 
 def mixtures(channels: int) -> np.ndarray:

@@ -67,11 +67,12 @@ class BackboneSpec:
         Where the choice is ours the whole picture is squeezed to a square: a source may sit at the border, and attribution
         must not lose it. Where a release, or AbC's authors, crop the centre, so do we, or the figures would not compare.
         """
-        from torchvision.transforms.functional import InterpolationMode, center_crop, resize
-
-        side = self.image_size
-        size = [side, side] if self.resize is None else [self.resize]
-        image = center_crop(resize(image, size, InterpolationMode(self.interpolation)), side)
+        side, width, height = self.image_size, self.image_size, self.image_size
+        if self.resize is not None:
+            width, height = (int(self.resize * length / min(image.size)) for length in image.size)
+        image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+        left, top = (round((length - side) / 2) for length in (width, height))
+        image = image.crop((left, top, left + side, top + side))
         pixels = np.asarray(image, dtype=np.float32) / 255.0
         pixels -= np.array(self.mean, dtype=np.float32)  # in place: fresh memory costs more than the arithmetic
         pixels /= np.array(self.std, dtype=np.float32)

@@ -152,12 +152,12 @@ async def watch(record: Record, address: str, pid: int, ends: float) -> None:
 async def good(record: Record, address: str, asked: list[list[Question]], seconds: float) -> None:
     """Visitors who ask what people ask."""
     found = await page.crowd(address, asked, len(asked), page.until(time.perf_counter() + seconds))
-    faults = [fault for one in found for fault in one.faults]
+    faults = page.faults_of(found)
     wrong = [fault for fault in faults if "status 503" not in fault]
     for fault in wrong:
         record.fault(fault)
     record.counts["busy"] += len(faults) - len(wrong)
-    record.counts["right answers"] = sum(one.n_answers for one in found) - len(wrong)
+    record.counts["right answers"] = sum(ms is not None for rows in found for _, ms, _ in rows) - len(wrong)
 
 
 async def bad(record: Record, address: str, hostile: list[tuple[str, bytes]], ends: float, rng: random.Random) -> None:
