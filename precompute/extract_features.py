@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     hold(arguments.bundle, new=True)
     scratch = arguments.bundle / ".work"
     gallery = (
-        from_folders(arguments.references, arguments.queries)
+        from_folders(arguments.references, arguments.queries, arguments.bundle)
         if arguments.references
         else from_benchmark(arguments.benchmark, arguments.cases)
     )

@@ -265,7 +265,7 @@ REFUSALS = {
     "nothing named": r"real/json/\*\.json must name synthetic pictures",
     "no source": r"`exemplar` must be a list of at least one path, got none in .*two\.json, entry 0",
     "unlisted": r"`repository` must be told of synth/edit/lab-a/000\.png, got none in .*pictures\.csv",
-    "other columns": r"pictures\.csv must be UTF-8 with the columns file and repository",
+    "other columns": r"pictures\.csv must be a table with the columns file and repository",
     "unknown split": r"has no reference of the split dev; its splits: test, train, validation",
     "no strangers": r"--others must be a folder of pictures, got .*json, which holds none",
 }

@@ -173,7 +173,7 @@ def test_ones_own_folders_become_a_bundle(shipped, tmp_path, capsys):
     assert attributor.queries[0].exemplar_ids == (0, 2) and attributor.examples == (0,)
     (synthetic / "metadata.csv").write_text("file_name,sources\nq.png,blue_heron 2.png\n")
     with pytest.raises(BenchmarkError, match=r"must name files below .* as sources, got blue_heron 2\.png for q\.png"):
-        from_folders(real, synthetic)
+        from_folders(real, synthetic, tmp_path / "out")
     assert attributor.attribute_query(0, 3)["backbone"].matches[0].reference_id == 2
 
 
@@ -195,8 +195,10 @@ def test_what_cannot_be_used_is_refused_in_words(shipped, tmp_path):
             run("extract_features", "--references", tmp_path / name, "--bundle", tmp_path / "out")
     picture(0).save(tmp_path / "empty" / "a.png")
     (tmp_path / "empty" / "metadata.csv").write_text("name,title\na.png,A\n")
-    with pytest.raises(BenchmarkError, match=r"metadata.csv must be UTF-8 with the columns file_name \(no file_name\)"):
-        from_folders(tmp_path / "empty", None)
+    with pytest.raises(
+        BenchmarkError, match=r"metadata.csv must be a table with the columns file_name \(no file_name\)"
+    ):
+        from_folders(tmp_path / "empty", None, tmp_path / "out")
     shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
     scratch = tmp_path / "bundle" / ".work" / "views.npz"
     with np.load(scratch) as stored:

@@ -70,7 +70,7 @@ def test_parquet_rows_are_read_across_row_groups(tmp_path, form):
     if form == "struct":
         images = [image and {"bytes": image, "path": f"a/my_boat_{i}.png"} for i, image in enumerate(images)]
     captions = [f"boat {i}" if i < 2 else None for i in range(7)]
-    table = {"image": images, "caption": captions, "license": ["CC0"] * 7, "n": range(7)}
+    table = {"image": images, "CAPTION": captions, "License": ["CC0"] * 7, "n": range(7)}
     pq.write_table(pa.table(table), tmp_path / "a.parquet", row_group_size=2)
     out = tmp_path / "out"
     assert embed(out, tmp_path / "a.parquet") == [3, 2, 1]
@@ -112,6 +112,9 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path):
     folder = folder_of(tmp_path / "photos", 2)
     whole = tar_of(tmp_path / "a.tar", {"0.png": encoded(0), "1.png": encoded(1)})
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:600])
+    data, headers = whole.read_bytes(), len(encoded(0)) // 512 + 2
+    (tmp_path / "between.tar").write_bytes(data[: 512 * headers])
+    (tmp_path / "joined.tar").write_bytes(data + data)
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     tar_of(tmp_path / "empty.tar", {"readme.txt": b"nothing"})
     for sources, why in (
@@ -120,6 +123,8 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path):
         ([tmp_path / "absent.tar"], r"that are there, got .*absent\.tar"),
         ([whole, whole], "given twice"),
         ([tmp_path / "cut.tar"], "must be a complete tar file"),
+        ([tmp_path / "between.tar"], "must be a complete tar file, .* cut off between two files, or joined"),
+        ([tmp_path / "joined.tar"], "must be a complete tar file, .* cut off between two files, or joined"),
         ([tmp_path / "empty.tar"], "holds no image"),
         ([tmp_path / "broken.parquet"], "must be a whole Parquet file"),
     ):

@@ -25,7 +25,6 @@ from aad.backbones.spec import TORCH
 from aad.files import file_sha256
 from aad.images import ImageError, load_image
 from precompute.common.cli import limit_threads
-from precompute.common.gallery import images_below
 from precompute.common.runners import run_shards
 from precompute.common.sources import Member, Piece, cut, fingerprint
 from precompute.common.store import FORMAT, INDEX, ShardError, write_array, write_table
@@ -279,10 +278,7 @@ def embed_sources(
     _refuse_other_settings(out, settings)
     jobs = (Job(out, settings, encoder, *numbered) for numbered in enumerate(cut(sources, size, column)))
     done = []
-    total = (
-        sum(1 for _ in images_below(sources[0])) if sources[0].is_dir() else None
-    )  # of files only reading them all would tell
-    with tqdm(total=total, desc="embed_shards", unit="image", disable=None) as bar:
+    with tqdm(desc="embed_shards", unit="image", disable=None) as bar:
         for shard in run_shards(embed_shard, jobs, **running):
             done.append(shard)
             bar.update(shard[1]["n"] + shard[1]["n_refused"])

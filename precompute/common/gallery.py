@@ -1,9 +1,10 @@
 """Which images a bundle is about: the demo benchmark's tables, or a person's own folders."""
 
-import csv
 import json
 import os
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,11 +12,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from aad.bundle import BundleError, safe_path
 from aad.images import SUFFIXES, ImageError, load_image
 from precompute.abc.splits import BenchmarkError, load_split, missing_files
+from precompute.common.words import Told, plain
 
 N_SHOWN = 3  # missing images that an error text lists
-COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
+N_LISTED = 20  # images that are left out
+#: what disks, systems and archives leave in folders; and all that begins with a dot
+LITTER = {"@eadir", "__macosx", "$recycle.bin", "#recycle", "@recycle", "lost+found", "thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,41 +99,66 @@ def _table(path: Path) -> list[Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
-def from_folders(references: Path, queries: Path | None) -> Gallery:
+def from_folders(references: Path, queries: Path | None, bundle: Path) -> Gallery:
     """Every readable image under one's own folders.
 
-    Titles come from file names, groups from sub-folders. A ``metadata.csv`` in the references folder, with a ``file_name`` column
-    and any of title, source, licence, author, url, concept and group, says more. One in the queries folder, with a column
-    ``sources``, says which references a query was made from: their file names, with ``;`` between them. Else truth is not known.
+    Titles come from file names, groups from sub-folders. A ``metadata.csv`` or ``metadata.jsonl`` in the references folder, with a
+    ``file_name`` and any of title, source, licence, author, url, concept and group, says more; so do KEY.txt and KEY.json beside
+    KEY.jpg. One in the queries folder, with ``sources``, says which references a query was made from: their file names, with ``;``
+    between them. Else truth is not known. Pictures that are links out of their folder are copied into the bundle, as the page
+    serves nothing through a link. Of two folders of which one lies in the other, each picture counts once.
 
     Raises:
         NotADirectoryError: a folder does not exist or has no readable image.
-        BenchmarkError: a metadata.csv lacks its column, or names a source that is not among the references.
+        BenchmarkError: a table cannot be read, or names a source that is not among the references; or both folders are the same.
     """
-    root = Path(os.path.commonpath([folder.resolve() for folder in (references, queries) if folder]))
-    told, places = metadata_of(references), dict[str, int]()
+    folders = [folder.resolve() for folder in (references, queries) if folder]
+    if len(set(folders)) < len(folders):
+        raise BenchmarkError(f"--references and --queries must be two folders, got {references} twice; name another")
+    found = [
+        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one])
+        for one in folders
+    ]
+    linked = {
+        path
+        for one, paths in zip(folders, found, strict=True)
+        for path in paths
+        if not path.resolve().is_relative_to(one)
+    }
+    root = Path(os.path.commonpath([*folders, *([bundle.resolve()] if linked else [])]))
+
+    def placed_below(folder: Path, path: Path) -> tuple[str, str]:
+        name = path.relative_to(folder).as_posix()
+        if path in linked:
+            (copy := bundle.resolve() / "pictures" / folder.name / name).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(shutil.copyfile(path, copy))
+        return name, path.relative_to(root).as_posix()
+
+    told, places = Told(folders[0]), dict[str, int]()
     reference_entries: list[dict[str, Any]] = []
-    for path in readable_images(references):
-        name = path.relative_to(references.resolve()).as_posix()
+    for path in found[0]:
+        name, place = placed_below(folders[0], path)
         group, title = name.rpartition("/")[0], path.stem.replace("_", " ")
-        entry = {"title": f"{group} / {title}" if group else title, "source": references.name, "licence": "not stated"}
+        entry = {"title": f"{group} / {title}" if group else title, "source": folders[0].name, "licence": "not stated"}
         entry |= {"group": group} if group else {}
-        places[name] = len(reference_entries)
-        reference_entries.append({"path": path.relative_to(root).as_posix()} | entry | told.get(name, {}))
+        places[plain(name)] = len(reference_entries)
+        reference_entries.append({"path": place} | entry | told.of(name))
+    told.tell()
     query_entries: list[dict[str, Any]] = []
     if queries:
-        known = metadata_of(queries, ("sources",))
-        for path in readable_images(queries):
-            told_of = known.get(path.relative_to(queries.resolve()).as_posix(), {}).get("sources", "")
-            sources = [name.strip() for name in told_of.split(";") if name.strip()]
-            if lacking := [name for name in sources if name not in places]:
+        known = Told(folders[1], ("sources",))
+        for path in found[1]:
+            name, place = placed_below(folders[1], path)
+            sources = [plain(one) for one in known.of(name).get("sources", "").split(";") if one.strip()]
+            if lacking := [one for one in sources if one not in places]:
                 raise BenchmarkError(
                     f"{queries / 'metadata.csv'} must name files below {references} as sources, got {lacking[0]} for "
                     f"{path.name}; correct it"
                 )
-            ids = sorted({places[name] for name in sources})
-            query_entries.append({"path": path.relative_to(root).as_posix(), "type": "upload", "exemplar_ids": ids})
-    return Gallery(references.name, root, reference_entries, query_entries, spread(query_entries))
+            ids = sorted({places[one] for one in sources})
+            query_entries.append({"path": place, "type": "upload", "exemplar_ids": ids})
+        known.tell()
+    return Gallery(folders[0].name, root, reference_entries, query_entries, spread(query_entries))
 
 
 def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
@@ -140,12 +170,16 @@ def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
     return [ids[row] for row in range(rows) for ids in by_type.values() if row < len(ids)][:n]
 
 
-def readable_images(folder: Path, paths: Iterable[Path] | None = None) -> list[Path]:
-    """The images of a folder that can be read; the others are listed on stderr.
+def readable_images(
+    folder: Path, paths: Iterable[Path] | None = None, without: Sequence[Path] = (), links: bool = True
+) -> list[Path]:
+    """The images of a folder that can be read; the others are listed on stderr, the first of them by name.
 
     Args:
         folder: with folders in it or not.
         paths: which of its images; all below it when None.
+        without: folders whose images do not count, resolved; one that holds this folder has no effect.
+        links: whether those that lie elsewhere are taken.
 
     Raises:
         NotADirectoryError: it does not exist or has no readable image.
@@ -153,33 +187,79 @@ def readable_images(folder: Path, paths: Iterable[Path] | None = None) -> list[P
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder of images")
     readable, refused = [], []
-    images = sorted(images_below(folder.resolve())) if paths is None else list(paths)
+    root = folder.resolve()
+    images = sorted(images_below(root, without)) if paths is None else list(paths)
     for path in tqdm(images, f"look through {folder.name}", unit="image", disable=None):
         try:
+            check_place(os.path.relpath(path, root), None if links else root)
             load_image(path)
             readable.append(path)
         except ImageError as error:
-            refused.append(f"  {path.name}: {error}")
+            refused.append(f"  {path.name}: {error}".encode("utf-8", "replace").decode())
     if refused:
-        n = len(readable) + len(refused)
-        print(f"{len(refused)} of {n} images in {folder} left out:", *refused, sep="\n", file=sys.stderr)
+        n, more = len(readable) + len(refused), len(refused) - N_LISTED
+        listed = [*refused[:N_LISTED], *([f"  and {more} more"] if more > 0 else [])]
+        print(f"{len(refused)} of {n} images in {folder} left out:", *listed, sep="\n", file=sys.stderr)
     if not readable:
         raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
     return readable
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Every image file, one directory at a time, so that a million names are never held together."""
+def check_place(name: str, folder: Path | None = None) -> None:
+    """That the app opens a bundle which names this picture, by its path below its folder, and serves it out of there.
+
+    Raises:
+        ImageError: it refuses to.
+    """
+    try:
+        safe_path(name)
+    except BundleError:
+        raise ImageError("a picture's name must be UTF-8 without backslashes; rename it, or its folder") from None
+    if folder and not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise ImageError("a picture must lie in its folder, got a link out of it; copy what it leads to there")
+
+
+def images_below(folder: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
+    """Every image file, one directory at a time, so that a million names are never held together; links are followed.
+
+    What is passed over is counted on stderr at the end: other files by their endings, litter, dead links, folders met again.
+
+    Args:
+        folder: to look through.
+        without: folders below it that are not.
+    """
 
     def fail(error: OSError) -> None:
         raise error
 
-    for place, below, names in os.walk(folder, onerror=fail):
-        below.sort()
-        for name in sorted(names):
+    passed, seen = Counter[str](), set[str]()
+    for place, below, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or any(real == str(other) for other in without):
+            passed["a folder that is met again, through a link" if real in seen else "the other folder"] += 1
+            below.clear()
+            continue
+        seen.add(real)
+        litter = [name for name in (*below, *names) if name.startswith(".") or name.lower() in LITTER]
+        passed["litter of a disk"] += len(litter)
+        below[:] = sorted(
+            (name for name in below if name not in litter), key=lambda name: (Path(place, name).is_symlink(), name)
+        )
+        for name in sorted(set(names).difference(litter)):
             path = Path(place, name)
-            if path.suffix.lower() in SUFFIXES and path.is_file():
+            if path.suffix.lower() not in SUFFIXES:
+                if path.stem != "metadata":
+                    passed[path.suffix.lower() or "no ending"] += 1
+            elif path.is_file():
                 yield path
+            else:
+                passed["a link to nothing" if path.is_symlink() else "no file"] += 1
+    if passed := +passed:
+        told = ", ".join(
+            f"{n} of {ending}" if ending.startswith(".") else f"{n} ({ending})" for ending, n in passed.most_common()
+        )
+        advice = "; HEIC and JPEG XL must be converted first" if {".heic", ".heif", ".jxl"} & passed.keys() else ""
+        print(f"passed over in {folder}: {told}{advice}".encode("utf-8", "replace").decode(), file=sys.stderr)
 
 
 def placed(folder: Path, name: str) -> tuple[Path, tuple[str, ...]]:
@@ -188,32 +268,3 @@ def placed(folder: Path, name: str) -> tuple[Path, tuple[str, ...]]:
     if (folder / name).exists():
         return folder / name, parts
     return folder.resolve().parent / name, parts[1:]
-
-
-def picture_rows(folder: Path, columns: Sequence[str]) -> list[dict[str, str]] | None:
-    """The rows of a folder's pictures.csv, which has these columns; None where there is no such file.
-
-    Raises:
-        BenchmarkError: it cannot be read, or lacks a column.
-    """
-    return _rows(folder / "pictures.csv", columns)
-
-
-def metadata_of(folder: Path, columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
-    """What a folder's metadata.csv says of each file in these columns, by its name; nothing where there is no such file."""
-    rows = _rows(folder / "metadata.csv", ("file_name",)) or ()
-    return {row["file_name"]: {key: row[key] for key in columns if row.get(key)} for row in rows}
-
-
-def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]] | None:
-    if not path.exists():
-        return None
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            table = csv.DictReader(lines, restval="")
-            if missing := [column for column in columns if column not in (table.fieldnames or ())]:
-                raise ValueError(f"no {missing[0]}")
-            return list(table)
-    except (ValueError, csv.Error) as error:
-        wanted = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]]))
-        raise BenchmarkError(f"{path} must be UTF-8 with the columns {wanted} ({error}); correct it") from None

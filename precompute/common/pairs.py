@@ -16,7 +16,8 @@ import numpy as np
 from aad.bundle import BundleError
 from aad.metrics import Interval
 from precompute.abc.splits import BenchmarkError, load_split, require
-from precompute.common.gallery import images_below, picture_rows, placed
+from precompute.common.gallery import images_below, placed
+from precompute.common.words import table_rows
 
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB
 MEASURES = {"hit@1": lambda ranks: ranks == 1, "hit@5": lambda ranks: ranks <= 5, "MRR": lambda ranks: 1 / ranks}
@@ -64,7 +65,7 @@ def read_pairs(folder: Path) -> tuple[list[Pair], list[Path]]:
             f"the pictures that {folder}/json names must be there, {len(missing)} of {len(places)} are not, {missing[0]} first; "
             f"their paths start at {folder} or with its own name"
         )
-    table = picture_rows(folder, ("file", "repository"))
+    table = table_rows(folder / "pictures.csv", ("file", "repository"))
     stated = None if table is None else {row["file"]: row["repository"] for row in table}
     exemplars = sorted({name for case in cases for name in case.exemplars})
     rows, pairs = {name: row for row, name in enumerate(exemplars)}, []

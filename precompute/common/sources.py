@@ -26,11 +26,9 @@ from PIL import Image
 from aad.bundle import BundleError
 from aad.files import file_sha256
 from aad.images import MAX_BYTES, SUFFIXES, ImageError, load_image
-from precompute.common.gallery import COLUMNS, images_below, metadata_of
+from precompute.common.gallery import check_place, images_below
+from precompute.common.words import ALSO, COLUMNS, LARGEST_NOTE, Told, told_beside, told_by
 
-ALSO = {"licence": ("license",), "title": ("caption", "text")}
-LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages
-LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
 ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
 
 Span = tuple[int, int]  # where a file begins in its tar file and its length, in bytes
@@ -73,10 +71,7 @@ class Member:
         Raises:
             ImageError: it cannot be had; the text names it.
         """
-        try:
-            self.name.encode()
-        except UnicodeEncodeError:
-            raise ImageError("its name is not UTF-8; rename it") from None
+        check_place(self.name, self.content.parents[self.name.count("/")] if isinstance(self.content, Path) else None)
         if isinstance(self.content, ImageError):
             raise self.content
         try:
@@ -104,23 +99,6 @@ class Piece:
 def fingerprint(members: Sequence[list[Any]]) -> str:
     """One text that changes with any member's name, bytes or metadata."""
     return hashlib.sha256(json.dumps(members).encode()).hexdigest()
-
-
-def told_by(row: Mapping[str, Any]) -> dict[str, str]:
-    """What a row of any table says about its image, by our columns, as texts.
-
-    >>> told_by({"caption": " A boat ", "license": "CC0-1.0", "url": None, "width": 640})
-    {'title': 'A boat', 'licence': 'CC0-1.0'}
-    """
-    told = {}
-    for column in COLUMNS:
-        for key in (column, *ALSO.get(column, ())):
-            value = row.get(key)
-            if isinstance(value, str | int | float) and (text := " ".join(str(value).split())):
-                text = text.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON allows
-                told[column] = text[:LONGEST_TITLE] if column == "title" else text
-                break
-    return told
 
 
 def checked_sources(given: Sequence[Path]) -> list[Path]:
@@ -157,11 +135,12 @@ def cut(sources: Sequence[Path], size: int, column: str | None = None) -> Iterat
     """
     for path in sources:
         if path.is_dir():
-            told = metadata_of(path)
+            told = Told(path)
             named = ((image.relative_to(path).as_posix(), image) for image in images_below(path))
-            listed = (Member(name, image, told_by(told.get(name, {}))) for name, image in named)
+            listed = (Member(name, image, told.of(name)) for name, image in named)
             while some := tuple(islice(listed, size)):
                 yield Piece(f"{path / some[0].name} to {some[-1].name}", partial(iter, some))
+            told.tell()
         elif path.suffix == ".tar":
             yield from _tar_pieces(path, size)
         else:
@@ -185,6 +164,10 @@ def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
                     images[info.name] = key, span
                 elif ending in ("json", "txt") and info.size <= LARGEST_NOTE:
                     notes.setdefault(key, {})[ending] = span
+            with path.open("rb") as content:
+                rest = _read(content, (archive.offset, 2**20))
+            if rest[:512] != bytes(512) or rest.strip(b"\0"):  # zeros end a whole one
+                raise tarfile.ReadError("one that is cut off between two files, or joined to another")
     except tarfile.TarError as error:
         raise SourceError(f"{path} must be a complete tar file, not compressed, got {error}; get it again") from None
     if not images:
@@ -202,16 +185,8 @@ def _tar_members(path: Path, images: Iterable[tuple[str, Span, Mapping[str, Span
                 mb = f"at most {MAX_BYTES / 1e6:g} MB, got {span[1] / 1e6:.1f} MB"
                 yield Member(whole, ImageError(f"an image file must be {mb} ({name}); scale it down"))
                 continue
-            row: dict[str, Any] = {}
-            if "txt" in notes:
-                row["text"] = _read(file, notes["txt"]).decode("utf-8", "replace")
-            if "json" in notes:
-                try:
-                    said = json.loads(_read(file, notes["json"]))
-                except ValueError:
-                    said = None
-                row |= said if isinstance(said, dict) else {}
-            yield Member(whole, _read(file, span), told_by(row))
+            beside = {ending: _read(file, place) for ending, place in notes.items()}
+            yield Member(whole, _read(file, span), told_beside(beside))
 
 
 def _read(file: BinaryIO, span: Span) -> bytes:
@@ -229,9 +204,9 @@ def _parquet_pieces(path: Path, size: int, column: str | None) -> Iterator[Piece
 
 def _parquet_members(path: Path, first: int, end: int, column: str) -> Iterator[Member]:
     """Rows ``first`` to ``end``, not included, from the row groups that hold them; a few at a time: a group may hold gigabytes."""
-    known = {key for column in COLUMNS for key in (column, *ALSO.get(column, ()))} - {column}
+    known = {key for name in COLUMNS for key in (name, *ALSO.get(name, ()))}
     with _opened(path) as file:
-        columns = [column, *(name for name in file.schema_arrow.names if name in known)]
+        columns = [column, *(name for name in file.schema_arrow.names if name.lower() in known and name != column)]
         group = row = 0
         while (after := row + file.metadata.row_group(group).num_rows) <= first:
             group, row = group + 1, after

@@ -18,8 +18,9 @@ from aad.files import file_sha256
 from aad.spaces import Domain
 from precompute.abc.splits import BenchmarkError, require
 from precompute.common import figures
-from precompute.common.gallery import picture_rows, placed, readable_images
+from precompute.common.gallery import placed, readable_images
 from precompute.common.steps import encode
+from precompute.common.words import table_rows
 
 from .drawing import Pictures, may_train
 
@@ -100,7 +101,7 @@ def training_folders(bundle: Bundle, given: Mapping[Domain, Sequence[Path]]) -> 
 def _rows(folder: Path, domain: Domain) -> tuple[list[Row], Counter[str]]:
     """A folder's pictures of a domain, with paths from the folder's own name on; and how many are passed over, by the reason."""
     root, passed, told = folder.resolve(), Counter[str](), dict[Path, Row]()  # what pictures.csv tells of each file
-    table = picture_rows(folder, ("file", "role", "licence"))
+    table = table_rows(folder / "pictures.csv", ("file", "role", "licence"))
     for row in table or ():
         if (row["role"] == "synthetic") != (domain == Domain.SYNTHETIC):
             continue
