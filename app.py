@@ -49,6 +49,10 @@ QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
 def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
     picture = Image.new("RGB", (32, 32))
+    pictures = [one.path for one in (*attributor.references, *attributor.queries)]
+    if gone := [path for path in pictures if not path.is_file()]:
+        text = f"app.py: {len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
+        print(f"{text}: move them back, or make the bundle again", file=sys.stderr)
     # A whole answer, not the network alone: the first search reads its references, too. Then a pause, for who came meanwhile.
     works = (0.0, partial(attributor.attribute, picture)), (QUIET_SECONDS, partial(outcomes_of, attributor))
     for wait, work in works:
@@ -116,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(program: Callable[[], int]) -> NoReturn:
     """End with the program's code, whatever still runs: a library's thread that outlives the interpreter aborts the process."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a console of Windows has not every sign
     try:
         code = program()
     except SystemExit as end:

@@ -4,6 +4,7 @@ Everything downstream of `load_image` may rely on an upright, opaque, 8-bit sRGB
 is the content, never the file's name. Sizes are checked on the header, before any pixel is decoded.
 """
 
+import io
 import os
 import stat
 import struct
@@ -22,6 +23,7 @@ Image.init()  # registers the decoders and what is known of them
 
 #: Pillow's names of the kinds of picture that are read. All that reads, lists, serves or asks for pictures takes them from here.
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+DRAWN = {"PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"}  # of these, what browsers draw
 SUFFIXES = tuple(sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in KINDS))  # lower case
 # Of a file picker; systems know the one or the other.
 ACCEPT = ",".join([*(Image.MIME[kind] for kind in KINDS), *SUFFIXES])
@@ -97,6 +99,20 @@ def load_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
         ) from error
     result.info = {}  # a profile or orientation left here would be applied a second time by whoever saves the result
     return result
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether browsers draw the file, by its content; what is no picture of a kind that is read counts as drawn."""
+    with suppress(ImageError, OSError), path.open("rb") as file:
+        return _recognised(file.read(64), path.name) in DRAWN
+    return True
+
+
+def drawn_bytes(path: Path) -> bytes:
+    """The picture as a PNG of the same pixels."""
+    file = io.BytesIO()
+    load_image(path).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _content(source: object) -> tuple[str, bytes]:

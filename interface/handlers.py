@@ -8,7 +8,7 @@ import numpy as np
 from aad import Attributor
 from aad.answers import Attribution
 from interface import present
-from interface.pictures import file_url
+from interface.pictures import file_url, rendition
 from interface.requests import FAULTS, MAX_K, Filter, filtered, row, whole
 
 LOST = "The collection is out of reach"  # heads an error of the server that holds it
@@ -64,4 +64,4 @@ def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndar
 def _described(attributor: Attributor, kind: str, which: int | str | Path) -> dict[str, Any]:
     if isinstance(which, int):
         return (present.example if kind == "query" else present.reference)(attributor, which)
-    return {"url": file_url(which)}
+    return {"url": file_url(rendition(Path(which)))}

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from aad.images import SUFFIXES
+from aad.files import write_atomically
+from aad.images import SUFFIXES, drawn_bytes, is_drawn
 
 BESIDE = (*SUFFIXES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
 TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
@@ -21,6 +22,16 @@ def file_url(path: str | os.PathLike[str]) -> str:
         For example `gradio_api/file=/srv/pictures/a%20b.webp`.
     """
     return "gradio_api/file=" + quote(Path(path).resolve().as_posix(), safe="/:")
+
+
+def rendition(upload: Path) -> Path:
+    """The file, or a PNG of it beside it where no browser draws its kind."""
+    beside = upload.with_name(f"{upload.name[:40]}.drawn.png")
+    if is_drawn(upload):
+        return upload
+    if not beside.exists():
+        write_atomically(beside, drawn_bytes(upload))
+    return beside
 
 
 def to_serve(pictures: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:

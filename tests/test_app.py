@@ -149,9 +149,15 @@ def test_warming_up_answers_a_picture_and_tells_of_missing_weights(
     monkeypatch.setattr(app, "QUIET_SECONDS", 0)
     app.warm_up(attributor)
     assert attributor.ready and attributor.n_backbone_calls == 1 and made == [attributor]
+    attributor.references[0].path.unlink()
     monkeypatch.setattr(attributor, "warm_up", missing)
     app.warm_up(attributor)
-    assert "weights.pth is missing" in capsys.readouterr().err and made == 2 * [attributor]
+    told = capsys.readouterr().err
+    assert (
+        "1 of 25 pictures are not where the bundle says" in told
+        and "weights.pth is missing" in told
+        and made == 2 * [attributor]
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

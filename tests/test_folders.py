@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,9 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aad.images import ImageError
+from aad.images import ImageError, is_drawn, load_image
 from aad.references import References, _refuse_links
 from precompute.abc.splits import BenchmarkError
+from precompute.common.cli import run_step
 from precompute.common.gallery import from_folders
 from precompute.common.sources import cut
 from tests.small import picture
@@ -27,6 +30,9 @@ def put(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture(seed).save(path, Image.registered_extensions()[path.suffix.lower()])
     return path
+
+
+PIXELS = {load_image(picture(seed)).tobytes() for seed in (0, 1)}
 
 
 def link(path: Path, to: str | Path) -> None:
@@ -49,9 +55,13 @@ def bytes_named(folder: Path, name: bytes) -> None:
 
 #: kind -> what makes it of a folder with a.png, the names that are taken besides, and words of what is told
 FOLDERS: dict[str, tuple[Make, list[str], str]] = {
-    "plain": (lambda at: put(at / "b" / "c.JPG"), ["b/c.JPG"], "^$"),
+    "plain": (lambda at: put(at / "b" / "c.PNG"), ["b/c.PNG"], "^$"),
     "links as of the hub": (cached, ["train/0.png", "train/1.png"], "^$"),
     "a linked folder": (lambda at: (put(at.parent / "far" / "b.png"), link(at / "near", "../far")), ["near/b.png"], "^$"),
+    "no browser draws them": (
+        lambda at: [put(at / f"{kind}.{kind}") for kind in ("tif", "ppm")], ["ppm.ppm.png", "tif.tif.png"], "^$",
+    ),
+    "a TIFF by another name": (lambda at: put(at / "b.tif").rename(at / "b.png"), ["b.png.png"], "^$"),
     "a loop": (lambda at: link(at / "b" / "again", ".."), [], r"1 \(a folder that is met again"),
     "a dead link": (lambda at: link(at / "b.png", "nowhere.png"), [], r"1 \(a link to nothing\)"),
     "a link to itself": (lambda at: link(at / "b.png", "b.png"), [], r"1 \(a link to nothing\)"),
@@ -83,7 +93,8 @@ def test_of_any_folder_the_app_opens_what_is_taken_and_the_rest_is_told(
     _refuse_links(gallery.root, opened.words("path"))
     assert {re.sub("^(out/pictures/)?mine/", "", one["path"]) for one in gallery.references} == {"a.png", *names}
     for one in opened:
-        assert one.path.is_file() and not one.path.is_symlink()
+        assert is_drawn(one.path) and not one.path.is_symlink()
+        assert load_image(one.path).tobytes() in PIXELS
     json.dumps(gallery.references, ensure_ascii=False).encode()
     taken = 0
     for member in (member for piece in cut([folder.resolve()], 100) for member in piece.members()):
@@ -172,3 +183,20 @@ def test_a_folder_by_a_dot_has_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(put(tmp_path / "mine" / "a.png").parent)
     gallery = from_folders(Path(), None, tmp_path / "out")
     assert (gallery.name, gallery.references[0]["source"]) == ("mine", "mine")
+
+
+def test_folders_on_two_drives_of_windows_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(paths: object) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", none)  # simulated: as ntpath does
+    with pytest.raises(BenchmarkError, match="must be on one drive"):
+        from_folders(put(tmp_path / "mine" / "a.png").parent, None, tmp_path / "out")
+
+
+def test_what_is_printed_never_fails_for_a_console_of_one_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # simulated: output redirected on Windows
+    monkeypatch.setattr(sys, "stdout", console)
+    run_step(lambda argv: print("done: C:/\u5199\u771f"), [])
+    console.flush()
+    assert console.buffer.getvalue() == rb"done: C:/\u5199\u771f" + b"\n"

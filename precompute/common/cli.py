@@ -81,6 +81,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 def run_step(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
     """Run a step; trouble that a user can mend is one line on stderr and exit code 1, Ctrl-C is 130."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a console of Windows has not every sign
     try:
         main(sys.argv[1:] if argv is None else argv)
     except OSError as error:

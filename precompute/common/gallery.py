@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from aad.bundle import BundleError, safe_path
-from aad.images import SUFFIXES, ImageError, load_image
+from aad.files import write_atomically
+from aad.images import SUFFIXES, ImageError, drawn_bytes, is_drawn, load_image
 from precompute.abc.splits import BenchmarkError, load_split, missing_files
 from precompute.common.words import Told, plain
 
@@ -106,7 +106,8 @@ def from_folders(references: Path, queries: Path | None, bundle: Path) -> Galler
     ``file_name`` and any of title, source, licence, author, url, concept and group, says more; so do KEY.txt and KEY.json beside
     KEY.jpg. One in the queries folder, with ``sources``, says which references a query was made from: their file names, with ``;``
     between them. Else truth is not known. Pictures that are links out of their folder are copied into the bundle, as the page
-    serves nothing through a link. Of two folders of which one lies in the other, each picture counts once.
+    serves nothing through a link; those that no browser draws become PNG there, of the same pixels. Of two folders of which
+    one lies in the other, each picture counts once.
 
     Raises:
         NotADirectoryError: a folder does not exist or has no readable image.
@@ -119,19 +120,23 @@ def from_folders(references: Path, queries: Path | None, bundle: Path) -> Galler
         readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one])
         for one in folders
     ]
-    linked = {
-        path
-        for one, paths in zip(folders, found, strict=True)
-        for path in paths
-        if not path.resolve().is_relative_to(one)
-    }
-    root = Path(os.path.commonpath([*folders, *([bundle.resolve()] if linked else [])]))
+    try:
+        everything = os.path.commonpath([*folders, bundle.resolve()])
+    except ValueError:  # of Windows
+        raise BenchmarkError(
+            f"pictures and bundle must be on one drive, got {folders} and {bundle}; copy them"
+        ) from None
+    pairs = [(one, path) for one, paths in zip(folders, found, strict=True) for path in paths]
+    stays = {path: is_drawn(path) and path.resolve().is_relative_to(one) for one, path in pairs}
+    root = Path(os.path.commonpath(folders) if all(stays.values()) else everything)
 
     def placed_below(folder: Path, path: Path) -> tuple[str, str]:
         name = path.relative_to(folder).as_posix()
-        if path in linked:
-            (copy := bundle.resolve() / "pictures" / folder.name / name).parent.mkdir(parents=True, exist_ok=True)
-            path = Path(shutil.copyfile(path, copy))
+        if not stays[path]:
+            data, ending = (path.read_bytes(), "") if is_drawn(path) else (drawn_bytes(path), ".png")
+            path = bundle.resolve() / "pictures" / folder.name / f"{name}{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
         return name, path.relative_to(root).as_posix()
 
     told, places = Told(folders[0]), dict[str, int]()
