@@ -227,7 +227,7 @@ def _parquet_member(name: str, row: int, image: Any, told: Mapping[str, Any]) ->
         if stem := Path(image.get("path") or "").stem:
             named = {"title": stem.replace("_", " ")}
         image = image.get("bytes")
-    return Member(name, image or ImageError(f"row {row} has no image bytes"), named | told_by(told))
+    return Member(name, ImageError(f"row {row} has no image bytes") if image is None else image, named | told_by(told))
 
 
 def _image_column(path: Path, schema: Any, wanted: str | None) -> str:
