@@ -72,21 +72,17 @@ def _profile(chromaticities: Sequence[float], gamma: float) -> bytes | None:
     adapted = np.linalg.solve(BRADFORD, (BRADFORD @ D50 / (BRADFORD @ white))[:, None] * (BRADFORD @ rgb))
     steps = np.linspace(0, 1, 4096)
     curve = steps**gamma if gamma else np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4)
-    tags = [
-        (name, b"XYZ \0\0\0\0" + struct.pack(">3i", *_fixed(column)))
-        for name, column in zip("rgb", adapted.T, strict=True)
-    ]
     table = b"curv\0\0\0\0" + struct.pack(">I", len(steps)) + np.rint(curve * 65535).astype(">u2").tobytes()
-    places, body, start = b"", b"", 128 + 4 + 12 * 6
-    for name, data in tags:
-        places += struct.pack(">4sII", f"{name}XYZ".encode(), start + len(body), len(data))
+    columns = [b"XYZ \0\0\0\0" + struct.pack(">3i", *_fixed(column)) for column in adapted.T]
+    places, body, start = struct.pack(">I", 6), b"", 128 + 4 + 12 * 6
+    for name, data in zip(
+        (b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"), (*columns, *[table] * 3), strict=True
+    ):
+        places += struct.pack(">4sII", name, start + len(body), len(data))
         body += data
-    for name in "rgb":
-        places += struct.pack(">4sII", f"{name}TRC".encode(), start + len(body), len(table))
-    body += table
     head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
     head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", *_fixed(D50))
-    return head.ljust(128, b"\0") + struct.pack(">I", 6) + places + body
+    return head.ljust(128, b"\0") + places + body
 
 
 def _fixed(values: np.ndarray) -> list[int]:

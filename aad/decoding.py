@@ -57,7 +57,8 @@ def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.Imag
     factory, _ = Image.OPEN[format_name]
     block = 65_536 if format_name == "PPM" else 0  # its remarks are cut out one by one, by a copy of the block each
     image = factory(_MeteredFile(data, time.monotonic() + seconds, block), "")
-    if found := _COLOURS.search(data.partition(b"IDAT")[0] if format_name == "PNG" else data):
+    told = data.partition(b"IDAT")[0] if format_name == "PNG" else b"" if "icc_profile" in image.info else data
+    if found := _COLOURS.search(told):  # in an AVIF a profile goes before the numbers
         image.info["cicp"] = tuple(number[0] for number in found.groups() if number)
     if format_name == "PNG" and (key := image.info.get("transparency")) is not None:  # the key is as deep as the file
         if data[24:26] == b"\x10\2":

@@ -283,6 +283,7 @@ ODD: dict[str, Odd] = {
     "gamma_0.png": by_numbers((64, 160, 96), (b"gAMA", bytes(4)), chromaticities(*SRGB)),
     "gamma_of_no_colours.png": by_numbers((64, 160, 96), (b"gAMA", LINEAR), chromaticities(*bytes(8))),
     "gamma_of_one_colour.png": by_numbers((64, 160, 96), (b"gAMA", LINEAR), chromaticities(*[31270, 32900] * 4)),
+    "profile.avif": Odd(encode(None, "AVIF", icc_profile=PROFILE), SWAPPED, 6),
     "nclx_p3.avif": small(
         patched(encode(Image.new("RGB", (16, 16), (64, 160, 96)), "AVIF"), b"colrnclx", 8, b"\0\x0c\0\x0d"),
         {(8, 8): (0, 163, 89)},

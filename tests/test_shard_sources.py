@@ -1,6 +1,7 @@
 """What is read of tar files, Parquet files and tables of metadata, and which sources are refused."""
 
 import json
+import tarfile
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,21 @@ def test_a_tar_file_is_read_in_pieces_with_what_lies_beside_each_image(tmp_path)
     assert list(table["refused"]) == ["a.tar/004.png"] and "(004.png)" in table["refused"]["a.tar/004.png"]
     whole = FakeEncoder(tmp_path / "log").embed([load_image(files[name.removeprefix("a.tar/")]) for name in names])
     assert np.array_equal(np.stack(list(rows(out).values())), whole.astype(np.float16))
+
+
+def test_a_second_name_in_a_tar_is_taken_and_what_is_not_is_counted(tmp_path, capsys):
+    files = {"0.png": encoded(0), "a.heic": b"x", "b.heic": b"x", "none": b"x", "1.json": b"{}"}
+    with tarfile.open(tar_of(tmp_path / "a.tar", files), "a") as archive:
+        for name, kind in (("1.png", tarfile.LNKTYPE), ("2.png", tarfile.SYMTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "0.png"
+            archive.addfile(info)
+    embed(tmp_path / "out", tmp_path / "a.tar")
+    assert np.array_equal(*rows(tmp_path / "out").values()) and list(rows(tmp_path / "out")) == [
+        "a.tar/0.png",
+        "a.tar/1.png",
+    ]
+    assert "2 of .heic, 1 (no ending), 1 (a link, or of holes); HEIC and" in capsys.readouterr().err
 
 
 def test_several_tar_files_change_apart_and_their_order_does_not_matter(tmp_path):

@@ -15,7 +15,7 @@ from aad.bundle import BundleError, safe_path
 from aad.files import write_atomically
 from aad.images import SUFFIXES, ImageError, drawn_bytes, is_drawn, load_image
 from precompute.abc.splits import BenchmarkError, load_split, missing_files
-from precompute.common.words import Told, plain
+from precompute.common.words import TABLES, Told, plain
 
 N_SHOWN = 3  # missing images that an error text lists
 N_LISTED = 20  # images that are left out
@@ -253,18 +253,21 @@ def images_below(folder: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
         for name in sorted(set(names).difference(litter)):
             path = Path(place, name)
             if path.suffix.lower() not in SUFFIXES:
-                if path.stem != "metadata":
+                if Path(place) != folder or name not in TABLES:
                     passed[path.suffix.lower() or "no ending"] += 1
             elif path.is_file():
                 yield path
             else:
                 passed["a link to nothing" if path.is_symlink() else "no file"] += 1
+    tell_passed(folder, passed)
+
+
+def tell_passed(place: Path, passed: Counter[str]) -> None:
+    """What is not taken of a folder or a file, by its ending or the reason, on stderr."""
     if passed := +passed:
-        told = ", ".join(
-            f"{n} of {ending}" if ending.startswith(".") else f"{n} ({ending})" for ending, n in passed.most_common()
-        )
+        told = ", ".join(f"{n} of {why}" if why.startswith(".") else f"{n} ({why})" for why, n in passed.most_common())
         advice = "; HEIC and JPEG XL must be converted first" if {".heic", ".heif", ".jxl"} & passed.keys() else ""
-        print(f"passed over in {folder}: {told}{advice}".encode("utf-8", "replace").decode(), file=sys.stderr)
+        print(f"passed over in {place}: {told}{advice}".encode("utf-8", "replace").decode(), file=sys.stderr)
 
 
 def placed(folder: Path, name: str) -> tuple[Path, tuple[str, ...]]:

@@ -13,6 +13,7 @@ others are kept.
 import hashlib
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from PIL import Image
 from aad.bundle import BundleError
 from aad.files import file_sha256
 from aad.images import MAX_BYTES, SUFFIXES, ImageError, load_image
-from precompute.common.gallery import check_place, images_below
+from precompute.common.gallery import check_place, images_below, tell_passed
 from precompute.common.words import ALSO, COLUMNS, LARGEST_NOTE, Told, told_beside, told_by
 
 ROWS_AT_ONCE = 32  # of a Parquet file in memory: their images come along
@@ -151,6 +152,7 @@ def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
     """One reading of all headers; a later file of the same name replaces an earlier one, as unpacking would."""
     images: dict[str, tuple[str, Span]] = {}
     notes: dict[str, dict[str, Span]] = {}
+    passed = Counter[str]()
     try:
         with tarfile.open(path, "r:") as archive:
             while info := archive.next():
@@ -158,12 +160,18 @@ def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
                 folder, slash, file = info.name.rpartition("/")
                 stem, _, ending = file.partition(".")  # webdataset: the key ends at the first dot
                 key, span = f"{folder}{slash}{stem}", (info.offset_data, info.size)
-                if not info.isreg() or info.issparse():
+                if info.islnk() and info.linkname in images:  # a second name of the same file
+                    images[info.name] = key, images[info.linkname][1]
+                elif info.issym() or info.issparse():
+                    passed["a link, or of holes"] += 1
+                elif not info.isreg():
                     continue
-                if f".{ending.rpartition('.')[2].lower()}" in SUFFIXES:
+                elif f".{ending.rpartition('.')[2].lower()}" in SUFFIXES:
                     images[info.name] = key, span
                 elif ending in ("json", "txt") and info.size <= LARGEST_NOTE:
                     notes.setdefault(key, {})[ending] = span
+                else:
+                    passed[f".{ending.rpartition('.')[2].lower()}" if ending else "no ending"] += 1
             with path.open("rb") as content:
                 rest = _read(content, (archive.offset, 2**20))
             if rest[:512] != bytes(512) or rest.strip(b"\0"):  # zeros end a whole one
@@ -172,6 +180,7 @@ def _tar_pieces(path: Path, size: int) -> Iterator[Piece]:
         raise SourceError(f"{path} must be a complete tar file, not compressed, got {error}; get it again") from None
     if not images:
         raise SourceError(f"{path} holds no image ({', '.join(SUFFIXES)}); leave it out")
+    tell_passed(path, passed)
     source = iter(images.items())
     while some := tuple((name, span, notes.get(key, {})) for name, (key, span) in islice(source, size)):
         yield Piece(f"{path}, {some[0][0]} to {some[-1][0]}", partial(_tar_members, path, some))

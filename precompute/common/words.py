@@ -15,6 +15,7 @@ from typing import Any
 from precompute.abc.splits import BenchmarkError
 
 COLUMNS = ("title", "source", "licence", "author", "url", "concept", "group")
+TABLES = ("metadata.csv", "metadata.jsonl")
 ALSO = {"licence": ("license",), "title": ("caption", "text")}
 LONGEST_TITLE = 300  # characters: captions of pictures on the web can run to pages
 LARGEST_NOTE = 2**20  # bytes of a KEY.json or KEY.txt that are looked at
@@ -62,8 +63,8 @@ class Told:
 
     def __init__(self, folder: Path, columns: Sequence[str] = ()) -> None:
         self.folder, self.columns, self._rows = folder, columns, dict[str, dict[str, Any]]()
-        for self.table in (folder / "metadata.csv", folder / "metadata.jsonl"):
-            for row in table_rows(self.table, ("file_name",)) or ():
+        for table in TABLES:
+            for row in table_rows(folder / table, ("file_name",)) or ():
                 self._rows[plain(str(row["file_name"]))] = row
         self._by_case = {name.casefold(): name for name in self._rows}
         self._lost = set(self._rows)
