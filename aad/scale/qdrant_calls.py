@@ -58,7 +58,10 @@ def connect(address: str, timeout: int = TIMEOUT, create: bool = False) -> "Qdra
         raise BundleError("Qdrant needs its client: pip install -r requirements-qdrant.txt") from None
     if address.startswith(("http://", "https://")):
         key = os.environ.get("QDRANT_API_KEY") or None
-        return QdrantClient(url=address, timeout=timeout, api_key=key, check_compatibility=False)
+        try:
+            return QdrantClient(url=address, timeout=timeout, api_key=key, check_compatibility=False)
+        except (ImportError, ValueError) as error:  # a proxy of the environment that is none, or one of SOCKS
+            raise QdrantError(f"cannot speak to {address} ({error}); correct HTTPS_PROXY and ALL_PROXY") from None
     if "://" in address or re.fullmatch(r"[^/\\]+:\d+", address):
         raise BundleError(
             f"an address of Qdrant is http://host:port or https://host:port, or a folder, got {address!r}"

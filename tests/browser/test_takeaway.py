@@ -162,6 +162,20 @@ def test_several_files_dropped_on_the_page_go_to_the_table(page: Page, attributo
     assert page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0]
 
 
+@pytest.mark.parametrize("place", ["#query-picture button", "#answer"])
+def test_an_address_that_is_dropped_changes_nothing_and_is_told(
+    page: Page, attributor: FakeAttributor, place: str
+) -> None:
+    stopped = page.evaluate(
+        """place => { const transfer = new DataTransfer(); transfer.setData('text/uri-list', 'https://example.org/a.png');
+        const drop = new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true});
+        document.querySelector(place).dispatchEvent(drop); return drop.defaultPrevented; }""",
+        place,
+    )
+    expect(page.locator(".query-caption")).to_contain_text("save the picture first, then drop or choose the file")
+    assert stopped and page.evaluate("window.attributionPage.state.answer.query.id") == attributor.examples[0]
+
+
 def test_many_files_are_bounded_and_can_be_stopped(page: Page, files: list[Path]) -> None:
     show(page, "Many pictures")
     status = give(page, [files[3]] * 130)

@@ -11,6 +11,7 @@ import { catalogue, mountPart, referenceOf, set, setCatalogue, state } from "../
 const AGAIN_MEANING =
   "It is compared as the real picture it is, from its stored features. The weights are calibrated for synthetic pictures, so read them with care.";
 const ABSENT = "Not here";
+const NO_FILE = "An address came, no picture: save the picture first, then drop or choose the file.";
 
 export const mountExamples = (element, props, { trigger }) => {
   const part = mountPart("examples", element);
@@ -92,8 +93,9 @@ export const mountExamples = (element, props, { trigger }) => {
     return Boolean(text);
   };
   const guard = (event, files) => {
-    if (!files?.length || !event.target.closest?.("#query-picture")) return;
-    if (!refused(files[0])) {
+    if (!event.target.closest?.("#query-picture") || (event.type === "change" && !files.length)) return;
+    if (!files?.length) caption.textContent = NO_FILE;
+    else if (!refused(files[0])) {
       absent = null;
       return heldFile(files[0]);
     }
@@ -119,14 +121,13 @@ export const mountExamples = (element, props, { trigger }) => {
   on(document, "paste", (event) => {
     if (offer(event.clipboardData?.files)) event.preventDefault();
   });
+  const brings = (event) => event.dataTransfer?.types.some((type) => type === "Files" || type === "text/uri-list");
   on(document, "dragover", (event) => {
-    if ([...(event.dataTransfer?.types ?? [])].includes("Files")) event.preventDefault();
+    if (brings(event)) event.preventDefault();
   });
   on(document, "drop", (event) => {
-    if (event.target.closest?.("#query-picture input, #query-picture button")) return;
-    if (event.dataTransfer?.files.length) {
-      event.preventDefault();
-      offer(event.dataTransfer.files);
-    }
+    if (!brings(event) || event.target.closest?.("#query-picture input, #query-picture button")) return;
+    event.preventDefault(); // the browser would leave for an address
+    if (!offer(event.dataTransfer.files)) caption.textContent = NO_FILE;
   });
 };
