@@ -39,20 +39,24 @@ from precompute.pictures.drawing import (
     N_SYNTHETIC_VIEWS,
     Drawing,
     Pictures,
-    add_drawing_options,
     open_backbone,
     training_pictures,
 )
-from precompute.pictures.families import see_that_networks_are_there
+from precompute.pictures.families import FAMILIES, KINDS, see_that_networks_are_there
 from precompute.pictures.folders import add_folder_options, given_folders, training_folders, write_listing
 
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    add_drawing_options(parser, n_views=12, n_made=2)
+    add, made = parser.add_argument, ["arbitrary_style", "filters", "composite", "photometric"]
+    add("--n-views", type=int, default=12, help="views of each kind per real image")
+    add("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="kinds of view of a real image")
+    add("--n-made", type=int, default=2, help="synthetic images of each family per real image")
+    families = "families of synthetic images to make; multistyle26 is among AbC-mini's own"
+    add("--made", nargs="*", choices=FAMILIES, default=made, help=families)
     add_folder_options(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
-    parser.add_argument("--threads", type=int, help="torch threads; all cores when not given")
+    add("--seed", type=int, default=0, help="of everything drawn")
+    add("--threads", type=int, help="torch threads; all cores when not given")
     add_network_options(parser)
     arguments = parser.parse_args(argv)
     if min(arguments.n_views, arguments.n_made) < 0:

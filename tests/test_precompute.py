@@ -104,7 +104,7 @@ def quick(monkeypatch):
 
 
 def test_every_step_explains_itself(capsys):
-    for step in (*STEPS, "run", "build_index", "finetune", "abc_evaluate"):
+    for step in (*STEPS, "run", "build_index", "abc_evaluate"):
         with pytest.raises(SystemExit) as stop:
             run(step, "--help")
         assert stop.value.code == 0 and f"python -m precompute.{step}" in capsys.readouterr().out

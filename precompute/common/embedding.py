@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -39,61 +39,6 @@ def file_key(path: Path, name: str) -> str:
     return f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
-def kept(
-    scratch: Path,
-    settings: Sequence[object],
-    keys: Sequence[str],
-    load: Callable[[int], Iterable[Image.Image]],
-    preprocess: Callable[[Image.Image], np.ndarray],
-    embed: Callable[[Iterator[np.ndarray]], np.ndarray],
-    label: str,
-    prefix: str = "",
-) -> list[np.memmap]:
-    """Arrays of some images each, made where they are missing or cut short while the next images are loaded and preprocessed.
-
-    Args:
-        scratch: folder of the files; safe to delete.
-        settings: anything JSON that decides the rows besides the images; part of a file's name.
-        keys: one text per image that changes when its pixels change.
-        load: gives the v pictures of image i, v the same for all; called from several threads.
-        preprocess: a picture as the network takes it.
-        embed: rows of the preprocessed pictures of one piece.
-        label: shown beside the progress bar.
-        prefix: begins every file's name.
-
-    Returns:
-        (n, v, ...) of each piece, mapped into memory.
-    """
-    scratch.mkdir(parents=True, exist_ok=True)
-    pieces = []
-    for start in range(0, len(keys), SHARD):
-        members = range(start, min(start + SHARD, len(keys)))
-        content = json.dumps([*settings, [keys[i] for i in members]], sort_keys=True)
-        pieces.append((scratch / f"{prefix}{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
-    missing = {path: members for path, members in pieces if not _holds(path, len(members))}
-    n, to_do = len(keys), sum(map(len, missing.values()))
-
-    def prepare(i: int) -> list[np.ndarray]:
-        return [preprocess(picture) for picture in load(i)]
-
-    with (
-        tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
-        ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
-    ):
-        for path, members in missing.items():
-            rows = embed(chain.from_iterable(islice(prepared, len(members))))
-            write_array(path, rows.reshape(len(members), -1, *rows.shape[1:]))
-            bar.update(len(members))
-    return [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in pieces]
-
-
-def _holds(path: Path, n: int) -> bool:
-    try:
-        return len(np.load(path, mmap_mode="r", allow_pickle=False)) == n
-    except (OSError, ValueError):  # not there, or shorter than its header says
-        return False
-
-
 def embed_in_shards(
     backbone: Backbone,
     keys: Sequence[str],
@@ -102,15 +47,49 @@ def embed_in_shards(
     settings: object,
     label: str,
 ) -> np.ndarray:
-    """Features of every view of every image, ``kept`` in scratch; ``load`` gives the v pictures of image i, v the same for all.
+    """Features of every view of every image, made where they are missing or cut short while the next images are drawn.
+
+    Args:
+        backbone: embeds them; decides, with the two that follow, in which files they are kept.
+        keys: one text per image that changes when its pixels change.
+        load: gives the v pictures of image i, v the same for all; called from several threads.
+        scratch: folder of the files; safe to delete.
+        settings: anything JSON that decides the rows besides the backbone and the images.
+        label: shown beside the progress bar.
 
     Returns:
         (n, v, d_feature) float32, in the order of ``keys``.
     """
-    spec = backbone.spec
-    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else [])]
-    rows = kept(scratch, [*made_by, settings], keys, load, spec.preprocess, backbone.embed_pixels, label)
-    return np.concatenate(rows) if rows else np.zeros((0, 1, spec.dim), np.float32)
+    scratch.mkdir(parents=True, exist_ok=True)
+    spec, pieces = backbone.spec, []
+    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else []), settings]
+    for start in range(0, len(keys), SHARD):
+        members = range(start, min(start + SHARD, len(keys)))
+        content = json.dumps([*made_by, [keys[i] for i in members]], sort_keys=True)
+        pieces.append((scratch / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
+    missing = {path: members for path, members in pieces if not _holds(path, len(members))}
+    n, to_do = len(keys), sum(map(len, missing.values()))
+
+    def prepare(i: int) -> list[np.ndarray]:
+        return [spec.preprocess(picture) for picture in load(i)]
+
+    with (
+        tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
+        ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
+    ):
+        for path, members in missing.items():
+            rows = backbone.embed_pixels(chain.from_iterable(islice(prepared, len(members))))
+            write_array(path, rows.reshape(len(members), -1, spec.dim))
+            bar.update(len(members))
+    parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in pieces]
+    return np.concatenate(parts) if parts else np.zeros((0, 1, spec.dim), np.float32)
+
+
+def _holds(path: Path, n: int) -> bool:
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False)) == n
+    except (OSError, ValueError):  # not there, or shorter than its header says
+        return False
 
 
 def embed_files(

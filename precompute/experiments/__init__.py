@@ -1,1 +1,1 @@
-"""What does not ship: the method that is given the pairs, measures of the theory, and a fine-tuned backbone."""
+"""What does not ship: the method that is given the pairs, measures of the theory, and the former features at two sizes."""

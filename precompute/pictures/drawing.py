@@ -3,7 +3,6 @@
 Whatever is drawn depends on the seed, its image and its number only.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,31 +18,11 @@ from aad.images import load_image
 from precompute.common.embedding import file_key
 from precompute.pictures.plain import make_view, view_rng
 
-from .families import FAMILIES, KINDS, RENDER, RESTYLE
+from .families import RENDER, RESTYLE
 
 # pixels on the longest side: more than any family works at, and quick to load from large photographs
 DRAWING_SIZE = 640
 N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
-
-
-def add_drawing_options(parser: argparse.ArgumentParser, n_views: int, n_made: int) -> None:
-    """``--n-views``, ``--kinds``, ``--n-made`` and ``--made``: what is drawn of a bundle's training images."""
-    parser.add_argument("--n-views", type=int, default=n_views, help="views of each kind per real image")
-    parser.add_argument(
-        "--kinds",
-        nargs="*",
-        choices=KINDS,
-        default=list(KINDS),
-        help="kinds of view of a real image",
-    )
-    parser.add_argument("--n-made", type=int, default=n_made, help="synthetic images of each family per real image")
-    parser.add_argument(
-        "--made",
-        nargs="*",
-        choices=FAMILIES,
-        default=["arbitrary_style", "filters", "composite", "photometric"],
-        help="families of synthetic images to make; multistyle26 is among AbC-mini's own",
-    )
 
 
 class Pictures:
@@ -115,18 +94,17 @@ class Drawing:
         real: training images; also surroundings, backdrops and styles.
         queries: the bundle's own synthetic training images.
         seed: of everything drawn.
-        purpose: begins every image's key: other texts, other pictures.
     """
 
-    def __init__(self, real: Pictures, queries: Pictures, seed: int, purpose: str = "") -> None:
-        self.real, self.queries, self.seed, self.purpose = real, queries, seed, purpose
+    def __init__(self, real: Pictures, queries: Pictures, seed: int) -> None:
+        self.real, self.queries, self.seed = real, queries, seed
         self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
 
     def views(self, pictures: Pictures, kind: str, n_views: int, i: int) -> list[Image.Image]:
         """The first views of one kind of the i-th of some real images."""
         own, drawn = i if pictures is self.real else None, []
         for number in range(n_views):
-            rng = view_rng(self.seed, self._key(kind, pictures.names[i]), number)
+            rng = view_rng(self.seed, f"{kind}|{pictures.names[i]}", number)
             view = self._plain(pictures.drawable(i), own, rng)
             if kind in RESTYLE:
                 view = RESTYLE[kind](view, self.real.drawable(self.real.another(own, rng)), rng)
@@ -139,20 +117,16 @@ class Drawing:
 
     def synthetic(self, pictures: Pictures, i: int) -> list[Image.Image]:
         """The i-th of some synthetic images, and plain views of it."""
-        image, rng = pictures.whole(i), view_rng(self.seed, self._key("", pictures.names[i]), 0)
+        image, rng = pictures.whole(i), view_rng(self.seed, pictures.names[i], 0)
         return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
 
     def made(self, family: str, i: int, number: int) -> list[Image.Image]:
         """One synthetic image of a family made from the i-th real image, and plain views of it."""
-        rng = view_rng(self.seed, self._key(f"made {family}", self.real.names[i]), number)
+        rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
         among = self.styles if family == "arbitrary_style" else None
         other = self.real.drawable(self.real.another(i, rng, among))
         image = RENDER[family](self.real.drawable(i), other, rng)
         return [image, *(self._plain(image, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
-    def _key(self, what: str, name: str) -> str:
-        told = " ".join(word for word in (self.purpose, what) if word)
-        return f"{told}|{name}" if told else name
 
     def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
         return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
