@@ -49,15 +49,16 @@ Run = Callable[[np.ndarray], np.ndarray]
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print two tables and the report."""
     parser = arguments(__doc__, n=512, rounds=5)
-    parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(BACKBONES), metavar="NAME")
+    parser.add_argument("--backbone", default="efficientnet_lite0_moments", choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
     options = parser.parse_args(argv)
     files = sorted(PICTURES.rglob("*.webp"))
     files = (files * (1 + options.n // len(files)))[: options.n]
     backbone = load_backbone(options.backbone, options.weights)
-    cores = os.cpu_count() or 1
-    rows = [row for n in sorted({1, cores}) for row in measure_engines(backbone, files, n, options.rounds)]
-    best = max((row for row in rows if row["threads"] == cores), key=lambda row: row["ratio"])["engine"]
+    rows = [
+        row for n in sorted({1, os.cpu_count() or 1}) for row in measure_engines(backbone, files, n, options.rounds)
+    ]
+    best = max(rows, key=lambda row: (row["threads"], row["ratio"]))["engine"]
     whole = measure_files(backbone, files, "torch" if best == BASELINE else best)
     told = {"backbone": backbone.spec.name, "rounds": options.rounds, "n": options.n, "best": best}
     finish(options.json, told | {"rows": rows, "files": whole}, tables)

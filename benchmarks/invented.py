@@ -50,11 +50,6 @@ class RealDomain:
     offsets: np.ndarray
     sources: np.ndarray
 
-    @property
-    def dim(self) -> int:
-        """D."""
-        return len(self.mean)
-
 
 @functools.cache
 def measure_domain(space: Space | str, dim: int) -> RealDomain:
@@ -157,7 +152,7 @@ def make_chunk(domain: RealDomain, seed: int, i: int) -> np.ndarray:
     centres = (1 - weights.sum(1))[:, None] * domain.mean
     for place in range(N_PARENTS):
         centres += weights[:, place, None] * domain.references[parents[:, place]]
-    rows = rng.standard_normal((CHUNK, domain.dim), dtype=np.float32)
+    rows = rng.standard_normal((CHUNK, len(domain.mean)), dtype=np.float32)
     rows *= np.float32(domain.floor)
     rows += rng.standard_normal((CHUNK, len(domain.factor)), dtype=np.float32) @ domain.factor
     rows *= np.sqrt(share)[concept, None]
@@ -171,7 +166,7 @@ def make_gallery(path: Path, domain: RealDomain, n: int, *, seed: int = 0) -> Pa
     from tqdm import trange
 
     with path.open("wb") as file:
-        header = {"descr": "<f2", "fortran_order": False, "shape": (n, domain.dim)}
+        header = {"descr": "<f2", "fortran_order": False, "shape": (n, len(domain.mean))}
         np.lib.format.write_array_header_1_0(file, header)
         for i in trange(-(-n // CHUNK), unit="chunk", disable=None):
             make_chunk(domain, seed, i)[: n - i * CHUNK].astype(np.float16).tofile(file)

@@ -146,7 +146,7 @@ def searched(cases: Sequence[Case], method: str, built: Sequence[dict[str, Any]]
         opened = [_indexed(case, method, one) for case, one in zip(cases, built, strict=True)]
     by_space = {}
     for case, search in zip(cases, opened, strict=True):
-        read_through(case.path)  # a searched gallery is in the file cache
+        StoredRows(case.path).read_through()  # a searched gallery is in the file cache
         asked(search, case.queries[:2], None)  # the first search of an index is not its usual one
         answer = asked(search, case.queries, None)
         truth = case.filtered if method == "filtered" else case.truth
@@ -177,10 +177,7 @@ def _indexed(case: Case, method: str, built: dict[str, Any]) -> Search:
 def _baseline(case: Case) -> Search:
     import torch
 
-    rows = StoredRows(case.path)
-    held = torch.empty(rows.shape)
-    for start, chunk in rows.chunks():
-        held[start : start + len(chunk)] = torch.from_numpy(chunk)
+    held = torch.from_numpy(StoredRows(case.path)[:])
 
     def search(query: np.ndarray, beta: float | None) -> tuple[Any, ...]:
         with torch.inference_mode():
@@ -238,7 +235,6 @@ def measure_size(cases: Sequence[Case], methods: Sequence[str]) -> Iterator[dict
         for case in cases if kind not in built else ():
             say(f"{case.space}: building the {kind} index")
             built.setdefault(kind, []).append(apart(build, case, kind))
-        say(f"{method}: searching")
         told = apart(searched, cases if built[kind] else cases[:1], method, built[kind])
         for case, one in zip(cases, built[kind], strict=False):
             told["by_space"][str(case.space)] |= one["figures"]
@@ -248,13 +244,6 @@ def measure_size(cases: Sequence[Case], methods: Sequence[str]) -> Iterator[dict
                 row[key] = (min if key == "recall_at_10" else max)(values)
         argsort_ms = argsort_ms or row["p50_ms"]
         yield row | {"speedup_vs_argsort": argsort_ms / row["p50_ms"]}
-
-
-def read_through(path: Path) -> None:
-    """Read a file once, so that it is in the system's file cache as far as memory goes."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(1 << 24):
-            pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -113,8 +113,7 @@ class Visitor:
         """What the page draws for a bundled picture, which is answered outside the queue; see `interface.handlers.answer`."""
         asked = {"index": query_id, "value": {"kind": "example", "k": k}}
         found = await self._post("run/predict", "an example must be answered", self._body("select", [], asked))
-        answer: dict[str, Any] = found["data"][0]
-        return answer
+        return found["data"][0]
 
     async def upload(self, name: str, content: bytes, k: int) -> dict[str, Any]:
         """What the page draws for a file that it is given."""

@@ -59,6 +59,7 @@ def serve(
     from starlette.middleware import Middleware
 
     host = _checked(options.get("server_name"), options.get("server_port"))
+    sys.setswitchinterval(0.0005)  # a tenth: replies and pictures do not wait for an answer's arithmetic
     condition, stopped = Condition(ready, live=lambda: gradio_gaps.is_alive(demo)), threading.Event()
     gradio_gaps.close_gaps(demo)
     font: list[Any] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]

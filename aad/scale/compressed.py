@@ -70,20 +70,20 @@ class CompressedIndex(ExactIndex):
     def _find(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, without: int | None, beta: float | None
     ) -> SearchResult:
-        if self.reads_all(k) or (allowed is not None and beta is None):
+        if self.reads_all(k):
             return super()._find(queries, k, allowed, without, beta)
         ranked, log_mass = [], None if beta is None else np.empty(len(queries))
-        found = self._codes.candidates(queries, self.n_candidates(k))
+        named = None if allowed is None else np.flatnonzero(allowed)
+        seeks = named is None or beta is not None
+        found = self._codes.candidates(queries, self.n_candidates(k)) if seeks else [named] * len(queries)
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
             ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
             about = self._stored.similarities(ids, query)
             if log_mass is not None and beta is not None:
                 log_mass[row] = self._sample.log_mass(query, beta, ids, about, without)
-            if allowed is None:
-                ranked.append(search.nearest_exactly(query, ids[search.may_be_among(about, k)], self.rows, k))
-        if allowed is not None:
-            named = super()._find(queries, k, allowed, without, None)
-            return SearchResult(named.ids, named.similarities, log_mass, estimated=True)
+            if named is not None and seeks:
+                ids, about = named, self._stored.similarities(named, query)
+            ranked.append(search.nearest_exactly(query, ids[search.may_be_among(about, k)], self.rows, k))
         return search.stacked(ranked, log_mass, estimated=beta is not None)
 
     def n_candidates(self, k: int) -> int:
