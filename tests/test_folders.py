@@ -169,12 +169,18 @@ def test_accents_of_a_mac_sources_of_windows_and_two_folders_in_one(
     put(mine / "inner" / "b.png", 1)
     made = put(mine / "made" / "q.png", 2).parent
     (mine / "metadata.csv").write_text("file_name,title\nmöwe.png,A gull\n", "utf-8")
+    (mine / "inner" / "metadata.csv").write_text("file_name,title\nb.png,One of the hub\nc.png,Nothing\n")
     (made / "metadata.csv").write_text("file_name,sources\nQ.png,inner\\b.png; ./möwe.png\n", "utf-8")
     gallery = from_folders(mine, made, mine / "made" / "out")
-    assert [one["title"] for one in gallery.references] == ["inner / b", "A gull"], (
+    assert [one["title"] for one in gallery.references] == ["One of the hub", "A gull"], (
         "what is asked about is no reference"
     )
-    assert gallery.queries[0]["exemplar_ids"] == [0, 1] and "1 (the other folder)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert (
+        gallery.queries[0]["exemplar_ids"] == [0, 1]
+        and "1 (the other folder)" in told
+        and "picture that is taken: inner/c.png" in told
+    )
     with pytest.raises(BenchmarkError, match=r"must be two folders, got .* twice"):
         from_folders(mine, mine / "inner" / "..", tmp_path / "out")
 

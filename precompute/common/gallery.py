@@ -253,7 +253,7 @@ def images_below(folder: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
         for name in sorted(set(names).difference(litter)):
             path = Path(place, name)
             if path.suffix.lower() not in SUFFIXES:
-                if Path(place) != folder or name not in TABLES:
+                if name not in TABLES:
                     passed[path.suffix.lower() or "no ending"] += 1
             elif path.is_file():
                 yield path

@@ -50,11 +50,10 @@ def told_beside(notes: Mapping[str, bytes]) -> dict[str, str]:
 
 
 class Told:
-    """What a folder's metadata.csv, or metadata.jsonl, and the files beside each picture say of its pictures.
+    """What metadata.csv or metadata.jsonl of a folder, and of those in it, and the files beside each picture say of its pictures.
 
     Args:
         folder: of them.
-        named: which pictures the table must name, where all are known: rows that name none are told on stderr.
         columns: that are wanted as they are, instead of ours.
 
     Raises:
@@ -63,14 +62,24 @@ class Told:
 
     def __init__(self, folder: Path, columns: Sequence[str] = ()) -> None:
         self.folder, self.columns, self._rows = folder, columns, dict[str, dict[str, Any]]()
-        for table in TABLES:
-            for row in table_rows(folder / table, ("file_name",)) or ():
-                self._rows[plain(str(row["file_name"]))] = row
-        self._by_case = {name.casefold(): name for name in self._rows}
-        self._lost = set(self._rows)
+        self._by_case, self._lost, self._read = dict[str, str](), set[str](), set[str]()
+        self._look("")
+
+    def _look(self, below: str) -> None:
+        """Read the table of a folder within, once; the hub's data sets have one in each."""
+        if below not in self._read:
+            self._read.add(below)
+            for table in TABLES:
+                for row in table_rows(self.folder / below / table, ("file_name",)) or ():
+                    key = f"{below}{plain(str(row['file_name']))}"
+                    self._rows[key] = row
+                    self._by_case[key.casefold()] = key
+                    self._lost.add(key)
 
     def of(self, name: str) -> dict[str, str]:
         """Of a picture, by its path below the folder."""
+        for parent in reversed(Path(name).parents[:-1]):
+            self._look(f"{parent.as_posix()}/")
         key = plain(name)
         key = key if key in self._rows else self._by_case.get(key.casefold(), key)
         self._lost.discard(key)

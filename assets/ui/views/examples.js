@@ -122,9 +122,7 @@ export const mountExamples = (element, props, { trigger }) => {
     if (offer(event.clipboardData?.files)) event.preventDefault();
   });
   const brings = (event) => event.dataTransfer?.types.some((type) => type === "Files" || type === "text/uri-list");
-  on(document, "dragover", (event) => {
-    if (brings(event)) event.preventDefault();
-  });
+  on(document, "dragover", (event) => brings(event) && event.preventDefault());
   on(document, "drop", (event) => {
     if (!brings(event) || event.target.closest?.("#query-picture input, #query-picture button")) return;
     event.preventDefault(); // the browser would leave for an address
