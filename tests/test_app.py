@@ -12,7 +12,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 import aad
@@ -21,7 +20,7 @@ from aad.backbones import BackboneError
 from interface.gradio_gaps import without_stubs
 from interface.page import HERE
 from tests import served
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 
 def run(code: str, **environment: str) -> str:
@@ -76,18 +75,6 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
         assert app.main([taken if option == "TAKEN" else option for option in options]) == 2
     told = capsys.readouterr().err
     assert words in told and told.count("\n") == 1 and "Traceback" not in told
-
-
-@pytest.mark.filterwarnings("ignore")  # gradio's own affairs
-def test_it_serves_an_address_of_ipv6() -> None:
-    import gradio as gr
-
-    with gr.Blocks() as demo:
-        pass
-    port = free_port()
-    _, stop = app.serve(demo.queue(), server_name="::1", server_port=port, quiet=True)
-    assert httpx.get(f"http://[::1]:{port}/healthz").json() == {"live": True, "ready": True}
-    stop()
 
 
 def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:

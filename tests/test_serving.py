@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import secrets
@@ -20,7 +21,9 @@ from urllib.parse import quote, unquote
 import httpx
 import pytest
 
+import app
 from interface import gradio_gaps, guard, pictures, uploads
+from tests.fakes import free_port
 from tests.pages import MARKS, Page, hear, until
 
 pytestmark = MARKS
@@ -113,6 +116,19 @@ def test_below_a_path_of_a_proxy_that_keeps_it_or_cuts_it(
             assert "event: complete" in below_it.ask("attribute", below_it.upload("a.png", picture.read_bytes()), 2)
             assert httpx.get(page.url + start + "login").status_code == 404
         assert httpx.get(page.url + "elsewhere/config").status_code == 404
+
+
+def test_it_serves_an_address_of_ipv6() -> None:
+    import gradio as gr
+
+    with gr.Blocks() as demo:
+        pass
+    port = free_port()
+    _, stop = app.serve(demo.queue(), server_name="::1", server_port=port, quiet=True)
+    assert httpx.get(f"http://[::1]:{port}/healthz").json() == {"live": True, "ready": True}
+    stop()
+    del demo, stop
+    gc.collect()  # gradio leaves its loop open, which may be told of here
 
 
 def test_a_file_on_a_drive_of_windows_is_served_and_no_other_scheme() -> None:
