@@ -125,8 +125,12 @@ class Guard:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})
         except Exception as error:
-            if type(error).__name__ == "FnIndexInferError":  # gradio's
-                await _tell(answer, 404, {"detail": "There is no such endpoint; /gradio_api/info names all."})
+            if type(error).__name__ in ("FnIndexInferError", "KeyError", "TypeError") and ASKING.match(scope["path"]):
+                await _tell(
+                    answer,
+                    404,
+                    {"detail": "There is no such endpoint, or parameter of it; /gradio_api/info names all."},
+                )
                 return
             if not started:  # the server's own words for it would come without the headers
                 await _tell(answer, 500, {"detail": "The server has failed at this. Please try again."})

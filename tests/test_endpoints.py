@@ -181,8 +181,14 @@ def test_what_is_left_out_at_the_end_of_a_call_has_its_default_and_no_endpoint_i
     file = page.upload(picture.name, picture.read_bytes())
     assert page.ask("attribute", file) == page.ask("attribute", file, 10) and '"k": 10' in page.ask("attribute", file)
     assert '"start": 0' in page.ask("references")
-    reply = httpx.post(page.url + "gradio_api/call/predict", json={"data": []})
-    assert reply.status_code == 404 and "There is no such endpoint" in reply.json()["detail"]
+    for path, body in (
+        ("call/predict", {"data": []}),
+        ("call/v2/nothing", {}),
+        ("call/v2/attribute", {"picture": file}),
+        ("queue/join", {"data": [file, 3], "fn_index": 999, "session_hash": "a"}),
+    ):
+        reply = httpx.post(f"{page.url}gradio_api/{path}", json=body)
+        assert reply.status_code == 404 and "There is no such endpoint, or parameter" in reply.json()["detail"]
 
 
 def test_too_many_files_are_refused_before_any_is_opened(page: Page) -> None:
