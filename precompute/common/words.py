@@ -110,7 +110,7 @@ def table_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | Non
     if not path.exists():
         return None
     try:
-        text = _text(path.read_bytes())
+        text = _text(path.read_bytes()).lstrip("\r\n")
         if path.suffix == ".jsonl":
             rows = [
                 {key.lower(): value for key, value in json.loads(line).items()}
