@@ -71,11 +71,11 @@ def test_the_query_of_the_first_example_lands_nearer_to_its_source(shipped):
     assert distance("disentangled") < 0.8 * distance("aligned"), "answer 5"
 
 
-def test_the_fifth_example_is_hurt_by_each_step(shipped):
+def test_the_fifth_example_is_one_of_style_where_the_first_glance_does_best(shipped):
     query = example(shipped, 5)
     assert TYPE_WORDS[query.type] == "In the same style"
     first, second, third = best_ranks(shipped, query)
-    assert f"at rank {first}, {second} and {third}" in ANSWERS["4"] and first < second < third
+    assert f"at rank {first}, {second} and {third}" in ANSWERS["4"] and first < min(second, third)
 
 
 def test_the_last_example_is_a_bridge_whose_source_is_not_in_the_collection(shipped):

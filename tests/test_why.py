@@ -35,7 +35,7 @@ def test_two_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, g
     assert why.theory_of(theory)["supports"] == {
         "canonical": "does not support it",
         "spectrum": "supports it",
-        "closeness": "supports it in part",
+        "closeness": "does not support it",
     }
     assert all(len(two) == 2 for two in [*sentences.values(), why.families_of(generalisation)["sentences"]])
 
