@@ -78,7 +78,7 @@ def test_the_former_features_are_whitened_by_size_on_what_a_fold_may_see(
         sized = replace(encoder, spec=replace(SPEC, image_size=size))
         rows = {d: sized.embed([load_image(path) for path in found[d]]).astype(np.float64) for d in Domain}
         spread = sum(np.cov(of[3:19].T, bias=True) for of in rows.values()) / 2
-        weight = fractional_matrix_power(0.7 * spread + 0.3 * np.trace(spread) / 12 * np.eye(12), -0.5)
+        weight = fractional_matrix_power(0.1 * spread + 0.9 * np.trace(spread) / 12 * np.eye(12), -0.5)
         real, synthetic = (l2_normalise((of - of[3:19].mean(0)) @ weight) for of in rows.values())
         cosines += synthetic[[1, 2]] @ real[[0, 2]].T / 2
     assert np.allclose(queries @ gallery.T, cosines, atol=1e-4)

@@ -15,7 +15,7 @@ from precompute.common.left_out import HELD_OUT, scratch_file
 from precompute.common.unseen import Unseen
 
 SIZES = (224, 320)  # pixels a side
-SHRINKAGE = 0.3  # the best of 0.1 to 0.9
+SHRINKAGE = 0.9  # of 0.1 to 0.9 the best in hit@1 over all kinds, so that what is compared has no easy time
 
 
 class Former:
