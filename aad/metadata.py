@@ -88,29 +88,33 @@ def _jpeg(content: bytes) -> bytes:
 
 
 def _png(content: bytes) -> bytes:
-    parts, exif, xmp, place = [content[:8]], b"", b"", 8
+    parts, exif, xmp, place, seen = [content[:8]], b"", b"", 8, set()
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
         end = place + 12 + length
         if end > len(content):
             raise UnknownError
         name, _, body = content[place + 8 : end - 4].partition(b"\0") if kind in PNG_TOLD else (b"", b"", b"")
+        told = b"" if kind == b"iCCP" else name
+        is_first = (
+            kind,
+            told,
+        ) not in seen  # a file may hold thousands of packed megabytes: of each kind one is unpacked
+        seen.add((kind, told))
         if kind == b"eXIf":
             exif = content[place + 8 : end - 4]
-        elif name == b"XML:com.adobe.xmp" and kind == b"iTXt":
+        elif name == b"XML:com.adobe.xmp" and kind == b"iTXt" and is_first:
             text = body.split(b"\0", 3)[-1] if body[:1] == b"\0" else b""
-            xmp = xmp or text or _inflated(body[2:].split(b"\0", 2)[-1])
-        elif name == b"Raw profile type exif" and not exif:  # how ImageMagick kept it
+            xmp = text or _inflated(body[2:].split(b"\0", 2)[-1])
+        elif name == b"Raw profile type exif" and is_first and not exif:  # how ImageMagick kept it
             with contextlib.suppress(ValueError):
                 exif = bytes.fromhex(
                     "".join((body if kind == b"tEXt" else _inflated(body[1:])).decode("latin-1").split("\n")[3:])
                 )
         if kind == b"IEND":
             break
-        if (
-            kind == b"iCCP" and len(_inflated(body[1:])) > LARGEST
-        ):  # no profile: a decoder would refuse the picture for it
-            place = end
+        if kind == b"iCCP" and (not is_first or len(_inflated(body[1:])) > LARGEST):
+            place = end  # no profile: a decoder would refuse the picture for it
             continue
         if kind[0] < ord("a") or kind in PNG_KEPT:
             parts.append(content[place:end])

@@ -467,6 +467,10 @@ GREEDY: dict[str, tuple[Callable[[int], bytes], int]] = {
     "shared_strips.tif": (lambda n: broken_tiff({273: ("I", [8] * (n // 4)), 278: ("I", [15])}), 1_000_000),
     "tile.tif": (tile, 1_000_000),
     "profiles.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"iCCP", b"x\0\0" + MEGABYTE))), 800_000),
+    "texts.png": (
+        lambda n: with_chunks(*repeated(n, raw.png_chunk(b"zTXt", b"Raw profile type exif\0\0" + MEGABYTE))),
+        800_000,
+    ),
     "chunks.png": (lambda n: with_chunks(*repeated(n, raw.png_chunk(b"aaAa"))), 8_000_000),
     "scans.jpg": (scans, 20_000),
 }

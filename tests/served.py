@@ -76,8 +76,14 @@ def process(port: int, log: Path, *arguments: str, environment: dict[str, str] |
     return started(command, port, log.with_suffix(".txt"), cwd=ROOT, env={**os.environ, **(environment or {})})
 
 
+def _hears(pid: int) -> bool:
+    """Whether a process has its own answer to SIGTERM; before Python runs its first line, none has."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def stopped(folder: Path, seconds: float, picture: Path | None = None) -> tuple[int, float, str]:
-    """Start the app and tell it to stop so many seconds after its first page; below 0, after its start.
+    """Start the app and tell it to stop so many seconds after its first page; below 0, after its first line.
 
     Args:
         folder: For its log and its uploads; empty again afterwards.
@@ -95,12 +101,17 @@ def stopped(folder: Path, seconds: float, picture: Path | None = None) -> tuple[
             (folder / "log").open("wb") as log,
             subprocess.Popen(command, stderr=log, stdout=log, **options) as process,
         ):
+            while process.poll() is None and not _hears(process.pid):
+                time.sleep(0.01)
             time.sleep(-seconds)
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             return process.wait(60), time.monotonic() - began, ""
-    with started(command, port, folder / "log", **options) as process, ThreadPoolExecutor(2) as pool:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=60, trust_env=False)
+    with (
+        started(command, port, folder / "log", **options) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=60, trust_env=False) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
 
         def ask() -> str:
             path = client.post("gradio_api/upload", files={"files": picture.read_bytes()}).json()[0] if picture else ""

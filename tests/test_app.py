@@ -78,7 +78,7 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
 
 
 def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
-    moments = (-0.6, 0.0, 2.3)  # it starts; it has just answered; it warms up
+    moments = (-0.3, 0.0, 2.3)  # it starts; it has just answered; it warms up
 
     def stop(seconds: float) -> tuple[int, bool]:
         (folder := tmp_path / str(seconds)).mkdir()
