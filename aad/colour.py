@@ -34,16 +34,14 @@ def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
     """
     primaries, curve = info.get("cicp", (0, 0))
     profile = info.get("icc_profile")
-    with suppress(
-        ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError
-    ):  # damaged, or not for these pixels
+    unfit = ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError  # damaged, or not for these pixels
+    with suppress(*unfit):
         if primaries in PRIMARIES and curve in GAMMAS:
             profile = _profile(PRIMARIES[primaries], GAMMAS[curve])
         elif not profile and "srgb" not in info and "gamma" in info:
             gamma, told = 1 / info["gamma"], info.get("chromaticity", SRGB)
-            if (
-                abs(gamma - 2.2) > 0.05 or np.abs(np.subtract(told, SRGB)).max() > 0.01
-            ):  # else nearly sRGB's, which is meant
+            # else nearly sRGB's, which is meant
+            if abs(gamma - 2.2) > 0.05 or np.abs(np.subtract(told, SRGB)).max() > 0.01:
                 profile = _profile(told, gamma)
         if isinstance(profile, bytes):
             converted = ImageCms.profileToProfile(

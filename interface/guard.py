@@ -8,6 +8,7 @@ come in reasonable time and size, and every answer carries the same headers.
 import contextlib
 import json
 import re
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,10 +100,10 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         started = False
-        below = "/" + scope.get("root_path", "").strip("/")
-        if below != "/" and scope["path"].startswith(
-            f"{below}/"
-        ):  # a proxy may keep the path that the page is below, or cut it
+        below = "/" + scope.get("root_path", "").strip(
+            "/"
+        )  # a proxy may keep the path that the page is below, or cut it
+        if below != "/" and scope["path"].startswith(f"{below}/"):
             scope = {**scope, "path": scope["path"].removeprefix(below)}
         headers = _headers(scope["path"])
 
@@ -125,12 +126,9 @@ class Guard:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})
         except Exception as error:
-            if type(error).__name__ in ("FnIndexInferError", "KeyError", "TypeError") and ASKING.match(scope["path"]):
-                await _tell(
-                    answer,
-                    404,
-                    {"detail": "There is no such endpoint, or parameter of it; /gradio_api/info names all."},
-                )
+            if not started and _is_wrong_name(error) and ASKING.match(scope["path"]):
+                text = "There is no such endpoint, or parameter of it; /gradio_api/info names all."
+                await _tell(answer, 404, {"detail": text})
                 return
             if not started:  # the server's own words for it would come without the headers
                 await _tell(answer, 500, {"detail": "The server has failed at this. Please try again."})
@@ -153,6 +151,13 @@ class Guard:
         if size.isdigit() and int(size) > limit:
             return 413, {"detail": f"a request must have at most {limit:,} bytes, got {int(size):,}; send less at once"}
         return None
+
+
+def _is_wrong_name(error: BaseException) -> bool:
+    """Whether gradio did not find what a call names; the same kinds of error from code of ours are faults of the server."""
+    last = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    kinds = ("FnIndexInferError", "KeyError", "TypeError")
+    return type(error).__name__ in kinds and last.f_globals.get("__name__", "").startswith("gradio")
 
 
 def _limit(path: str) -> int:
