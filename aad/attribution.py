@@ -34,7 +34,7 @@ class Attributor:
     def __init__(
         self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
     ) -> None:
-        manifest = bundle.manifest
+        self.bundle, manifest = bundle, bundle.manifest
         self._made_with: dict[str, Any] = bundle.section("backbone")
         self._weights, self._device = weights, device
         images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
@@ -56,10 +56,7 @@ class Attributor:
         with bundle.telling("manifest.json"):
             require({*self.examples} <= {*range(len(self.queries))}, "ids of queries as 'examples'", self.examples)
         self.absent = read_absent(bundle, images)
-        self.metrics, self.generalisation, self.theory = (
-            bundle.read_table(name) if bundle.has(name) else None
-            for name in ("metrics.json", "generalisation.json", "theory.json")
-        )
+        self.metrics = bundle.read_table("metrics.json") if bundle.has("metrics.json") else None
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
             "backbone": self._made_with["name"],

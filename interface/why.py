@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from aad import Attributor
+from aad.bundle import Bundle
+from aad.schema import EVERY, NUMBER, TEXT, Kind, by_space, check, require, whole
 from aad.spaces import SPACES
 from interface.words import GENERATOR_WORDS, SPACE_WORDS, TYPE_WORDS
 
@@ -18,8 +20,6 @@ COMMANDS = {
     "theory": "python -m precompute.measure_theory --bundle FOLDER",
     "families": "python -m precompute.leave_out --bundle FOLDER",
 }
-#: What is told of a space, and of the oracle
-COLUMN = ("recall@1", "spectrum", "closeness", "canonical_correlations")
 ORACLE = {"id": "oracle", "name": "Shown the pairs"}
 #: Visitor's words for families of synthetic images that are no query type.
 FAMILY_WORDS = {
@@ -31,6 +31,23 @@ FAMILY_WORDS = {
     "all families": "All of them",
 }
 POOL = "all families"
+_ROW = Kind(
+    "1 to 1000 numbers", lambda row: isinstance(row, list) and 0 < len(row) <= 1000 and all(map(NUMBER.fits, row))
+)
+_COUNTS = {"train": whole(0), "test": whole(2), EVERY: whole(0)}
+_COLUMN = {"recall@1": NUMBER, "spectrum": _ROW, "closeness": {EVERY: {EVERY: NUMBER}}, "canonical_correlations": _ROW}
+#: What is drawn of a table: finite everywhere, as a browser reads no NaN.
+FORMS: dict[str, dict[str, Any]] = {
+    "theory.json": {
+        **{"n_pairs": _COUNTS, "n_sources": _COUNTS, "settings": {"subspace": whole(0)}},
+        **{"chance": {EVERY: {EVERY: NUMBER}}, "oracle": _COLUMN, "spaces": by_space(_COLUMN)},
+    },
+    "generalisation.json": {EVERY: {EVERY: {  # split, family
+        "left_out": TEXT,
+        "n_queries": whole(0),
+        "spaces": by_space({"recall@1": dict.fromkeys(("mean", "low", "high"), NUMBER)}),
+    }}},
+}  # fmt: skip
 CEILING = 0.98  # of recall: above it there is nothing left to gain
 
 
@@ -40,14 +57,29 @@ def value(attributor: Attributor) -> dict[str, Any]:
     Returns:
         `{"how": [...], "theory": theory_of(...) or None, "families": families_of(...) or None, "commands": COMMANDS}`; None where
         the bundle has no such file, as bundles of one's own have none.
+
+    Raises:
+        BundleError: such a file is damaged, or holds what cannot be drawn.
     """
-    theory, families = getattr(attributor, "theory", None), getattr(attributor, "generalisation", None)
+    theory, families = (table(attributor.bundle, name) for name in FORMS)
     return {
         "how": [{"id": str(space), **SPACE_WORDS[str(space)]} for space in SPACES],
         "theory": theory_of(theory) if theory else None,
         "families": families_of(families) if families else None,
         "commands": COMMANDS,
     }
+
+
+def table(bundle: Bundle, name: str) -> Any:
+    """One of ``FORMS`` as the bundle has it, checked; None where it has none, and empty where nothing was measured."""
+    if not (told := bundle.read_table(name) if bundle.has(name) else None):
+        return told
+    with bundle.telling(name):
+        check(FORMS[name], told, "the table")
+        columns = [told["oracle"], *(told["spaces"][space] for space in SPACES)] if name == "theory.json" else []
+        ways = [{k: sorted(v) for k, v in column["closeness"].items()} for column in columns]  # drawn side by side
+        require(ways == ways[:1] * len(ways), "the same ways of 'closeness' for each space and the oracle", ways)
+    return told
 
 
 def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +95,7 @@ def theory_of(theory: Mapping[str, Any]) -> dict[str, Any]:
     columns.append(ORACLE | theory["oracle"])
     told = _told(theory)
     return {
-        "columns": [{key: column[key] for key in (*COLUMN, "id", "name")} for column in columns],
+        "columns": [{key: column[key] for key in (*_COLUMN, "id", "name")} for column in columns],
         **{key: theory[key] for key in ("n_pairs", "n_sources", "chance")},
         "sentences": {chart: sentences for chart, (*sentences, _) in told.items()},
         "supports": {chart: supports for chart, (*_, supports) in told.items()},

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
+from aad.bundle import Bundle
 from aad.calibration import Calibration
 from aad.images import load_image
 from aad.spaces import SPACES, Space
@@ -80,6 +81,7 @@ class FakeAttributor:
         self.queries, self._query_latent = self._make_queries(folder, rng, n_queries)
         self.examples, self.absent = tuple(range(min(N_EXAMPLES, n_queries))), (folder / "synth" / "absent.webp",)
         Image.new("RGB", (64, 48), (20, 90, 160)).save(self.absent[0])
+        self.bundle = Bundle(folder, {"files": {}})
         self.metrics: dict[str, Any] | None = None
         self.stamp = {
             "name": "invented",

@@ -21,6 +21,7 @@ from aad.bundle import DEFAULT_BUNDLE, Bundle, remedy
 from aad.scale.stored import StoredRows
 from aad.schema import CONTENTS
 from aad.spaces import SPACES, Domain
+from interface import why
 from precompute import build_index
 from precompute.common.steps import write_step
 from tests import spoilt_bundles as spoilt
@@ -249,11 +250,16 @@ def test_a_wrong_entry_of_a_table_is_refused(bundle: Path, name: str, key: str) 
 
 
 @pytest.mark.parametrize("name", [*TABLES, *MEASURED])
-def test_what_is_no_table_is_refused(bundle: Path, name: str) -> None:
-    others = [b"{}", b"[1]", b"[null]", b"[[]]", b"[{}]"] if name in TABLES else [b"[]", b'{"test": 3, "spaces": 3}']
+def test_what_is_no_table_is_refused_before_the_page_is_served(bundle: Path, name: str) -> None:
+    others = (
+        [b"{}", b"[1]", b"[null]", b"[[]]", b"[{}]"]
+        if name in TABLES
+        else [b"[]", b'{"test": 3, "spaces": 3, "held_out_generators": 3}']
+    )
     for content in (b"", b"{", DEEP, b"\xff", b"null", b"7", b'"text"', *others):
         signed(bundle, name, content)
-        refused(bundle, name, "is no JSON" if content in (b"", b"{", DEEP, b"\xff") else "it must hold")
+        says = "is no JSON" if content in (b"", b"{", DEEP, b"\xff") else "it must hold"
+        refused(bundle, name, says, lambda folder: why.value(Attributor.load(folder)))
 
 
 @pytest.mark.parametrize("name", TABLES)

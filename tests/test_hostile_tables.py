@@ -19,24 +19,15 @@ from tests.spoilt_bundles import rewritten, small_bundle, told
 
 SPACES = ("backbone", "aligned", "disentangled")
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
-FIGURES = {"recall": {"1": INTERVAL}, "mrr": INTERVAL, "n_queries": 5}
 FAMILY = {space: {"recall@1": INTERVAL, "mrr": INTERVAL} for space in SPACES}
 COLUMN = {
     "recall@1": 0.5,
-    "cross_correlation": [[1.0, 0.1], [-0.1, 0.9]],
-    "diagonal_share": {"covariance": 0.9, "correlation": 0.8},
     "spectrum": [0.5, 0.1],
     "canonical_correlations": [0.9, 0.4],
     "closeness": {"0.1": {"subspace": 0.3, "cka": 0.4}},
 }
-SPREAD = {domain: {"real": 2.0, "synthetic": 1.5} for domain in ("effective_rank", "redundancy")}
 GOOD: dict[str, dict[str, Any]] = {
-    "metrics.json": {
-        "held_out_generators": ["filters"],
-        "generators": {"photo": ["filters"]},
-        "calibration_error": dict.fromkeys(SPACES, 0.1),
-        "spaces": {space: {"test": {"photo": FIGURES}} for space in SPACES},
-    },
+    "metrics.json": {"held_out_generators": ["filters"]},
     "generalisation.json": {
         "test": {name: {"left_out": "filters", "n_queries": 5, "spaces": FAMILY} for name in ("photo, all", "photo")}
     },
@@ -45,12 +36,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "n_sources": {"train": 7, "test": 6},
         "settings": {"subspace": 2, "oracle_rank": {"0.1": 1}, "shrinkage": 0.1},
         "chance": {"0.1": {"subspace": 0.5}},
-        "spaces": dict.fromkeys(SPACES, COLUMN | SPREAD),
+        "spaces": dict.fromkeys(SPACES, COLUMN),
         "oracle": COLUMN,
     },
 }
 DROP = object()
 WRONG = [DROP, None, True, "x", [], {}, [1], {"a": 1}, float("nan"), float("-inf"), 1e300, 10**400, -1, 0, 2.5]
+READ: dict[str, Callable[[Bundle, str], Any]] = dict.fromkeys(why.FORMS, why.table) | {
+    "metrics.json": Bundle.read_table
+}
 DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "metrics.json": lambda told: list(told.get("held_out_generators", ())),
     "generalisation.json": why.families_of,
@@ -78,23 +72,26 @@ def spoilt(table: dict[str, Any], path: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
-def opened(folder: Path, name: str, table: Any) -> Bundle:
-    content = json.dumps(table).encode()
-    (folder / name).write_bytes(content)
-    return Bundle(folder, {"files": {name: {"sha256": hashlib.sha256(content).hexdigest()}}})
+def opened(folder: Path, tables: dict[str, Any]) -> Bundle:
+    files = {}
+    for name, table in tables.items():
+        content = json.dumps(table).encode()
+        (folder / name).write_bytes(content)
+        files[name] = {"sha256": hashlib.sha256(content).hexdigest()}
+    return Bundle(folder, {"files": files})
 
 
 @pytest.mark.parametrize("name", STEP)
 def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
     good = GOOD[name]
-    assert opened(tmp_path, name, good).read_table(name) == good
+    assert READ[name](opened(tmp_path, {name: good}), name) == good
     n_refused, n_drawn = 0, 0
     for path in list(places(good))[1:]:
         if "aligned" in path or "disentangled" in path:
             continue  # as the backbone
         for value in WRONG:
             try:
-                table = opened(tmp_path, name, spoilt(good, path, value)).read_table(name)
+                table = READ[name](opened(tmp_path, {name: spoilt(good, path, value)}), name)
             except BundleError as error:
                 text = str(error)
                 assert "\n" not in text and str(tmp_path / name) in text and len(text) < 600 + 2 * len(str(tmp_path))
@@ -103,7 +100,7 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
             else:
                 json.dumps(DRAWN[name](table), allow_nan=False)  # a browser reads no NaN
                 n_drawn += 1
-    assert n_refused > 200 and n_drawn > 20, (n_refused, n_drawn)
+    assert n_refused > 20 and n_drawn > 3, (n_refused, n_drawn)
 
 
 def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: Path) -> None:
@@ -111,12 +108,12 @@ def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: 
     row = good["test"]["all families"]
     crowd = {"test": {f"kind {i}": row for i in range(1001)}}
     with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
-        opened(tmp_path, "generalisation.json", crowd).read_table("generalisation.json")
+        why.table(opened(tmp_path, {"generalisation.json": crowd}), "generalisation.json")
 
 
 def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> None:
     for name in STEP:
-        assert opened(tmp_path, name, {}).read_table(name) == {}
+        assert READ[name](opened(tmp_path, {name: {}}), name) == {}
     assert why.families_of({}) is None
 
 

@@ -11,12 +11,12 @@ from interface import why
 
 @pytest.fixture(scope="module")
 def theory(shipped):
-    return shipped.theory
+    return why.table(shipped.bundle, "theory.json")
 
 
 @pytest.fixture(scope="module")
 def generalisation(shipped):
-    return shipped.generalisation
+    return why.table(shipped.bundle, "generalisation.json")
 
 
 def said(theory, name):

@@ -41,9 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     """Invented pictures and queries; what was measured beside is the bundle's that ships."""
     attributor = FakeAttributor(tmp_path_factory.mktemp("pictures"), n_queries=90)
-    shipped = Bundle.open()
-    attributor.theory = shipped.read_json("theory.json")
-    attributor.generalisation = shipped.read_json("generalisation.json")
+    attributor.bundle = Bundle.open()
     return attributor
 
 

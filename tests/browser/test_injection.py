@@ -25,7 +25,7 @@ from tests.browser.visits import (
     talk,
 )
 from tests.fakes import FakeAttributor
-from tests.test_hostile_tables import GOOD
+from tests.test_hostile_tables import GOOD, opened
 
 NAME = "\"'><img src=x onerror=window.__x=1>"  # of files as well: without a slash
 EVIL = NAME + "</script><script>window.__x=1</script><svg onload=window.__x=1>${window.__x=1}{{window.__x=1}}"
@@ -68,11 +68,12 @@ class Stranger(FakeAttributor):
         self.stamp = {"name": EVIL, "backbone": EVIL, "references": 39, "bundle": EVIL, "versions": {EVIL: EVIL}}
         self.metrics = {"held_out_generators": [f"{EVIL} 1"]}
         row = GOOD["generalisation.json"]["test"]["photo"] | {"left_out": EVIL}
-        self.generalisation = {"test": {EVIL: row, f"{EVIL}, all": row | {"n_queries": 9}}}
-        self.theory = copy.deepcopy(GOOD["theory.json"])
-        self.theory["settings"][EVIL] = self.theory["chance"][EVIL] = {}
-        for column in (*self.theory["spaces"].values(), self.theory["oracle"]):
+        theory = copy.deepcopy(GOOD["theory.json"])
+        theory["settings"][EVIL] = theory["chance"][EVIL] = {}
+        for column in (*theory["spaces"].values(), theory["oracle"]):
             column["closeness"] = {EVIL: {EVIL: 0.5}}
+        families = {"test": {EVIL: row, f"{EVIL}, all": row | {"n_queries": 9}}}
+        self.bundle = opened(folder, {"theory.json": theory, "generalisation.json": families})
 
 
 @pytest.fixture(scope="module")

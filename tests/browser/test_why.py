@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
+from interface.why import table
 from tests.browser.visits import show
 from tests.fakes import FakeAttributor
 
@@ -17,7 +18,7 @@ SHEET = Path(__file__).resolve().parents[2] / "docs" / "exercise.md"
 
 @pytest.fixture
 def theory(attributor: FakeAttributor) -> dict[str, Any]:
-    return attributor.theory
+    return table(attributor.bundle, "theory.json")
 
 
 @pytest.fixture
@@ -71,7 +72,11 @@ def test_charts_are_read_by_keyboard_and_pointer(why: Page, theory: dict[str, An
 
 def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeAttributor) -> None:
     chart = exhibit(why, "Does it hold for generators")
-    rows = [row for name, row in attributor.generalisation["test"].items() if name != "arbitrary_style, all"]
+    rows = [
+        row
+        for name, row in attributor.bundle.read_table("generalisation.json")["test"].items()
+        if name != "arbitrary_style, all"
+    ]
     drawn = chart.locator(".dot-row:not(.dot-axis)")
     assert drawn.count() == len(rows)
     places = drawn.evaluate_all(
