@@ -54,11 +54,6 @@ def hub_address(folder: str | Path) -> str | None:
     return re.sub("^hf://?", SCHEME, text) if re.match(r"\w\w+:/", text) else None  # one letter is a drive
 
 
-def copy_command(address: str) -> str:
-    """What makes a folder of one's own of a bundle on the hub, for steps that write."""
-    return f"hf download {address.removeprefix(SCHEME).partition('@')[0]} --local-dir FOLDER"
-
-
 def parse_address(address: str) -> tuple[str, str | None]:
     """Repository and revision of an address; no revision is None.
 

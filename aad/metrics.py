@@ -1,8 +1,6 @@
-"""How well the true sources are retrieved. One query at a time, so that every failure can be looked at.
+"""How well the true sources are retrieved: their ranks, one query at a time, and means with an interval.
 
-Conventions, as in AbC (Wang et al., ICCV 2023): recall@k is the share of a query's exemplars among the first k, so that with six
-exemplars recall@1 is at most 1/6; average precision divides by the number of exemplars. Ties fall to the smaller reference id,
-which is the order that retrieval shows.
+Ties fall to the smaller reference id, which is the order that retrieval shows.
 """
 
 from collections.abc import Sequence
@@ -34,24 +32,6 @@ def exemplar_ranks(similarities: np.ndarray, exemplar_ids: Sequence[int]) -> np.
     ahead = (similarities[None, :] > own).sum(1)
     tied_ahead = ((similarities[None, :] == own) & (np.arange(len(similarities))[None, :] < ids[:, None])).sum(1)
     return np.sort(ahead + tied_ahead + 1)
-
-
-def recall_at_k(ranks: np.ndarray, k: int) -> float:
-    """Share of the exemplars with rank at most k.
-
-    >>> recall_at_k(np.array([1, 4, 9]), 5)
-    0.6666666666666666
-    """
-    return float((ranks <= k).mean())
-
-
-def average_precision(ranks: np.ndarray) -> float:
-    """Mean over exemplars of the precision at their rank, over the full ranking; in (0, 1], never NaN.
-
-    >>> average_precision(np.array([1, 4]))
-    0.75
-    """
-    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
 @dataclass(frozen=True, slots=True)

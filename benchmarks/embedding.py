@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,6 @@ from aad.backbones import (
     BACKBONES,
     BATCH_SIZE,
     Backbone,
-    ahead,
     build_engine,
     engines_for,
     load_backbone,
@@ -110,8 +110,8 @@ def measure_files(backbone: Backbone, files: Sequence[Path], engine: str) -> lis
         runner.embed_pixels(map(prepare, files))
 
     def in_threads(runner: Backbone) -> None:
-        with ahead(prepare, files, BATCH_SIZE) as pixels:  # as much ahead as precompute is: one batch
-            runner.embed_pixels(pixels)
+        with ThreadPoolExecutor() as pool:
+            runner.embed_pixels(pool.map(prepare, files))
 
     plain = replace(backbone, compiled=plain_torch(backbone))
     fast = replace(backbone, compiled=build_engine(engine, backbone.network, spec.image_size))

@@ -28,7 +28,6 @@ from aad.backbones import (
     available,
     engines_for,
     load_backbone,
-    manifest_entry,
 )
 from precompute.common.cli import (
     add_network_options,
@@ -39,7 +38,7 @@ from precompute.common.cli import (
     step_parser,
     versions,
 )
-from precompute.common.embedding import embed_files
+from precompute.common.embedding import embed_files, manifest_entry
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.lock import hold
 from precompute.common.steps import write_step

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from aad import Attributor
-from aad.backbones import load_backbone, manifest_entry
+from aad.backbones import load_backbone
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from aad.images import load_image
 from precompute import assemble, calibrate, project, train_heads
 from precompute.common import thumbnails
-from precompute.common.embedding import Encoder, embed_sources, loaded
+from precompute.common.embedding import Encoder, embed_sources, loaded, manifest_entry
 from precompute.common.sources import checked_sources
 from precompute.common.store import ShardError
 from tests.small import SPEC, FakeEncoder, embed, encoded, folder_of, picture, tar_of

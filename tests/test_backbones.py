@@ -11,8 +11,9 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from aad import load_image
-from aad.backbones import BACKBONES, BackboneError, build_network, difference, load_backbone, manifest_entry
+from aad.backbones import BACKBONES, BackboneError, build_network, difference, load_backbone
 from aad.bundle import DEFAULT_BUNDLE
+from precompute.common.embedding import manifest_entry
 from tests.release_files import LARGER
 
 EXEMPLARS = DEFAULT_BUNDLE.parent / "abc_mini" / "exemplar"

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from aad import Attributor
-from aad.backbones import BACKBONES, BackboneError, build_network, load_backbone, manifest_entry, state_fingerprint
+from aad.backbones import BACKBONES, BackboneError, build_network, load_backbone, state_fingerprint
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from precompute import extract_features
 from precompute import run as run_steps
 from precompute.abc.splits import BenchmarkError
 from precompute.common import gallery
+from precompute.common.embedding import manifest_entry
 from precompute.common.gallery import from_benchmark
 from precompute.pictures.drawing import open_backbone
 from tests.factory import tiny_bundle

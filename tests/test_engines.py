@@ -18,7 +18,6 @@ from aad.backbones import (
     BATCH_SIZE,
     Backbone,
     BackboneError,
-    ahead,
     build_engine,
     build_network,
     engines_for,
@@ -27,6 +26,7 @@ from aad.backbones import (
 from aad.bundle import DEFAULT_BUNDLE, Bundle
 from interface.heat import explain
 from precompute import extract_features
+from precompute.common.ahead import ahead
 from precompute.common.embedding import embed_in_shards
 from precompute.pictures import drawing as step_pictures
 from precompute.pictures.drawing import open_backbone

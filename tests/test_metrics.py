@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k
+from aad.metrics import bootstrap_interval, exemplar_ranks
+from precompute.common.figures import average_precision, score
 
 
 def test_ranks_equal_a_sort_by_similarity_then_id():
@@ -25,8 +26,8 @@ def test_ranks_refuse_ids_outside_the_gallery(ids):
 
 
 def test_recall_is_the_share_of_exemplars_found():
-    ranks = np.array([1, 3, 8, 20])
-    assert [recall_at_k(ranks, k) for k in (1, 5, 10, 100)] == [0.25, 0.5, 0.75, 1.0]
+    found = score([-np.arange(20)], [[0, 2, 7, 19]], (1, 5, 10, 100))
+    assert [found[f"recall@{k}"].item() for k in (1, 5, 10, 100)] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_average_precision_equals_a_walk_down_the_list():

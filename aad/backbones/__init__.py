@@ -13,7 +13,7 @@ backbone, add a record.
 from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
 from aad.backbones.engines import ENGINES, build_engine, engines_for
 from aad.backbones.loading import available, find_device, load_backbone, state_fingerprint
-from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, ahead, difference, manifest_entry
+from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, difference
 
 __all__ = [
     "BACKBONES",
@@ -23,7 +23,6 @@ __all__ = [
     "Backbone",
     "BackboneError",
     "BackboneSpec",
-    "ahead",
     "available",
     "build_engine",
     "build_network",
@@ -31,6 +30,5 @@ __all__ = [
     "engines_for",
     "find_device",
     "load_backbone",
-    "manifest_entry",
     "state_fingerprint",
 ]

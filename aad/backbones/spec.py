@@ -1,14 +1,11 @@
 """What a backbone is: its preprocessing, its dimension, its weights; and how it turns images into unit vectors."""
 
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32  # fixed, because the last bits of a feature depend on the batch it was computed in
 TORCH = "torch"  # the engine that every machine has
 
-T = TypeVar("T")
-R = TypeVar("R")
 Engine = Callable[[np.ndarray], np.ndarray]  # (n, 3, s, s) to (n, dim) float32; safe to call from several threads
 
 
@@ -97,7 +92,7 @@ class Backbone:
     compiled: Engine | None = None
 
     def embed(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Features of RGB images; of more than a batch, the next pictures are preprocessed while the network runs.
+        """Features of RGB images; those of a batch are preprocessed in threads.
 
         Args:
             images: n RGB images of any size.
@@ -105,10 +100,10 @@ class Backbone:
         Returns:
             (n, dim) float32 with rows of unit length; (0, dim) for no images.
         """
-        if len(images) <= BATCH_SIZE:
-            return self.embed_pixels(map(self.spec.preprocess, images))
-        with ahead(self.spec.preprocess, images, n_ahead=2 * BATCH_SIZE) as pixels:
-            return self.embed_pixels(pixels)
+        starts = range(0, len(images), BATCH_SIZE)
+        with ThreadPoolExecutor() as pool:
+            batches = (pool.map(self.spec.preprocess, images[start : start + BATCH_SIZE]) for start in starts)
+            return self.embed_pixels(chain.from_iterable(batches))
 
     def embed_pixels(self, pixels: Iterable[np.ndarray]) -> np.ndarray:
         """As ``embed``, of n arrays (3, s, s) that ``spec.preprocess`` gave, taken in batches of ``BATCH_SIZE`` as they come."""
@@ -130,12 +125,6 @@ class Backbone:
     def in_torch(self) -> "Backbone":
         """The same network run by torch in float32: for those who hook it, or change its weights and embed again."""
         return Backbone(replace(self.spec, engine=TORCH), self.network, self.device)
-
-
-def manifest_entry(spec: BackboneSpec) -> dict[str, Any]:
-    """The spec as a bundle's manifest keeps it: without fields at their default, so older bundles compare equal."""
-    defaults = {field.name: field.default for field in fields(spec)}
-    return {name: value for name, value in asdict(spec).items() if value != defaults[name]}
 
 
 def difference(stored: Mapping[str, Any], spec: BackboneSpec) -> str:
@@ -160,39 +149,3 @@ def difference(stored: Mapping[str, Any], spec: BackboneSpec) -> str:
         if kept[key] != now[key]:
             return f"features of {spec.name} with {key} {kept[key]}, it is now {now[key]}"
     return ""
-
-
-@contextmanager
-def ahead(
-    function: Callable[[T], R], items: Iterable[T], n_ahead: int, n_threads: int | None = None
-) -> Iterator[Iterator[R]]:
-    """``map(function, items)``, computed in threads up to ``n_ahead`` items before they are asked for, in the same order.
-
-    Worth it where ``function`` frees the interpreter lock, as Pillow does when it decodes and resizes. What it raises is raised
-    when its item is asked for. Leaving the block, also by an exception or Ctrl-C, drops what has not begun and waits for what has,
-    so that no thread is left.
-
-    Args:
-        function: safe to call from several threads.
-        items: drawn from one at a time, in the thread that asks.
-        n_ahead: results that may wait at once, so what they take of memory is bounded.
-        n_threads: as many as cores when None.
-
-    >>> with ahead(str.upper, "abc", n_ahead=2) as shouted:
-    ...     list(shouted)
-    ['A', 'B', 'C']
-    """
-    pool = ThreadPoolExecutor(n_threads or os.cpu_count() or 1)
-
-    def results() -> Iterator[R]:
-        begun = (pool.submit(function, item) for item in items)
-        waiting = deque(islice(begun, n_ahead))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(islice(begun, 1))  # before it is worked on, so that the threads stay busy meanwhile
-            yield result
-
-    try:
-        yield results()
-    finally:
-        pool.shutdown(cancel_futures=True)

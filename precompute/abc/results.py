@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from aad.metrics import average_precision, bootstrap_interval, recall_at_k
+from aad.metrics import bootstrap_interval
 from precompute.abc.files import TestCase
 from precompute.abc.laion import Laion
 from precompute.abc.protocol import Tally, Work, ranks_among_all
 from precompute.abc.splits import BenchmarkError
-from precompute.common.figures import markdown
+from precompute.common.figures import average_precision, markdown
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -48,7 +48,7 @@ def per_query(laion: Laion, case: TestCase, work: Work, tally: Tally) -> dict[st
 def summary(records: Sequence[dict[str, Any]], recall_k: Sequence[int]) -> dict[str, Any]:
     """Means over the queries of one prompt type, each with a bootstrap 95 % interval over models."""
     models = [str(record["model"]) for record in records]
-    figures = {str(k): [recall_at_k(np.array(record["ranks"]), k) for record in records] for k in recall_k}
+    figures = {str(k): [(np.array(record["ranks"]) <= k).mean() for record in records] for k in recall_k}
     intervals = {k: bootstrap_interval(np.array(values), models) for k, values in figures.items()}
     precision = bootstrap_interval(np.array([record["average_precision"] for record in records]), models)
     result: dict[str, Any] = {

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, ahead, load_backbone, manifest_entry
+from aad.backbones import BATCH_SIZE, Backbone, BackboneSpec, load_backbone
 from aad.backbones.spec import TORCH
 from aad.files import file_sha256
 from aad.images import ImageError, load_image
+from precompute.common.ahead import ahead
 from precompute.common.cli import limit_threads
 from precompute.common.runners import run_shards
 from precompute.common.sources import Member, Piece, cut, fingerprint
@@ -217,6 +218,12 @@ def _made(job: Job) -> dict[str, Any]:
     table = {"sha256": sha256, "images": fingerprint(seen)} | table
     write_table(path, table)
     return table
+
+
+def manifest_entry(spec: BackboneSpec) -> dict[str, Any]:
+    """The spec as a bundle's manifest keeps it: without fields at their default, so older bundles compare equal."""
+    defaults = {field.name: field.default for field in fields(spec)}
+    return {name: value for name, value in asdict(spec).items() if value != defaults[name]}
 
 
 def deciding(spec: BackboneSpec) -> dict[str, Any]:

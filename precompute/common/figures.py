@@ -1,6 +1,7 @@
 """How well true sources are found: figures of each query, their means with intervals, as a table, in the bundle or in a file.
 
-Recall@k and average precision follow AbC (see aad/metrics.py).
+Conventions, as in AbC (Wang et al., ICCV 2023): recall@k is the share of a query's exemplars among the first k, so that with six
+exemplars recall@1 is at most 1/6; average precision divides by the number of exemplars.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aad.metrics import average_precision, bootstrap_interval, exemplar_ranks, recall_at_k
+from aad.metrics import bootstrap_interval, exemplar_ranks
 from aad.spaces import Space
 from precompute.common.cli import command_line
 from precompute.common.steps import write_step
@@ -41,9 +42,18 @@ def score(
         recall_k: numbers k.
     """
     ranks = [exemplar_ranks(row, ids) for row, ids in zip(similarities, exemplar_ids, strict=True)]
-    scores = {f"recall@{k}": np.array([recall_at_k(rank, k) for rank in ranks]) for k in recall_k}
+    scores = {f"recall@{k}": np.array([(rank <= k).mean() for rank in ranks]) for k in recall_k}
     scores["map"] = np.array([average_precision(rank) for rank in ranks])
     return scores | {"mrr": np.array([float(1 / rank[0]) for rank in ranks])}
+
+
+def average_precision(ranks: np.ndarray) -> float:
+    """Mean over exemplars of the precision at their (e,) ascending ranks, over the full ranking; in (0, 1], never NaN.
+
+    >>> average_precision(np.array([1, 4]))
+    0.75
+    """
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
 def interval(values: np.ndarray, concepts: Sequence[str], digits: int = 4) -> dict[str, float]:

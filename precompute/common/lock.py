@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aad.bundle import BundleError
-from aad.hub import copy_command, hub_address
+from aad.hub import hub_address, parse_address
 
 try:
     import fcntl
@@ -37,7 +37,8 @@ def hold(folder: Path, new: bool = False) -> None:
     """
     if address := hub_address(folder):
         raise BundleError(
-            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: {copy_command(address)}"
+            f"a step writes into a folder of this machine, got {address}; copy that bundle first with: "
+            f"hf download {parse_address(address)[0]} --local-dir FOLDER"
         )
     if new:
         folder.mkdir(parents=True, exist_ok=True)
