@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 import io
 import itertools
-import socket
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -212,10 +211,3 @@ def _drawn(group: int, item: int, restyled: bool) -> bytes:
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
     r, g, b = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return int(r * 255), int(g * 255), int(b * 255)
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

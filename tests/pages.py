@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 import app
-from tests.fakes import FakeAttributor, free_port
+from benchmarks.serving import free_port
+from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
 MARKS = [pytest.mark.filterwarnings("ignore")]

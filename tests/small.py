@@ -62,6 +62,16 @@ def tar_of(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
     return path
 
 
+def python(code: str, *arguments: object, cwd: Path = ROOT, **environment: str | None) -> str:
+    """What a fresh interpreter prints that finds the project; a variable that is None is not set."""
+    kept = {"PYTHONPATH": str(ROOT)} | os.environ | environment
+    told = {name: value for name, value in kept.items() if value is not None}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=told, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
 

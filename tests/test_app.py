@@ -5,10 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,19 +15,9 @@ import aad
 import app
 from aad.backbones import BackboneError
 from interface.gradio_gaps import without_stubs
-from interface.page import HERE
 from tests import served
 from tests.fakes import FakeAttributor
-
-
-def run(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints in the project's folder."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=120, env=kept | environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.small import python
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +90,7 @@ def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_d
         "except ModuleNotFoundError as error:\n    print(error)\n"
         "del sys.modules['torch']\nprint(len(attributor.attribute(Image.new('RGB', (32, 32)), 3)['aligned'].matches))\n"
     )
-    answers, upload, with_torch = run(code).splitlines()
+    answers, upload, with_torch = python(code).splitlines()
     assert json.loads(answers) == [["answer", False, 3]] * 4
     assert upload == "import of torch halted; None in sys.modules" and with_torch == "3"
 
@@ -121,8 +108,8 @@ import app
 
 
 def test_threads_are_settled_before_numpy_is_imported_and_a_wish_is_kept() -> None:
-    assert run(WATCH_NUMPY).split() == ["1", "PASSIVE"]
-    assert run(WATCH_NUMPY, OPENBLAS_NUM_THREADS="3", OMP_WAIT_POLICY="ACTIVE").split() == ["3", "ACTIVE"]
+    assert python(WATCH_NUMPY, OPENBLAS_NUM_THREADS=None, OMP_WAIT_POLICY=None).split() == ["1", "PASSIVE"]
+    assert python(WATCH_NUMPY, OPENBLAS_NUM_THREADS="3", OMP_WAIT_POLICY="ACTIVE").split() == ["3", "ACTIVE"]
 
 
 def test_warming_up_answers_a_picture_and_tells_of_missing_weights(

@@ -1,9 +1,6 @@
 """What the numbers promise where they could differ: threads, repeats, nothing, and one; ties and k: `tests.test_search`."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,8 @@ from aad.answers import SpaceAttribution
 from aad.bundle import DEFAULT_BUNDLE
 from aad.spaces import Domain
 from tests.factory import written
+from tests.small import python
 
-ROOT = Path(__file__).resolve().parents[1]
 # What one process answers about one bundle, to the last bit of every number.
 ANSWERS = """
 import json, sys
@@ -35,17 +32,7 @@ print(json.dumps(told))
 
 def answers(bundle: Path, threads: int) -> dict:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(threads))}
-    run = subprocess.run(
-        [sys.executable, "-c", ANSWERS, str(bundle)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return json.loads(python(ANSWERS, bundle, **dict.fromkeys(names, str(threads))))
 
 
 def test_every_run_answers_the_same_bits_and_threads_move_no_rank() -> None:

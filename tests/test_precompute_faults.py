@@ -5,8 +5,6 @@ import fcntl
 import importlib
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold
 from precompute.common.store import write_table
 from tests.factory import tiny_bundle
+from tests.small import python
 
 ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
 
@@ -197,8 +196,4 @@ for how, code in (("full_disks", 1), ("interrupts", 130)):
 
 def test_the_long_check_sees_what_a_killed_write_leaves(tmp_path):
     # In a process of its own: it forks, which a process full of threads does not survive each time.
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    run = subprocess.run(
-        [sys.executable, "-c", LONG_CHECK], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    python(LONG_CHECK, cwd=tmp_path)

@@ -23,12 +23,12 @@ import app
 from aad.bundle import Bundle
 from aad.images import load_image
 from aad.metadata import UnknownError, strip, strip_file
+from benchmarks.serving import free_port
 from interface import pictures, uploads
 from interface.gradio_gaps import original_image
 from interface.page import HERE
 from interface.pictures import to_serve
 from tests import served
-from tests.fakes import free_port
 from tests.hostile_files import ODD
 from tests.pages import MARKS, SECRET, Page
 

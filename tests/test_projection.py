@@ -1,10 +1,6 @@
 """Maps: one frame, repeatable, queries placed from neighbours, faithfulness measured."""
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +12,7 @@ from aad.vectors import l2_normalise
 from precompute import project
 from precompute.common.maps import fit_maps, neighbour_preservation, place_rest
 from tests.factory import tiny_bundle
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.small import python
 
 
 def spaces(n: int) -> dict:
@@ -54,9 +49,7 @@ assert numpy.array_equal(first, again); numpy.save(sys.argv[1], first)"""
 
 @pytest.mark.slow
 def test_maps_of_compiled_umap_repeat_and_keep_neighbours(tmp_path):
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "NUMBA_OPT": "0"}
-    command = [sys.executable, "-W", "ignore", "-c", FITTED, str(tmp_path / "maps.npy")]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True)
+    python(FITTED, tmp_path / "maps.npy", NUMBA_DISABLE_JIT="0", NUMBA_OPT="0")
     maps = np.load(tmp_path / "maps.npy")
     check_maps(spaces(60), dict(zip(SPACES, maps, strict=True)), 0.4)  # 10 / 59 = 0.17 by chance
 

@@ -1,7 +1,5 @@
 """Exact search, in memory and from disk, against a full sort; ranks that fold near-copies."""
 
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -15,6 +13,7 @@ from aad.scale.stored import StoredRows
 from aad.search import NEAR_COPY, ExactIndex, fold_near_copies, nearest_exactly
 from tests.factory import tiny_bundle
 from tests.galleries import on_disk, rows
+from tests.small import python
 
 Maker = Callable[[np.ndarray], ExactIndex]
 
@@ -190,4 +189,4 @@ def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millio
         "heavy = ('torch', 'timm', 'umap', 'matplotlib', 'gradio', 'faiss', 'aad.scale'); "
         "sys.exit(any(m in sys.modules for m in heavy))"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(tiny_bundle(tmp_path))]).returncode == 0
+    python(code, tiny_bundle(tmp_path))

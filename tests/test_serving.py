@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 import app
+from benchmarks.serving import free_port
 from interface import gradio_gaps, guard, pictures, uploads
-from tests.fakes import free_port
 from tests.pages import MARKS, Page, hear, until
 
 pytestmark = MARKS

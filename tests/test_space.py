@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from aad.spaces import SPACES
-from tests.fakes import free_port
+from benchmarks.serving import free_port
 from tests.served import started
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,9 +17,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 import app
 from aad.bundle import Bundle
 from benchmarks.common import chromium
+from benchmarks.serving import free_port
 from tests.browser import HAS_PLAYWRIGHT
 from tests.browser.visits import WINDOW, Visit
-from tests.fakes import FakeAttributor, free_port
+from tests.fakes import FakeAttributor
 
 HERE = Path(__file__).parent
 
