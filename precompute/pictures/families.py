@@ -15,14 +15,16 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from precompute.demo.drawing import draw_look, fit, reframe, rephotograph
-from precompute.demo.recipes import COARSE_STYLES, N_TRAIN_STYLES, WORKING_SIZE, style_networks
+from precompute.demo.drawing import fit, reframe, rephotograph
+from precompute.demo.recipes import WORKING_SIZE, style_networks
 
 from .filters import draw_filter
 
 Maker = Callable[[Image.Image, Image.Image, np.random.Generator], Image.Image]
 
 STYLE_FAMILIES = frozenset({"multistyle26", "arbitrary_style"})  # those that need the networks
+N_TRAIN_STYLES = 18  # styles 18 to 25 are met only in AbC-mini's validation and test queries
+COARSE_STYLES = {1, 3, 9, 17}  # they paint in blocks as large as a face: used at three quarters of the strength
 MADE_SIZE = 256  # pixels on the longest side of a synthetic image, as in AbC-mini
 _MAX_ASPECT = 3.0  # a strip is trimmed to this, so that there is room for a brush across it
 
@@ -65,7 +67,19 @@ def render_composite(image: Image.Image, other: Image.Image, rng: np.random.Gene
 
 def render_photometric(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The picture taken again: other light, white balance, sharpness, corner and compression, as AbC-mini's `photo` queries."""
-    look = draw_look(rng.uniform, rng)
+    number = rng.uniform
+    look = {
+        "gamma": number(0.7, 1.4),
+        "light": number(0.2, 0.8),
+        "light_angle": number(0, 360),
+        "white_balance": [number(0.84, 1.14), number(0.94, 1.04), number(0.80, 1.16)],
+        "saturation": number(0.6, 1.4),
+        "hue": number(-9, 9),
+        "sharpness": number(0.2, 2.2),
+        "grain": number(0, 6),
+        "jpeg": int(rng.integers(55, 90)),
+        "keystone": [number(0, 0.07) for _ in range(8)],
+    }
     return rephotograph(draw_frame(image, rng, 0.78, 1.0, rotation=6), look, rng)
 
 
@@ -91,7 +105,7 @@ def restyle_filters(view: Image.Image, other: Image.Image, rng: np.random.Genera
 def render_multistyle26(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Re-framed, then painted in one of the 18 styles that training may see, at 60 to 100 % strength."""
     picture = draw_frame(image, rng, 0.72, 0.97, rotation=10, size=WORKING_SIZE["multistyle26"])
-    style, strength = _draw_style(rng), rng.uniform(0.6, 1.0)
+    style, strength = int(rng.integers(0, N_TRAIN_STYLES)), rng.uniform(0.6, 1.0)
     strength *= 0.75 if style in COARSE_STYLES else 1.0
     return _as_stored(style_networks().stylize(picture, style=style, strength=strength))
 
@@ -106,7 +120,9 @@ def render_arbitrary_style(image: Image.Image, other: Image.Image, rng: np.rando
 
 def restyle_multistyle26(view: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A view in one of the 18 styles that training may see, at 30 to 100 % strength."""
-    painted: Image.Image = style_networks().stylize(view, style=_draw_style(rng), strength=rng.uniform(0.3, 1.0))
+    painted: Image.Image = style_networks().stylize(
+        view, style=int(rng.integers(0, N_TRAIN_STYLES)), strength=rng.uniform(0.3, 1.0)
+    )
     return painted
 
 
@@ -115,11 +131,6 @@ def restyle_arbitrary_style(view: Image.Image, other: Image.Image, rng: np.rando
     style = draw_frame(other, rng, 0.5, 1.0, rotation=0)
     painted: Image.Image = style_networks().stylize_with(view, style, strength=rng.uniform(0.3, 1.0))
     return painted
-
-
-def _draw_style(rng: np.random.Generator) -> int:
-    """Styles 18 to 25 are met only in AbC-mini's validation and test queries, so they are never drawn here."""
-    return int(rng.integers(0, N_TRAIN_STYLES))
 
 
 def _as_stored(picture: Image.Image) -> Image.Image:
