@@ -32,6 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from aad.backbones import BackboneError
 from aad.bundle import BundleError
+from interface.decoder import decoded
 from interface.outcomes import outcomes_of
 from interface.page import build_app
 from interface.serving import Stop, serve
@@ -53,6 +54,7 @@ def warm_up(attributor: "Attributor") -> None:
     if gone := [path for path in pictures if not path.is_file()]:
         text = f"app.py: {len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
         print(f"{text}: move them back, or make the bundle again", file=sys.stderr)
+    decoded.start()
     # A whole answer, not the network alone: the first search reads its references, too. Then a pause, for who came meanwhile.
     works = (0.0, partial(attributor.attribute, picture)), (QUIET_SECONDS, partial(outcomes_of, attributor))
     for wait, work in works:

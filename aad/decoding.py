@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import time
+import zlib
 from contextlib import suppress
 
 from PIL import Image, ImageFile
@@ -17,6 +18,10 @@ MAX_PLANES = 6  # samples of a pixel, each of which may have strips or tiles of 
 ORIENTATION = 0x0112  # tag of EXIF
 #: Pillow would parse these two by itself, on opening and without a limit: EXIF and the index of a stereo camera's file
 _SELF_PARSED = re.compile(rb"(\xff[\xe1\xe2]..)(Exif\0\0|MPF\0)", re.DOTALL)
+#: Chunks of a PNG that hold words or a profile, packed: Pillow would refuse the picture where they are large
+_WORDS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
+_TURNS = b"XML:com.adobe.xmp", b"Raw profile type exif"  # words that may say which way up it is
+_LARGEST = 1 << 20  # bytes of one that is looked at, as Pillow has it
 _AVIF_EXIF = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
 
 _COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)
@@ -52,6 +57,8 @@ def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.Imag
         _check_tiff(data)
     elif format_name == "JPEG":
         data = _SELF_PARSED.sub(lambda found: found[1] + found[2].lower(), data)  # hidden, and `orientation` reads it
+    elif format_name == "PNG":
+        data = _without_words(data)
     elif format_name == "AVIF":
         data = _AVIF_EXIF.sub(rb"\1exif", data)  # how an AVIF is turned stands in boxes of its own
     factory, _ = Image.OPEN[format_name]
@@ -79,7 +86,10 @@ def orientation(image: Image.Image) -> int:
         if name == "APP1" and segment.startswith(b"exif\0\0"):
             exif = segment[6:]
             break
-    return turn_of(exif)
+    if not exif and (lines := image.info.get("Raw profile type exif")):  # how ImageMagick kept it
+        with suppress(ValueError):
+            exif = bytes.fromhex("".join(lines.split("\n")[3:]))
+    return turn_of(exif, image.info.get("xmp") or b"")
 
 
 def turn_of(exif: bytes, xmp: bytes = b"") -> int:
@@ -107,6 +117,31 @@ def fields(data: bytes) -> dict[int, tuple[int, int, int]]:
         number = int.from_bytes(value[: min(width, len(value))], "little" if order == "<" else "big")
         found[tag] = (count, count * width, number)
     return found
+
+
+def _without_words(data: bytes) -> bytes:
+    """A PNG without the words that decide nothing, and with one, of a usual size, of each kind that may."""
+    parts, place, seen = [data[:8]], 8, set()
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place : place + 12 + length]
+        place += len(chunk)
+        name, _, body = chunk[8:-4].partition(b"\0")
+        told = kind, b"" if kind == b"iCCP" else name
+        if kind not in _WORDS or ((kind == b"iCCP" or name in _TURNS) and told not in seen and _is_usual(kind, body)):
+            parts.append(chunk)
+        seen.add(told)
+    return b"".join([*parts, data[place:]])
+
+
+def _is_usual(kind: bytes, body: bytes) -> bool:
+    """Whether the body of a chunk, once it is unpacked, has a size as Pillow takes it."""
+    if kind == b"tEXt" or (kind == b"iTXt" and body[:1] == b"\0"):
+        return len(body) <= _LARGEST
+    packed = body[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else body[1:]
+    with suppress(zlib.error):
+        return len(zlib.decompressobj().decompress(packed, _LARGEST + 1)) <= _LARGEST
+    return False
 
 
 def _check_tiff(data: bytes) -> None:

@@ -7,7 +7,6 @@ is the content, never the file's name. Sizes are checked on the header, before a
 import io
 import os
 import stat
-import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from PIL import Image
 
 from aad.colour import to_srgb
 from aad.decoding import ORIENTATION, GreedyFileError, open_format, orientation
-from aad.metadata import UnknownError, strip
 
 Image.init()  # registers the decoders and what is known of them
 
@@ -76,8 +74,8 @@ def load_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
     else:
         name, data = _content(source)
         form = _recognised(data, name)
-        with suppress(UnknownError, struct.error, IndexError):  # cut off, or not known there: for the decoder to judge
-            data = strip(data)  # what only tells of a picture decides nothing; which way up it says is read there
+        if data[12:16] == b"VP8X" and len(data) >= 30:  # the decoder of WebP takes all memory as it opens
+            _check_size((1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")), name)
     try:
         # Pillow's decoders let nearly any exception escape on damaged data (struct.error, KeyError, SyntaxError ...).
         # `Image.open` is not used: its size limit is global, and it hides the size it refuses.
@@ -121,7 +119,7 @@ def _content(source: object) -> tuple[str, bytes]:
         name, data, n_bytes = "the uploaded picture", source, len(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        name, whole, data = _printable(path.name), _printable(str(path)), b""
+        name, whole, data = printable(path.name), printable(str(path)), b""
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
@@ -173,7 +171,7 @@ def _recognised(data: bytes, name: str) -> str:
     raise ImageError(f"an image must be {_SUPPORTED}, got {got} ({name}); convert it to PNG or JPEG")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A file's name as it may stand in a message: any bytes may be in one, line ends and terminal codes included."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= 120 else text[:60] + "…" + text[-59:]

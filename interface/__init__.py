@@ -7,6 +7,6 @@ endpoints.py    the public API
 requests.py     ONE checker of what anybody may ask
 present.py      what the page is told, as JSON
 report.py       reports, by the template report.html
-serving.py      the server's settings; guard.py, uploads.py, metadata.py, pictures.py: what comes in and what is served
+serving.py      the server's settings; guard.py, uploads.py, decoder.py, pictures.py: what comes in and what is served
 gradio_gaps.py  what is replaced in gradio, and what each waits for
 """

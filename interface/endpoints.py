@@ -7,6 +7,8 @@ from typing import Any
 from aad import Attributor
 from aad.answers import Attribution
 from interface import present
+from interface.decoder import decoded
+from interface.pictures import REPORT
 from interface.report import Case, report
 from interface.requests import FAULTS, MAX_FILES, MAX_K, Refused, whole
 
@@ -25,7 +27,7 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
         if image is None:
             raise Refused("attribute needs an image file, got none.")
         n = whole("k", k, 1, MAX_K)
-        found = attributor.attribute(image, n)
+        found = attributor.attribute(decoded(image), n)
         known = present.named(attributor, found)
         return {**found.to_dict(), "k": n, "references": known, "stamp": dict(attributor.stamp)}
 
@@ -39,7 +41,7 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
         for path in images:
             name = path.replace("\\", "/").rpartition("/")[2]
             try:
-                yield path, name, attributor.attribute(path, n)
+                yield path, name, attributor.attribute(decoded(path), n)
             except FAULTS as error:
                 yield path, name, str(error)
 
@@ -71,7 +73,7 @@ def functions(attributor: Attributor) -> tuple[Callable[..., Any], ...]:
         if not cases:
             raise Refused(f"report needs at least one usable picture: {refused[0][1]}")
         # among the files that the server deletes within a day
-        return save_bytes_to_cache(report(attributor, cases, refused).encode(), "report.html", get_upload_folder())
+        return save_bytes_to_cache(report(attributor, cases, refused).encode(), REPORT, get_upload_folder())
 
     def rows(name: str, known: Sequence[Any], fields: Sequence[str], start: float, count: float) -> dict[str, Any]:
         first, most = whole("start", start, 0, len(known)), whole("count", count, 1, MAX_ROWS)

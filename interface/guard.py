@@ -5,16 +5,16 @@ histories on the hub, edits code. Here the few that the page and its API use are
 come in reasonable time and size, and every answer carries the same headers.
 """
 
-import contextlib
 import json
 import re
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from aad.metadata import strip_file
+from aad.images import ImageError
+from interface.pictures import REPORT, rendition
+from interface.requests import Refused, uploaded
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,7 +25,7 @@ MAX_QUESTION = 5_000_000  # bytes of one request that brings no file
 MAX_SILENCE = 30.0  # seconds between two parts of a request
 MAX_ARRIVAL = 300.0  # seconds from its first part to its last
 
-UPLOAD = "/gradio_api/upload"
+UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 #: method -> what may be asked, as the whole path
 OPEN = {
     "GET": (
@@ -120,8 +120,11 @@ class Guard:
             if (refusal := self._look(scope)) is not None:
                 await _tell(answer, *refusal)
             else:
-                told = _stripped(answer) if scope["path"] == UPLOAD else answer
-                await self.app(scope, _patient(scope, receive), told)
+                if scope["path"].startswith(FILE):
+                    scope = {**scope, "path": await _shown(scope["path"])}
+                await self.app(scope, _patient(scope, receive), answer)
+        except ImageError as error:
+            await _tell(answer, 404, {"detail": str(error)})
         except TooMuchError as error:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})
@@ -165,7 +168,7 @@ def _limit(path: str) -> int:
 
 
 def _headers(path: str) -> list[tuple[bytes, bytes]]:
-    policy = FILE_POLICY if path.startswith("/gradio_api/file=") else PAGE_POLICY
+    policy = FILE_POLICY if path.startswith(FILE) else PAGE_POLICY
     rows = HEADERS | {"Content-Security-Policy": policy}
     return [(name.lower().encode(), value.encode()) for name, value in rows.items()]
 
@@ -196,23 +199,21 @@ def _patient(scope: Message, receive: Receive) -> Receive:
     return patient
 
 
-def _stripped(send: Send) -> Send:
-    """`send` for the answer to an upload: before the visitor hears of the files they hold nothing of who made them."""
+async def _shown(path: str) -> str:
+    """The path to send a file from: of an upload that of its rendition, so that nothing is told of who made it.
+
+    Raises:
+        ImageError: It cannot be shown.
+    """
     import asyncio
 
-    body = b""
-
-    async def telling(message: Message) -> None:
-        nonlocal body
-        if message["type"] == "http.response.body":
-            body += message.get("body", b"")
-            if not message.get("more_body", False):
-                with contextlib.suppress(ValueError):  # a refusal in words names no files
-                    for path in json.loads(body):
-                        await asyncio.to_thread(strip_file, Path(path))
-        await send(message)
-
-    return telling
+    try:
+        upload = uploaded(path.removeprefix(FILE))
+    except Refused:  # not a visitor's
+        return path
+    if upload.name == REPORT:
+        return path
+    return FILE + (await asyncio.to_thread(rendition, upload)).as_posix()
 
 
 async def _tell(send: Send, status: int, content: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from aad import Attributor
 from aad.answers import Attribution
 from interface import present
-from interface.pictures import file_url, rendition
+from interface.decoder import decoded
+from interface.pictures import file_url
 from interface.requests import FAULTS, MAX_K, Filter, filtered, row, whole
 
 LOST = "The collection is out of reach"  # heads an error of the server that holds it
@@ -57,11 +58,11 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
 def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:
     """Attribute a bundled "query" or a "reference" by its number, or an "upload" by its path; ``among`` None is everything."""
     known = {"query": attributor.attribute_query, "reference": attributor.attribute_reference}
-    attribute = known.get(kind, attributor.attribute)
+    attribute, which = (known[kind], which) if kind in known else (attributor.attribute, decoded(which))
     return attribute(which, k) if among is None else attribute(which, k, among=among)
 
 
 def _described(attributor: Attributor, kind: str, which: int | str | Path) -> dict[str, Any]:
     if isinstance(which, int):
         return (present.example if kind == "query" else present.reference)(attributor, which)
-    return {"url": file_url(rendition(Path(which)))}
+    return {"url": file_url(which)}

@@ -34,9 +34,9 @@ from aad import Attributor
 from aad.answers import Query, Reference
 from aad.backbones import RELEASES, Backbone
 from aad.backbones.networks import EPSILON, Pooling, mixtures
-from aad.images import load_image
 from aad.spaces import Domain, Space
 from aad.vectors import l2_normalise
+from interface.decoder import decoded
 
 LAST = -1  # number of the layer behind the stages
 TINY = 1e-12  # the smallest length that a part is divided by, as in torch.nn.functional.normalize
@@ -94,7 +94,7 @@ def explain(
     domain = Domain.REAL if isinstance(query, Reference) else Domain.SYNTHETIC
     asked = attributor.queries[query] if isinstance(query, int) else query
     picture = asked.path if isinstance(asked, Query | Reference) else asked
-    images = [load_image(picture), load_image(attributor.references[reference_id].path)]
+    images = [decoded(picture), decoded(attributor.references[reference_id].path)]
     backbone = attributor.warm_up().in_torch()  # only torch shows what is inside
     ours, theirs = (_features(backbone, image) for image in images)
     spaces: Explanation = {}

@@ -1,14 +1,18 @@
 """Where the page finds a picture: its address, and which folders the server is told to serve, as few as say the same."""
 
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from aad.files import write_atomically
-from aad.images import SUFFIXES, drawn_bytes, is_drawn
+from aad.images import SUFFIXES
+from interface.decoder import decoded
 
 BESIDE = (*SUFFIXES, ".csv", ".txt", ".md", ".json", ".jsonl")  # with them: what is said of them
+REPORT = "report.html"  # of what the server makes, the one thing that is no picture
+SHOWN, SHOWN_SIDE = ".shown.jpg", 2048  # ending of a rendition, and its longer side, in pixels
 TERMS = ("LICENCE", "LICENSE", "COPYING", "README", "NOTICE")
 
 
@@ -25,12 +29,17 @@ def file_url(path: str | os.PathLike[str]) -> str:
 
 
 def rendition(upload: Path) -> Path:
-    """The file, or a PNG of it beside it where no browser draws its kind."""
-    beside = upload.with_name(f"{upload.name[:40]}.drawn.png")
-    if is_drawn(upload):
-        return upload
+    """An upload as the page shows it: what the network sees, scaled down where it is large, with no word of who made it.
+
+    Raises:
+        ImageError: It is no picture that is answered.
+    """
+    beside = upload.with_name(f"{upload.name[:40]}{SHOWN}")
     if not beside.exists():
-        write_atomically(beside, drawn_bytes(upload))
+        image, file = decoded(upload), io.BytesIO()
+        image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        image.save(file, "JPEG", quality=95, subsampling=0)
+        write_atomically(beside, file.getvalue())
     return beside
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from interface import gradio_gaps, scripts
+from interface.decoder import decoded
 from interface.guard import Condition, Guard
 from interface.page import MAX_BYTES
 from interface.uploads import keep_swept
@@ -94,6 +95,7 @@ def serve(
         gradio_gaps.finish(demo)
         stopped.set()
         demo.close(verbose=False)
+        decoded.stop()
 
     return url, stop
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
-from aad.images import load_image
+from interface.decoder import decoded
 
 MAP_SIDE = 480  # pixels of a drawn map, twice of what a page shows
 MAP_PAD = 24
@@ -26,7 +26,7 @@ def data_uri(picture: Image.Image | str | os.PathLike[str], side: int) -> str:
     >>> data_uri(Image.new("RGB", (40, 20)), 16)[:23]
     'data:image/webp;base64,'
     """
-    image = load_image(picture)
+    image = decoded(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _encode(image, "webp", quality=82, method=4)
 

@@ -3,9 +3,8 @@
 | door | what stands for it here |
 |---|---|
 | library | `load_image` of a path |
-| upload, endpoint | the file as `strip_file` leaves it, as the server does before anybody hears of it |
+| upload, endpoint, batch, report, page | `decoded` of the uploaded path |
 | folder, tar, Parquet | `Member.picture` of `cut` |
-| batch, report | `load_image` of the uploaded path: the endpoint's own, see `tests.test_endpoints` |
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aad.images import ImageError, load_image
-from aad.metadata import strip_file
+from interface.decoder import decoded
 from precompute.common.sources import cut
 from tests.hostile_files import BAD, ODD, made
 from tests.mutations import mutate
@@ -53,16 +52,13 @@ def test_every_file_is_answered_alike_at_every_door(tmp_path: Path) -> None:
     corpus = files()
     assert len(corpus) >= 300
     (folder := tmp_path / "folder").mkdir()
-    (uploads := tmp_path / "uploads").mkdir()
     for name, data in corpus.items():
-        for place in (folder, uploads):
-            (place / name).write_bytes(data)
-        strip_file(uploads / name)
+        (folder / name).write_bytes(data)
     tar_of(tmp_path / "a.tar", corpus)
     pq.write_table(pa.table({"image": list(corpus.values())}), tmp_path / "a.parquet")
     doors = {
         "library": {name: seen(lambda name=name: load_image(folder / name)) for name in corpus},
-        "upload": {name: seen(lambda name=name: load_image(uploads / name)) for name in corpus},
+        "upload": {name: seen(lambda name=name: decoded(folder / name)) for name in corpus},
     }
     for source in (folder, tmp_path / "a.tar", tmp_path / "a.parquet"):
         members = [member for piece in cut([source], 1000) for member in piece.members()]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
-from PIL import Image
 
 from aad.backbones import BackboneError
-from aad.images import is_drawn, load_image
 from aad.spaces import SPACES
 from interface import handlers, words
 from interface.requests import MISFIT
@@ -21,19 +18,6 @@ from tests.fakes import FakeAttributor
 @pytest.fixture(scope="module")
 def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
     return FakeAttributor(tmp_path_factory.mktemp("pictures"))
-
-
-@pytest.mark.parametrize("kind", ["TIFF", "PPM", "PNG"])
-def test_an_upload_that_no_browser_draws_is_shown_as_a_png_of_its_pixels(
-    kind: str, attributor: Any, uploads: Path
-) -> None:
-    path = uploads / "a name.tif"
-    Image.new("RGB", (64, 48), "red").save(path, kind)
-    for _ in range(2):
-        url = handlers.answer(attributor, "upload", str(path), 5)["query"]["url"]
-        shown = Path(unquote(url.removeprefix("gradio_api/file=")))
-        assert is_drawn(shown) and load_image(shown).tobytes() == load_image(path).tobytes()
-        assert (shown == path) == (kind == "PNG") and shown.parent == path.parent
 
 
 def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
