@@ -123,8 +123,9 @@ class Guard:
                 if scope["path"].startswith(FILE):
                     scope = {**scope, "path": await _shown(scope["path"])}
                 await self.app(scope, _patient(scope, receive), answer)
-        except ImageError as error:
-            await _tell(answer, 404, {"detail": str(error)})
+        except ImageError:  # why not, the answer to it says
+            await answer({"type": "http.response.start", "status": 204, "headers": []})
+            await answer({"type": "http.response.body", "body": b""})
         except TooMuchError as error:
             if not started:
                 await _tell(answer, error.status, {"detail": str(error)})

@@ -1,4 +1,4 @@
-"""The app in a process of its own, as a person starts it, with every connection it opens written down.
+"""The app in a process of its own, as a person starts it, with every connection it opens, and file it writes, noted.
 
     python -m tests.served --port PORT --log FILE [--folder FOLDER --seconds 1.5]
 
@@ -36,6 +36,8 @@ def watch(log: Path) -> None:
     file = log.open("a", buffering=1)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR) and isinstance(arguments[0], str | bytes):
+            file.write(json.dumps(["written", os.fsdecode(arguments[0])]) + "\n")
         if event in EVENTS:
             file.write(json.dumps([event, repr(arguments[EVENTS[event]])]) + "\n")
 
@@ -44,13 +46,18 @@ def watch(log: Path) -> None:
 
 def reached(log: Path) -> tuple[int, list[str]]:
     """How often a process reached for this machine, and what else it reached for."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = [row for row in map(json.loads, log.read_text().splitlines()) if row[0] in EVENTS]
     away = [
         place
         for _, place in rows
         if not any(here in place for here in ("127.0.0.1", "localhost", "0.0.0.0", "::1'", "/run/", "/tmp/"))
     ]
     return len(rows) - len(away), away
+
+
+def written(log: Path) -> list[str]:
+    """The files that a process opened to write."""
+    return [path for event, path in map(json.loads, log.read_text().splitlines()) if event == "written"]
 
 
 @contextmanager

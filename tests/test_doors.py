@@ -3,30 +3,37 @@
 | door | what stands for it here |
 |---|---|
 | library | `load_image` of a path |
-| upload, endpoint, batch, report, page | `decoded` of the uploaded path |
+| upload | `decoded` of a path |
+| page, endpoint, batch, report | an upload over HTTP, and what the attributor is asked then |
 | folder, tar, Parquet | `Member.picture` of `cut` |
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from aad.images import ImageError, load_image
+from interface import handlers
 from interface.decoder import decoded
 from precompute.common.sources import cut
 from tests.hostile_files import BAD, ODD, made
 from tests.mutations import mutate
+from tests.pages import MARKS, Page
 from tests.small import tar_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+pytestmark = MARKS
 
 
 def files() -> dict[str, bytes]:
@@ -40,12 +47,20 @@ def files() -> dict[str, bytes]:
     return {f"{i}.png": data for i, data in enumerate(known.values())}  # a name decides nothing
 
 
-def seen(look: Callable[[], object]) -> str:
+def digest(image: Image.Image) -> str:
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+
+
+def plain(refusal: str) -> str:
+    """Without the name, which not every door knows, and the capital that a page begins with."""
+    return refusal[:1].lower() + re.sub(r"\((the uploaded picture|\d+(\.png)?)([:)])", r"(\3", refusal)[1:]
+
+
+def seen(look: Callable[[], Image.Image]) -> str:
     try:
-        image = look()
+        return digest(look())
     except ImageError as error:
-        return re.sub(r"\((the uploaded picture|\d+(\.png)?)([:)])", r"(\3", str(error))
-    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()  # type: ignore[attr-defined]
+        return plain(str(error))
 
 
 def test_every_file_is_answered_alike_at_every_door(tmp_path: Path) -> None:
@@ -70,3 +85,43 @@ def test_every_file_is_answered_alike_at_every_door(tmp_path: Path) -> None:
     assert len({answer for answer in doors["library"].values() if " " not in answer}) > 30, (
         "pictures, not refusals alone"
     )
+
+
+@pytest.mark.slow
+def test_every_file_is_answered_alike_over_http(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, met, attribute = files(), list[str](), page.attributor.attribute
+
+    def noting(image: Image.Image, *arguments: Any, **more: Any) -> Any:
+        met.append(digest(image))
+        return attribute(image, *arguments, **more)
+
+    monkeypatch.setattr(page.attributor, "attribute", noting)
+    library = [seen(lambda data=data: load_image(data)) for data in corpus.values()]
+    sent = [page.upload(name, data) for name, data in corpus.items()]
+    parts = [sent[start : start + 100] for start in range(0, len(sent), 100)]
+
+    def told(reply: str) -> Any:
+        return json.loads(reply.rpartition("data: ")[2])
+
+    def one(asked: Callable[[], str | None]) -> str:
+        met.clear()
+        refusal = asked()
+        return plain(refusal) if refusal else met[0]
+
+    def shown(path: str) -> str | None:
+        return handlers.answer(page.attributor, "upload", path, 2).get("text")
+
+    def endpoint(file: dict[str, Any]) -> str | None:
+        reply = told(page.ask("attribute", file, 2))
+        return reply["error"] if isinstance(reply, dict) else None
+
+    assert [one(lambda file=file: shown(file["path"])) for file in sent] == library
+    assert [one(lambda file=file: endpoint(file)) for file in sent] == library
+    met.clear()
+    results = [result for part in parts for result in told(page.ask("attribute_batch", part, 2))[0]["results"]]
+    digests = iter([*met])
+    assert [plain(result["error"]) if "error" in result else next(digests) for result in results] == library
+    met.clear()
+    reports = [html.unescape(Path(told(page.ask("report", part, 2))[0]["path"]).read_text("utf-8")) for part in parts]
+    assert met == [answer for answer in library if " " not in answer]
+    assert all(plain(result["error"]) in plain("".join(reports)) for result in results if "error" in result)
