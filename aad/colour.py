@@ -1,7 +1,6 @@
-"""To sRGB, as a browser does it: through the profile that a picture brings, or one made of the numbers that it tells instead."""
+"""To sRGB, as a browser does it: through the profile that a picture brings, or by the numbers that it tells instead."""
 
 import io
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -20,8 +19,9 @@ PRIMARIES = {
     12: (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
 }
 GAMMAS = {1: 0.0, 4: 2.2, 5: 2.8, 6: 0.0, 8: 1.0, 13: 0.0, 14: 0.0, 15: 0.0}  # 0: the curve of sRGB
-D50 = np.array([0.9642, 1.0, 0.8249])  # white of every profile
+# from XYZ to what the eye's cones take for it
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+ROWS = 64  # of an image at a time: their light is held in float32
 
 
 def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
@@ -37,12 +37,12 @@ def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
     unfit = ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError  # damaged, or not for these pixels
     with suppress(*unfit):
         if primaries in PRIMARIES and curve in GAMMAS:
-            profile = _profile(PRIMARIES[primaries], GAMMAS[curve])
-        elif not profile and "srgb" not in info and "gamma" in info:
+            return _converted(image.convert("RGB"), PRIMARIES[primaries], GAMMAS[curve])
+        if not profile and "srgb" not in info and "gamma" in info:
             gamma, told = 1 / info["gamma"], info.get("chromaticity", SRGB)
             # else nearly sRGB's, which is meant
             if abs(gamma - 2.2) > 0.05 or np.abs(np.subtract(told, SRGB)).max() > 0.01:
-                profile = _profile(told, gamma)
+                return _converted(image.convert("RGB"), told, gamma)
         if isinstance(profile, bytes):
             converted = ImageCms.profileToProfile(
                 image.convert("RGB") if image.mode == "L" and profile[16:20] == b"RGB " else image,
@@ -57,31 +57,27 @@ def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _profile(chromaticities: Sequence[float], gamma: float) -> bytes | None:
-    """An ICC profile of these primaries and this gamma; None where they are sRGB's."""
+def _converted(image: Image.Image, chromaticities: Sequence[float], gamma: float) -> Image.Image:
+    """An RGB image of these primaries and this gamma in sRGB; relative to its white."""
     if (tuple(chromaticities), gamma) == (SRGB, 0.0):
-        return None
+        return image
+    if not 0 <= gamma < 10:
+        raise ValueError("no gamma")
+    matrix = np.linalg.solve(_cones(SRGB), _cones(chromaticities)).T.astype(np.float32)
+    level, light = np.linspace(0, 1, 256, dtype=np.float32), np.linspace(0, 1, 1 << 16)
+    curve = level**gamma if gamma else np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+    encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    levels, pixels = np.rint(encoded * 255).astype(np.uint8), np.array(image)
+    for part in (pixels[start : start + ROWS] for start in range(0, len(pixels), ROWS)):
+        part[:] = levels[np.rint((curve[part] @ matrix).clip(0, 1) * 65535).astype(np.uint16)]
+    return Image.fromarray(pixels)
+
+
+def _cones(chromaticities: Sequence[float]) -> np.ndarray:
+    """(3, 3) what red, green and blue give to each kind of cones, of what their white gives."""
     x, y = np.reshape(chromaticities, (4, 2)).T
-    if not (y > 0.001).all() or not 0 <= gamma < 10:
+    if not (y > 0.001).all():
         raise ValueError("no colours")
-    white, *primaries = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1)
+    white, *primaries = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1) @ BRADFORD.T
     rgb = np.stack(primaries, axis=1)
-    rgb = rgb * np.linalg.solve(rgb, white)
-    adapted = np.linalg.solve(BRADFORD, (BRADFORD @ D50 / (BRADFORD @ white))[:, None] * (BRADFORD @ rgb))
-    steps = np.linspace(0, 1, 4096)
-    curve = steps**gamma if gamma else np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4)
-    table = b"curv\0\0\0\0" + struct.pack(">I", len(steps)) + np.rint(curve * 65535).astype(">u2").tobytes()
-    columns = [b"XYZ \0\0\0\0" + struct.pack(">3i", *_fixed(column)) for column in adapted.T]
-    places, body, start = struct.pack(">I", 6), b"", 128 + 4 + 12 * 6
-    for name, data in zip(
-        (b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"), (*columns, *[table] * 3), strict=True
-    ):
-        places += struct.pack(">4sII", name, start + len(body), len(data))
-        body += data
-    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
-    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", *_fixed(D50))
-    return head.ljust(128, b"\0") + places + body
-
-
-def _fixed(values: np.ndarray) -> list[int]:
-    return [round(value * 65536) for value in values.tolist()]
+    return rgb * np.linalg.solve(rgb, white) / white[:, None]
