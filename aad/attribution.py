@@ -17,7 +17,7 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import References, read_absent, read_queries, read_references, words_of
+from aad.references import References, read_absent, read_queries, read_references
 from aad.schema import require
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
@@ -215,7 +215,7 @@ class Attributor:
         listed = np.unique(np.concatenate(list(ids.values())))
         first = int(ids[Space.DISENTANGLED][0])
         rows, place = self._index[Space.BACKBONE].rows(listed), np.searchsorted(listed, first)
-        concepts, groups = (words_of(self.references, field) for field in ("concept", "group"))
+        concepts, groups = (self.references.words(field) for field in ("concept", "group"))
         subjects = [concepts[i] or groups[i] for i in listed.tolist()]
         kin = rows @ rows[place] >= self._near_copy
         kin |= [subject == subjects[place] != "" for subject in subjects]

@@ -4,7 +4,7 @@ Ties fall to the smaller reference id, which is the order that retrieval shows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ def exemplar_ranks(similarities: np.ndarray, exemplar_ids: Sequence[int]) -> np.
     return np.sort(ahead + tied_ahead + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """A mean with its bootstrap 95 % interval."""
 
     mean: float

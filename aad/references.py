@@ -58,13 +58,6 @@ def text_of(word: Any) -> str:
     return word if isinstance(word, str) else "" if word is None else str(word)
 
 
-def words_of(references: Sequence[Reference], field: str) -> list[str]:
-    """One field of all references, whatever holds them."""
-    if isinstance(references, References):
-        return references.words(field)
-    return [getattr(one, field) for one in references]
-
-
 def read_references(bundle: Bundle, folder: Path) -> References:
     """The references of a bundle, checked; their paths are relative to a folder of pictures.
 

@@ -9,7 +9,7 @@ Ranks and ties are those of `aad.metrics.exemplar_ranks`. Rows of m queries come
 
 import threading
 import weakref
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from aad import Attributor
 from aad.metrics import bootstrap_interval, exemplar_ranks
-from aad.references import words_of
 from aad.search import may_be_among
 from aad.spaces import SPACES, Space
 
@@ -109,7 +108,7 @@ class Outcomes:
         figures, concepts = self.figures(measure)[:, rows], self.labels["concept"][rows].tolist()
 
         def triples(values: np.ndarray) -> list[list[float]]:
-            return [[round(part, 6) for part in astuple(bootstrap_interval(one, concepts))] for one in values]
+            return [[round(part, 6) for part in bootstrap_interval(one, concepts)] for one in values]
 
         told = {"spaces": triples(figures), "steps": triples(np.diff(figures, axis=0))}
         return {"n": len(concepts), "n_concepts": len(set(concepts)), **told}
@@ -175,7 +174,7 @@ def compute_outcomes(attributor: Attributor) -> Outcomes:
         similarity=similarity,
         weight=weight,
         labels=labels,
-        reference_labels={key: _text(words_of(references, key)) for key in ("concept", "group")},
+        reference_labels={key: _text(references.words(key)) for key in ("concept", "group")},
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +18,6 @@ import numpy as np
 
 from aad import Attributor
 from aad.answers import Attribution, SpaceAttribution
-from aad.references import References, words_of
 from interface.pictures import file_url
 from interface.words import SPACE_WORDS, made_by, type_words, verdict_words
 
@@ -38,15 +37,16 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
         base64 of little-endian uint16 pairs (0 is 0.0 and 65535 is 1.0), row by row in the order of reference ids.
     """
     references = attributor.references
-    places = [os.path.split(path) for path in _paths(references)]
+    # a `Path` each would take seconds of a large collection
+    places = [os.path.split(f"{references.folder}/{path}") for path in references.words("path")]
     folders = _factor(folder for folder, _ in places)
     return {
         "n": len(references),
-        "titles": words_of(references, "title"),
+        "titles": references.words("title"),
         "files": [quote(name) for _, name in places],
         "folders": {"values": [file_url(folder) + "/" for folder in folders["values"]], "index": folders["index"]},
         "words": {
-            field: _factor(words_of(references, field))
+            field: _factor(references.words(field))
             for field in ("source", "licence", "author", "url", "concept", "group", "split")
         },
         "spaces": [
@@ -152,14 +152,6 @@ def space_answer(part: SpaceAttribution) -> dict[str, Any]:
         "position": [float(part.position[0]), float(part.position[1])],
         "estimated": bool(part.estimated),
     }
-
-
-def _paths(references: Sequence[Any]) -> Iterable[str]:
-    """Where every reference's picture lies; a `Path` each would take seconds of a large collection."""
-    if isinstance(references, References):
-        folder = str(references.folder)
-        return (f"{folder}/{path}" for path in references.words("path"))
-    return (str(one.path) for one in references)
 
 
 def _factor(words: Iterable[str]) -> dict[str, list[Any]]:

@@ -12,7 +12,6 @@ import numpy as np
 from aad import Attributor
 from aad.backbones import BackboneError
 from aad.images import ImageError
-from aad.references import words_of
 from interface.heat import ExplanationError
 
 MAX_K = 100
@@ -127,7 +126,7 @@ def filtered(attributor: Attributor, wanted: Filter | None) -> tuple[dict[str, A
             raise Refused(f"the filter's {field} must be a list of texts, got {values!r:.80}")
         if values:
             asked[field], let_through = sorted(values), set(values)
-            passes &= np.array([word in let_through for word in words_of(attributor.references, field)], bool)
+            passes &= np.array([word in let_through for word in attributor.references.words(field)], bool)
     if not passes.any() and asked:
         text = "No picture of the collection passes this filter. Take something out of it, or clear it."
         raise Refused(text, "Nothing to search in")

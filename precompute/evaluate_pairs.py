@@ -27,7 +27,7 @@ from PIL import Image
 from aad.bundle import Bundle, BundleError, read_heads, write_atomically
 from aad.hub import open_bundle
 from aad.images import ImageError, load_image
-from aad.references import read_references, words_of
+from aad.references import read_references
 from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute.common import pairs
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     bundle = open_bundle(arguments.bundle)
     hold(bundle.folder)
     references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
-    splits = words_of(references, "split")
+    splits = references.words("split")
     rows = _rows(bundle, splits, arguments.splits)
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
     scratch = bundle.folder / ".work"

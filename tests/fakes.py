@@ -5,7 +5,8 @@ from __future__ import annotations
 import colorsys
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
 from aad.bundle import Bundle
 from aad.calibration import Calibration
 from aad.images import load_image
+from aad.references import References
 from aad.spaces import SPACES, Space
 from interface.heat import Explanation, SpaceExplanation
 
@@ -31,6 +33,11 @@ NOISE = {Space.BACKBONE: 1.9, Space.ALIGNED: 1.2, Space.DISENTANGLED: 0.7}
 DIMENSION = 24
 SCALE = {Space.BACKBONE: 9.0, Space.ALIGNED: 14.0, Space.DISENTANGLED: 22.0}
 N_EXAMPLES = 12
+
+
+def in_columns(references: Iterable[Reference], folder: Path) -> References:
+    """References, whose pictures are in a folder, as a bundle has them."""
+    return References([asdict(one) | {"path": one.path.relative_to(folder).as_posix()} for one in references], folder)
 
 
 class FakeAttributor:
@@ -71,7 +78,7 @@ class FakeAttributor:
                     split=("train", "validation", "test")[(item // 2) % 3],
                 )
             )
-        self.references = tuple(references)
+        self.references = in_columns(references, folder)
         self._latent = np.array(latent)
         self._spread = {space: rng.normal(size=self._latent.shape) * NOISE[space] * 0.6 for space in SPACES}
         self.coordinates = self._lay_out(rng)

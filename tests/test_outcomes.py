@@ -6,7 +6,8 @@ import gc
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple
+from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from aad.calibration import Calibration
 from aad.metrics import bootstrap_interval, exemplar_ranks
+from aad.references import References
 from aad.spaces import SPACES, Space
 from interface import outcomes as module
 from interface.outcomes import EVERY, Outcome, Outcomes, compute_outcomes, outcomes_of, skewness
@@ -26,7 +28,8 @@ class Small:
     def __init__(self, cosines: np.ndarray, sources: Sequence[tuple[int, ...]], groups: Sequence[str]) -> None:
         self.cosines = np.asarray(cosines, np.float32)
         self.n_searches = 0
-        self.references = [SimpleNamespace(group=group, concept=f"{group} {i}") for i, group in enumerate(groups)]
+        entries = [{"path": "a", "group": group, "concept": f"{group} {i}"} for i, group in enumerate(groups)]
+        self.references = References(entries, Path())
         self.queries = [
             SimpleNamespace(
                 query_id=i, exemplar_ids=ids, type="ab"[i % 2], generator="g", split="test", concept=f"c{i // 3}"
@@ -141,8 +144,8 @@ def test_recall_has_the_intervals_of_the_metrics_and_pairs_its_steps(tied: Small
     figures = found.figures("R@5")[:, rows]
     told = found.recall(rows, "R@5")
     assert told["n"] == rows.sum() and told["n_concepts"] == len(set(concepts))
-    assert told["spaces"][1] == pytest.approx(astuple(bootstrap_interval(figures[1], concepts)), abs=1e-6)
-    assert told["steps"][1] == pytest.approx(astuple(bootstrap_interval(figures[2] - figures[1], concepts)), abs=1e-6)
+    assert told["spaces"][1] == pytest.approx(bootstrap_interval(figures[1], concepts), abs=1e-6)
+    assert told["steps"][1] == pytest.approx(bootstrap_interval(figures[2] - figures[1], concepts), abs=1e-6)
 
 
 def test_threads_share_one_computation_which_goes_with_its_attributor(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aad.answers import Reference
-from aad.references import References, words_of
+from aad.references import References
 
 ENTRIES = [
     {
@@ -30,11 +30,6 @@ def test_each_is_what_its_entry_says():
     ]
     assert list(references) == expected and len(references) == 3
     assert references[-1] == expected[2] and references[:2] == tuple(expected[:2]) and expected[1] in references
+    assert references.words("source") == ["s", "s", "t"] and references.words("author") == ["", "", ""]
     with pytest.raises(IndexError):
         references[3]
-
-
-def test_words_are_told_for_any_sequence_of_references():
-    references = References(ENTRIES, Path("/pictures"))
-    for held in (references, list(references)):
-        assert words_of(held, "source") == ["s", "s", "t"] and words_of(held, "author") == ["", "", ""]

@@ -84,7 +84,7 @@ def test_two_pictures_of_one_concept_are_no_rivals(tmp_path):
     rivals = attributor.attribute_query(0, 3)["disentangled"].matches
     ahead = attributor.attribute_query(0).verdict.probability
     names = {rivals[0].reference_id: "one", rivals[1].reference_id: "one"}
-    attributor.references = [replace(one, concept=names.get(one.reference_id, "")) for one in attributor.references]
+    attributor.references.words("concept")[:] = [names.get(i, "") for i in range(len(attributor.references))]
     logit = 2 * (rivals[0].similarity - rivals[2].similarity) - 2
     assert attributor.attribute_query(0).verdict.probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
     assert attributor.attribute_query(0).verdict.probability > ahead

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aad import search
-from aad.answers import Reference
 from aad.bundle import Bundle, BundleError
-from aad.references import words_of
+from aad.references import References
 from aad.scale.compressed import TailSample
 from aad.scale.qdrant_calls import TIMEOUT, QdrantError, collection_name, connect, is_local, speaking
 from aad.search import Index, SearchResult
@@ -213,7 +212,7 @@ def just(allowed: np.ndarray, words: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def open_collections(
-    bundle: Bundle, references: Sequence[Reference], address: str, timeout: int = TIMEOUT
+    bundle: Bundle, references: References, address: str, timeout: int = TIMEOUT
 ) -> dict[Space, Index]:
     """One index per space over the collections of a bundle; of the bundle's rows nothing is read.
 
@@ -231,7 +230,7 @@ def open_collections(
     dim, names = bundle.section("backbone")["dim"], {space: collection_name(bundle, space) for space in SPACES}
     client = connect(address, timeout)
     try:
-        words = {field: words_of(references, field) for field in FIELDS}
+        words = {field: references.words(field) for field in FIELDS}
         return {space: QdrantIndex(client, name, len(references), dim, words=words) for space, name in names.items()}
     except (QdrantError, BundleError) as error:
         client.close()

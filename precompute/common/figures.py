@@ -6,7 +6,6 @@ exemplars recall@1 is at most 1/6; average precision divides by the number of ex
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def average_precision(ranks: np.ndarray) -> float:
 
 def interval(values: np.ndarray, concepts: Sequence[str], digits: int = 4) -> dict[str, float]:
     """Mean and bootstrap 95 % interval over concepts, rounded for a file."""
-    return {key: round(value, digits) for key, value in asdict(bootstrap_interval(values, concepts)).items()}
+    return {key: round(value, digits) for key, value in bootstrap_interval(values, concepts)._asdict().items()}
 
 
 def intervals(scores: Scores, concepts: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,7 @@ Intervals are bootstrap 95 % over repositories, whose pictures fail together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def intervals(ranks: Mapping[str, np.ndarray], kinds: Sequence[str], repositorie
     def figures(values: np.ndarray) -> dict[str, Any]:
         low, high = np.nanpercentile(values[1:], [2.5, 97.5], axis=0)
         cells = _named(kinds, np.stack([values[0], low, high], -1).tolist())
-        return {k: {m: asdict(Interval(*cell)) for m, cell in zip(MEASURES, row, strict=True)} for k, row in cells}
+        return {k: {m: Interval(*cell)._asdict() for m, cell in zip(MEASURES, row, strict=True)} for k, row in cells}
 
     steps = [*pairwise(range(len(names))), *([(0, len(names) - 1)] if len(names) > 2 else [])]
     return {

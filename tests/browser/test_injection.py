@@ -24,7 +24,7 @@ from tests.browser.visits import (
     take,
     talk,
 )
-from tests.fakes import FakeAttributor
+from tests.fakes import FakeAttributor, in_columns
 from tests.test_hostile_tables import GOOD, opened
 
 NAME = "\"'><img src=x onerror=window.__x=1>"  # of files as well: without a slash
@@ -39,7 +39,7 @@ class Stranger(FakeAttributor):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, n_per_group=3)
-        self.references = tuple(
+        renamed = (
             replace(
                 one,
                 path=one.path.rename(one.path.with_name(f"{NAME}{one.reference_id}.webp")),
@@ -54,6 +54,7 @@ class Stranger(FakeAttributor):
             )
             for one in self.references
         )
+        self.references = in_columns(list(renamed), folder)
         self.queries = tuple(
             replace(
                 one,

@@ -4,7 +4,6 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from aad.spaces import SPACES
 from tests.browser.visits import Visit, canvas_of, pixels, point_at, rest, show_maps
-from tests.fakes import FakeAttributor
+from tests.fakes import FakeAttributor, in_columns
 
 DRAWN = "[...document.querySelectorAll('.map .plot canvas')].map(canvas => canvas.toDataURL())"
 HOVERED = "window.attributionPage.state.hover"
@@ -298,7 +297,7 @@ def test_the_whole_page_carries_fifty_thousand_references(
     n, few = 50_000, len(attributor.references)
     rng = np.random.default_rng(0)
     again = np.arange(n) % few
-    attributor.references = tuple(replace(attributor.references[i], reference_id=row) for row, i in enumerate(again))
+    attributor.references = in_columns((attributor.references[i] for i in again), tmp_path)
     attributor._latent = attributor._latent[again] + 0.3 * rng.normal(size=(n, attributor._latent.shape[1]))
     attributor.coordinates = {
         space: np.clip(places[again] + 0.02 * rng.normal(size=(n, 2)), 0, 1).astype(np.float32)
