@@ -168,6 +168,34 @@ def test_of_two_questions_or_pictures_in_a_row_the_last_is_answered(
     assert shown == ["query%203.webp", "second.png", "query%204.webp"]
 
 
+def test_two_tabs_and_a_reload_are_visitors_of_their_own(
+    page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
+) -> None:
+    is_first = iter([True])
+    image = Held(attributor.attribute, lambda _: next(is_first, False))
+    monkeypatch.setattr(attributor, "attribute", image)
+    other = page.context.new_page()
+    caption = other.locator(".query-caption")
+    other.goto(page.url)
+    other.wait_for_selector(".map canvas", state="attached")
+    upload(other, picture(tmp_path / "first.png"))
+    assert image.came.wait(20)
+    ask(page, 3)  # meanwhile
+    other.reload()
+    other.wait_for_selector(".map canvas", state="attached")
+    image.let_go()
+    first = caption.inner_text()
+    other.get_by_role("group", name="Bundled examples").get_by_role("button").nth(2).click()
+    expect(caption).not_to_have_text(first)
+    asked = caption.inner_text()
+    upload(page, picture(tmp_path / "second.png"))
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
+    other.goto("about:blank")
+    other.go_back()
+    expect(caption).to_have_text(asked)
+    other.close()
+
+
 def test_a_fault_of_the_server_is_told(
     page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
 ) -> None:
