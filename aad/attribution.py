@@ -56,7 +56,7 @@ class Attributor:
         with bundle.telling("manifest.json"):
             require({*self.examples} <= {*range(len(self.queries))}, "ids of queries as 'examples'", self.examples)
         self.absent = read_absent(bundle, images)
-        self.metrics = bundle.read_table("metrics.json") if bundle.has("metrics.json") else None
+        self.metrics = bundle.read_json("metrics.json") if bundle.has("metrics.json") else None
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),
             "backbone": self._made_with["name"],

@@ -87,14 +87,10 @@ class Bundle:
         return data
 
     def read_json(self, name: str) -> Any:
-        """One JSON table; errors as ``read_bytes``."""
+        """One JSON table, checked: it holds what the step that writes it writes, see ``aad.schema``; errors as ``read_bytes``."""
         data = self.read_bytes(name)
         with self.telling(name, "is no JSON ({})"):
-            return parse_json(data)
-
-    def read_table(self, name: str) -> Any:
-        """As ``read_json``, and checked: it holds what the step that writes it writes, see ``aad.schema``."""
-        told = self.read_json(name)
+            told = parse_json(data)
         with self.telling(name):
             check_entry(name, told)
         return told

@@ -33,7 +33,8 @@ class References(Sequence[Reference]):
         seen: dict[str, str] = {}  # each word is kept once
         self._columns = {"path": [safe_path(one["path"]) for one in entries]}
         for field in fields(Reference)[2:]:
-            words = (text_of(one.get(field.name)) for one in entries)
+            told = (one.get(field.name) for one in entries)
+            words = ("" if word is None else str(word) for word in told)
             self._columns[field.name] = [seen.setdefault(word, word) for word in words]
 
     def __len__(self) -> int:
@@ -53,18 +54,13 @@ class References(Sequence[Reference]):
         return Reference(i, self.folder / words.pop("path"), **words)
 
 
-def text_of(word: Any) -> str:
-    """What is no text becomes one, and nothing at all an empty one."""
-    return word if isinstance(word, str) else "" if word is None else str(word)
-
-
 def read_references(bundle: Bundle, folder: Path) -> References:
     """The references of a bundle, checked; their paths are relative to a folder of pictures.
 
     Raises:
         BundleError: references.json is missing, damaged, or holds what no reference is.
     """
-    entries = bundle.read_table("references.json")
+    entries = bundle.read_json("references.json")
     with bundle.telling("references.json", UNUSABLE, of=(ValueError, BundleError)):
         references = References(entries, folder)
         _refuse_links(folder, references.words("path"))
@@ -77,7 +73,7 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
     Raises:
         BundleError: queries.json is missing, damaged, or holds what no query is.
     """
-    entries = bundle.read_table("queries.json")
+    entries = bundle.read_json("queries.json")
     with bundle.telling("queries.json", UNUSABLE, of=(ValueError, BundleError)):
         for i, entry in enumerate(entries):
             require(max(entry["exemplar_ids"], default=-1) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)

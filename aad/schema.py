@@ -98,8 +98,8 @@ def check(form: Form, value: Any, where: str) -> None:
             check(form[0], value, where)
     elif isinstance(form, list):
         require(isinstance(value, list), f"a list as {where}", value)
-        for one in value:
-            check(form[0], one, f"an entry of {where}")
+        for i, one in enumerate(value):
+            check(form[0], one, f"entry {i} of {where}")
     else:
         fits = isinstance(value, dict) and len(value) <= _MOST
         require(fits, f"an object of at most {_MOST} entries as {where}", value)
@@ -137,12 +137,6 @@ def _check_references(entries: Any) -> None:
                 raise ValueError(f"it must hold a text as {key!r} of reference {i}, got {_short(one.get(key))}")
 
 
-def _check_queries(entries: Any) -> None:
-    require(isinstance(entries, list), "a list of queries", entries)
-    for i, one in enumerate(entries):
-        check(_QUERY, one, f"query {i}")
-
-
 class Part(NamedTuple):
     """A file, or a section of the manifest: the step that writes it, and the check or the form of its JSON."""
 
@@ -154,7 +148,7 @@ class Part(NamedTuple):
 #: which later ones rest on earlier.
 CONTENTS = {
     "references.json": Part("extract_features", _check_references),  # one entry per reference, in index order
-    "queries.json": Part("extract_features", _check_queries),  # bundled queries, in index order; may be empty
+    "queries.json": Part("extract_features", [_QUERY]),  # bundled queries, in index order; may be empty
     "references_backbone.npy": Part("extract_features"),  # (n, d) float16 unit rows; half the size, cosine within 1e-4
     "queries_backbone.npy": Part("extract_features"),  # (m, d_feature) float16 features of the bundled queries
     "name": Part("extract_features", TEXT),

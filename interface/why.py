@@ -72,7 +72,7 @@ def value(attributor: Attributor) -> dict[str, Any]:
 
 def table(bundle: Bundle, name: str) -> Any:
     """One of ``FORMS`` as the bundle has it, checked; None where it has none, and empty where nothing was measured."""
-    if not (told := bundle.read_table(name) if bundle.has(name) else None):
+    if not (told := bundle.read_json(name) if bundle.has(name) else None):
         return told
     with bundle.telling(name):
         check(FORMS[name], told, "the table")

@@ -16,13 +16,14 @@ import itertools
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aad.bundle import Bundle, read_heads
 from aad.hub import open_bundle
-from aad.references import text_of
+from aad.references import References
 from aad.scale.qdrant import FIELDS, QdrantIndex
 from aad.scale.qdrant_calls import QdrantError, alias_name, collection_name, connect, is_local, speaking
 from aad.scale.stored import StoredRows, map_rows
@@ -153,7 +154,7 @@ def load_collection(
     from qdrant_client import models
     from tqdm import tqdm
 
-    n, words = len(entries), {key: [text_of(entry.get(key)) for entry in entries] for key in KEPT}
+    n, words = len(entries), References(entries, Path()).words
     with speaking(client):
         if not client.collection_exists(name):
             # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
@@ -172,7 +173,7 @@ def load_collection(
                     ids = [i for i in ids if i not in there]
                 if ids:
                     vectors = rows[np.array(ids)].tolist()
-                    payloads = [{"reference_id": i} | {key: column[i] for key, column in words.items()} for i in ids]
+                    payloads = [{"reference_id": i} | {key: words(key)[i] for key in KEPT} for i in ids]
                     client.upsert(name, models.Batch(ids=list(ids), vectors=vectors, payloads=payloads), wait=True)
             bar.update(min(batch, n - start))
     _settle(client, name)

@@ -42,9 +42,7 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 DROP = object()
 WRONG = [DROP, None, True, "x", [], {}, [1], {"a": 1}, float("nan"), float("-inf"), 1e300, 10**400, -1, 0, 2.5]
-READ: dict[str, Callable[[Bundle, str], Any]] = dict.fromkeys(why.FORMS, why.table) | {
-    "metrics.json": Bundle.read_table
-}
+READ: dict[str, Callable[[Bundle, str], Any]] = dict.fromkeys(why.FORMS, why.table) | {"metrics.json": Bundle.read_json}
 DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "metrics.json": lambda told: list(told.get("held_out_generators", ())),
     "generalisation.json": why.families_of,
@@ -104,7 +102,7 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
 
 
 def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: Path) -> None:
-    good = Bundle.open().read_table("generalisation.json")
+    good = Bundle.open().read_json("generalisation.json")
     row = good["test"]["all families"]
     crowd = {"test": {f"kind {i}": row for i in range(1001)}}
     with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
@@ -118,7 +116,7 @@ def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> No
 
 
 def test_no_kind_with_the_order_is_a_sentence_too() -> None:
-    good = Bundle.open().read_table("generalisation.json")
+    good = Bundle.open().read_json("generalisation.json")
     falling = json.loads(json.dumps(good))
     for row in falling["test"].values():
         for space, mean in (("backbone", 0.5), ("aligned", 0.4), ("disentangled", 0.3)):

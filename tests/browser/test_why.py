@@ -74,7 +74,7 @@ def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeA
     chart = exhibit(why, "Does it hold for generators")
     rows = [
         row
-        for name, row in attributor.bundle.read_table("generalisation.json")["test"].items()
+        for name, row in attributor.bundle.read_json("generalisation.json")["test"].items()
         if name != "arbitrary_style, all"
     ]
     drawn = chart.locator(".dot-row:not(.dot-axis)")

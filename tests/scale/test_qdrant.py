@@ -34,8 +34,9 @@ def gallery():
     """Rows with equal ones among them, and entries whose group and licence cut across each other."""
     rows = l2_normalise(np.random.default_rng(0).normal(size=(N, D)))
     rows[[7, 50, 51, 399]] = rows[3]
+    same = {"path": "a", "concept": "thing"}
     entries = [
-        {"title": f"Picture {i}", "group": f"group {i % 3}", "licence": ["CC0", "CC-BY"][i % 2], "concept": "thing"}
+        same | {"title": f"Picture {i}", "group": f"group {i % 3}", "licence": ["CC0", "CC-BY"][i % 2]}
         for i in range(N)
     ]
     return rows, entries
