@@ -1,26 +1,30 @@
-"""A seeded stand-in for `aad.Attributor`: same attributes and methods, invented pictures, no bundle and no torch."""
+"""The attributor of a small bundle of invented pictures, with a seeded stand-in for its network: no torch."""
 
 from __future__ import annotations
 
 import colorsys
 import io
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from aad.answers import Attribution, Match, Query, Reference, SpaceAttribution
+from aad import Attributor
+from aad.answers import Reference
 from aad.bundle import Bundle
 from aad.calibration import Calibration
-from aad.images import load_image
+from aad.method import Head
 from aad.references import References
-from aad.spaces import SPACES, Space
+from aad.search import ExactIndex
+from aad.spaces import SPACES, Domain, Space
+from aad.vectors import l2_normalise
 from interface.heat import Explanation, SpaceExplanation
+from tests.factory import written
 
 GROUPS = (
     "animals", "birds", "buildings", "clothes", "flowers", "food", "fruit", "furniture", "music", "paintings",
@@ -29,8 +33,8 @@ GROUPS = (
 TYPES = ("media", "scene", "photo", "style", "painted")
 #: Reference 3 carries a hostile caption, so that every test page shows that captions are text.
 HOSTILE_TITLE = '<img src=x onerror="window.pwned=1"></script><b>Boat</b>'
-NOISE = {Space.BACKBONE: 1.9, Space.ALIGNED: 1.2, Space.DISENTANGLED: 0.7}
-DIMENSION = 24
+DIMENSION = 24  # of the content that a query shares with its source, and of the look that it does not
+LOOK = {Space.BACKBONE: 1.5, Space.ALIGNED: 1.1, Space.DISENTANGLED: 0.7}  # how loud it is
 SCALE = {Space.BACKBONE: 9.0, Space.ALIGNED: 14.0, Space.DISENTANGLED: 22.0}
 N_EXAMPLES = 12
 
@@ -40,165 +44,108 @@ def in_columns(references: Iterable[Reference], folder: Path) -> References:
     return References([asdict(one) | {"path": one.path.relative_to(folder).as_posix()} for one in references], folder)
 
 
-class FakeAttributor:
-    """Seeded attributor over invented pictures.
+class FakeAttributor(Attributor):
+    """Attributor of a bundle of invented pictures that answers an upload as its pixels draw it.
 
     Args:
         folder: Where the pictures are written.
-        n_per_group: References in each of the 13 concept groups.
+        n_per_group: References in each of the 13 concept groups; of nine the last two are near-copies.
         n_queries: Bundled queries. The first 12 are the examples, of the test split; further ones are of all splits.
     """
 
+    ready = False
+
     def __init__(self, folder: Path, *, n_per_group: int = 9, n_queries: int = N_EXAMPLES) -> None:
         rng = np.random.default_rng(0)
-        self.spaces = SPACES
-        self.ready = False
-        self.n_backbone_calls = 0
-        self._n_per_group = n_per_group
-        centres = rng.normal(size=(len(GROUPS), DIMENSION))
-        (folder / "exemplar").mkdir(parents=True, exist_ok=True)
-        (folder / "synth").mkdir(parents=True, exist_ok=True)
-        references = []
-        latent = []
-        for reference_id, (group, item) in enumerate(itertools.product(range(len(GROUPS)), range(n_per_group))):
-            path = folder / "exemplar" / f"{GROUPS[group]} {item}.webp"
-            path.write_bytes(_drawn(group, item, False))
-            latent.append(centres[group] + 0.9 * rng.normal(size=DIMENSION))
-            references.append(
-                Reference(
-                    reference_id=reference_id,
-                    path=path,
-                    title=HOSTILE_TITLE if reference_id == 3 else f"{GROUPS[group].capitalize()}, number {item + 1}",
-                    source=f"invented-pictures 1.{group % 3}",
-                    licence="GPL-2.0-or-later" if group % 2 else "CC0-1.0",
-                    author="A. Painter" if item % 2 else "",
-                    url="https://example.org/picture" if item % 3 == 0 else "javascript:alert(1)" if item == 1 else "",
-                    concept=f"{GROUPS[group]}-{item // 2}",
-                    group=GROUPS[group],
-                    split=("train", "validation", "test")[(item // 2) % 3],
-                )
-            )
-        self.references = in_columns(references, folder)
-        self._latent = np.array(latent)
-        self._spread = {space: rng.normal(size=self._latent.shape) * NOISE[space] * 0.6 for space in SPACES}
-        self.coordinates = self._lay_out(rng)
-        self.neighbour_preservation = {Space.BACKBONE: 0.33, Space.ALIGNED: 0.41, Space.DISENTANGLED: 0.38}
-        self.calibration = {space: Calibration(SCALE[space], 0.62 * SCALE[space]) for space in SPACES}
-        self.queries, self._query_latent = self._make_queries(folder, rng, n_queries)
-        self.examples, self.absent = tuple(range(min(N_EXAMPLES, n_queries))), (folder / "synth" / "absent.webp",)
-        Image.new("RGB", (64, 48), (20, 90, 160)).save(self.absent[0])
-        self.bundle = Bundle(folder, {"files": {}})
-        self.metrics: dict[str, Any] | None = None
-        self.stamp = {
-            "name": "invented",
-            "backbone": "none",
-            "references": len(self.references),
-            "bundle": "0123456789ab",
-            "versions": {"numpy": np.__version__},
+        n = len(GROUPS) * n_per_group
+        centres, (own, look) = rng.normal(size=(len(GROUPS), DIMENSION)), rng.normal(size=(2, n, DIMENSION))
+        self._content = np.repeat(centres, n_per_group, 0) + 0.9 * own
+        if n_per_group == 9:
+            self._content[8::9], look[8::9] = self._content[7::9], look[7::9]
+        references = [_reference(folder, *divmod(i, n_per_group)) for i in range(n)]
+        references[3]["title"] = HOSTILE_TITLE
+        queries = [_query(folder, query_id, n) for query_id in range(n_queries)]
+        # The examples are all as hard, further ones differ.
+        blur = np.where(np.arange(n_queries) < N_EXAMPLES, 0.5, 0.5 + 0.5 * (np.arange(n_queries) % 4))[:, None]
+        asked = self._content[[_target(i, n) for i in range(n_queries)]].reshape(-1, DIMENSION)
+        other, look_of_query = rng.normal(size=(2, n_queries, DIMENSION))
+        features = (self._content, look), (asked + blur * other, look_of_query)
+        rows = {domain: l2_normalise(np.hstack(one)) for domain, one in zip(Domain, features, strict=True)}
+        tables, centre = {"references.json": references, "queries.json": queries}, np.zeros(2 * DIMENSION, np.float32)
+        about: dict[str, Any] = {"name": "invented", "images": "..", "backbone": {"name": "none", "dim": 2 * DIMENSION}}
+        about |= {
+            "examples": [*range(min(N_EXAMPLES, n_queries))],
+            "absent": [_written(folder, "synth/absent.webp", _drawn(0, 99, True))],
         }
+        centred = dict.fromkeys(Domain, centre)
+        super().__init__(Bundle.open(written(folder / "bundle", tables, rows, centred, 0.0, rng, **about)))
+        for space, loudness in LOOK.items():
+            weight = np.diag(np.repeat([1, loudness], DIMENSION)).astype(np.float32)
+            self.heads[space] = Head(centred, dict.fromkeys(Domain, weight))
+            self._index[space] = ExactIndex(self.heads[space].embed(rows[Domain.REAL], Domain.REAL))
+            self.calibration[space] = Calibration(SCALE[space], 0.62 * SCALE[space])
+        self.stamp["versions"] = {"numpy": np.__version__}
+        self.n_backbone_calls = 0
 
-    def attribute(self, image: Image.Image | str | Path, k: int = 10, among: np.ndarray | None = None) -> Attribution:
-        picture = load_image(image)
-        self.warm_up()
-        seed = int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum())
-        rng = np.random.default_rng(seed)
-        target = int(rng.integers(len(self.references)))
-        latent = self._latent[target] + 0.8 * rng.normal(size=DIMENSION)
-        return self._search(latent, k, seed, among)
+    def warm_up(self) -> Any:
+        self.n_backbone_calls += 1
+        self.ready = True
+        return SimpleNamespace(embed=lambda pictures: np.stack([self._seen(picture) for picture in pictures]))
 
-    def attribute_query(self, query_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
-        return self._search(self._query_latent[query_id], k, query_id, among)
-
-    def attribute_reference(self, reference_id: int, k: int = 10, among: np.ndarray | None = None) -> Attribution:
-        others = np.arange(len(self.references)) != reference_id
-        allowed = others if among is None else others & among
-        return self._search(self._latent[reference_id], k, 1000 + reference_id, allowed)
-
-    def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
-        """The last two pictures of every group are near-copies, when a group has nine."""
-        twins = {i: i - 1 if i % 9 == 8 else i + 1 for i in reference_ids if i % 9 > 6 and self._n_per_group == 9}
-        ids = list(reference_ids)
-        return [ids.index(twins[i]) if twins.get(i) in ids[:row] else None for row, i in enumerate(ids)]
-
-    def true_ranks(self, query_id: int) -> dict[Space, list[int]]:
-        known = list(self.queries[query_id].exemplar_ids)
-        ranks = {}
-        for space in SPACES:
-            similarity = self._similarity(self._query_latent[query_id], query_id, space)
-            ranks[space] = sorted(int((similarity > similarity[i]).sum()) + 1 for i in known)
-        return ranks
-
-    def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
-        rows = [self._similarity(self._query_latent[query_id], query_id, Space(space)) for query_id in query_ids]
-        return np.array(rows).reshape(len(rows), len(self.references))
-
-    def _similarity(self, latent: np.ndarray, seed: int, space: Space) -> np.ndarray:
-        rng = np.random.default_rng([seed, list(SPACES).index(space)])
-        return _cosine(latent + NOISE[space] * rng.normal(size=DIMENSION), self._latent)
+    def _seen(self, picture: Image.Image) -> np.ndarray:
+        rng = np.random.default_rng(int(np.asarray(picture.resize((8, 8)), dtype=np.int64).sum()))
+        content = self._content[rng.integers(len(self._content))] + 0.8 * rng.normal(size=DIMENSION)
+        return l2_normalise(np.hstack([content, rng.normal(size=DIMENSION)])[None])[0]
 
     def explain(self, query: int | Reference | Path, reference_id: int) -> Explanation:
         """Most regions a little for, some against."""
         self.warm_up()
         seed = query if isinstance(query, int) else len(str(query))
-        rng = np.random.default_rng([seed, reference_id])
-        spaces = {}
+        rng, spaces = np.random.default_rng([seed, reference_id]), {}
         for space in SPACES:
             heats = (0.004 + 0.006 * rng.normal(size=(2, 7, 7))).astype(np.float32)
-            latent = self._query_latent[query] if isinstance(query, int) else self._latent[seed % len(self._latent)]
-            similarity = float(self._similarity(latent, seed, space)[reference_id])
-            spaces[space] = SpaceExplanation(similarity, *heats)
+            similarity = self.similarities([seed % len(self.queries)], space)[0, reference_id]
+            spaces[space] = SpaceExplanation(float(similarity), *heats)
         return spaces
 
-    def warm_up(self) -> None:
-        self.n_backbone_calls += 1
-        self.ready = True
 
-    def _search(self, latent: np.ndarray, k: int, seed: int, among: np.ndarray | None = None) -> Attribution:
-        answers = {}
-        for space in SPACES:
-            similarity = self._similarity(latent, seed, space)
-            everything = np.argsort(-similarity, kind="stable")
-            order = everything if among is None else everything[among[everything]]
-            scale = SCALE[space]
-            mass = np.exp(scale * similarity)
-            weight = mass / (mass.sum() + np.exp(scale * 0.62))
-            matches = tuple(
-                Match(int(i), rank, float(similarity[i]), float(weight[i])) for rank, i in enumerate(order[:k], start=1)
-            )
-            near = everything[:5]
-            place = np.average(self.coordinates[space][near], axis=0, weights=mass[near])
-            remainder = float(1 - weight.sum())
-            elsewhere = float(weight.sum() - weight[order[:k]].sum())
-            answers[space] = SpaceAttribution(space, matches, remainder, elsewhere, (float(place[0]), float(place[1])))
-        return Attribution(answers)
-
-    def _lay_out(self, rng: np.random.Generator) -> dict[Space, np.ndarray]:
-        axes = rng.normal(size=(DIMENSION, 2))
-        places = {space: (self._latent + self._spread[space]) @ axes for space in SPACES}
-        everything = np.concatenate(list(places.values()))
-        low, span = everything.min(axis=0), np.ptp(everything, axis=0)
-        return {space: ((p - low) / span).astype(np.float32) for space, p in places.items()}
-
-    def _make_queries(self, folder: Path, rng: np.random.Generator, n: int) -> tuple[tuple[Query, ...], np.ndarray]:
-        queries, latent = [], []
-        for query_id in range(n):
-            target = int((query_id * 11 + 3) % len(self.references))
-            group, item = divmod(target, len(self.references) // len(GROUPS))
-            path = folder / "synth" / f"query {query_id}.webp"
-            path.write_bytes(_drawn(group, item, True))
-            kind, generator, split, sources, blur = TYPES[query_id % 5], "multistyle26", "test", (target,), 0.5
-            if query_id >= N_EXAMPLES:  # of every kind, harder, some with two sources
-                generator = ("multistyle26", "photometric")[query_id % 5 == 2]
-                split = ("test", "validation", "train")[query_id % 3]
-                sources = (target,) if query_id % 5 != 3 else tuple(sorted((target, target ^ 1)))
-                blur = 0.5 + 0.5 * (query_id % 4)
-            queries.append(Query(query_id, path, kind, generator, split, GROUPS[group], sources))
-            latent.append(self._latent[target] + blur * rng.normal(size=DIMENSION))
-        return tuple(queries), np.array(latent)
+def _reference(folder: Path, group: int, item: int) -> dict[str, str]:
+    """Its entry; its picture is written."""
+    return {
+        "path": _written(folder, f"exemplar/{GROUPS[group]} {item}.webp", _drawn(group, item, False)),
+        "title": f"{GROUPS[group].capitalize()}, number {item + 1}",
+        "source": f"invented-pictures 1.{group % 3}",
+        "licence": "GPL-2.0-or-later" if group % 2 else "CC0-1.0",
+        "author": "A. Painter" if item % 2 else "",
+        "url": "https://example.org/picture" if item % 3 == 0 else "javascript:alert(1)" if item == 1 else "",
+        "concept": f"{GROUPS[group]}-{item // 2}",
+        "group": GROUPS[group],
+        "split": ("train", "validation", "test")[(item // 2) % 3],
+    }
 
 
-def _cosine(vector: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return rows @ vector / (np.linalg.norm(rows, axis=1) * np.linalg.norm(vector))
+def _target(query_id: int, n: int) -> int:
+    return (query_id * 11 + 3) % n
+
+
+def _query(folder: Path, query_id: int, n: int) -> dict[str, Any]:
+    """Likewise; beyond the examples they are of every kind, and some have two sources."""
+    target, is_example = _target(query_id, n), query_id < N_EXAMPLES
+    group, item = divmod(target, n // len(GROUPS))
+    return {
+        "path": _written(folder, f"synth/query {query_id}.webp", _drawn(group, item, True)),
+        "type": TYPES[query_id % 5],
+        "generator": "photometric" if query_id % 5 == 2 and not is_example else "multistyle26",
+        "split": "test" if is_example else ("test", "validation", "train")[query_id % 3],
+        "concept": GROUPS[group],
+        "exemplar_ids": [target] if is_example or query_id % 5 != 3 else sorted((target, target ^ 1)),
+    }
+
+
+def _written(folder: Path, path: str, content: bytes) -> str:
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(content)
+    return path
 
 
 @cache

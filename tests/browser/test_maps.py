@@ -12,7 +12,9 @@ import pytest
 from matplotlib.path import Path as Outline
 from playwright.sync_api import Browser, Page, expect
 
+from aad.search import ExactIndex
 from aad.spaces import SPACES
+from aad.vectors import l2_normalise
 from tests.browser.visits import Visit, canvas_of, pixels, point_at, rest, show_maps
 from tests.fakes import FakeAttributor, in_columns
 
@@ -93,7 +95,7 @@ def test_keys_zoom_all_maps_and_open_and_select_pictures(maps: Page, attributor:
         maps.keyboard.press(key)
         assert [camera[2] > 1.01 for camera in maps.evaluate(CAMERAS)] == [zoomed] * 4
     chosen = []
-    for key in ("ArrowRight", "ArrowUp"):
+    for key in ("ArrowRight", "ArrowDown"):
         maps.keyboard.press(key)
         chosen.append(maps.evaluate(HOVERED))
         maps.keyboard.press(" ")
@@ -298,7 +300,9 @@ def test_the_whole_page_carries_fifty_thousand_references(
     rng = np.random.default_rng(0)
     again = np.arange(n) % few
     attributor.references = in_columns((attributor.references[i] for i in again), tmp_path)
-    attributor._latent = attributor._latent[again] + 0.3 * rng.normal(size=(n, attributor._latent.shape[1]))
+    for space, index in attributor._index.items():
+        rows = index.embeddings[again]
+        attributor._index[space] = ExactIndex(l2_normalise(rows + 0.05 * rng.normal(size=rows.shape)))
     attributor.coordinates = {
         space: np.clip(places[again] + 0.02 * rng.normal(size=(n, 2)), 0, 1).astype(np.float32)
         for space, places in attributor.coordinates.items()
