@@ -17,7 +17,7 @@ from aad.calibration import Calibration
 from aad.hub import open_bundle
 from aad.images import load_image
 from aad.metrics import exemplar_ranks
-from aad.references import References, read_absent, read_queries, read_references
+from aad.references import References, read_pictures, read_queries, read_references
 from aad.schema import require
 from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
 from aad.spaces import SPACES, Domain, Space
@@ -55,7 +55,8 @@ class Attributor:
         self.examples: tuple[int, ...] = tuple(bundle.section("examples")) if "examples" in manifest else ()
         with bundle.telling("manifest.json"):
             require({*self.examples} <= {*range(len(self.queries))}, "ids of queries as 'examples'", self.examples)
-        self.absent = read_absent(bundle, images)
+        absent = bundle.section("absent") if "absent" in manifest else []
+        self.absent = read_pictures(bundle, "manifest.json", images, absent)
         self.metrics = bundle.read_json("metrics.json") if bundle.has("metrics.json") else None
         self.stamp: dict[str, Any] = {
             "name": manifest.get("name", bundle.folder.name),

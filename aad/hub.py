@@ -28,7 +28,7 @@ FORMAT = 1
 # All that a bundle has. What else a repository may hold, pickles among it, never reaches this machine.
 WANTED = ["*.json", "*.npy", "*.safetensors", "*.csv", "*.md", f"{PICTURES}/*"]
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
-_REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
+REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.|\.git$)){_NAME}/{_NAME}")
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./-]*", re.ASCII)
 _PAGE = re.compile(  # of a repository, as it stands in a browser's line: it means the repository, and the revision that it shows
     r"(?i:https?:/+(?:www\.)?(?:huggingface|hf)\.co)/([^/?#]+/[^/?#]+)(?:/(?:tree|blob|resolve)/([^?#]*[^/?#]))?/?(?:[?#].*)?"
@@ -65,17 +65,16 @@ def parse_address(address: str) -> tuple[str, str | None]:
         (('owner/name', 'v1'), ('owner/name', None))
     """
     repository, at, revision = address.removeprefix(SCHEME).partition("@")
-    if not address.startswith(SCHEME) or not is_repository(repository) or (at and not _REVISION.fullmatch(revision)):
+    if (
+        not address.startswith(SCHEME)
+        or not REPOSITORY.fullmatch(repository)
+        or (at and not _REVISION.fullmatch(revision))
+    ):
         raise BundleError(
             f"a bundle on the hub is {SCHEME}owner/name, or {SCHEME}owner/name@revision for one branch, tag or commit, got "
             f"{address!r}; both names start and end with a letter or digit"
         )
     return repository, revision or None
-
-
-def is_repository(name: str) -> bool:
-    """Whether a text is ``owner/name`` as the hub allows it."""
-    return bool(_REPOSITORY.fullmatch(name))
 
 
 def local_bundle(address: str) -> Path:
@@ -148,15 +147,12 @@ def _lay_out(address: str, snapshot: Path, checked: Path) -> None:
                     os.link(source, target)
                 except OSError:  # another file system, or one without hard links
                     shutil.copyfile(source, target)
-            try:
-                Path(folder, "whole").rename(checked)
-            except OSError:
-                if not checked.is_dir():  # else another process was faster, with the same files
-                    raise
+            Path(folder, "whole").rename(checked)
     except OSError as error:
-        raise BundleError(
-            f"cannot write to the hub's cache at {checked.parent}: {error}; free some space, or set HF_HOME to another folder"
-        ) from error
+        if not checked.is_dir():  # else another process was faster, with the same files
+            raise BundleError(
+                f"cannot write to the hub's cache at {checked.parent}: {error}; free some space, or set HF_HOME to another folder"
+            ) from error
 
 
 def _listing(snapshot: Path, again: str) -> dict[str, str]:

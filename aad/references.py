@@ -74,12 +74,10 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
         BundleError: queries.json is missing, damaged, or holds what no query is.
     """
     entries = bundle.read_json("queries.json")
-    with bundle.telling("queries.json", UNUSABLE, of=(ValueError, BundleError)):
+    with bundle.telling("queries.json", UNUSABLE):
         for i, entry in enumerate(entries):
             require(max(entry["exemplar_ids"], default=-1) < n, f"ids below {n} as 'exemplar_ids' of query {i}", entry)
-        names = [entry["path"] for entry in entries]
-        paths = [folder / safe_path(name) for name in names]
-        _refuse_links(folder, names)
+    paths = read_pictures(bundle, "queries.json", folder, [entry["path"] for entry in entries])
     told = ("type", "generator", "split", "concept")
     return tuple(
         Query(i, path, exemplar_ids=tuple(entry["exemplar_ids"]), **{key: entry[key] for key in told if key in entry})
@@ -87,17 +85,16 @@ def read_queries(bundle: Bundle, folder: Path, n: int) -> tuple[Query, ...]:
     )
 
 
-def read_absent(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
-    """The pictures that the page offers after the examples, whose source is no reference.
+def read_pictures(bundle: Bundle, file: str, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """The pictures that a file of the bundle names, seen to lie in the folder of pictures.
 
     Raises:
-        BundleError: one lies outside the folder of pictures.
+        BundleError: one lies outside of it.
     """
-    names = bundle.section("absent") if "absent" in bundle.manifest else []
-    with bundle.telling("manifest.json", UNUSABLE, of=(ValueError, BundleError)):
-        paths = [folder / safe_path(name) for name in names]
+    with bundle.telling(file, UNUSABLE, of=(ValueError, BundleError)):
+        paths = tuple(folder / safe_path(name) for name in names)
         _refuse_links(folder, names)
-    return tuple(paths)
+    return paths
 
 
 def _refuse_links(folder: Path, paths: Iterable[str]) -> None:

@@ -52,7 +52,6 @@ def _are_ids(value: Any) -> bool:
 NOTHING = Kind("nothing", lambda _: False)
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 SHA256 = Kind("64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value))
-WHOLE = Kind("a whole number", _is_whole)
 NUMBER = Kind("a finite number", _is_number)
 IDS = Kind("different ids from 0", _are_ids)
 SHARE = Kind("a share, 0 to 1,", lambda value: _is_number(value) and 0 <= value <= 1)
@@ -154,7 +153,7 @@ CONTENTS = {
     "name": Part("extract_features", TEXT),
     "images": Part("extract_features", Kind("a relative path without backslashes", _is_below)),
     "backbone": Part("extract_features", _BACKBONE),
-    "examples": Part("extract_features", [WHOLE]),  # queries that the page offers first
+    "examples": Part("extract_features", [whole(0)]),  # queries that the page offers first
     "absent": Part("extract_features", [TEXT]),  # pictures that it offers after them, whose source is no reference
     "heads.safetensors": Part("train_heads"),  # the aligned and the disentangled head
     "training_pictures.csv": Part("train_heads"),  # what they saw besides the benchmark; only where there was something

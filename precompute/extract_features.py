@@ -25,8 +25,9 @@ from aad.backbones import (
     BACKBONES,
     ENGINES,
     RELEASES,
-    available,
+    cached_weights,
     engines_for,
+    find_weights,
     load_backbone,
 )
 from precompute.common.cli import (
@@ -98,13 +99,22 @@ def main(argv: Sequence[str]) -> None:
     print(f"{len(gallery.references)} references and {len(gallery.queries)} queries in {arguments.bundle}")
 
 
+def weights_place(name: str) -> str:
+    """Where the weights of a backbone are on this machine."""
+    if path := find_weights(name):
+        return f"{path.name} in $AAD_WEIGHTS"
+    if name.startswith("efficientnet"):
+        return "installed package"  # as requirements.txt has it
+    return "hub cache" if cached_weights(name) else "no"
+
+
 def backbone_table() -> str:
     """One backbone in two lines: what it is and whether its weights are here, and where they come from; then the engines."""
     rows = [("name", "features", "input", "licence", "here")]
     for name, spec in BACKBONES.items():
         how = "whole picture" if spec.resize is None else f"short side {spec.resize}, centre"
         shape = f"{spec.image_size} px, {how}, {spec.interpolation}"
-        rows.append((name, str(spec.dim), shape, spec.licence, available(name) or "no"))
+        rows.append((name, str(spec.dim), shape, spec.licence, weights_place(name)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

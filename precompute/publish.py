@@ -19,7 +19,7 @@ from typing import Any
 
 from aad.attribution import Attributor
 from aad.bundle import Bundle, BundleError, write_atomically
-from aad.hub import SCHEME, is_repository, open_bundle
+from aad.hub import REPOSITORY, SCHEME, open_bundle
 from precompute.common.cli import run_step, step_parser
 from precompute.publishing.cards import dataset_card, model_card
 from precompute.publishing.release import File, dataset_files, model_files, read_contents, size
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         "--out", type=Path, help="where cards and tables are written (default: .work/publish in the bundle)"
     )
     arguments = parser.parse_args(argv)
-    if not is_repository(arguments.repo):
+    if not REPOSITORY.fullmatch(arguments.repo):
         parser.error(f"--repo must be owner/name as the hub allows it, got {arguments.repo!r}")
     bundle = open_bundle(arguments.bundle)
     Attributor(bundle)  # what does not load here is not published

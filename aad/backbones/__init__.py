@@ -12,7 +12,7 @@ backbone, add a record.
 
 from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
 from aad.backbones.engines import ENGINES, build_engine, engines_for
-from aad.backbones.loading import available, find_device, load_backbone, state_fingerprint
+from aad.backbones.loading import cached_weights, find_device, find_weights, load_backbone
 from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, difference
 
 __all__ = [
@@ -23,12 +23,12 @@ __all__ = [
     "Backbone",
     "BackboneError",
     "BackboneSpec",
-    "available",
     "build_engine",
     "build_network",
+    "cached_weights",
     "difference",
     "engines_for",
     "find_device",
+    "find_weights",
     "load_backbone",
-    "state_fingerprint",
 ]

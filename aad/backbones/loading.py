@@ -44,7 +44,7 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     import torch
 
     network = build_network(name)
-    spec, device, path = BACKBONES[name], find_device(device), _find(name, weights)
+    spec, device, path = BACKBONES[name], find_device(device), find_weights(name, weights)
     if path is None:
         path = _from_package(name) if name.startswith("efficientnet") else _from_hub(name)
     elif not spec.sha256 or file_sha256(path) != spec.sha256:
@@ -56,15 +56,6 @@ def load_backbone(name: str, weights: str | Path | None = None, device: str = "c
     network.to(device)
     compiled = build_engine(engine, network, spec.image_size, device)
     return Backbone(replace(spec, engine=engine), network, device, compiled)
-
-
-def available(name: str) -> str:
-    """Where the weights of a backbone are on this machine; empty when they would have to be fetched."""
-    if path := _find(name, None):
-        return f"{path.name} in ${FOLDER_VARIABLE}"
-    if name.startswith("efficientnet"):
-        return "installed package"  # as requirements.txt has it
-    return "hub cache" if _cached(name) else ""
 
 
 def state_fingerprint(network: "torch.nn.Module") -> str:
@@ -125,7 +116,7 @@ def _remedy(name: str) -> str:
     )
 
 
-def _find(name: str, weights: str | Path | None) -> Path | None:
+def find_weights(name: str, weights: str | Path | None = None) -> Path | None:
     """The local file: the one given, or one in the folder for weights."""
     if weights is not None:
         path = Path(weights).expanduser()
@@ -154,7 +145,8 @@ def _from_package(name: str) -> Path:
     return path
 
 
-def _cached(name: str) -> Path | None:
+def cached_weights(name: str) -> Path | None:
+    """Where the hub's cache has them."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(RELEASES[name].hub, HUB_FILE) if RELEASES[name].hub else None
@@ -165,7 +157,7 @@ def _from_hub(name: str) -> Path:
     """The hub's file, from its cache where it is there; one short attempt to reach the hub, or an error that says what to do."""
     if not (hub := RELEASES[name].hub):
         raise BackboneError(f"{name} is not on the hub and its weights are not here. {_remedy(name)}")
-    if path := _cached(name):
+    if path := cached_weights(name):
         return path
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the client it was built with
