@@ -25,7 +25,7 @@ ROWS = 64  # of an image at a time: their light is held in float32
 
 
 def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
-    """Convert L, RGB or CMYK to sRGB; plainly where nothing is told of its colours, or nothing that fits.
+    """Convert L, RGB or CMYK to sRGB; plainly where nothing is told of its colours, or nothing that fits. RGB may be given back.
 
     Args:
         image: Without transparency.
@@ -54,7 +54,7 @@ def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
             )
             assert converted is not None  # only in-place conversion returns None
             return converted
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _converted(image: Image.Image, chromaticities: Sequence[float], gamma: float) -> Image.Image:

@@ -64,7 +64,8 @@ def open_format(format_name: str, data: bytes, seconds: float) -> ImageFile.Imag
     factory, _ = Image.OPEN[format_name]
     block = 65_536 if format_name == "PPM" else 0  # its remarks are cut out one by one, by a copy of the block each
     image = factory(_MeteredFile(data, time.monotonic() + seconds, block), "")
-    told = data.partition(b"IDAT")[0] if format_name == "PNG" else b"" if "icc_profile" in image.info else data
+    told = data if format_name == "AVIF" and "icc_profile" not in image.info else b""
+    told = data.partition(b"IDAT")[0] if format_name == "PNG" else told
     if found := _COLOURS.search(told):  # in an AVIF a profile goes before the numbers
         image.info["cicp"] = tuple(number[0] for number in found.groups() if number)
     if format_name == "PNG" and (key := image.info.get("transparency")) is not None:  # the key is as deep as the file

@@ -95,6 +95,7 @@ def load_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
             f"an image must be complete and undamaged, got a {form or 'picture'} that does not decode ({name}: "
             f"{str(error) or type(error).__name__}); get the file again or save it anew"
         ) from error
+    result = result.copy() if result is source else result._new(result.im)  # pixels decoded here are not copied
     result.info = {}  # a profile or orientation left here would be applied a second time by whoever saves the result
     return result
 

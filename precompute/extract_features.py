@@ -17,6 +17,7 @@ those every image must be there.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from aad.backbones import (
     find_weights,
     load_backbone,
 )
+from aad.images import ImageError
 from precompute.common.cli import (
     add_network_options,
     chosen_engine,
@@ -65,26 +67,31 @@ def main(argv: Sequence[str]) -> None:
     if arguments.cases and arguments.references:
         parser.error("--cases goes with --benchmark, not with --references")
     hold(arguments.bundle, new=True)
-    scratch = arguments.bundle / ".work"
-    gallery = (
-        from_folders(arguments.references, arguments.queries, arguments.bundle)
-        if arguments.references
-        else from_benchmark(arguments.benchmark, arguments.cases)
-    )
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
-    features = {}
-    for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
-        paths = [gallery.root / entry["path"] for entry in entries]
-        features[label] = embed_files(backbone, paths, scratch, label, [entry["path"] for entry in entries])
+    embed, features = partial(embed_files, backbone, scratch=arguments.bundle / ".work"), list[np.ndarray]()
+
+    def read(files: Sequence[Path], label: str) -> dict[Path, ImageError]:
+        """Of a folder each picture is decoded once: to see that it can be, and to embed it."""
+        refused: dict[Path, ImageError] = {}
+        features.append(embed(files, label=label, refused=refused))
+        return refused
+
+    if arguments.references:
+        gallery = from_folders(arguments.references, arguments.queries, arguments.bundle, read)
+    else:
+        gallery = from_benchmark(arguments.benchmark, arguments.cases)
+        for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
+            features.append(embed([gallery.root / entry["path"] for entry in entries], label=label))
+    references, queries = (*features, np.zeros((0, backbone.spec.dim)))[:2]
     write_step(
         arguments.bundle,
         "extract_features",
         {
             "references.json": gallery.references,
             "queries.json": gallery.queries,
-            "references_backbone.npy": features["references"].astype(np.float16),
-            "queries_backbone.npy": features["queries"].astype(np.float16),
+            "references_backbone.npy": references.astype(np.float16),
+            "queries_backbone.npy": queries.astype(np.float16),
         },
         command=command_line("precompute.extract_features", argv),
         sections={

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from aad import Attributor, BundleError
-from aad.backbones import BACKBONES, Backbone
+from aad.backbones import Backbone
 from aad.bundle import Bundle
+from aad.images import load_image
 from aad.method import ALIGNED, DISENTANGLED, Head
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
-from precompute.common.embedding import embed_in_shards
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import SHIPPED_VIEWS, steps
@@ -287,11 +287,32 @@ def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatc
     assert own == [step for step, _ in steps(tmp_path, None, False, None)]
 
 
-def test_what_is_kept_bears_the_same_names_as_ever(tmp_path):
-    spec = BACKBONES["efficientnet_lite0"]
-    backbone = Backbone(spec, lambda batch: batch.mean((2, 3)).repeat(1, 416))
-    keys = [str(i) for i in range(150)]
-    made = embed_in_shards(backbone, keys, lambda i: [picture(i)], tmp_path, "test", "test")
-    assert made.shape == (150, 1, spec.dim)
-    names = ["5621981154e11d37cc99ee805683ca38", "6e841265cea9bf43a058c1d3ee74ffda", "91673b09be8ea3903967446f131a1615"]
-    assert sorted(path.stem for path in tmp_path.iterdir()) == names  # so that what is on disks is found
+def test_what_is_known_by_its_bytes_is_not_decoded_again_wherever_it_lies(quick, tmp_path, monkeypatch, capsys):
+    opened: list[str] = []
+
+    def counted(path: Path):
+        opened.append(path.name)
+        return load_image(path)
+
+    for module in ("embedding", "gallery"):
+        monkeypatch.setattr(f"precompute.common.{module}.load_image", counted)
+    folder = folder_of(tmp_path / "mine", 70)
+    (folder / "broken.png").write_bytes(b"no picture")
+
+    def rows() -> dict[str, bytes]:
+        opened.clear()
+        run("extract_features", "--references", folder, "--bundle", tmp_path / "out", *NARROW)
+        bundle = Bundle.open(tmp_path / "out")
+        entries = bundle.read_json("references.json")
+        found = bundle.read_array("references_backbone.npy", (len(entries), None))
+        return {Path(entry["path"]).name: row.tobytes() for entry, row in zip(entries, found, strict=True)}
+
+    first = rows()
+    assert sorted(opened) == sorted(path.name for path in folder.rglob("*.png"))  # to check and to embed it, once
+    (folder / "deep").rename(folder / "moved")
+    for name in ("001 new.png", "030 new.png"):
+        picture(name.startswith("030") + 900).save(folder / name)
+    second = rows()
+    assert sorted(opened) == ["001 new.png", "030 new.png", "broken.png"]
+    assert len(second) == 72 and second.items() > first.items()
+    assert "1 of 73 images" in capsys.readouterr().err

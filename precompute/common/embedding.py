@@ -4,7 +4,6 @@ A shard is a pure function of its images, the backbone and its preprocessing: it
 a fixed size, so that its bytes do not depend on where that is, or on how many there are at a time.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -28,16 +27,11 @@ from precompute.common.ahead import ahead
 from precompute.common.cli import limit_threads
 from precompute.common.runners import run_shards
 from precompute.common.sources import Member, Piece, cut, fingerprint
-from precompute.common.store import FORMAT, INDEX, ShardError, write_array, write_table
+from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_digest, write_array, write_table
 
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
-
-
-def file_key(path: Path, name: str) -> str:
-    """A text that names an image and changes with its bytes."""
-    return f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def embed_in_shards(
@@ -48,64 +42,65 @@ def embed_in_shards(
     settings: object,
     label: str,
 ) -> np.ndarray:
-    """Features of every view of every image, made where they are missing or cut short while the next images are drawn.
+    """Features of every view of every image, made where its key is not known yet, while the next images are drawn.
 
     Args:
-        backbone: embeds them; decides, with the two that follow, in which files they are kept.
+        backbone: embeds them; decides, with the settings, in which files they are kept.
         keys: one text per image that changes when its pixels change.
-        load: gives the v pictures of image i, v the same for all; called from several threads.
+        load: gives the v pictures of image i, v the same for all, or none of one to leave out; called from several threads.
         scratch: folder of the files; safe to delete.
         settings: anything JSON that decides the rows besides the backbone and the images.
         label: shown beside the progress bar.
 
     Returns:
-        (n, v, d_feature) float32, in the order of ``keys``.
+        (n, v, d_feature) float32, in the order of ``keys``, without those left out.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    spec, pieces = backbone.spec, []
-    made_by = [spec.name, spec.sha256, spec.dim, *([spec.engine] if spec.engine != TORCH else []), settings]
-    for start in range(0, len(keys), SHARD):
-        members = range(start, min(start + SHARD, len(keys)))
-        content = json.dumps([*made_by, [keys[i] for i in members]], sort_keys=True)
-        pieces.append((scratch / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy", members))
-    missing = {path: members for path, members in pieces if not _holds(path, len(members))}
-    n, to_do = len(keys), sum(map(len, missing.values()))
+    spec, made_by, left_out = backbone.spec, short_digest([deciding(backbone.spec), settings]), set[int]()
+    known = read_kept(scratch, made_by)
+    n, missing = len(keys), [i for i, key in enumerate(keys) if key not in known]
 
     def prepare(i: int) -> list[np.ndarray]:
-        return [spec.preprocess(picture) for picture in load(i)]
+        if not (pictures := load(i)):
+            left_out.add(i)
+        return [spec.preprocess(picture) for picture in pictures]
 
     with (
-        tqdm(total=n, initial=n - to_do, desc=label, unit="image", disable=None) as bar,
-        ahead(prepare, chain.from_iterable(missing.values()), BATCH_SIZE) as prepared,  # 20 MB, times views per image
+        tqdm(total=n, initial=n - len(missing), desc=label, unit="image", disable=None) as bar,
+        ahead(prepare, missing, BATCH_SIZE) as prepared,  # 20 MB, times views per image
     ):
-        for path, members in missing.items():
-            rows = backbone.embed_pixels(chain.from_iterable(islice(prepared, len(members))))
-            write_array(path, rows.reshape(len(members), -1, spec.dim))
-            bar.update(len(members))
-    parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in pieces]
-    return np.concatenate(parts) if parts else np.zeros((0, 1, spec.dim), np.float32)
-
-
-def _holds(path: Path, n: int) -> bool:
-    try:
-        return len(np.load(path, mmap_mode="r", allow_pickle=False)) == n
-    except (OSError, ValueError):  # not there, or shorter than its header says
-        return False
+        for start in range(0, len(missing), SHARD):
+            some = missing[start : start + SHARD]
+            rows = backbone.embed_pixels(chain.from_iterable(islice(prepared, len(some))))
+            if made := [keys[i] for i in some if i not in left_out]:
+                path = scratch / f"{made_by}-{short_digest(made)}.npy"
+                write_array(path, rows.reshape(len(made), -1, spec.dim))
+                write_table(path.with_suffix(".json"), made)
+            bar.update(len(some))
+    kept = read_kept(scratch, made_by)
+    found = [kept[key] for i, key in enumerate(keys) if i not in left_out]
+    return np.stack(found) if found else np.zeros((0, 1, spec.dim), np.float32)
 
 
 def embed_files(
-    backbone: Backbone, files: Sequence[Path], scratch: Path, label: str, names: Sequence[str] | None = None
+    backbone: Backbone, files: Sequence[Path], scratch: Path, label: str, refused: dict[Path, ImageError] | None = None
 ) -> np.ndarray:
-    """Features of whole pictures, (n, d_feature) float32; ``names`` are those under which they are kept, their paths when None."""
+    """Features of whole pictures, (n, d_feature) float32; ``refused`` takes those that are none, which else raise an error."""
 
     def load(i: int) -> list[Image.Image]:
         try:
             return [load_image(files[i])]
         except ImageError as error:
-            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+            if refused is None:
+                raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+            refused[files[i]] = error
+            return []
 
-    named = zip(files, names or map(str, files), strict=True)
-    keys = [file_key(*one) for one in tqdm(named, f"read {label}", len(files), unit="image", disable=None)]
+    def key(path: Path) -> str:
+        return file_sha256(path) if os.access(path, os.R_OK) else str(path)  # who loads it says why
+
+    with ahead(key, files, BATCH_SIZE) as drawn:
+        keys = list(tqdm(drawn, f"read {label}", len(files), unit="image", disable=None))
     return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
 
 

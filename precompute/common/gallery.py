@@ -3,14 +3,15 @@
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
+from aad.backbones import ahead
 from aad.bundle import BundleError, safe_path
 from aad.files import write_atomically
 from aad.images import SUFFIXES, ImageError, drawn_bytes, is_drawn, load_image
@@ -21,6 +22,8 @@ N_SHOWN = 3  # missing images that an error text lists
 N_LISTED = 20  # images that are left out
 #: what disks, systems and archives leave in folders; and all that begins with a dot
 LITTER = {"@eadir", "__macosx", "$recycle.bin", "#recycle", "@recycle", "lost+found", "thumbs.db", "desktop.ini"}
+#: what decodes files, and says which it cannot; with a text for people
+Reader = Callable[[Sequence[Path], str], Mapping[Path, ImageError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,8 @@ def _table(path: Path) -> list[Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
-def from_folders(references: Path, queries: Path | None, bundle: Path) -> Gallery:
-    """Every readable image under one's own folders.
+def from_folders(references: Path, queries: Path | None, bundle: Path, read: Reader | None = None) -> Gallery:
+    """Every readable image under one's own folders; ``read`` reads the references and then the queries, in order.
 
     Titles come from file names, groups from sub-folders. A ``metadata.csv`` or ``metadata.jsonl`` in the references folder, with a
     ``file_name`` and any of title, source, licence, author, url, concept and group, says more; so do KEY.txt and KEY.json beside
@@ -117,7 +120,7 @@ def from_folders(references: Path, queries: Path | None, bundle: Path) -> Galler
     if len(set(folders)) < len(folders):
         raise BenchmarkError(f"--references and --queries must be two folders, got {references} twice; name another")
     found = [
-        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one])
+        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one], read=read)
         for one in folders
     ]
     try:
@@ -176,7 +179,11 @@ def spread(queries: Sequence[dict[str, Any]], n: int = 12) -> list[int]:
 
 
 def readable_images(
-    folder: Path, paths: Iterable[Path] | None = None, without: Sequence[Path] = (), links: bool = True
+    folder: Path,
+    paths: Iterable[Path] | None = None,
+    without: Sequence[Path] = (),
+    links: bool = True,
+    read: Reader | None = None,
 ) -> list[Path]:
     """The images of a folder that can be read; the others are listed on stderr, the first of them by name.
 
@@ -185,26 +192,34 @@ def readable_images(
         paths: which of its images; all below it when None.
         without: folders whose images do not count, resolved; one that holds this folder has no effect.
         links: whether those that lie elsewhere are taken.
+        read: decodes them, and says which it cannot; they are decoded to see that when None.
 
     Raises:
         NotADirectoryError: it does not exist or has no readable image.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder of images")
-    readable, refused = [], []
-    root = folder.resolve()
+    root, why = folder.resolve(), dict[Path, ImageError]()
     images = sorted(images_below(root, without)) if paths is None else list(paths)
-    for path in tqdm(images, f"look through {folder.name}", unit="image", disable=None):
+
+    def look(path: Path) -> None:
         try:
             check_place(os.path.relpath(path, root), None if links else root)
-            load_image(path)
-            readable.append(path)
+            if read is None:
+                load_image(path)
         except ImageError as error:
-            refused.append(f"  {path.name}: {error}".encode("utf-8", "replace").decode())
-    if refused:
-        n, more = len(readable) + len(refused), len(refused) - N_LISTED
+            why[path] = error
+
+    with ahead(look, images, len(images)) as looked:
+        deque(tqdm(looked, f"look through {folder.name}", len(images), unit="image", disable=None), 0)
+    if read:
+        why |= read([path for path in images if path not in why], folder.name)
+    readable = [path for path in images if path not in why]
+    if why:
+        refused = [f"  {path.name}: {why[path]}".encode("utf-8", "replace").decode() for path in images if path in why]
+        more = len(refused) - N_LISTED
         listed = [*refused[:N_LISTED], *([f"  and {more} more"] if more > 0 else [])]
-        print(f"{len(refused)} of {n} images in {folder} left out:", *listed, sep="\n", file=sys.stderr)
+        print(f"{len(refused)} of {len(images)} images in {folder} left out:", *listed, sep="\n", file=sys.stderr)
     if not readable:
         raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
     return readable

@@ -1,7 +1,7 @@
 """What precompute embeds, kept in pieces: a run that was ended goes on, and nothing mixes with what other settings made.
 
-    .work/DIGEST.npy     of one bundle: features of some images, (n, v, d). The name is a digest of all that decides them, so what
-                         is there is right, and other settings are other files
+    .work/MADE-KEYS.npy  of one bundle: features of some images, (n, v, d); named by a digest of the settings and one of the keys
+    .work/MADE-KEYS.json the keys, which change with the images' bytes: what is kept is right, whatever lies beside it by now
     SHARDS/00000.npy     of folders without end: (n, d) float16 unit rows
     SHARDS/00000.json    settings; fingerprint of the images; names, and what the source tells of them, row by row; what could not
                          be read, with the reason; sha256 of the rows
@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def short_digest(content: object) -> str:
+    """A short name for anything JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_kept(scratch: Path, made_by: str) -> dict[str, np.ndarray]:
+    """By key, the (v, d) rows in a folder that were made with the settings of this digest; they stay on the disk until used."""
+    kept: dict[str, np.ndarray] = {}
+    for path in scratch.glob(f"{made_by}-*.json"):
+        with suppress(OSError, ValueError):  # not there, or shorter than it should be
+            rows = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+            kept |= dict(zip(json.loads(path.read_bytes()), rows, strict=True))
+    return kept
 
 
 def write_table(path: Path, content: object, indent: int | None = 1) -> None:

@@ -31,8 +31,7 @@ class Former:
             files = [*asked.files[domain], *map(asked.place, names.tolist())]
             for size in SIZES:
                 sized, label = replace(backbone, spec=replace(backbone.spec, image_size=size)), f"{domain} at {size}"
-                kept = [f"{file} at {size}" for file in files]
-                self.features[size, domain] = embed_files(sized, files, scratch, label, kept)
+                self.features[size, domain] = embed_files(sized, files, scratch, label)
 
     def embed(self, fold: int, own: np.ndarray) -> list[np.ndarray]:
         """Unit rows of a fold's gallery and of its queries ``own``: a cosine of theirs is the mean of both sizes'."""

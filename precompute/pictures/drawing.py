@@ -14,8 +14,8 @@ from PIL import Image
 from aad.backbones import Backbone, difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, safe_path
+from aad.files import file_sha256
 from aad.images import load_image
-from precompute.common.embedding import file_key
 from precompute.pictures.plain import make_view, view_rng
 
 from .families import RENDER, RESTYLE
@@ -39,7 +39,7 @@ class Pictures:
         self.entries = [entry for _, entry in entries]
         self.names = [str(entry["path"]) for entry in self.entries]
         self.paths: list[Path] = [root / safe_path(name) for name in self.names]
-        self.keys = [file_key(path, name) for path, name in zip(self.paths, self.names, strict=True)]
+        self.keys = [f"{name}:{file_sha256(path)}" for path, name in zip(self.paths, self.names, strict=True)]
         self.drawable = lru_cache(maxsize=256)(self._drawable)
 
     def __len__(self) -> int:
