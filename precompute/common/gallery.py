@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aad.backbones import ahead
 from aad.bundle import BundleError, safe_path
 from aad.files import write_atomically
 from aad.images import SUFFIXES, ImageError, drawn_bytes, is_drawn, load_image
 from precompute.abc.splits import BenchmarkError, load_split, missing_files
+from precompute.common.ahead import ahead
 from precompute.common.words import TABLES, Told, plain
 
 N_SHOWN = 3  # missing images that an error text lists
