@@ -146,23 +146,10 @@ def _thumbnail(path: Path) -> str | None:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The figures of each kind, then what one space gains on another: in all, and by kind."""
+    """What was asked of what; then in Markdown the figures of each space, and what one gains on another."""
     head = "{n_queries} queries of {n_repositories} repositories, {n_exemplars} exemplars, {n_others} other references"
-    lines, spaces = [head.format_map(result)], result["spaces"]
-    for kind in spaces[SPACES[0]]:
-        told = {
-            space: " ".join(f"{cell['mean']:.3f}" for cell in kinds[kind].values()) for space, kinds in spaces.items()
-        }
-        lines.append(f"{kind:10s} " + " | ".join(f"{space} {means}" for space, means in told.items()))
-    for name, kinds in result["differences"].items():
-        lines.append(f"{name}: {_gain(kinds[pairs.ALL])}")
-        lines += [f"  {kind}: {_gain(cells)}" for kind, cells in kinds.items() if kind != pairs.ALL]
-    return "\n".join(lines)
-
-
-def _gain(cells: Mapping[str, Mapping[str, float]]) -> str:
-    shown = ("hit@1", "MRR")
-    return ", ".join(f"{m} {{mean:+.3f}} ({{low:+.3f}} to {{high:+.3f}})".format_map(cells[m]) for m in shown)
+    parts = (head.format_map(result), pairs.markdown(result["spaces"]), pairs.markdown(result["differences"]))
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from precompute.common.store import write_table
 from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 from precompute.experiments.former import Former
 
-SHOWN = ("hit@1", "MRR")
 FORMER = "former features, two sizes, whitened"
 FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
 
@@ -79,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.table:
         log = json.loads(arguments.out.read_text("utf-8"))
-        print(f"{spaces_table(log)}\n\n{table(log)}")
+        print(f"{pairs.markdown(log['spaces'])}\n\n{table(log)}")
         return
     if arguments.folder is None:
         parser.error("FOLDER is missing: a folder of pictures with their sources, in AbC's layout")
@@ -130,22 +129,13 @@ def summary(lines: Mapping[str, Any], kinds: Sequence[str], repositories: Sequen
     return told
 
 
-def spaces_table(log: Mapping[str, Any]) -> str:
-    """Markdown: hit@1 and MRR of the three spaces by kind, with intervals."""
-    rows = []
-    for kind in log["spaces"][SPACES[0]]:
-        for measure, name in zip(SHOWN, (f"`{kind}`", ""), strict=True):
-            rows.append([name, measure, *(figures.shown(log["spaces"][space][kind][measure]) for space in SPACES)])
-    return figures.markdown(["queries", "measure", *SPACES], rows)
-
-
 def table(log: Mapping[str, Any]) -> str:
     """Markdown: hit@1 and MRR of each line by kind, in the log's order, and what a fit took."""
     named = next(iter(log["figures"].values()))
     rows = [
         [
             name,
-            *(" / ".join(f"{cells[kind][m]:.3f}" for m in SHOWN) for kind in named),
+            *(" / ".join(f"{cells[kind][m]:.3f}" for m in pairs.SHOWN) for kind in named),
             f"{log['lines'][name]['seconds'] / N_FOLDS:.0f}",
         ]
         for name, cells in log["figures"].items()

@@ -20,6 +20,7 @@ from aad.images import load_image
 from aad.method import Head
 from precompute import evaluate_pairs
 from precompute.common.cli import run_step
+from precompute.common.figures import shown
 from precompute.common.pairs import best_ranks
 from precompute.common.steps import write_step
 from precompute.pictures import drawing
@@ -198,6 +199,11 @@ def test_the_figures_are_those_of_a_plain_loop_whatever_stands_in_the_gallery(ru
     assert {name: result[name] for name in counts} == counts
     assert (
         printed.splitlines()[0] == f"20 queries of 5 repositories, 11 exemplars, {counts['n_others']} other references"
+    )
+    gains, gained = printed.split("\n\n")[2].splitlines(), result["differences"]["aligned - backbone"]["all"]["MRR"]
+    assert (
+        gains[0].startswith("| queries | measure | aligned - backbone |")
+        and f"|  | MRR | {shown(gained)} |" in gains[-1]
     )
     assert len({tuple(some) for some in ranks.values()}) == 3 and 1 < statistics.fmean(ranks["aligned"]) < 12
 

@@ -14,11 +14,11 @@ from aad.method import Views
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
 from precompute.common.left_out import HELD_OUT
-from precompute.common.pairs import Pair
+from precompute.common.pairs import Pair, markdown
 from precompute.common.store import write_arrays
 from precompute.common.unseen import N_FOLDS, Fold, folds
 from precompute.experiments import former
-from precompute.search_heads import LINES, spaces_table, summary, table
+from precompute.search_heads import LINES, summary, table
 from tests.small import SPEC, ThumbnailNetwork, folder_of, small_bundle
 
 
@@ -93,5 +93,5 @@ def test_the_log_tells_finished_lines_only_and_intervals_once_all_spaces_are_the
         and table(log).splitlines()[-1] == "| backbone | 0.500 / 0.750 | 0.000 / 0.250 | 0.250 / 0.500 | 1 |"
     )
     lines |= {name: {"ranks": [1, 1, 1], "seconds": 1} for name in ("aligned", "disentangled")}
-    told = spaces_table({"lines": lines, **summary(lines, kinds, repositories)}).splitlines()
+    told = markdown(summary(lines, kinds, repositories)["spaces"]).splitlines()
     assert len(told) == 2 + 2 * 3 and told[2].startswith("| `edit` | hit@1 | 0.500 (")

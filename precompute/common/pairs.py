@@ -16,11 +16,13 @@ import numpy as np
 from aad.bundle import BundleError
 from aad.metrics import Interval
 from precompute.abc.splits import BenchmarkError, load_split, require
+from precompute.common import figures
 from precompute.common.gallery import images_below, placed
 from precompute.common.words import table_rows
 
 N_CELLS = 40_000_000  # similarities held at a time: 160 MB
 MEASURES = {"hit@1": lambda ranks: ranks == 1, "hit@5": lambda ranks: ranks <= 5, "MRR": lambda ranks: 1 / ranks}
+SHOWN = ("hit@1", "MRR")  # of them, in tables
 ALL = "all"  # stands beside the kinds
 N_DRAWS = 500
 TIE = 1e-6  # cosine: two copies of one picture, of which one is called the source, differ by the last bits of a float32 sum
@@ -132,16 +134,25 @@ def intervals(ranks: Mapping[str, np.ndarray], kinds: Sequence[str], repositorie
     drawn = [np.bincount(generator.choice(n, n), minlength=n) for _ in range(N_DRAWS)]
     told = _weighted(np.array([np.ones(n), *drawn]), weights, means)  # (1 + draws, kinds, spaces, measures)
 
-    def figures(values: np.ndarray) -> dict[str, Any]:
+    def cells(values: np.ndarray) -> dict[str, Any]:
         low, high = np.nanpercentile(values[1:], [2.5, 97.5], axis=0)
-        cells = _named(kinds, np.stack([values[0], low, high], -1).tolist())
-        return {k: {m: Interval(*cell)._asdict() for m, cell in zip(MEASURES, row, strict=True)} for k, row in cells}
+        rows = _named(kinds, np.stack([values[0], low, high], -1).tolist())
+        return {k: {m: Interval(*cell)._asdict() for m, cell in zip(MEASURES, row, strict=True)} for k, row in rows}
 
     steps = [*pairwise(range(len(names))), *([(0, len(names) - 1)] if len(names) > 2 else [])]
     return {
-        "spaces": {name: figures(told[:, :, i]) for i, name in enumerate(names)},
-        "differences": {f"{names[j]} - {names[i]}": figures(told[:, :, j] - told[:, :, i]) for i, j in steps},
+        "spaces": {name: cells(told[:, :, i]) for i, name in enumerate(names)},
+        "differences": {f"{names[j]} - {names[i]}": cells(told[:, :, j] - told[:, :, i]) for i, j in steps},
     }
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """Of what ``intervals`` tells, a column for each space, or for each difference: ``SHOWN`` by kind, with intervals."""
+    rows = []
+    for kind in next(iter(told.values())):
+        for measure, name in zip(SHOWN, (f"`{kind}`", ""), strict=True):
+            rows.append([name, measure, *(figures.shown(cells[kind][measure]) for cells in told.values())])
+    return figures.markdown(["queries", "measure", *told], rows)
 
 
 def _named(kinds: Sequence[str], rows: Any) -> list[tuple[str, Any]]:
