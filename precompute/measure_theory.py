@@ -25,10 +25,11 @@ from aad.spaces import SPACES, Domain
 from precompute.common import figures
 from precompute.common.cli import run_step, step_parser
 from precompute.common.lock import hold
-from precompute.experiments.baselines import cca, cross_covariance
 from precompute.experiments.theory import (
+    cca,
     correlations,
     cross_correlation,
+    cross_covariance,
     cross_spectrum,
     diagonal_share,
     effective_rank,

@@ -24,8 +24,7 @@ import numpy as np
 from aad.method import Head, Views, leading_directions, nuisance_whitening
 from aad.spaces import Domain
 from aad.vectors import l2_normalise
-from precompute.experiments.baselines import cca
-from precompute.experiments.theory import principal_directions, subspace_agreement
+from precompute.experiments.theory import cca, principal_directions, subspace_agreement
 
 N_SOURCES, D = 6, 40
 LOUD, SILENT = 8, 12  # directions of loud nuisance, and of none

@@ -5,8 +5,8 @@ import pytest
 
 from aad.spaces import Domain
 from aad.vectors import covariance
-from precompute.experiments.baselines import cca
 from precompute.experiments.theory import (
+    cca,
     correlations,
     cross_correlation,
     cross_covariance,
