@@ -13,7 +13,7 @@ from aad.bundle import Bundle, BundleError, read_heads
 from aad.spaces import Domain, Space
 from precompute import abc_evaluate
 from precompute.abc import protocol, results
-from precompute.abc.laion import Laion
+from precompute.abc.files import Laion
 from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, tied_rows, write_laion, write_mapper
 from tests.factory import tiny_bundle

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.abc.files import read_mapper, read_test_case
-from precompute.abc.laion import Laion
+from precompute.abc.files import Laion, read_mapper, read_test_case
 from precompute.abc.splits import BenchmarkError
 from tests.abc_files import case_content, write_laion
 

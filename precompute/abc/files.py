@@ -1,12 +1,12 @@
 """Read what AbC (Attribution by Customization, Wang et al., ICCV 2023) releases as `torch.save` files, and what stands in for it.
 
+    gallery      {"feats": (n, d) float tensor, "paths": [text]}: LAION, which is large and read block by block
     test case    `exemplar_paths`, `exemplar_chunks`, `exemplar_tensors` and, each a dictionary from prompt type to its values,
                  `synth_paths`, `synth_ids`, `synth_tensors`
     mapper       {"real_mapper": {"weight" (k, d), "bias" (k)}, "synth_mapper": {...}}; the embedding is
                  ``normalise(weight x + bias)``
 
-The LAION gallery is in `precompute/abc/laion.py`. Only tensors, numbers, text, lists and dictionaries are read, never objects that
-running code would restore.
+Only tensors, numbers, text, lists and dictionaries are read, never objects that running code would restore.
 """
 
 import os
@@ -82,6 +82,32 @@ class Affine:
 
 
 Maps = dict[Domain, Affine]
+
+
+class Laion:
+    """The opened gallery.
+
+    Args:
+        path: the released `laion_subset.pth`; its rows stay on disk until they are read, see ``load_entries``.
+
+    Attributes:
+        shape: (n, d).
+        paths: n paths, in row order.
+
+    Raises:
+        BenchmarkError: the file departs from the form.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        feats, self.paths = load_entries(path, "LAION features", "feats", "paths")
+        self.path, self._rows = Path(path), float_tensor(feats, "feats", ("n", "d"), path)
+        self.shape: tuple[int, ...] = tuple(self._rows.shape)
+        fits = isinstance(self.paths, list) and len(self.paths) == self.shape[0]
+        _require(fits, "paths", f"a list of {self.shape[0]} texts, one per row of `feats`", self.paths, path)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop`` as float64, which holds them exactly."""
+        return self._rows[start:stop].double().numpy()
 
 
 def read_test_case(path: str | os.PathLike[str]) -> TestCase:

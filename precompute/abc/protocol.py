@@ -24,8 +24,7 @@ import numpy as np
 import torch
 
 from aad.spaces import Domain
-from precompute.abc.files import Affine, Maps, TestCase
-from precompute.abc.laion import Laion
+from precompute.abc.files import Affine, Laion, Maps, TestCase
 from precompute.abc.splits import BenchmarkError
 from precompute.common.store import write_arrays
 

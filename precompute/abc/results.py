@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from aad.metrics import bootstrap_interval
-from precompute.abc.files import TestCase
-from precompute.abc.laion import Laion
+from precompute.abc.files import Laion, TestCase
 from precompute.abc.protocol import Tally, Work, ranks_among_all
 from precompute.abc.splits import BenchmarkError
 from precompute.common.figures import average_precision, markdown
