@@ -161,13 +161,22 @@ def test_pieces_of_a_code_have_as_much_to_say_each_and_the_axes_of_least_varianc
     sample = (np.random.default_rng(5).normal(size=(20_000, 36)) * np.sqrt(variances)) @ turned.T + 3 * turned[:, 0]
     sample = sample.astype(np.float32)
     codec = train_codec(sample, 0)
-    spreads = np.log(np.var(sample @ codec.rotation, axis=0)).reshape(12, 3).sum(1)
+    spreads = np.log(np.var(sample @ codec.rotation, axis=0)).reshape(6, 6).sum(1)
     assert np.ptp(spreads) < 5  # axes dealt in one direction only: 14.7
     assert np.abs((sample @ codec.rotation - codec.centre).mean(0)).max() < 1e-4
     monkeypatch.setattr(codes_module, "N_PIECES", 4)
     found = np.cov(sample @ train_codec(sample, 0).rotation, rowvar=False)
-    assert np.sort(np.diag(found))[::-1] == pytest.approx(variances[:12], rel=0.05)
+    assert np.sort(np.diag(found))[::-1] == pytest.approx(variances[:24], rel=0.05)
     assert np.abs(found - np.diag(np.diag(found))).max() < 1e-4
+
+
+def test_an_older_index_of_smaller_pieces_is_searched(
+    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codes_module, "PIECE", 3)
+    old = build_index(stored, queries, method="compressed")
+    monkeypatch.undo()
+    assert old[0]["codebook"].shape[2] == 3 and shares_found(stored, old, queries).mean() >= 0.99
 
 
 def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
