@@ -160,6 +160,7 @@ def test_pieces_of_a_code_have_as_much_to_say_each_and_the_axes_of_least_varianc
     variances = 0.8 ** np.arange(36)
     sample = (np.random.default_rng(5).normal(size=(20_000, 36)) * np.sqrt(variances)) @ turned.T + 3 * turned[:, 0]
     sample = sample.astype(np.float32)
+    monkeypatch.setattr(codes_module, "PIECE", 6)  # a piece of each variance: 36 are six rounds of six
     codec = train_codec(sample, 0)
     spreads = np.log(np.var(sample @ codec.rotation, axis=0)).reshape(6, 6).sum(1)
     assert np.ptp(spreads) < 5  # axes dealt in one direction only: 14.7
