@@ -159,7 +159,7 @@ SRGB, P3 = (
     (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
 )
 LINEAR, ORIENTED = struct.pack(">I", 100_000), '<rdf:Description tiff:Orientation="6"/>'
-GREY_SQUARE = ImageGREY_SQUARE = Image.new("L", (16, 16), 128)
+GREY_SQUARE = Image.new("L", (16, 16), 128)
 JPEG, PROFILE = encode(None, "JPEG"), exchanged_profile()
 INK = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
 RLE_PALETTE = b"".join(bytes([i, i, i, 0]) for i in range(255)) + b"\x80\x80\x80\0"  # not plain grey: stays a palette

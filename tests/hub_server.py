@@ -163,15 +163,6 @@ def _app(hub: HubServer) -> FastAPI:
             return {"errors": [], "warnings": []}
         return JSONResponse({"errors": [{"message": "no metadata"}], "warnings": []}, 400)
 
-    @app.post("/api/{kinds}/{name:path}/branch/{branch:path}")
-    async def branch(request: Request, kinds: str, name: str, branch: str) -> Any:
-        may_write(request, name)
-        branches = found(request, kinds, name).branches
-        if branch in branches:
-            raise Refusal(409, "", "Reference already exists")
-        branches[branch] = branches["main"]
-        return {}
-
     @app.post("/api/{kinds}/{name:path}/preupload/{revision:path}")
     async def preupload(request: Request, kinds: str, name: str, revision: str) -> Any:
         may_write(request, name)

@@ -5,7 +5,7 @@
 
 import re
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ MOCO_EXTRA = {
     "module.momentum_encoder.cls_token": torch.ones(1, 1, 3),
     "module.predictor.0.weight": torch.ones(2, 2),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_blocks() -> Iterator[None]:
+    """For a module that takes this fixture: one block, and no folder of weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        shallow(patch, 1)
+        patch.delenv("AAD_WEIGHTS", raising=False)
+        yield
 
 
 def shallow(patch: pytest.MonkeyPatch, n_blocks: int) -> None:

@@ -17,18 +17,10 @@ from aad.backbones import BACKBONES, RELEASES, Backbone, BackboneError, build_ne
 from aad.backbones.loading import find_device, state_fingerprint
 from precompute.extract_features import weights_place
 from tests.hub_server import point_to
-from tests.release_files import LARGER, randomise, saved, shallow, variants
+from tests.release_files import LARGER, few_blocks, randomise, saved, shallow, variants  # noqa: F401 - a fixture
 from tests.spoilt_bundles import Bomb
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # the tests write such archives
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_blocks():
-    with pytest.MonkeyPatch.context() as patch:
-        shallow(patch, 1)
-        patch.delenv("AAD_WEIGHTS", raising=False)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from aad import Attributor
 from aad.backbones import BACKBONES, BackboneError, build_network, load_backbone
@@ -21,24 +20,12 @@ from precompute.common.embedding import manifest_entry
 from precompute.common.gallery import from_benchmark
 from precompute.pictures.drawing import open_backbone
 from tests.factory import tiny_bundle
-from tests.release_files import randomise, saved, shallow, variants
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_blocks():
-    with pytest.MonkeyPatch.context() as patch:
-        shallow(patch, 1)
-        patch.delenv("AAD_WEIGHTS", raising=False)
-        yield
+from tests.release_files import few_blocks, randomise, saved, variants  # noqa: F401 - a fixture
+from tests.small import picture
 
 
 def extract(*options: object) -> None:
     extract_features.main([str(option) for option in (*options, "--threads", 1)])
-
-
-def picture(seed: int) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (3, 4, 3)).astype(np.uint8)).resize((56, 42))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 import re
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -247,43 +247,46 @@ def test_a_second_copy_of_a_source_does_not_stand_before_it_by_the_last_bits_of_
     assert best_ranks(similarities, [[0, 2], [0]]).tolist() == [2, 2]
 
 
-def spoil(folder: Path, how: str) -> tuple[object, ...]:
-    if how == "unreadable":
-        (folder / "exemplar" / "gnu" / "09.png").write_bytes(b"no picture")
-    elif how == "missing":
-        (folder / "exemplar" / "gnu" / "09.png").unlink()
-    elif how == "nothing named":
-        shutil.rmtree(folder / "json")
-    elif how == "no source":
-        (folder / "json" / "two.json").write_text('[{"exemplar": [], "synth": {}, "category": null, "class_id": "x"}]')
-    elif how == "unlisted":
-        write_pages(folder, named_outputs(folder)[1:])
-    elif how == "other columns":
-        write_pages(folder, named_outputs(folder), "name,role,page")
-    elif how == "unknown split":
-        return "--splits", "test", "dev"
-    elif how == "no strangers":
-        return "--others", folder / "json"
-    return ()
-
-
-REFUSALS = {
-    "unreadable": r"exemplar/gnu/09\.png: an image must be PNG",
-    "missing": r"1 of 31 are not, exemplar/gnu/09\.png first; their paths start at .*real or with its own name",
-    "nothing named": r"real/json/\*\.json must name synthetic pictures",
-    "no source": r"`exemplar` must be a list of at least one path, got none in .*two\.json, entry 0",
-    "unlisted": r"`repository` must be told of synth/edit/lab-a/000\.png, got none in .*pictures\.csv",
-    "other columns": r"pictures\.csv must be a table with the columns file and repository",
-    "unknown split": r"has no reference of the split dev; its splits: test, train, validation",
-    "no strangers": r"--others must be a folder of pictures, got .*json, which holds none",
+GNU = "exemplar/gnu/09.png"
+#: what is wrong -> what makes it so, or the options that ask for it, of the folder; and the words of the refusal
+REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "unreadable": (lambda at: (at / GNU).write_bytes(b"no picture"), r"exemplar/gnu/09\.png: an image must be PNG"),
+    "missing": (
+        lambda at: (at / GNU).unlink(),
+        r"1 of 31 are not, exemplar/gnu/09\.png first; their paths start at .*real or with its own name",
+    ),
+    "nothing named": (lambda at: shutil.rmtree(at / "json"), r"real/json/\*\.json must name synthetic pictures"),
+    "no source": (
+        lambda at: (at / "json" / "two.json").write_text(
+            '[{"exemplar": [], "synth": {}, "category": null, "class_id": "x"}]'
+        ),
+        r"`exemplar` must be a list of at least one path, got none in .*two\.json, entry 0",
+    ),
+    "unlisted": (
+        lambda at: write_pages(at, named_outputs(at)[1:]),
+        r"`repository` must be told of synth/edit/lab-a/000\.png, got none in .*pictures\.csv",
+    ),
+    "other columns": (
+        lambda at: write_pages(at, named_outputs(at), "name,role,page"),
+        r"pictures\.csv must be a table with the columns file and repository",
+    ),
+    "unknown split": (
+        lambda at: ("--splits", "test", "dev"),
+        r"has no reference of the split dev; its splits: test, train, validation",
+    ),
+    "no strangers": (
+        lambda at: ("--others", at / "json"),
+        r"--others must be a folder of pictures, got .*json, which holds",
+    ),
 }
 
 
 @pytest.mark.parametrize("how", REFUSALS)
 def test_what_cannot_be_measured_is_refused_with_its_name(run, made, tmp_path, how):
-    folder = copied(made, tmp_path)
-    with pytest.raises(SystemExit, match="^error: .*" + REFUSALS[how]):
-        run(*spoil(folder, how), folder=folder)
+    folder, (spoil, said) = copied(made, tmp_path), REFUSALS[how]
+    options = spoil(folder)
+    with pytest.raises(SystemExit, match=f"^error: .*{said}"):
+        run(*(options if isinstance(options, tuple) else ()), folder=folder)
 
 
 def test_the_page_shows_each_failure_with_its_pictures_and_nothing_from_elsewhere(run, made, backbone, monkeypatch):
