@@ -41,7 +41,6 @@ def source(tmp_path: Path) -> Path:
 
 
 EYE, ZEROS = torch.eye(2), torch.zeros(2)
-NAN = torch.tensor([[1.0], [float("nan")]])
 NO_IDS = {key: value for key, value in content().items() if key != "synth_ids"}
 READERS = {"mapper": read_mapper, "laion": Laion, "case": read_test_case}
 DEPARTURES: list[tuple[str, Any, str]] = [

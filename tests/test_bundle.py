@@ -328,13 +328,6 @@ def test_only_what_came_from_the_hub_is_loaded_from_there_again(tmp_path: Path) 
     assert remedy(own / "aad" / "0123", "project") == f"it came from the hub: delete {own} and load it again"
 
 
-def test_a_bundle_can_be_moved_with_its_pictures(tmp_path: Path) -> None:
-    bundle = tiny_bundle(tmp_path)
-    shutil.move(tmp_path / "pictures", tmp_path / "elsewhere" / "pictures")
-    shutil.move(bundle, tmp_path / "elsewhere" / "bundle")
-    assert Attributor.load(tmp_path / "elsewhere" / "bundle").references[3].path.exists()
-
-
 def test_the_shipped_bundle_is_of_this_format_and_names_no_machine() -> None:
     shipped = Bundle.open()
     assert shipped.folder == DEFAULT_BUNDLE and shipped.has(MANIFEST) is False and shipped.has("references.json")

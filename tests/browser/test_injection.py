@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from aad.spaces import SPACES
+from interface.page import DEFAULT_K
 from interface.requests import MISFIT
 from tests.browser.visits import (
     Visit,
@@ -140,7 +142,9 @@ def test_inspect_why_and_talk(page: Page) -> None:
         page.keyboard.press("ArrowRight")
 
 
-def test_files_of_a_visitor_the_batch_and_both_reports(page: Page, profile: BrowserContext, tmp_path: Path) -> None:
+def test_files_of_a_visitor_the_batch_and_both_reports_which_open_by_themselves_with_every_picture(
+    page: Page, profile: BrowserContext, tmp_path: Path
+) -> None:
     mine = ask_own(page, tmp_path / f"{NAME}.png")
     nothing_ran(page)
     show(page, "Many pictures")
@@ -161,6 +165,10 @@ def test_files_of_a_visitor_the_batch_and_both_reports(page: Page, profile: Brow
         report.goto(address)
         expect(report.locator("body")).to_contain_text(NAME)
         nothing_ran(report)
+        assert report.locator("script, link, iframe").count() == 0
+        shown = report.locator("img").evaluate_all("all => all.map(image => image.naturalWidth)")
+        assert len(shown) >= 1 + len(SPACES) * DEFAULT_K and all(shown), "the query, and three columns"
+        assert report.evaluate("document.documentElement.scrollWidth <= innerWidth")
         links = report.locator("a").evaluate_all("all => all.map(one => one.href)")
         assert all(link.startswith(("https://example.org/", address + "#")) for link in links), links
         assert {url for url in asked if not url.startswith("data:")} == {address}

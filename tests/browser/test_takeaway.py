@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from aad.spaces import SPACES
 from tests.browser.visits import Visit, ask, ask_own, panel, show, take
@@ -66,30 +66,6 @@ def test_formulas_and_quotes_do_no_harm_in_a_table(page: Page) -> None:
     assert read == ["'=HYPERLINK(1)", 'a "b", c', "-0.5", "", HOSTILE_TITLE, "'@x", "line\nbreak"]
 
 
-def test_report_opens_by_itself_with_every_picture(
-    page: Page, browser: Browser, attributor: FakeAttributor, tmp_path: Path
-) -> None:
-    panel(page)
-    path = take(page, "Report (HTML)", tmp_path)
-    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("saved")
-    context = browser.new_context(java_script_enabled=False)
-    context.set_offline(True)
-    report = context.new_page()
-    asked: list[str] = []
-    report.on("request", lambda request: asked.append(request.url))
-    report.goto(path.as_uri())
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
-    assert report.locator("script, link, iframe").count() == 0
-    pictures = report.locator("img")
-    assert pictures.count() == 1 + 1 + len(SPACES) * 8, "the query, its source, and three columns"
-    assert all(pictures.nth(i).evaluate("image => image.naturalWidth") > 0 for i in range(pictures.count()))
-    for words in ("To repeat this", attributor.stamp["bundle"], "Sources and licences", "True source: rank"):
-        expect(report.locator("body")).to_contain_text(words)
-    assert report.locator(".map circle.source").count() == len(SPACES)
-    assert report.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    context.close()
-
-
 def test_the_answer_as_a_picture_shows_its_photographs_and_its_colours(page: Page, tmp_path: Path) -> None:
     panel(page)
     with Image.open(take(page, "Picture (PNG)", tmp_path)) as image:
@@ -114,6 +90,7 @@ def test_own_picture_has_files_and_says_why_it_has_no_link(page: Page, tmp_path:
     assert dialog.get_by_role("button", name="Copy link").count() == 0
     report = take(page, "Report (HTML)", tmp_path).read_text("utf-8")
     assert "Its true source is not known." in report
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("saved")
     found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
     assert found["link"] is None and "url" not in json.dumps(found["query"])
 
