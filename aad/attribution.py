@@ -19,7 +19,7 @@ from aad.images import load_image
 from aad.metrics import exemplar_ranks
 from aad.references import References, read_pictures, read_queries, read_references
 from aad.schema import require
-from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, fold_near_copies, method_for
+from aad.search import NEAR_COPY, ExactIndex, Index, SearchResult, method_for
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 from aad.verdict import N_RIVALS, Judge, Verdict, evidence
@@ -168,9 +168,12 @@ class Attributor:
         )
 
     def near_copies(self, reference_ids: Sequence[int]) -> list[int | None]:
-        """For each reference of a ranking, the place in it that it is a near-copy of: see ``aad.search.fold_near_copies``."""
+        """For each reference of a ranking, the place in it that it is a near-copy of: the first that is no near-copy itself."""
         rows = self._index[Space.BACKBONE].rows(np.array(list(reference_ids), dtype=np.int64))
-        return fold_near_copies(rows, self._near_copy)
+        folded: list[int | None] = []
+        for alike in rows @ rows.T >= self._near_copy:
+            folded.append(next((other for other, head in enumerate(folded) if head is None and alike[other]), None))
+        return folded
 
     def similarities(self, query_ids: Sequence[int], space: Space | str) -> np.ndarray:
         """Cosine of m bundled queries to all n references in one space, (m, n) float32."""

@@ -28,6 +28,7 @@ __all__ = ["Bundle", "BundleError", "read_heads", "safe_path", "write_atomically
 FORMAT = 1
 CHECKED = "aad"  # folder in the hub's cache that holds what was downloaded and checked
 _NO_FILE = re.compile("[\0\\\\\ud800-\udfff]")  # NUL, what divides folders elsewhere, and what cannot be encoded
+DAMAGED = "is damaged or of another version ({})"
 NOT_FINITE = "holds values that are not finite"
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundle"
 
@@ -129,32 +130,26 @@ class Bundle:
         Raises:
             BundleError: it is missing, or not what the step that writes it writes.
         """
-        step = CONTENTS[name].step
         if name not in self.manifest:
-            raise BundleError(f"{self.folder}/manifest.json has no {name!r} yet; {remedy(self.folder, step)}")
-        with self.telling("manifest.json", step=step):
+            raise self.refusal(name, f"has no {name!r} yet")
+        with self.telling(name):
             check_entry(name, self.manifest[name])
         return self.manifest[name]
 
-    def refusal(self, name: str, why: str, step: str | None = None) -> BundleError:
-        """The error for a file that is as written but cannot be right; ``step`` is what writes it, where that is not its name's."""
+    def refusal(self, name: str, why: str) -> BundleError:
+        """The error for a file, or a section of the manifest, that is as written but cannot be right."""
+        path = self.folder / (name if "." in name else "manifest.json")
         why = " ".join(why.split())  # one line, whatever is quoted
-        step = step or (CONTENTS[name].step if name in CONTENTS else None)
-        return BundleError(f"{self.folder / name} {why:.400}; {remedy(self.folder, step)}")
+        step = CONTENTS[name].step if name in CONTENTS else None
+        return BundleError(f"{path} {why:.400}; {remedy(self.folder, step)}")
 
     @contextmanager
-    def telling(
-        self,
-        name: str,
-        why: str = "is damaged or of another version ({})",
-        step: str | None = None,
-        of: tuple[type[Exception], ...] = (ValueError,),
-    ) -> Iterator[None]:
-        """Errors of these types are told of that file: see ``refusal``."""
+    def telling(self, name: str, why: str = DAMAGED, of: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
+        """Errors of these types are told of that file or section: see ``refusal``."""
         try:
             yield
         except of as error:
-            raise self.refusal(name, why.format(error), step) from None
+            raise self.refusal(name, why.format(error)) from None
 
     def path_of(self, name: str) -> Path:
         """Where a file is that the manifest knows."""

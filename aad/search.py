@@ -202,23 +202,6 @@ def log_sum_exp(similarities: np.ndarray, beta: float) -> np.ndarray:
     return sums
 
 
-def fold_near_copies(embeddings: np.ndarray, threshold: float = NEAR_COPY) -> list[int | None]:
-    """For each row of a ranking, the row that it is a near-copy of: the first better one that is no near-copy itself.
-
-    Args:
-        embeddings: (k, d) unit rows, best ranked first.
-        threshold: the cosine from which two rows count as copies.
-
-    >>> fold_near_copies(np.array([[1.0, 0.0], [0.0, 1.0], [0.999, 0.0447]]))
-    [None, None, 0]
-    """
-    alike = embeddings @ embeddings.T >= threshold
-    folded: list[int | None] = []
-    for row in alike:
-        folded.append(next((other for other, head in enumerate(folded) if head is None and row[other]), None))
-    return folded
-
-
 def method_for(n: int) -> str:
     """How a gallery of n references is searched unless a bundle says otherwise.
 

@@ -22,15 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.backbones import (
-    BACKBONES,
-    ENGINES,
-    RELEASES,
-    cached_weights,
-    engines_for,
-    find_weights,
-    load_backbone,
-)
+from aad.backbones import BACKBONES, ENGINES, RELEASES, engines_for, load_backbone
+from aad.backbones.loading import cached_weights, find_weights
 from aad.images import ImageError
 from precompute.common.cli import (
     add_network_options,

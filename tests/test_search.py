@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aad import Attributor, Space
 from aad import search as search_module
 from aad.scale.stored import StoredRows
-from aad.search import NEAR_COPY, ExactIndex, fold_near_copies, nearest_exactly
+from aad.search import NEAR_COPY, ExactIndex, nearest_exactly
 from tests.factory import tiny_bundle
 from tests.galleries import on_disk, rows
 from tests.small import python
@@ -179,7 +180,10 @@ def test_a_search_holds_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_near_copies_fold_under_the_best_ranked_one_and_never_under_a_folded_one() -> None:
     near = np.degrees(np.arccos(NEAR_COPY))
     at = np.radians([0, 0.9 * near, 90, 1.8 * near, 90.1])
-    assert fold_near_copies(np.stack([np.cos(at), np.sin(at)], 1)) == [None, 0, None, None, 2]
+    attributor = Attributor.__new__(Attributor)
+    attributor._near_copy, index = NEAR_COPY, ExactIndex(np.stack([np.cos(at), np.sin(at)], 1))
+    attributor._index = {Space.BACKBONE: index}
+    assert attributor.near_copies(range(5)) == [None, 0, None, None, 2]
 
 
 def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millions(tmp_path: Path) -> None:

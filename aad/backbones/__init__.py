@@ -12,7 +12,7 @@ backbone, add a record.
 
 from aad.backbones.catalogue import BACKBONES, RELEASES, build_network
 from aad.backbones.engines import ENGINES, build_engine, engines_for
-from aad.backbones.loading import cached_weights, find_device, find_weights, load_backbone
+from aad.backbones.loading import find_device, load_backbone
 from aad.backbones.spec import BATCH_SIZE, Backbone, BackboneError, BackboneSpec, difference
 
 __all__ = [
@@ -25,10 +25,8 @@ __all__ = [
     "BackboneSpec",
     "build_engine",
     "build_network",
-    "cached_weights",
     "difference",
     "engines_for",
     "find_device",
-    "find_weights",
     "load_backbone",
 ]
