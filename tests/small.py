@@ -79,6 +79,9 @@ def contents(out: Path) -> dict[str, bytes]:
 # --- a bundle to draw from -------------------------------------------------------------------------------------------
 
 
+ABOUT = {"title": "T", "source": "s", "licence": "CC0"}  # of a reference: what no bundle is without
+
+
 def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, **changed: object) -> Path:
     """References r0, r1, ... and one query made from each; without splits where ``splits`` are empty texts."""
     (folder / "pictures").mkdir(parents=True)
@@ -87,7 +90,7 @@ def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, **changed: obje
         told = {"split": split} if split else {}
         picture(i, (60, 48)).save(folder / "pictures" / f"r{i}.png")
         picture(50 + i, (60, 48)).save(folder / "pictures" / f"q{i}.png")
-        references.append({"path": f"r{i}.png", "concept": f"c{i}", "kind": "photo", **told})
+        references.append({"path": f"r{i}.png", **ABOUT, "concept": f"c{i}", "kind": "photo", **told})
         queries.append({"path": f"q{i}.png", "type": "media", "exemplar_ids": [i], **told})
         if split:
             queries[-1]["generator"] = "photometric" if i % 2 else "multistyle26"

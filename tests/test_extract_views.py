@@ -15,7 +15,7 @@ from aad.bundle import Bundle, BundleError
 from precompute import extract_families, extract_views
 from precompute.abc.splits import BenchmarkError
 from precompute.pictures import drawing, families
-from tests.small import LITE0, SPLITS, ThumbnailNetwork, draw_small, folder_of, picture, small_bundle
+from tests.small import ABOUT, LITE0, SPLITS, ThumbnailNetwork, draw_small, folder_of, picture, small_bundle
 
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
@@ -53,7 +53,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 def references(**changed: object) -> list[dict[str, object]]:
     """Of a small bundle; ``r1="painting"`` makes that one a painting."""
-    told = [{"path": f"r{i}.png", "concept": f"c{i}", "split": split} for i, split in enumerate(SPLITS)]
+    told = [{"path": f"r{i}.png", **ABOUT, "concept": f"c{i}", "split": split} for i, split in enumerate(SPLITS)]
     return [entry | {"kind": changed.get(str(entry["path"])[:2], "photo")} for entry in told]
 
 
