@@ -14,7 +14,6 @@ it stopped.
 import argparse
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
     options = parser.parse_args(argv)
 
-    trees = [unpacked(package, options.packages, options.download) for package in packages.BOTH]
+    trees = [packages.unpack(package, options.packages, options.download) for package in packages.BOTH]
     lists = (LISTS / "exemplars.json", LISTS / "queries.json", ABSENT)
     exemplars, queries, absent = (json.loads(path.read_bytes()) for path in lists)
     pictures = Pictures(read_catalogue(exemplars), *trees)
@@ -54,20 +53,6 @@ def main(argv: Sequence[str]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(place, path.read_bytes())
     print(f"{len(exemplars)} exemplars, {len(queries)} queries, {len(absent)} whose source is in no list")
-
-
-def unpacked(package: packages.Package, folder: Path, download: bool) -> Path:
-    """Where a package lies unpacked below `folder`, fetched first where allowed.
-
-    Raises:
-        PackageError: it is missing, or apt-get could not fetch it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if download and not (folder / package.file).exists():
-        fetched = subprocess.run(package.command.split(), cwd=folder, check=False)
-        if fetched.returncode:
-            raise packages.PackageError(f"apt-get could not fetch {package.source}; by hand: {package.command}")
-    return packages.unpack(package, folder)
 
 
 def build(rows: Sequence[Mapping[str, Any]], pictures: Pictures, out: Path, jobs: int) -> None:

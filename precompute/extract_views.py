@@ -35,15 +35,12 @@ from precompute.common.cli import add_network_options, limit_threads, run_step, 
 from precompute.common.embedding import embed_in_shards
 from precompute.common.lock import hold
 from precompute.common.store import write_arrays
-from precompute.pictures.drawing import (
-    N_SYNTHETIC_VIEWS,
-    Drawing,
-    Pictures,
-    open_backbone,
-    training_pictures,
-)
-from precompute.pictures.families import FAMILIES, KINDS, see_that_networks_are_there
+from precompute.pictures.drawing import Pictures, open_backbone, training_pictures
+from precompute.pictures.families import FAMILIES, KINDS, RENDER, RESTYLE, see_that_networks_are_there
 from precompute.pictures.folders import add_folder_options, given_folders, training_folders, write_listing
+from precompute.pictures.plain import make_view, view_rng
+
+N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
 
 
 def main(argv: Sequence[str]) -> None:
@@ -70,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     limit_threads(arguments.threads)
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
     scratch = bundle.folder / ".work"
-    drawing = Embedding(real, queries, folders, backbone, scratch, arguments.seed)
+    drawing = Drawing(real, queries, folders, backbone, scratch, arguments.seed)
     stored: dict[str, Any] = drawing.real_views(kinds, arguments.n_views)
     stored |= drawing.synthetic_images(made, arguments.n_made)
     (scratch / "views.npz").unlink(missing_ok=True)  # first: the list must never be that of other views
@@ -80,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
 
 
-class Embedding(Drawing):
+class Drawing:
     """Draws and embeds everything; each picture depends on the seed, its image and its number, so that order does not matter.
 
     Args:
@@ -101,8 +98,9 @@ class Embedding(Drawing):
         scratch: Path,
         seed: int,
     ) -> None:
-        super().__init__(real, queries, seed)
-        self.folders, self.backbone, self.scratch = folders, backbone, scratch
+        self.real, self.queries, self.folders, self.seed = real, queries, folders, seed
+        self.backbone, self.scratch = backbone, scratch
+        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
 
     def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
         """``real``, ``real_kinds`` and ``real_files``."""
@@ -152,8 +150,39 @@ class Embedding(Drawing):
         rows = embed_in_shards(self.backbone, pictures.keys, draw, self.scratch, [settings, pool], label)
         return rows.astype(np.float16)
 
+    def views(self, pictures: Pictures, kind: str, n_views: int, i: int) -> list[Image.Image]:
+        """The first views of one kind of the i-th of some real images."""
+        own, drawn = i if pictures is self.real else None, []
+        for number in range(n_views):
+            rng = view_rng(self.seed, f"{kind}|{pictures.names[i]}", number)
+            view = self._plain(pictures.drawable(i), own, rng)
+            if kind in RESTYLE:
+                view = RESTYLE[kind](view, self.real.drawable(self.real.another(own, rng)), rng)
+            drawn.append(view)
+        return drawn
+
+    def whole(self, pictures: Pictures, i: int) -> list[Image.Image]:
+        """The i-th of some images, as it is."""
+        return [pictures.whole(i)]
+
+    def synthetic(self, pictures: Pictures, i: int) -> list[Image.Image]:
+        """The i-th of some synthetic images, and plain views of it."""
+        image, rng = pictures.whole(i), view_rng(self.seed, pictures.names[i], 0)
+        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+
     def _made(self, family: str, n_made: int, i: int) -> list[Image.Image]:
         return [picture for number in range(n_made) for picture in self.made(family, i, number)]
+
+    def made(self, family: str, i: int, number: int) -> list[Image.Image]:
+        """One synthetic image of a family made from the i-th real image, and plain views of it."""
+        rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
+        among = self.styles if family == "arbitrary_style" else None
+        other = self.real.drawable(self.real.another(i, rng, among))
+        image = RENDER[family](self.real.drawable(i), other, rng)
+        return [image, *(self._plain(image, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
+
+    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
+        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
 
 
 def _files(own: Sequence[str], folders: Sequence[Pictures]) -> np.ndarray:

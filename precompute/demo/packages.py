@@ -32,11 +32,6 @@ class Package:
         return f"{self.name}_{self.version}_all.deb"
 
     @property
-    def source(self) -> str:
-        """Name and version, as the credits of every picture have it."""
-        return f"{self.name} {self.version}"
-
-    @property
     def command(self) -> str:
         """The shell command that downloads exactly this package into the current folder."""
         return f"apt-get download {self.name}={self.version}"
@@ -48,15 +43,17 @@ BOTH = (
 )
 
 
-def unpack(package: Package, folder: Path) -> Path:
-    """Unpack a package below `folder`, once, and return the folder of the wanted tree.
+def unpack(package: Package, folder: Path, download: bool = False) -> Path:
+    """Unpack a package below `folder`, once, fetched first where allowed, and return the folder of the wanted tree.
 
     Raises:
         PackageError: the `.deb` is not in `folder`, and the message names the command that fetches it; or it cannot be unpacked.
     """
-    done = folder / package.name / ".complete"
+    done, deb = folder / package.name / ".complete", folder / package.file
     if not done.exists():
-        deb = folder / package.file
+        if download and not deb.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run(package.command.split(), cwd=folder, check=False)
         if not deb.exists():
             raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
         try:

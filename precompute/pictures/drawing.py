@@ -1,7 +1,4 @@
-"""The pictures of a bundle, and what is drawn from them: views, and synthetic images made from training images.
-
-Whatever is drawn depends on the seed, its image and its number only.
-"""
+"""The pictures of a bundle, from which views and synthetic images are drawn, and the backbone that embeds them."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -16,13 +13,9 @@ from aad.backbones.spec import TORCH
 from aad.bundle import Bundle, BundleError, safe_path
 from aad.files import file_sha256
 from aad.images import load_image
-from precompute.pictures.plain import make_view, view_rng
-
-from .families import RENDER, RESTYLE
 
 # pixels on the longest side: more than any family works at, and quick to load from large photographs
 DRAWING_SIZE = 640
-N_SYNTHETIC_VIEWS = 2  # plain ones of each synthetic image, besides the image itself
 
 
 class Pictures:
@@ -85,51 +78,6 @@ def training_pictures(bundle: Bundle) -> tuple[Pictures, Pictures]:
 def may_train(entry: Mapping[str, Any]) -> bool:
     """Whether a picture of a bundle is of the train split, or of no split."""
     return entry.get("split", "") in ("train", "")
-
-
-class Drawing:
-    """Draws from the pictures of a bundle.
-
-    Args:
-        real: training images; also surroundings, backdrops and styles.
-        queries: the bundle's own synthetic training images.
-        seed: of everything drawn.
-    """
-
-    def __init__(self, real: Pictures, queries: Pictures, seed: int) -> None:
-        self.real, self.queries, self.seed = real, queries, seed
-        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
-
-    def views(self, pictures: Pictures, kind: str, n_views: int, i: int) -> list[Image.Image]:
-        """The first views of one kind of the i-th of some real images."""
-        own, drawn = i if pictures is self.real else None, []
-        for number in range(n_views):
-            rng = view_rng(self.seed, f"{kind}|{pictures.names[i]}", number)
-            view = self._plain(pictures.drawable(i), own, rng)
-            if kind in RESTYLE:
-                view = RESTYLE[kind](view, self.real.drawable(self.real.another(own, rng)), rng)
-            drawn.append(view)
-        return drawn
-
-    def whole(self, pictures: Pictures, i: int) -> list[Image.Image]:
-        """The i-th of some images, as it is."""
-        return [pictures.whole(i)]
-
-    def synthetic(self, pictures: Pictures, i: int) -> list[Image.Image]:
-        """The i-th of some synthetic images, and plain views of it."""
-        image, rng = pictures.whole(i), view_rng(self.seed, pictures.names[i], 0)
-        return [image, *(self._plain(image, None, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
-    def made(self, family: str, i: int, number: int) -> list[Image.Image]:
-        """One synthetic image of a family made from the i-th real image, and plain views of it."""
-        rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
-        among = self.styles if family == "arbitrary_style" else None
-        other = self.real.drawable(self.real.another(i, rng, among))
-        image = RENDER[family](self.real.drawable(i), other, rng)
-        return [image, *(self._plain(image, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]
-
-    def _plain(self, image: Image.Image, i: int | None, rng: np.random.Generator) -> Image.Image:
-        return make_view(image, self.real.drawable(self.real.another(i, rng)), rng)
 
 
 def open_backbone(bundle: Bundle, weights: Path | None = None, device: str = "cpu") -> Backbone:
