@@ -22,7 +22,7 @@ from aad.images import MAX_SECONDS, ImageError, load_image, printable
 
 N_PROCESSES = 2  # a large picture keeps one busy, and nobody else waits for it
 MAX_MEMORY = 4 << 30  # bytes: the largest picture that is taken, as floats, needs about 1 GB beside the libraries
-PATIENCE = 5.0  # seconds on top of `MAX_SECONDS`, which the process looks at itself, for its start on a busy machine
+PATIENCE = 20.0  # seconds on top of `MAX_SECONDS`, which the process looks at itself: large pictures on a busy machine
 ROOT = Path(__file__).resolve().parent.parent
 
 

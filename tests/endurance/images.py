@@ -8,36 +8,28 @@ further. What fails is written to ``--keep``.
 from __future__ import annotations
 
 import argparse
-import gc
 import hashlib
-import json
+import os
 import random
 import re
-import resource
-import selectors
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from aad.images import ImageError, load_image
+from aad.images import ImageError
+from interface import decoder
 from tests.hostile_files import GREEDY, corpus, made
 from tests.mutations import mutate
 
 DESCRIPTION = "decode the corpus and damaged copies of it under watch"
-MAX_SECONDS = 20.0  # twice the limit of the door; past it, the process is ended
 CEILING = 1200.0  # megabytes above what the process held before: 60 million pixels, 13 bytes each, and room
 SMALL = 20_000  # bytes; larger files are looked at once and not damaged: they only slow the search down
 BATCH = 2_000  # files for one process, before a fresh one
 SCALE = 4  # greedy files are this many times larger here than in the ordinary tests
-ADDRESS_SPACE = 6_000_000_000  # of the process, far above the ceiling: what reaches it would not end by itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,42 +41,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Decoder:
-    """A process that decodes what it is sent, so that a crash, a leak or an endless loop is seen; started anew when it ends."""
+class Watched:
+    """A process of the server's that decodes, looked at from outside, so that a crash, a leak or an endless loop is seen."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "file"
-        self.process: subprocess.Popen[str] | None = None
-        self.n_files = 0
+        self.path, self.decoder, self.n_files = folder / "file", decoder.Decoder(1), 0
 
     def ask(self, data: bytes) -> dict[str, Any]:
-        """What came of the file; ``fault`` where the process ended or had to be ended."""
-        if self.process is None or self.n_files >= BATCH:
-            self.stop()
-            command, pipe = [sys.executable, "-m", "tests.endurance.images"], subprocess.PIPE
-            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-            self.n_files = 0
+        """What came of the file: ``accepted WIDTHxHEIGHT``, ``refused WORDS`` or ``fault WORDS``; and what it took."""
+        if self.n_files % BATCH == 0:
+            self.decoder.stop()
+            self.outcome(b"BM" + bytes(99))  # so that what is loaded once is no part of the first file's memory
         self.n_files += 1
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.path.write_bytes(data)
-        start = time.perf_counter()
-        self.process.stdin.write(f"{self.path}\n")
-        self.process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            in_time = selector.select(MAX_SECONDS)
-        if line := self.process.stdout.readline() if in_time else "":
-            return json.loads(line)
-        seconds = time.perf_counter() - start
-        words = f"ended with {self.process.wait()}" if in_time else f"longer than {MAX_SECONDS:g} s"
-        self.stop()
-        return {"outcome": f"fault {words}", "seconds": seconds, "cpu_seconds": seconds, "megabytes": 0.0}
+        self.decoder.start()  # where the last has ended
+        (process,) = self.decoder._free.queue
+        about = Path(f"/proc/{process.pid}")
+        (about / "clear_refs").write_text("5")  # the peak starts again from what is held now
+        held, worked, start = memory(about, "VmRSS"), work(about), time.perf_counter()
+        outcome, seconds = self.outcome(data), time.perf_counter() - start
+        if process.poll() is not None:
+            return {"outcome": outcome, "seconds": seconds, "cpu_seconds": seconds, "megabytes": 0.0}
+        used = {"cpu_seconds": work(about) - worked, "megabytes": memory(about, "VmHWM") - held}
+        return {"outcome": outcome, "seconds": seconds, **used}
 
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+    def outcome(self, data: bytes) -> str:
+        self.path.write_bytes(data)
+        try:
+            image = self.decoder(self.path)
+        except ImageError as error:
+            text = str(error)
+            if "whose decoder ended" in text or not text.isprintable() or "; " not in text or len(text) > 400:
+                return f"fault {text[:300]!r}"
+            return f"refused {text}"
+        return f"accepted {image.width}x{image.height}"
+
+
+def memory(about: Path, field: str) -> float:
+    """Megabytes: ``VmHWM`` is the peak, ``VmRSS`` what is held now."""
+    return int((about / "status").read_text().partition(f"{field}:")[2].split()[0]) / 1024
+
+
+def work(about: Path) -> float:
+    """Seconds of a processor."""
+    user, system = (about / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 class Record:
@@ -139,14 +139,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     record, draw = Record(arguments.keep), random.Random(arguments.seed)
     pool: dict[str, list[tuple[str, bytes]]] = {"accepted": [], "refused": [], "fault": []}
     with tempfile.TemporaryDirectory() as folder:
-        decoder = Decoder(Path(folder))
+        watched = Watched(Path(folder))
         try:
             for name, (plain, _) in tqdm(corpus().items(), "corpus", disable=None):
-                work, n = GREEDY.get(name, (None, 0))
-                data = work(n if name == "shared_index.jpg" else SCALE * n) if work else made(plain)
-                reply = decoder.ask(data)
+                greedy, n = GREEDY.get(name, (None, 0))
+                data = greedy(n if name == "shared_index.jpg" else SCALE * n) if greedy else made(plain)
+                reply = watched.ask(data)
                 record.take(reply, data, name)
-                if len(data) < SMALL and work is None and not name.startswith("largest"):  # those take seconds each
+                if len(data) < SMALL and greedy is None and not name.startswith("largest"):  # those take seconds each
                     pool[reply["outcome"].split()[0]].append((name, data))
             corpus_figures = record.figures()
             end = time.monotonic() + 60 * arguments.minutes
@@ -155,12 +155,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     # What is sound can be damaged deep within; what is refused, mostly only be refused again.
                     name, data = draw.choice(pool["accepted" if draw.random() < 0.8 else "refused"])
                     damaged = mutate(data, draw, draw.choice(pool["accepted"])[1])
-                    reply = decoder.ask(damaged)
+                    reply = watched.ask(damaged)
                     if record.take(reply, damaged, name) and len(damaged) < SMALL:
                         pool[reply["outcome"].split()[0]].append((name, damaged))
                     progress.update()
         finally:
-            decoder.stop()
+            watched.decoder.stop()
     return {
         "minutes": arguments.minutes,
         "seed": arguments.seed,
@@ -168,50 +168,3 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         **record.figures(),
         "faults": record.faults,
     }
-
-
-# --- in the process: file names come in on lines, one line of JSON goes out for each ----------------------------------
-
-
-def decode(data: bytes) -> str:
-    """What came of it: ``accepted MODE WIDTHxHEIGHT``, ``refused WORDS`` or ``fault TYPE``."""
-    try:
-        image = load_image(data)
-        pixels = np.asarray(image)
-        assert image.mode == "RGB" and not image.info
-        assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3)
-        return f"accepted {image.mode} {image.width}x{image.height}"
-    except ImageError as error:
-        text = str(error)
-        if not text.isprintable() or "; " not in text or len(text) > 400 or "object at 0x" in text:
-            return f"fault words {text[:300]!r}"
-        return f"refused {text}"
-    except Exception as error:  # this is what is looked for
-        return f"fault {type(error).__name__}: {str(error)[:300]}"
-
-
-def memory(field: str) -> float:
-    """Megabytes: ``VmHWM`` is the peak, ``VmRSS`` what is held now."""
-    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
-def serve() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.simplefilter("ignore")
-    decode(b"BM" + bytes(99))  # so that what is loaded once is no part of the first file's memory
-    for line in sys.stdin:
-        data = Path(line.rstrip("\n")).read_bytes()
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
-        before, work, start = memory("VmRSS"), time.process_time(), time.perf_counter()
-        outcome = decode(data)
-        seconds, work, peak = time.perf_counter() - start, time.process_time() - work, memory("VmHWM") - before
-        reply = {"outcome": outcome, "seconds": seconds, "cpu_seconds": work, "megabytes": peak}
-        print(json.dumps(reply), flush=True)
-
-
-if __name__ == "__main__":
-    serve()
