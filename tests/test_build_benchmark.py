@@ -111,7 +111,8 @@ def test_deb_is_unpacked_once(tmp_path: Path) -> None:
 
 def test_missing_deb_names_the_command_that_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^error: .*\n.*apt-get download tuxpaint-stamps-default=2022\.06\.04-1"):
-        run_step(build_benchmark.main, ["--packages", str(tmp_path)])
+        run_step(build_benchmark.main, ["--packages", str(tmp_path / "new")])
+    assert (tmp_path / "new").is_dir(), "the command goes there first"
 
 
 # --- pictures and recipes ----------------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def unpack(package: Package, folder: Path, download: bool = False) -> Path:
     """
     done, deb = folder / package.name / ".complete", folder / package.file
     if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)  # the command below begins there
         if download and not deb.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             subprocess.run(package.command.split(), cwd=folder, check=False)
         if not deb.exists():
             raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
