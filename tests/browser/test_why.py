@@ -72,11 +72,8 @@ def test_charts_are_read_by_keyboard_and_pointer(why: Page, theory: dict[str, An
 
 def test_families_are_drawn_where_their_figures_are(why: Page, attributor: FakeAttributor) -> None:
     chart = exhibit(why, "Does it hold for generators")
-    rows = [
-        row
-        for name, row in attributor.bundle.read_json("generalisation.json")["test"].items()
-        if name != "arbitrary_style, all"
-    ]
+    families = table(attributor.bundle, "generalisation.json")["test"]
+    rows = [row for name, row in families.items() if name != "arbitrary_style, all"]
     drawn = chart.locator(".dot-row:not(.dot-axis)")
     assert drawn.count() == len(rows)
     places = drawn.evaluate_all(
