@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from aad import Attributor, load_image
-from aad.answers import Query, Reference
 from aad.backbones import load_backbone
 from aad.backbones.networks import EPSILON, N_MIXED, Pooling, mixtures
 from aad.images import ImageError
@@ -20,48 +19,43 @@ from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
 from interface import heat
 from interface.heat import LAST, ExplanationError, explain, pool_without_regions, why_not
-from tests.small import folder_of
+from tests.fakes import DIMENSION, FakeAttributor
 
-D = 60
+D = 2 * DIMENSION
 
 
-class Toy:
-    """An attributor of a few pictures, with a random head of its own for each domain and learnt space; no network."""
-
-    def __init__(self, folder: Path, name: str = "efficientnet_lite0") -> None:
-        rng = np.random.default_rng(0)
-        paths = sorted(folder_of(folder, 4).rglob("*.png"))
-        self.references = tuple(Reference(i, path, f"Picture {i}", "test", "CC0") for i, path in enumerate(paths[:3]))
-        self.queries = (Query(0, paths[3], "media"),)
-        self.spaces, self.stamp = SPACES, {"backbone": name}
-        self.heads = {Space.BACKBONE: Head.identity(D)}
-        for space in SPACES[1:]:
-            centre = {domain: 0.02 * rng.normal(size=D).astype(np.float32) for domain in Domain}
-            weight = {domain: (np.eye(D) + 0.3 * rng.normal(size=(D, D))).astype(np.float32) for domain in Domain}
-            self.heads[space] = Head(centre, weight)
-
-    def warm_up(self) -> SimpleNamespace:
-        return SimpleNamespace(in_torch=lambda: None)
+@pytest.fixture(scope="module")
+def invented(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    """An attributor of a few pictures, with a random head of its own for each domain and learnt space."""
+    invented, rng = FakeAttributor(tmp_path_factory.mktemp("pictures"), n_per_group=1), np.random.default_rng(0)
+    invented.stamp["backbone"] = "efficientnet_lite0"
+    for space in SPACES[1:]:
+        centre = {domain: 0.02 * rng.normal(size=D).astype(np.float32) for domain in Domain}
+        weight = {domain: (np.eye(D) + 0.3 * rng.normal(size=(D, D))).astype(np.float32) for domain in Domain}
+        invented.heads[space] = Head(centre, weight)
+    return invented
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def toy(invented: FakeAttributor, monkeypatch: pytest.MonkeyPatch) -> FakeAttributor:
     monkeypatch.setattr(heat, "_features", lambda _, image: features(image))
-    return Toy(tmp_path)
+    monkeypatch.setattr(invented, "warm_up", lambda: SimpleNamespace(in_torch=lambda: None))
+    return invented
 
 
 def features(image: Image.Image) -> np.ndarray:
     """Of a picture, and of it without each of 49 regions: drawn, but the same for the same pixels."""
-    return l2_normalise(1 + np.random.default_rng(list(image.tobytes())).normal(size=(1 + 49, D)))
+    seed = int(np.asarray(image, np.int64).sum())
+    return l2_normalise(1 + np.random.default_rng(seed).normal(size=(1 + 49, D)))
 
 
-def embedded(toy: Toy, path: Path, row: int, space: Space, domain: Domain) -> np.ndarray:
+def embedded(toy: FakeAttributor, path: Path, row: int, space: Space, domain: Domain) -> np.ndarray:
     mapped = toy.heads[space].apply(features(load_image(path))[row], domain)
     return mapped / np.linalg.norm(mapped)
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(toy: Toy, space: Space) -> None:
+def test_heat_is_the_drop_of_similarity_when_a_region_is_left_out(toy: FakeAttributor, space: Space) -> None:
     query, reference = toy.queries[0].path, toy.references[1].path
     whole = embedded(toy, query, 0, space, Domain.SYNTHETIC)
     other = embedded(toy, reference, 0, space, Domain.REAL)
@@ -106,7 +100,7 @@ def test_without_a_region_means_deviations_and_covariances_are_those_of_the_posi
         assert np.allclose(rows[number], expected, rtol=0, atol=1e-6), region
 
 
-def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) -> None:
+def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: FakeAttributor) -> None:
     found = explain(toy, toy.references[0], 1)[Space.ALIGNED]
     ours, theirs = (embedded(toy, toy.references[i].path, 0, Space.ALIGNED, Domain.REAL) for i in (0, 1))
     assert found.similarity == pytest.approx(ours @ theirs, abs=1e-5)
@@ -114,7 +108,7 @@ def test_a_reference_as_query_is_embedded_as_the_real_picture_it_is(toy: Toy) ->
     assert abs(as_synthetic.similarity - found.similarity) > 1e-3
 
 
-def test_a_bundled_query_its_path_and_its_image_are_explained_alike(toy: Toy) -> None:
+def test_a_bundled_query_its_path_and_its_image_are_explained_alike(toy: FakeAttributor) -> None:
     path = toy.queries[0].path
     first = explain(toy, 0, 1)[Space.DISENTANGLED].heat_query
     for query in (path, str(path), load_image(path)):
@@ -140,17 +134,19 @@ def test_the_whole_is_what_the_network_gives_and_a_run_of_another_thread_does_no
     assert not any(block._forward_hooks for block in backbone.network.blocks)
 
 
-def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(tmp_path: Path) -> None:
-    toy = Toy(tmp_path, name="dino_vits16")
-    toy.warm_up = lambda: pytest.fail("the backbone was loaded for nothing")  # type: ignore[method-assign]
+def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(
+    toy: FakeAttributor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(toy.stamp, "backbone", "dino_vits16")
+    monkeypatch.setattr(toy, "warm_up", lambda: pytest.fail("the backbone was loaded for nothing"))
     assert "dino_vits16" in (why_not(toy) or "")
     with pytest.raises(ExplanationError, match="dino_vits16 does not pool"):
         explain(toy, 0, 0)
 
 
-def test_unknown_references_and_what_is_no_picture_are_refused(toy: Toy, tmp_path: Path) -> None:
+def test_unknown_references_and_what_is_no_picture_are_refused(toy: FakeAttributor, tmp_path: Path) -> None:
     with pytest.raises(IndexError):
-        explain(toy, 0, 3)
+        explain(toy, 0, len(toy.references))
     (tmp_path / "letter.txt").write_text("dear reader")
     for path in (tmp_path / "letter.txt", tmp_path / "nowhere.png"):
         with pytest.raises(ImageError):

@@ -16,6 +16,7 @@ from precompute import extract_families, extract_views
 from precompute.abc.splits import BenchmarkError
 from precompute.pictures import drawing, families
 from tests.small import ABOUT, LITE0, SPLITS, ThumbnailNetwork, draw_small, folder_of, picture, small_bundle
+from tests.test_families import RecordingNetworks
 
 PLAIN = ("--kinds", "plain", "filters", "--made", "filters", "composite")
 SMALL = ("--n-views", 2, "--n-made", 2, "--threads", 1)
@@ -294,23 +295,14 @@ def test_without_the_style_networks_only_what_needs_them_is_refused(tmp_path, ne
 
 
 def test_restyled_views_take_their_style_from_other_training_pictures(tmp_path, network, monkeypatch):
-    styles = []
-
-    class Networks:
-        def stylize(self, image, style, strength):
-            return image
-
-        def stylize_with(self, image, style_image, strength):
-            styles.append(np.asarray(style_image, float).mean((0, 1)))
-            return image
-
-    monkeypatch.setattr(families, "style_networks", Networks)
+    networks = RecordingNetworks()
+    monkeypatch.setattr(families, "style_networks", lambda: networks)
     bundle = small_bundle(tmp_path)
     of_one_colour(tmp_path)
     made = views(bundle, "--kinds", "arbitrary_style", "multistyle26", "--made", "arbitrary_style")
     assert made["real_kinds"].tolist() == ["whole", *["arbitrary_style"] * 2, *["multistyle26"] * 2]
-    assert len(styles) == 4 * 2 + 4 * 2
-    assert {round(style[0] / 25) for style in styles} == {0, 1, 2, 3}
+    styles = [style for style in networks.styles if isinstance(style, bytes)]  # pictures of one colour, not numbers
+    assert len(styles) == 4 * 2 + 4 * 2 and {round(style[0] / 25) for style in styles} == {0, 1, 2, 3}
 
 
 def test_a_synthetic_image_takes_its_style_from_a_painting_where_there_is_one(tmp_path, network):

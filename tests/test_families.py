@@ -19,12 +19,11 @@ class RecordingNetworks:
     """Stands for the style networks: inverts the picture and remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.styles, self.strengths, self.sizes = [], [], []
+        self.styles, self.strengths = [], []
 
     def stylize(self, image, style, strength):
         self.styles.append(style)
         self.strengths.append(strength)
-        self.sizes.append(max(image.size))
         return Image.eval(image, lambda level: 255 - level)
 
     def stylize_with(self, image, style_image, strength):

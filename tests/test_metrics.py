@@ -42,14 +42,6 @@ def test_average_precision_equals_a_walk_down_the_list():
         assert average_precision(ranks) == pytest.approx(total / 5)
 
 
-def test_bootstrap_interval_holds_the_mean_and_repeats():
-    values, groups = np.random.default_rng(2).random(80), [str(i % 20) for i in range(80)]
-    first, again = bootstrap_interval(values, groups), bootstrap_interval(values, groups)
-    assert first == again
-    assert first.low < first.mean < first.high
-    assert first.mean == pytest.approx(values.mean())
-
-
 def test_bootstrap_draws_concepts_not_queries():
     values = np.repeat([0.0, 1.0] * 5, 50)  # ten concepts, each wholly right or wholly wrong
     by_concept = bootstrap_interval(values, np.repeat(np.arange(10), 50).astype(str).tolist())
