@@ -4,7 +4,8 @@ Reads   references_{space}.npy of the bundle
 Writes  coordinates.npy and, in the manifest, the share of near neighbours that each map keeps
 
 Of more than 20,000 references so many are drawn and fitted, and each of the others is placed at the mean of its nearest that were;
-the share of near neighbours is then measured on 2,000 of them.
+the share of near neighbours is then measured on 2,000 of them. Where nine tenths of the references are those of an earlier map, as
+.work keeps it, they stay there and only the others are placed.
 
     python -m precompute.project
     python -m precompute.project --figure assets/maps.webp     # the maps as a picture, for slides
@@ -22,7 +23,7 @@ from aad.scale.stored import map_rows
 from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold
-from precompute.common.maps import N_FITTED, N_MEASURED, fit_maps, neighbour_preservation, place_rest
+from precompute.common.maps import N_FITTED, N_MEASURED, fitted_maps, neighbour_preservation, place_rest
 from precompute.common.steps import write_step
 
 
@@ -39,19 +40,21 @@ def main(argv: Sequence[str]) -> None:
     n = len(bundle.read_json("references.json"))
     names = {space: f"references_{space}.npy" for space in SPACES}
     rows: dict[Space, Any]
+    fitted = measured = np.arange(n)
     if n <= N_FITTED:
-        rows, measured = {space: bundle.read_array(name, (n, None)) for space, name in names.items()}, np.arange(n)
-        maps = fit_maps(rows, arguments.n_neighbors, arguments.seed)
+        rows = {space: bundle.read_array(name, (n, None)) for space, name in names.items()}
     else:
         chosen = np.random.default_rng(arguments.seed).choice
         fitted, measured = (np.sort(chosen(n, size, replace=False)) for size in (N_FITTED, N_MEASURED))
         rows = {space: map_rows(bundle, name, (n, None)) for space, name in names.items()}
         print(f"fitting {N_FITTED:,} of {n:,} references, which takes some minutes", flush=True)
-        some = {space: rows[space][fitted] for space in SPACES}
-        maps = fit_maps(some, arguments.n_neighbors, arguments.seed)
-        for space in SPACES:
-            with tqdm(total=n, desc=f"place {space}", unit="reference", disable=None) as bar:
-                maps[space] = place_rest(maps[space], fitted, some[space], rows[space].chunks(), bar.update)
+    some = {space: rows[space][fitted] for space in SPACES}
+    taken, maps = fitted_maps(bundle.folder / ".work", some, arguments.n_neighbors, arguments.seed)
+    fitted = fitted[taken]
+    for space in SPACES if len(fitted) < n else ():
+        chunks = rows[space].chunks() if n > N_FITTED else iter([(0, rows[space])])
+        with tqdm(total=n, desc=f"place {space}", unit="reference", disable=None) as bar:
+            maps[space] = place_rest(maps[space], fitted, some[space][taken], chunks, bar.update)
     preserved = {str(space): round(neighbour_preservation(rows[space], maps[space], measured), 4) for space in SPACES}
     write_step(
         arguments.bundle,
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         command=command_line("precompute.project", argv),
         sections={"neighbour_preservation": preserved},
         settings={"seed": arguments.seed, "versions": versions("umap-learn", "numba")}
-        | ({"n_fitted": N_FITTED} if n > N_FITTED else {}),
+        | ({"n_fitted": len(fitted)} if len(fitted) < n else {}),
     )
     print(
         "share of the 10 nearest neighbours kept:",

@@ -74,7 +74,7 @@ def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
 
     monkeypatch.setattr(project, "N_FITTED", 300)
     monkeypatch.setattr(project, "N_MEASURED", N)
-    monkeypatch.setattr(project, "fit_maps", flat)
+    monkeypatch.setattr("precompute.common.maps.fit_maps", flat)
     run("project", bundle)
     assert seen == dict.fromkeys(SPACES, 300)
     manifest = Bundle.open(bundle).manifest

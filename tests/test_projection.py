@@ -10,7 +10,7 @@ from aad.attribution import place_query
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
 from precompute import project
-from precompute.common.maps import fit_maps, neighbour_preservation, place_rest
+from precompute.common.maps import fit_maps, fitted_maps, neighbour_preservation, place_rest
 from tests.factory import tiny_bundle
 from tests.small import python
 
@@ -108,3 +108,28 @@ def test_the_maps_are_drawn_as_one_picture_and_the_bundle_stays_as_it_is(tmp_pat
     with Image.open(tmp_path / "maps.webp") as picture:
         assert picture.size == (1300, 520) and len(picture.getcolors(10_000_000)) > 5
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
+def test_a_map_is_fitted_again_once_more_than_a_tenth_of_the_references_are_others(tmp_path, monkeypatch):
+    fits: list[int] = []
+
+    def flat(embeddings, *_):
+        fits.append(len(embeddings[SPACES[0]]))
+        return {space: rows[:, :2].astype(np.float32) for space, rows in embeddings.items()}
+
+    monkeypatch.setattr("precompute.common.maps.fit_maps", flat)
+    rows = {space: np.concatenate([own, own[:1]]) for space, own in spaces(220).items()}  # the last equals the first
+
+    def check(chosen, held, n_fits, seed=0):
+        taken, maps = fitted_maps(tmp_path, {space: own[chosen] for space, own in rows.items()}, 20, seed)
+        assert taken.tolist() == [*held] and len(fits) == n_fits
+        for space, own in rows.items():
+            assert np.array_equal(maps[space], own[chosen][taken, :2].astype(np.float32))
+
+    first = np.array([220, *range(180), 0])
+    check(first, range(182), 1)
+    check(first, range(182), 1)
+    check(np.array([200, *first[:100], 201, *first[100:]]), [*range(1, 101), *range(102, 184)], 1)
+    check(first[:170], range(170), 1)
+    check(first, range(182), 2, seed=1)
+    check(first[30:], range(152), 3)

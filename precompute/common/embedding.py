@@ -29,6 +29,7 @@ from precompute.common.runners import run_shards
 from precompute.common.sources import Member, Piece, cut, fingerprint
 from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_digest, write_array, write_table
 
+Image.core.set_blocks_max(16)  # type: ignore[attr-defined]  # of 16 MB: fresh memory for each photograph costs a sixth of the time
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all

@@ -4,14 +4,21 @@ The three spaces are fitted together by AlignedUMAP, which holds each reference 
 moves between maps moved in the embedding.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
 from aad.attribution import N_PLACING
 from aad.search import ExactIndex
 from aad.spaces import Space
+from precompute.common.cli import versions
+from precompute.common.store import short_digest, write_arrays
 
 if TYPE_CHECKING:
     from aad.scale.stored import StoredRows
@@ -47,6 +54,31 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
         [embeddings[space] for space in spaces], relations=same
     )
     return _shared_frame({space: np.asarray(rows) for space, rows in zip(spaces, fitted.embeddings_, strict=True)})
+
+
+def fitted_maps(
+    scratch: Path, embeddings: Mapping[Space, np.ndarray], n_neighbors: int, seed: int
+) -> tuple[np.ndarray, dict[Space, np.ndarray]]:
+    """As ``fit_maps``, kept in a folder; or what is kept there, if nine tenths of the references are the same then and now.
+
+    Returns:
+        (f,) which of the references the maps hold, and the maps, (f, 2) each.
+    """
+    met, keys = Counter[str](), []
+    for rows in zip(*embeddings.values(), strict=True):
+        key = hashlib.sha256(b"".join(rows)).hexdigest()
+        met[key] += 1  # equal references have places of their own
+        keys.append(f"{key} {met[key]}")
+    path = scratch / f"maps-{short_digest([n_neighbors, seed, versions('umap-learn', 'numba')])}.npz"
+    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(path, allow_pickle=False) as kept:
+        places = {key: i for i, key in enumerate(kept["keys"].tolist())}
+        same = [i for i, key in enumerate(keys) if key in places]
+        if len(same) >= 0.9 * max(len(keys), len(places)):
+            return np.array(same), {space: kept[space][[places[keys[i]] for i in same]] for space in embeddings}
+    maps = fit_maps(embeddings, n_neighbors, seed)
+    scratch.mkdir(exist_ok=True)
+    write_arrays(path, keys=np.array(keys), **maps)
+    return np.arange(len(keys)), maps
 
 
 def _principal_plane(rows: np.ndarray) -> np.ndarray:
