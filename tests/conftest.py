@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pages import page, picture, uploads  # noqa: F401 - fixtures
+from tests.pages import attributor, page, picture, uploads  # noqa: F401 - fixtures
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -87,6 +87,12 @@ def at_once(ask: Callable[[Any], Any], requests: Sequence[Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
+def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
+    """To be left as it is, by modules that have none of their own."""
+    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     root = tmp_path_factory.mktemp("page")
     (root / "secret.txt").write_text(SECRET)

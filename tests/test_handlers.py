@@ -15,11 +15,6 @@ from interface.requests import MISFIT
 from tests.fakes import FakeAttributor
 
 
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
-
-
 def test_example_answer_holds_ids_numbers_and_true_ranks(attributor: FakeAttributor) -> None:
     answer = handlers.answer(attributor, "query", 2, 5)
     result = attributor.attribute_query(2, 5)

@@ -22,12 +22,9 @@ from aad.schema import CONTENTS
 from interface import present
 from precompute import evaluate, publish
 from tests.factory import tiny_bundle
-from tests.hub_server import TOKEN, HubServer, point_to
+from tests.hub_server import MARKS, NAME, TOKEN, HubServer, point_to
 
-# huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-NAME = "tester/tiny"
+pytestmark = MARKS
 ADDRESS = f"hf://{NAME}"
 
 

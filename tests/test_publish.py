@@ -22,13 +22,10 @@ from aad.bundle import Bundle, BundleError
 from precompute import evaluate, publish
 from precompute.publishing import release
 from tests.factory import N_QUERIES, N_REFERENCES, tiny_bundle
-from tests.hub_server import HubServer, point_to
+from tests.hub_server import MARKS, NAME, HubServer, point_to
 from tests.spoilt_bundles import rewritten, told
 
-# huggingface_hub sends LFS files in a way that its own HTTP library calls outdated.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-NAME = "tester/tiny"
+pytestmark = MARKS
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from aad.answers import Attribution
@@ -41,11 +40,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-@pytest.fixture(scope="module")
-def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
-    return FakeAttributor(tmp_path_factory.mktemp("pictures"))
 
 
 def case_of(attributor: FakeAttributor, query_id: int, k: int = 4, **fields: Any) -> Case:
