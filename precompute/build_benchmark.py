@@ -7,8 +7,8 @@ Writes  OUT/abc_mini (about 23 MB)
     python -m precompute.build_benchmark --download
     python -m precompute.build_benchmark --packages FOLDER --out OUT
 
-On one machine the bytes are the same whatever the number of jobs; on another the style networks may paint in other colours. Pictures
-that are already there are kept, so an interrupted build goes on where it stopped.
+On one machine the bytes are the same whatever the number of jobs; on another the style networks may paint in other colours.
+Pictures that are already there are kept, so an interrupted build goes on where it stopped.
 """
 
 import argparse
