@@ -25,6 +25,7 @@ from precompute.common.cli import command_line, run_step, step_parser, versions
 from precompute.common.lock import hold
 from precompute.common.maps import N_FITTED, N_MEASURED, fitted_maps, neighbour_preservation, place_rest
 from precompute.common.steps import write_step
+from precompute.common.store import short_digest
 
 
 def main(argv: Sequence[str]) -> None:
@@ -49,7 +50,9 @@ def main(argv: Sequence[str]) -> None:
         rows = {space: map_rows(bundle, name, (n, None)) for space, name in names.items()}
         print(f"fitting {N_FITTED:,} of {n:,} references, which takes some minutes", flush=True)
     some = {space: rows[space][fitted] for space in SPACES}
-    taken, maps = fitted_maps(bundle.folder / ".work", some, arguments.n_neighbors, arguments.seed)
+    heads, made_with = bundle.manifest["files"]["heads.safetensors"]["sha256"], versions("umap-learn", "numba")
+    kept = f"maps-{short_digest([heads, made_with, arguments.n_neighbors, arguments.seed])}.npz"
+    taken, maps = fitted_maps(bundle.folder / ".work" / kept, some, arguments.n_neighbors, arguments.seed)
     fitted = fitted[taken]
     for space in SPACES if len(fitted) < n else ():
         chunks = rows[space].chunks() if n > N_FITTED else iter([(0, rows[space])])
@@ -62,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         {"coordinates.npy": np.stack([maps[space] for space in SPACES])},
         command=command_line("precompute.project", argv),
         sections={"neighbour_preservation": preserved},
-        settings={"seed": arguments.seed, "versions": versions("umap-learn", "numba")}
+        settings={"seed": arguments.seed, "versions": made_with}
         | ({"n_fitted": len(fitted)} if len(fitted) < n else {}),
     )
     print(

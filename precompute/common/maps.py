@@ -17,8 +17,7 @@ import numpy as np
 from aad.attribution import N_PLACING
 from aad.search import ExactIndex
 from aad.spaces import Space
-from precompute.common.cli import versions
-from precompute.common.store import short_digest, write_arrays
+from precompute.common.store import write_arrays
 
 if TYPE_CHECKING:
     from aad.scale.stored import StoredRows
@@ -57,26 +56,27 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
 
 
 def fitted_maps(
-    scratch: Path, embeddings: Mapping[Space, np.ndarray], n_neighbors: int, seed: int
+    path: Path, embeddings: Mapping[Space, np.ndarray], n_neighbors: int, seed: int
 ) -> tuple[np.ndarray, dict[Space, np.ndarray]]:
-    """As ``fit_maps``, kept in a folder; or what is kept there, if nine tenths of the references are the same then and now.
+    """As ``fit_maps``, kept in a file; or what is kept there, if nine tenths of the backbone's rows are the same then and now.
+
+    The embeddings of the heads are not compared: their last bits depend on how many are embedded at a time.
 
     Returns:
         (f,) which of the references the maps hold, and the maps, (f, 2) each.
     """
     met, keys = Counter[str](), []
-    for rows in zip(*embeddings.values(), strict=True):
-        key = hashlib.sha256(b"".join(rows)).hexdigest()
+    for row in embeddings[Space.BACKBONE]:
+        key = hashlib.sha256(row).hexdigest()
         met[key] += 1  # equal references have places of their own
         keys.append(f"{key} {met[key]}")
-    path = scratch / f"maps-{short_digest([n_neighbors, seed, versions('umap-learn', 'numba')])}.npz"
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(path, allow_pickle=False) as kept:
         places = {key: i for i, key in enumerate(kept["keys"].tolist())}
         same = [i for i, key in enumerate(keys) if key in places]
         if len(same) >= 0.9 * max(len(keys), len(places)):
             return np.array(same), {space: kept[space][[places[keys[i]] for i in same]] for space in embeddings}
     maps = fit_maps(embeddings, n_neighbors, seed)
-    scratch.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     write_arrays(path, keys=np.array(keys), **maps)
     return np.arange(len(keys)), maps
 
