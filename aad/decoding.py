@@ -20,6 +20,8 @@ ORIENTATION = 0x0112  # tag of EXIF
 _SELF_PARSED = re.compile(rb"(\xff[\xe1\xe2]..)(Exif\0\0|MPF\0)", re.DOTALL)
 #: Chunks of a PNG that hold words or a profile, packed: Pillow would refuse the picture where they are large
 _WORDS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
+#: what a picture needs besides
+_PLAIN = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 _TURNS = b"XML:com.adobe.xmp", b"Raw profile type exif"  # words that may say which way up it is
 _LARGEST = 1 << 20  # bytes of one that is looked at, as Pillow has it
 _AVIF_EXIF = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
@@ -121,17 +123,21 @@ def fields(data: bytes) -> dict[int, tuple[int, int, int]]:
 
 
 def _without_words(data: bytes) -> bytes:
-    """A PNG without the words that decide nothing, and with one, of a usual size, of each kind that may."""
+    """A PNG without what decides nothing, and with one, of a usual size, of each kind of words that may."""
     parts, place, seen = [data[:8]], 8, set()
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
         chunk = data[place : place + 12 + length]
         place += len(chunk)
-        name, _, body = chunk[8:-4].partition(b"\0")
-        told = kind, b"" if kind == b"iCCP" else name
-        if kind not in _WORDS or ((kind == b"iCCP" or name in _TURNS) and told not in seen and _is_usual(kind, body)):
+        if kind in _WORDS:
+            name, _, body = chunk[8:-4].partition(b"\0")
+            told = kind, b"" if kind == b"iCCP" else name
+            kept = (kind == b"iCCP" or name in _TURNS) and told not in seen and _is_usual(kind, body)
+            seen.add(told)
+        else:
+            kept = kind in _PLAIN or not kind[0] & 32  # a capital: it is needed
+        if kept:
             parts.append(chunk)
-        seen.add(told)
     return b"".join([*parts, data[place:]])
 
 

@@ -100,10 +100,9 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         started = False
-        below = "/" + scope.get("root_path", "").strip(
-            "/"
-        )  # a proxy may keep the path that the page is below, or cut it
-        if below != "/" and scope["path"].startswith(f"{below}/"):
+        # A proxy may keep the path that the page is below, or cut it: here it is cut, and behind this kept, as mounted files ask.
+        below = f"/{scope.get('root_path', '')}".replace("//", "/").rstrip("/")
+        if scope["path"].startswith(f"{below}/"):
             scope = {**scope, "path": scope["path"].removeprefix(below)}
         headers = _headers(scope["path"])
 
@@ -120,9 +119,9 @@ class Guard:
             if (refusal := self._look(scope)) is not None:
                 await _tell(answer, *refusal)
             else:
-                if scope["path"].startswith(FILE):
-                    scope = {**scope, "path": await _shown(scope["path"])}
-                await self.app(scope, _patient(scope, receive), answer)
+                shown = await _shown(scope["path"]) if scope["path"].startswith(FILE) else scope["path"]
+                placed = {**scope, "root_path": below, "path": below + shown}
+                await self.app(placed, _patient(scope, receive), answer)
         except ImageError:  # why not, the answer to it says
             await answer({"type": "http.response.start", "status": 204, "headers": []})
             await answer({"type": "http.response.body", "body": b""})
