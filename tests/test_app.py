@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,7 +66,9 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
 
 
 def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
-    moments = (-0.3, 0.0, 2.3)  # it starts; it has just answered; it warms up
+    draw = random.Random(0)
+    # It starts; it has just answered; it warms up; and at any moment.
+    moments = (-0.3, 0.0, 2.3, *(draw.uniform(-1, 1.5) for _ in range(7)))
 
     def stop(seconds: float) -> tuple[int, bool]:
         (folder := tmp_path / str(seconds)).mkdir()

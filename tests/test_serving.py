@@ -23,7 +23,7 @@ import pytest
 
 import app
 from benchmarks.serving import free_port
-from interface import gradio_gaps, guard, pictures, uploads
+from interface import gradio_gaps, guard, pictures, scripts, uploads
 from tests.pages import MARKS, Page, hear, until
 
 pytestmark = MARKS
@@ -108,9 +108,9 @@ def test_below_a_path_of_a_proxy_that_keeps_it_or_cuts_it(
         for start in ("", below.strip("/") + "/"):
             get = {
                 path: httpx.get(page.url + start + path)
-                for path in ("", "config", "healthz", "theme.css", file, "none")
+                for path in ("", "config", "healthz", "theme.css", f"{scripts.folder()}/page.js", file, "none")
             }
-            assert [reply.status_code for reply in get.values()] == [200] * 5 + [404], start
+            assert [reply.status_code for reply in get.values()] == [200] * 6 + [404], start
             assert get["config"].json()["root"] == page.url + below.strip("/"), "where the page puts its questions"
             below_it = replace(page, url=page.url + start)
             assert "event: complete" in below_it.ask("attribute", below_it.upload("a.png", picture.read_bytes()), 2)
