@@ -129,14 +129,6 @@ def test_a_constructed_hub_is_found_and_skews_the_counts() -> None:
     assert found.occurrence("aligned")[0][3] == by_hand == found.retrieving("aligned", 3).sum()
 
 
-def test_skewness_follows_its_definition() -> None:
-    counts = np.random.default_rng(0).poisson(3, 500)
-    mean = sum(counts) / 500
-    second, third = (sum((c - mean) ** p for c in counts) / 500 for p in (2, 3))
-    assert skewness(counts) == pytest.approx(third / second**1.5)
-    assert skewness(-counts) == pytest.approx(-skewness(counts))
-
-
 def test_recall_has_the_intervals_of_the_metrics_and_pairs_its_steps(tied: Small) -> None:
     found = compute_outcomes(tied)
     rows = found.labels["type"] == "a"

@@ -44,7 +44,7 @@ def turn(rank: tuple[int, int, int], **more: object) -> dict[str, object]:
     return {"rank": rank, "group": "birds", "answers": ("boats", "boats", "birds"), **more}
 
 
-def test_the_turning_case_gains_most_and_in_each_space() -> None:
+def test_the_turning_case_gains_most_and_in_each_space_and_a_weaker_turn_is_better_than_none() -> None:
     rows = [
         turn((40, 1, 1)),  # nothing left for the last space to do
         turn((5, 2, 1)),
@@ -55,17 +55,14 @@ def test_the_turning_case_gains_most_and_in_each_space() -> None:
         turn((300, 4, 1), answers=("birds", "boats", "birds")),  # the wrong answer looks right
     ]
     assert talk.choose(outcomes(rows))["turn"] == 2
+    assert talk.choose(outcomes([turn((4, 1, 1), split="train", answers=("birds", "birds", "birds"))]))["turn"] == 0
+    assert talk.choose(outcomes([turn((9, 9, 9))])).get("turn") is None
 
 
 def test_a_generator_never_trained_on_comes_first() -> None:
     rows = [turn((30, 3, 1)), turn((9, 3, 1), generator="unseen")]
     assert talk.choose(outcomes(rows))["turn"] == 0
     assert talk.choose(outcomes(rows), held_out=["unseen"])["turn"] == 1
-
-
-def test_a_weaker_turn_is_better_than_none() -> None:
-    assert talk.choose(outcomes([turn((4, 1, 1), split="train", answers=("birds", "birds", "birds"))]))["turn"] == 0
-    assert talk.choose(outcomes([turn((9, 9, 9))])).get("turn") is None
 
 
 def test_easy_and_failing_cases_are_of_other_groups() -> None:

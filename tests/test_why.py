@@ -23,24 +23,20 @@ def said(theory, name):
     return " ".join(why.theory_of(theory)["sentences"][name])
 
 
-def test_the_attributor_of_the_shipped_bundle_hands_on_what_was_measured(shipped):
+def test_the_page_is_told_two_sentences_beside_each_chart_of_what_was_measured_and_what_they_amount_to(shipped):
     value = why.value(shipped)
-    assert value["theory"] and value["families"]
     assert len(json.dumps(value)) < 25_000, "it travels with the page"
-
-
-def test_two_sentences_stand_beside_each_chart_and_what_they_amount_to(theory, generalisation):
-    sentences = why.theory_of(theory)["sentences"]
-    assert set(sentences) == {"canonical", "spectrum", "closeness"}
-    assert why.theory_of(theory)["supports"] == {
+    sentences = value["theory"]["sentences"]
+    assert value["theory"]["supports"] == {
         "canonical": "does not support it",
         "spectrum": "supports it",
         "closeness": "does not support it",
     }
-    assert all(len(two) == 2 for two in [*sentences.values(), why.families_of(generalisation)["sentences"]])
+    assert set(sentences) == set(value["theory"]["supports"])
+    assert all(len(two) == 2 for two in [*sentences.values(), value["families"]["sentences"]])
 
 
-def test_the_shipped_figures_are_not_said_to_come_nearer_to_the_oracle(theory):
+def test_sentences_follow_from_the_shipped_figures_which_are_not_said_to_come_nearer_to_the_oracle(theory):
     rising = nearest = n = 0
     for shrinkage, way in (("0.01", "subspace"), ("0.01", "cka"), ("0.1", "subspace"), ("0.1", "cka")):
         first, second, third = (theory["spaces"][space]["closeness"][shrinkage][way] for space in SPACES)
@@ -49,9 +45,6 @@ def test_the_shipped_figures_are_not_said_to_come_nearer_to_the_oracle(theory):
     assert f"In {rising} of {n} ways" in words
     assert f"in {nearest} the backbone is the nearest" in words
     assert "does not rise from space to space" in said(theory, "canonical")
-
-
-def test_every_number_in_the_sentences_follows_from_the_figures(theory):
     spaces = [theory["spaces"][space] for space in SPACES]
     means = [sum(one["canonical_correlations"]) / 32 for one in spaces]
     assert "{:.2f}, {:.2f} and {:.2f}".format(*means) in said(theory, "canonical")
@@ -71,7 +64,8 @@ def test_other_figures_are_told_otherwise(theory):
     assert "not every step makes it flatter" in said(other, "spectrum")
 
 
-def test_families_are_the_rows_of_the_bundle_without_repeats(generalisation):
+def test_families_are_the_rows_of_the_measured_split_without_repeats(generalisation):
+    assert why.families_of({"validation": generalisation["validation"]}) is None
     rows = why.families_of(generalisation)["rows"]
     stored = generalisation["test"]
     assert stored["arbitrary_style, all"]["spaces"] == stored["painted"]["spaces"], "why it is left out"
@@ -89,7 +83,3 @@ def test_kinds_with_the_order_are_named(generalisation):
     worse["test"]["filters"]["spaces"]["disentangled"]["recall@1"]["mean"] = 0.1
     finding = why.families_of(worse)["sentences"][-1]
     assert "4 of 8 kinds" in finding and "Painterly filters" not in finding
-
-
-def test_a_split_that_was_not_measured_has_no_rows(generalisation):
-    assert why.families_of({"validation": generalisation["validation"]}) is None

@@ -65,13 +65,19 @@ def test_a_match_is_answered_with_a_heat_of_49_squares_on_each_picture(page: Pag
     expect(page.locator(".limits")).to_contain_text("not the generator")
 
 
-def test_a_match_is_explained_from_its_card(page: Page) -> None:
+def test_a_match_is_explained_from_its_card_until_another_question_is_asked(page: Page) -> None:
     match = page.locator(".lane[data-space=aligned] .hit").nth(2)
     reference_id = match.get_attribute("data-ref")
     match.click()
     page.get_by_role("button", name="Explain this match").click()
     expect(body(page)).to_have_attribute("data-state", "shown")
     assert page.evaluate("window.attributionPage.linkHere()").endswith(f"explain={reference_id}.{LAST}")
+    choose_k(page, 5)
+    expect(body(page)).to_be_visible()
+    ask(page, 3)
+    expect(body(page)).to_be_hidden()
+    expect(page.locator(".explain-offer button")).to_be_visible()
+    assert "explain" not in page.evaluate("window.attributionPage.linkHere()")
 
 
 def test_both_pictures_share_one_scale_and_sign_shows_in_colour_and_in_stripes(page: Page, found: Any) -> None:
@@ -103,8 +109,10 @@ def test_squares_tile_the_picture_as_they_are(page: Page) -> None:
     assert page.locator("#explain canvas").count() == 0
 
 
-def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds(page: Page, desk: Visit, found: Any) -> None:
-    found, asked = found[LAST], len(desk.requests)
+def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds_and_another_space_is_another_heat(
+    page: Page, desk: Visit, found: Any
+) -> None:
+    spaces, found, asked = found, found[LAST], len(desk.requests)
     cells(page, "query").nth(int(found.heat_query.argmax())).hover()
     readout = page.locator(".heat-pane[data-of=query] .readout")
     expect(readout).to_contain_text(f"adds {found.heat_query.max():.4f}")
@@ -121,18 +129,13 @@ def test_pointer_and_arrow_keys_on_a_region_say_what_it_adds(page: Page, desk: V
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('.heat-pane')?.dataset.of") == "reference"
     expect(readout).to_contain_text("Point at a region")
-    assert len(desk.requests) == asked, "none of it asks the server"
-
-
-def test_another_space_is_another_heat_without_the_server(page: Page, desk: Visit, found: Any) -> None:
-    asked = len(desk.requests)
     switch = page.get_by_role("group", name="Choose a space").locator("button[data-space=aligned]:visible")
     switch.focus()
     page.keyboard.press("Enter")
     expect(switch).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("document.activeElement.dataset.space") == "aligned", "the focus stays on the switch"
-    assert_warmest(page, found["aligned"])
-    assert not [url for url in desk.requests[asked:] if "component_server" in url]
+    assert_warmest(page, spaces["aligned"])
+    assert len(desk.requests) == asked, "none of it asks the server"
     assert "explain=7.aligned" in page.evaluate("window.attributionPage.linkHere()")
 
 
@@ -174,16 +177,6 @@ def test_a_late_answer_is_dropped_and_waiting_is_told(
     assert page.evaluate(places) == waiting, "waiting moves nothing"
     expect(page.locator(".explain-body h3")).to_have_text(attributor.references[20].title)
     assert_warmest(page, attributor.explain(attributor.examples[0], 20)[LAST])
-
-
-def test_another_question_takes_the_explanation_away(page: Page) -> None:
-    explained(page, 7)
-    choose_k(page, 5)
-    expect(body(page)).to_be_visible()
-    ask(page, 3)
-    expect(body(page)).to_be_hidden()
-    expect(page.locator(".explain-offer button")).to_be_visible()
-    assert "explain" not in page.evaluate("window.attributionPage.linkHere()")
 
 
 def test_an_upload_and_a_picture_searched_again_are_explained(page: Page, tmp_path: Path, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def tab(page: Page, name: str) -> None:
     page.locator(f".inspect-tabs [data-value={name}]").click()
 
 
-def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
+def test_the_test_split_comes_first_with_its_intervals_and_what_each_space_answered(
+    inspect: Page, outcomes: Outcomes, is_test: np.ndarray, attributor: FakeAttributor
+) -> None:
     expect(inspect.locator(".count-line .count")).to_have_text(
         f"{is_test.sum()} of {is_test.sum()} pictures of the test split"
     )
@@ -78,6 +81,16 @@ def test_the_test_split_comes_first_with_its_intervals(inspect: Page, outcomes: 
             step = recall["steps"][s - 1][0]
             expect(row.locator(".step")).to_contain_text(f"{step:+.3f}".replace("-", "\u2212"))
     assert listed(inspect) == by_gain(outcomes, is_test)[:PER_LEAF]
+    row = outcomes.query_ids.tolist().index(listed(inspect)[0])
+    case = inspect.locator(".case").first
+    expect(case).to_contain_text(attributor.references[outcomes.exemplar_ids[row][0]].title)
+    for s, space in enumerate(SPACES):
+        answer = "Right" if outcomes.right[s, row] else "Wrong"
+        expect(case.locator(f".answer[data-space={space}]")).to_contain_text(answer)
+        if not outcomes.right[s, row]:
+            expect(case.locator(f".answer[data-space={space}]")).to_contain_text(
+                f"source at {outcomes.best_rank[s, row]}"
+            )
     choose(inspect, "split", "train")
     expect(inspect.locator(".inspect .notes")).to_contain_text("flatter")
 
@@ -107,20 +120,6 @@ def test_filters_count_and_list_what_python_counts(inspect: Page, outcomes: Outc
     assert inspect.locator(".chosen-word").count() == 4
     inspect.locator(".chosen-words .plain").click()
     expect(inspect.locator(".count-line b")).to_have_text(str(is_test.sum()))
-
-
-def test_a_row_says_what_each_space_answered(inspect: Page, outcomes: Outcomes, attributor: FakeAttributor) -> None:
-    query_id = listed(inspect)[0]
-    row = outcomes.query_ids.tolist().index(query_id)
-    case = inspect.locator(f".case[data-query='{query_id}']")
-    expect(case).to_contain_text(attributor.references[outcomes.exemplar_ids[row][0]].title)
-    for s, space in enumerate(SPACES):
-        answer = case.locator(f".answer[data-space={space}]")
-        if outcomes.right[s, row]:
-            expect(answer).to_contain_text("Right")
-        else:
-            expect(answer).to_contain_text("Wrong")
-            expect(answer).to_contain_text(f"source at {outcomes.best_rank[s, row]}")
 
 
 def test_order_follows_the_weight_in_both_directions(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
@@ -168,7 +167,9 @@ def test_the_walk_goes_on_in_compare_and_back_is_the_same_place(
     expect(inspect.locator(".walk")).to_be_hidden()
 
 
-def test_address_brings_back_what_was_chosen(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:
+def test_address_brings_back_what_was_chosen_and_an_odd_one_the_first_view(
+    inspect: Page, outcomes: Outcomes, is_test: np.ndarray
+) -> None:
     choose(inspect, "type", "painted")
     inspect.locator(".panel-head select").select_option("gain.disentangling")
     tab(inspect, "recall")
@@ -185,13 +186,9 @@ def test_address_brings_back_what_was_chosen(inspect: Page, outcomes: Outcomes, 
         expect(figure).to_have_text(f"{mean:.3f}")
     tab(page, "queries")
     assert listed(page) == by_gain(outcomes, rows, 1)[:PER_LEAF]
-
-
-def test_an_address_that_asks_for_nothing_known_gives_the_first_view(inspect: Page, is_test: np.ndarray) -> None:
     odd = "type=%3Cimg%3E&order=x&tab=y&lens=z&leaf=-4&pair=a%7Cb&hub=backbone%7C99999999&measure=q"
-    choose(inspect, "type", "media")
-    follow(inspect, f"?view=inspect&inspect={odd.replace('%', '%25').replace('&', '%26').replace('=', '%3D')}")
-    expect(inspect.locator(".count-line b")).to_have_text(str(is_test.sum()))
+    follow(page, f"?view=inspect&inspect={quote(odd)}")
+    expect(page.locator(".count-line b")).to_have_text(str(is_test.sum()))
 
 
 def test_recall_by_kind_is_pythons_and_a_row_filters(inspect: Page, outcomes: Outcomes, is_test: np.ndarray) -> None:

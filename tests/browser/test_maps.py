@@ -135,7 +135,9 @@ def test_hover_and_rows_are_linked_both_ways(page: Page, desk: Visit, attributor
     assert not [url for url in desk.requests[asked:] if "/gradio_api/file=" not in url], "only pictures of tips"
 
 
-def test_lasso_selects_what_it_encloses_everywhere(maps: Page, desk: Visit, attributor: FakeAttributor) -> None:
+def test_lasso_selects_what_it_encloses_everywhere_which_is_shown_and_opened_and_cleared(
+    maps: Page, desk: Visit, attributor: FakeAttributor
+) -> None:
     places = pixels(maps, attributor.coordinates[SPACES[0]], canvas_of("backbone"))
     middle = np.median(places, axis=0)
     line = middle + np.array([[-110, -70], [20, -25], [95, -90], [70, 80], [0, 20], [-80, 100], [-110, -70]])
@@ -146,8 +148,8 @@ def test_lasso_selects_what_it_encloses_everywhere(maps: Page, desk: Visit, attr
     drag(maps, line)
     maps.keyboard.up("Shift")
     assert set(maps.evaluate(SELECTED)) == expected
-    maps.keyboard.press("Escape")
-    assert maps.evaluate("window.attributionPage.state.selection") is None
+    maps.get_by_role("button", name="Clear selection").click()
+    expect(maps.locator(".gathered")).to_be_hidden()
     maps.get_by_role("button", name="Lasso").click()
     drag(maps, line)
     assert set(maps.evaluate(SELECTED)) == expected
@@ -160,6 +162,12 @@ def test_lasso_selects_what_it_encloses_everywhere(maps: Page, desk: Visit, attr
         name = entry.locator("span").first.inner_text()
         assert entry.locator(".number").inner_text() == f"{shares[name]} of 9"
     expect(maps.locator(".chosen")).to_have_text(f"{len(expected)} of {len(places)} pictures selected")
+    maps.locator(".gathered button").last.click()
+    expect(maps.locator(".details h2")).to_have_text(attributor.references[shown[-1]].title)
+    maps.keyboard.press("Escape")
+    assert maps.locator(".details").is_hidden() and set(maps.evaluate(SELECTED)) == expected
+    maps.keyboard.press("Escape")
+    assert maps.evaluate("window.attributionPage.state.selection") is None
 
 
 def test_colours_follow_a_field_and_the_legend_counts_it(maps: Page, attributor: FakeAttributor) -> None:
@@ -244,23 +252,6 @@ def test_morph_plays_unless_motion_is_unwanted(page: Page) -> None:
     held = page.evaluate(at)
     rest(page)
     assert page.evaluate(at) == held
-
-
-def test_what_is_selected_is_shown_and_opened_and_escape_closes_the_details_before_it_clears_the_selection(
-    page: Page, attributor: FakeAttributor
-) -> None:
-    expect(page.locator(".gathered")).to_be_hidden()
-    page.evaluate("window.attributionPage.set('selection', new Set([3, 40]))")
-    expect(page.locator(".chosen")).to_have_text(f"2 of {len(attributor.references)} pictures selected")
-    page.locator(".gathered button").last.click()
-    expect(page.locator(".details h2")).to_have_text(attributor.references[40].title)
-    page.keyboard.press("Escape")
-    assert page.locator(".details").is_hidden() and page.evaluate(SELECTED) == [3, 40]
-    page.keyboard.press("Escape")
-    expect(page.locator(".gathered")).to_be_hidden()
-    page.evaluate("window.attributionPage.set('selection', new Set([3]))")
-    page.get_by_role("button", name="Clear selection").click()
-    expect(page.locator(".gathered")).to_be_hidden()
 
 
 LACKING = {  # what reaches an eye without one kind of cone (Machado, Oliveira and Fernandes, 2009, severity 1), in linear RGB

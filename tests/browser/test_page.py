@@ -96,8 +96,14 @@ def test_a_sheet_of_four_is_noticed_and_each_of_its_pictures_can_be_asked(page: 
     page.wait_for_function("document.querySelector('#query-picture img').naturalWidth === 128")  # the picture alone
 
 
-def test_upload_answers_and_result_opens_its_details(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:
-    ask_own(page, tmp_path / "mine.png")
+def test_a_pasted_picture_is_answered_and_a_result_opens_its_details(page: Page, attributor: FakeAttributor) -> None:
+    page.evaluate(
+        """async url => { const blob = await (await fetch(url)).blob(); const transfer = new DataTransfer();
+        transfer.items.add(new File([blob], 'pasted.webp', {type: 'image/webp'}));
+        document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true})); }""",
+        present.file_url(attributor.queries[5].path),
+    )
+    expect(page.locator(".query-caption")).to_contain_text("Your picture")
     assert page.locator(".flag").count() == 0
     match = page.locator(".lane[data-space=aligned] .hit").nth(1)
     reference = attributor.references[int(match.get_attribute("data-ref") or -1)]
@@ -114,7 +120,12 @@ def test_upload_answers_and_result_opens_its_details(page: Page, attributor: Fak
     expect(panel).to_be_visible()
 
 
-def test_a_file_that_is_no_picture_is_refused_in_words_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
+def test_no_picture_and_a_fault_of_the_server_are_told_in_words_and_the_page_goes_on_and_invites_again(
+    page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def fault(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret path /srv/x")
+
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     for name, content, words in (
@@ -126,10 +137,18 @@ def test_a_file_that_is_no_picture_is_refused_in_words_and_the_page_goes_on(page
         assert not [url for url in asked if "/upload" in url], "what cannot be taken is never sent"
         upload(page, tmp_path / name)
         expect(page.locator("#answer .notice")).to_contain_text(words)
+    with monkeypatch.context() as patch:
+        patch.setattr(attributor, "attribute", fault)
+        upload(page, picture(tmp_path / "mine.png"))
+        expect(page.locator("#answer .notice")).to_contain_text("went wrong")
+    assert "secret" not in page.content()
     expect(page.locator("#answer .slot")).not_to_have_attribute("data-busy", "")
     ask(page, 1)
     expect(page.locator(".hit").first).to_be_visible()
     expect(page.locator("#answer .notice")).to_be_hidden()
+    page.locator("#query-picture").get_by_role("button", name="Remove Image").click()
+    expect(page.locator("#answer .notice")).to_contain_text("Drop or paste a synthetic picture")
+    assert page.locator(".match").count() == 0
 
 
 def test_picture_and_answer_belong_together_when_an_example_overtakes_an_upload(page: Page, tmp_path: Path) -> None:
@@ -194,34 +213,3 @@ def test_two_tabs_and_a_reload_are_visitors_of_their_own(
     other.go_back()
     expect(caption).to_have_text(asked)
     other.close()
-
-
-def test_a_fault_of_the_server_is_told(
-    page: Page, attributor: FakeAttributor, tmp_path: Path, monkeypatch: Any
-) -> None:
-    def fault(*_: Any, **__: Any) -> None:
-        raise RuntimeError("secret path /srv/x")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(attributor, "attribute", fault)
-        upload(page, picture(tmp_path / "mine.png"))
-        expect(page.locator("#answer .notice")).to_contain_text("went wrong")
-    assert "secret" not in page.content()
-    ask(page, 2)
-    expect(page.locator(".hit").first).to_be_visible()
-
-
-def test_taking_the_picture_away_invites_again(page: Page) -> None:
-    page.locator("#query-picture").get_by_role("button", name="Remove Image").click()
-    expect(page.locator("#answer .notice")).to_contain_text("Drop or paste a synthetic picture")
-    assert page.locator(".match").count() == 0
-
-
-def test_pasted_picture_is_answered(page: Page, attributor: FakeAttributor) -> None:
-    page.evaluate(
-        """async url => { const blob = await (await fetch(url)).blob(); const transfer = new DataTransfer();
-        transfer.items.add(new File([blob], 'pasted.webp', {type: 'image/webp'}));
-        document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true})); }""",
-        present.file_url(attributor.queries[5].path),
-    )
-    expect(page.locator(".query-caption")).to_contain_text("Your picture")

@@ -33,7 +33,9 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_json_and_csv_are_the_answer_shown(page: Page, attributor: FakeAttributor, tmp_path: Path) -> None:
+def test_json_and_csv_are_the_answer_shown_and_formulas_do_no_harm_in_a_table(
+    page: Page, attributor: FakeAttributor, tmp_path: Path
+) -> None:
     query_id = attributor.examples[3]
     ask(page, query_id)
     panel(page)
@@ -57,11 +59,8 @@ def test_json_and_csv_are_the_answer_shown(page: Page, attributor: FakeAttributo
             assert found["references"][str(match.reference_id)]["licence"] == reference.licence == row["licence"]
             assert row["title"] == reference.title
             assert row["true_source"] == str(match.reference_id in attributor.queries[query_id].exemplar_ids).lower()
-
-
-def test_formulas_and_quotes_do_no_harm_in_a_table(page: Page) -> None:
-    rows = [["=HYPERLINK(1)", 'a "b", c', -0.5, None, HOSTILE_TITLE, "@x", "line\nbreak"]]
-    text = page.evaluate("rows => window.attributionPage.csvText(rows)", rows)
+    odd = [["=HYPERLINK(1)", 'a "b", c', -0.5, None, HOSTILE_TITLE, "@x", "line\nbreak"]]
+    text = page.evaluate("rows => window.attributionPage.csvText(rows)", odd)
     (read,) = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     assert read == ["'=HYPERLINK(1)", 'a "b", c', "-0.5", "", HOSTILE_TITLE, "'@x", "line\nbreak"]
 
@@ -82,7 +81,9 @@ def test_the_answer_as_a_picture_shows_its_photographs_and_its_colours(page: Pag
     assert isinstance(shown, tuple) and max(abs(a - b) for a, b in zip(shown, drawn, strict=True)) < 30
 
 
-def test_own_picture_has_files_and_says_why_it_has_no_link(page: Page, tmp_path: Path) -> None:
+def test_own_picture_has_files_and_it_is_said_why_it_has_no_link_or_no_report(
+    page: Page, desk: Visit, tmp_path: Path
+) -> None:
     ask_own(page, tmp_path / "mine.png")
     assert "query=" not in page.url
     dialog = panel(page)
@@ -93,6 +94,10 @@ def test_own_picture_has_files_and_says_why_it_has_no_link(page: Page, tmp_path:
     expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("saved")
     found = json.loads(take(page, "JSON", tmp_path).read_text("utf-8"))
     assert found["link"] is None and "url" not in json.dumps(found["query"])
+    page.route("**/component_server**", lambda route: route.abort())
+    dialog.get_by_role("button", name="Report (HTML)", exact=True).click()
+    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("could not be made")
+    desk.complaints[:] = [line for line in desk.complaints if not re.search("ERR_FAILED|Failed to fetch", line)]
 
 
 def test_many_files_become_rows_that_open_a_table_and_one_report(
@@ -168,11 +173,3 @@ def test_many_files_are_bounded_and_can_be_stopped(page: Page, files: list[Path]
     held[0].continue_()
     expect(status).to_have_text("1 of 3 pictures compared; stopped.")
     assert len(held) == 1 and rows.count() == 1
-
-
-def test_a_server_that_is_gone_is_told_in_words(page: Page, desk: Visit) -> None:
-    dialog = panel(page)
-    page.route("**/component_server**", lambda route: route.abort())
-    dialog.get_by_role("button", name="Report (HTML)", exact=True).click()
-    expect(page.locator("dialog.takeaway > .takeaway-status")).to_contain_text("could not be made")
-    desk.complaints[:] = [line for line in desk.complaints if not re.search("ERR_FAILED|Failed to fetch", line)]

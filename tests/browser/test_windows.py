@@ -70,7 +70,7 @@ def test_fingers_pinch_and_lasso(phone: Page, pocket: Visit) -> None:
     assert phone.evaluate("window.attributionPage.everyMap.all[0].camera.zoom") > 2
 
 
-def test_phone_inspects_with_filters_folded_away(phone: Page) -> None:
+def test_phone_inspects_with_filters_folded_away_and_shows_all_of_why_it_works(phone: Page) -> None:
     show(phone, "Inspect")
     filters = phone.locator(".facets fieldset").first
     assert filters.is_hidden()
@@ -80,9 +80,6 @@ def test_phone_inspects_with_filters_folded_away(phone: Page) -> None:
         phone.locator(f".inspect-tabs [data-value={name}]").tap()
         phone.wait_for_selector(f"#inspect-panel-{name} :is(tbody tr, button)")
         assert not scrolls_sideways(phone), name
-
-
-def test_phone_shows_all_of_why_it_works(phone: Page) -> None:
     show(phone, "Why it works")
     for summary in phone.locator("details.exhibit > summary").all():
         summary.tap()
