@@ -134,23 +134,20 @@ def test_the_whole_is_what_the_network_gives_and_a_run_of_another_thread_does_no
     assert not any(block._forward_hooks for block in backbone.network.blocks)
 
 
-def test_a_backbone_without_a_grid_is_refused_in_words_and_never_loaded(
-    toy: FakeAttributor, monkeypatch: pytest.MonkeyPatch
+def test_unknown_references_what_is_no_picture_and_a_backbone_without_a_grid_which_is_not_loaded_are_refused(
+    toy: FakeAttributor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(toy.stamp, "backbone", "dino_vits16")
-    monkeypatch.setattr(toy, "warm_up", lambda: pytest.fail("the backbone was loaded for nothing"))
-    assert "dino_vits16" in (why_not(toy) or "")
-    with pytest.raises(ExplanationError, match="dino_vits16 does not pool"):
-        explain(toy, 0, 0)
-
-
-def test_unknown_references_and_what_is_no_picture_are_refused(toy: FakeAttributor, tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         explain(toy, 0, len(toy.references))
     (tmp_path / "letter.txt").write_text("dear reader")
     for path in (tmp_path / "letter.txt", tmp_path / "nowhere.png"):
         with pytest.raises(ImageError):
             explain(toy, path, 0)
+    monkeypatch.setitem(toy.stamp, "backbone", "dino_vits16")
+    monkeypatch.setattr(toy, "warm_up", lambda: pytest.fail("the backbone was loaded for nothing"))
+    assert "dino_vits16" in (why_not(toy) or "")
+    with pytest.raises(ExplanationError, match="dino_vits16 does not pool"):
+        explain(toy, 0, 0)
 
 
 def test_shipped_bundle_similarity_is_the_searchs_and_a_pasted_quarter_is_found(shipped: Attributor) -> None:

@@ -32,22 +32,13 @@ def test_example_answer_holds_ids_numbers_true_ranks_and_a_serial_of_its_own(att
     json.dumps(answer)
 
 
-@pytest.mark.parametrize(
-    ("change", "title"),
-    [
-        ({"k": 0}, MISFIT),
-        ({"wanted": ["birds"]}, MISFIT),
-        ({"wanted": {"group": ["none"]}}, "Nothing to search in"),
-        ({"which": -1}, MISFIT),
-        ({"which": 117}, MISFIT),
-    ],
-)
+@pytest.mark.parametrize("change", [{"k": 0}, {"wanted": ["birds"]}, {"which": -1}, {"which": 117}])
 def test_what_cannot_be_asked_is_answered_in_words(
-    attributor: FakeAttributor, picture: Path, change: dict[str, Any], title: str
+    attributor: FakeAttributor, picture: Path, change: dict[str, Any]
 ) -> None:
     for kind, which in (("query", 0), ("reference", 0), *(() if "which" in change else [("upload", str(picture))])):
         answer = handlers.answer(attributor, kind, **({"which": which, "k": 8} | change))
-        assert (answer["status"], answer["title"]) == ("error", title)
+        assert (answer["status"], answer["title"]) == ("error", MISFIT)
         assert answer["text"]
 
 

@@ -92,7 +92,10 @@ def test_every_picture_shown_has_its_source_and_licence_and_the_stamp_says_what_
 
 def test_many_pictures_have_a_table_with_the_refused_ones(attributor: FakeAttributor) -> None:
     cases = [case_of(attributor, i) for i in range(3)]
-    page = Page(report(attributor, cases, [("broken.png", "an image must be complete")], now=NOW))
+    nothing = attributor.attribute_query(0, 3, among=np.zeros(len(attributor.references), bool))
+    none = Case("none", attributor.queries[0].path, nothing)
+    page = Page(report(attributor, [*cases, none], [("broken.png", "an image must be complete")], now=NOW))
+    assert [one.get("class") for one in page.all("p")].count("verdict") == len(cases), "of those with matches"
     table = page.words.partition("and the remainder")[2].partition("Restyled")[0]
     for case in cases:
         best = case.attribution["aligned"].matches[0]
@@ -117,12 +120,6 @@ def test_a_missing_reference_picture_leaves_an_empty_frame(tmp_path: Path) -> No
     attributor.references[result["backbone"].matches[0].reference_id].path.unlink()
     page = Page(report(attributor, [("q", attributor.queries[0].path, result)], now=NOW))
     assert "picture not found" in page.words
-
-
-def test_only_an_answer_with_matches_has_a_verdict(attributor: FakeAttributor) -> None:
-    nothing = attributor.attribute_query(0, 3, among=np.zeros(len(attributor.references), bool))
-    page = Page(report(attributor, [case_of(attributor, 0), ("none", attributor.queries[0].path, nothing)], now=NOW))
-    assert [one.get("class") for one in page.all("p")].count("verdict") == 1
 
 
 def test_a_map_has_a_dot_at_each_place_and_none_elsewhere() -> None:

@@ -249,25 +249,19 @@ def put(path: Path, n_bytes: int) -> Path:
     return path
 
 
-def test_old_uploads_go_and_their_folders_after_them(tmp_path: Path) -> None:
-    old = put(tmp_path / "a" / "old.png", 10)
-    time.sleep(0.2)
-    young = put(tmp_path / "b" / "young.png", 10)
-    assert uploads.sweep(tmp_path, max_age=0.15) == 1
-    assert not old.exists() and young.exists()
-    for folder in (old.parent, young.parent):
-        os.utime(folder, (0, 0))
-    uploads.sweep(tmp_path)
-    assert not old.parent.exists() and young.exists()
-
-
-def test_the_oldest_go_where_there_is_too_much(tmp_path: Path) -> None:
+def test_old_uploads_and_the_oldest_of_too_much_go_and_their_folders_after_them(tmp_path: Path) -> None:
     files = []
-    for number in range(4):
+    for number, pause in enumerate((0.3, 0.02, 0.02, 0.02, 0)):
         files.append(put(tmp_path / str(number) / "a.png", 100))
-        time.sleep(0.02)
+        time.sleep(pause)
+    assert uploads.sweep(tmp_path, max_age=0.3) == 1
+    assert [path.exists() for path in files] == [False, True, True, True, True]
     assert uploads.sweep(tmp_path, max_bytes=250) == 2
-    assert [path.exists() for path in files] == [False, False, True, True]
+    for path in files:
+        os.utime(path.parent, (0, 0))
+    uploads.sweep(tmp_path)
+    for there in ([path.exists() for path in files], [path.parent.exists() for path in files]):
+        assert there == [False, False, False, True, True]
 
 
 def test_a_broken_off_upload_leaves_only_a_part_and_parts_go_first(

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -36,40 +37,27 @@ RAN = """() => [window.__x, ...[...document.querySelectorAll('img[src="x"], svg[
     .map(one => one.outerHTML.slice(0, 200))].filter(one => one !== undefined)"""
 
 
+def strange(one: Any, *texts: str, **more: str) -> Any:
+    """A reference or query with a script in each of these texts, and in the name of its picture."""
+    path = one.path.rename(one.path.with_name(NAME + one.path.name))
+    return replace(one, path=path, **{text: f"{EVIL} {getattr(one, text)}" for text in texts}, **more)
+
+
 class Stranger(FakeAttributor):
     """Every text that a bundle may bring, and the names of its pictures."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, n_per_group=3)
-        renamed = (
-            replace(
-                one,
-                path=one.path.rename(one.path.with_name(f"{NAME}{one.reference_id}.webp")),
-                title=f"{EVIL} {one.reference_id}",
-                source=f"{EVIL} {one.reference_id % 3}",
-                licence=f"{EVIL} {one.reference_id % 2}",
-                author=EVIL,
-                url=(LINK, f"https://example.org/{EVIL}", EVIL)[one.reference_id % 3],
-                concept=f"{EVIL} {one.concept}",
-                group=f"{EVIL} {one.group}",
-                split=EVIL,
-            )
-            for one in self.references
-        )
-        self.references = in_columns(list(renamed), folder)
+        urls = (LINK, f"https://example.org/{EVIL}", EVIL)
+        texts = ("title", "source", "licence", "author", "concept", "group", "split")
+        renamed = [strange(one, *texts, url=urls[one.reference_id % 3]) for one in self.references]
+        self.references = in_columns(renamed, folder)
         self.queries = tuple(
-            replace(
-                one,
-                path=one.path.rename(one.path.with_name(f"{NAME}{one.query_id}.webp")),
-                type=f"{EVIL} {one.query_id % 2}",
-                generator=f"{EVIL} {one.query_id % 2}",
-                concept=f"{EVIL} {one.concept}",
-                split="test" if one.query_id % 3 else EVIL,
-            )
+            strange(one, "type", "generator", "concept", split="test" if one.query_id % 3 else EVIL)
             for one in self.queries
         )
         self.stamp = {"name": EVIL, "backbone": EVIL, "references": 39, "bundle": EVIL, "versions": {EVIL: EVIL}}
-        self.metrics = {"held_out_generators": [f"{EVIL} 1"]}
+        self.metrics = {"held_out_generators": [f"{EVIL} multistyle26"]}
         row = GOOD["generalisation.json"]["test"]["photo"] | {"left_out": EVIL}
         theory = copy.deepcopy(GOOD["theory.json"])
         theory["settings"][EVIL] = theory["chance"][EVIL] = {}

@@ -24,24 +24,12 @@ def walk_to(page: Page, kind: str) -> None:
     raise AssertionError(f"no step of kind {kind}")
 
 
-# Of a window, and of its smallest type.
-SIZES = ((1920, 1080, 28), (390, 844, 15), (1280, 720, 18))
 SMALL = """least => [...document.querySelectorAll('.talk > header *, .talk-stage *')].filter(one => one.offsetParent
     && [...one.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())
     && parseFloat(getComputedStyle(one).fontSize) < least).map(one => one.className + ': ' + one.textContent)"""
 FITS = """() => [...document.querySelectorAll('.talk-stage img, .talk-stage canvas, .talk-stage p')].every(one => {
     const box = one.getBoundingClientRect();
     return !box.width || (box.left >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1); })"""
-
-
-def check_type(page: Page) -> None:
-    """It reads from the back, and the whole slide fits, on a wall, a phone and a laptop."""
-    for width, height, least in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        rest(page)
-        assert page.locator(".talk").bounding_box() == {"x": 0, "y": 0, "width": width, "height": height}
-        assert page.evaluate(SMALL, least) == []
-        assert page.evaluate(FITS), f"step {step_of(page)} at {width} x {height}"
 
 
 def test_whole_story_goes_by_keyboard_with_the_network_gone_and_fits_every_window(
@@ -76,7 +64,12 @@ def test_whole_story_goes_by_keyboard_with_the_network_gone_and_fits_every_windo
     visit.context.set_offline(False)
     for step in reversed(seen):
         assert step_of(page) == step
-        check_type(page)
+        for width, height, least in ((1920, 1080, 28), (390, 844, 15), (1280, 720, 18)):  # of the window and its type
+            page.set_viewport_size({"width": width, "height": height})
+            rest(page)
+            assert page.locator(".talk").bounding_box() == {"x": 0, "y": 0, "width": width, "height": height}
+            assert page.evaluate(SMALL, least) == [], "it reads from the back"
+            assert page.evaluate(FITS), f"step {step} at {width} x {height}"
         page.keyboard.press("ArrowLeft")
     assert step_of(page) == "1"
     page.keyboard.press("Escape")
