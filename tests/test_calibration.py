@@ -21,26 +21,6 @@ def test_very_large_logits_do_not_overflow():
     assert weights.tolist() == [1.0, 0.0] and remainder == 0.0
 
 
-def test_remainder_is_larger_when_the_source_is_taken_out():
-    generator = np.random.default_rng(1)
-    similarities = generator.normal(0, 0.1, (200, 40))
-    similarities[np.arange(200), np.arange(200) % 40] += 0.6
-    sources = [[i % 40] for i in range(200)]
-    fitted = fit_calibration(similarities, sources, sources)
-    with_source = np.mean([weights_of(fitted, row)[1] for row in similarities])
-    without = np.mean([weights_of(fitted, np.delete(row, i % 40))[1] for i, row in enumerate(similarities)])
-    assert with_source < 0.2 and without > 0.8
-
-
-def test_fit_recovers_the_temperature_that_made_the_data():
-    generator, made_with, n = np.random.default_rng(0), Calibration(15.0, -20.0), 30
-    similarities, sources = generator.normal(0, 0.2, (1500, n)), []
-    for row in similarities:
-        weights, remainder = weights_of(made_with, row)
-        sources.append([int(generator.choice(n, p=weights / (1 - remainder)))])
-    assert fit_calibration(similarities, sources, sources).inverse_temperature == pytest.approx(15, rel=0.15)
-
-
 def test_the_best_of_the_starts_is_kept(monkeypatch):
     inputs = concepts()
     fitted, search, starts = fit_calibration(*inputs), scipy.optimize.minimize, []
@@ -106,7 +86,7 @@ def concepts(seed: int = 5):
     return similarities, [[i] for i in range(12)], [[i, i + 6, i + 12] for i in range(12)]
 
 
-def test_a_fit_is_where_a_loop_finds_the_data_most_likely():
+def test_a_fit_is_where_a_loop_finds_the_data_most_likely_by_the_shares_that_a_query_is_told():
     similarities, sources, absent = concepts()
 
     def surprise(beta, gamma):
@@ -123,15 +103,15 @@ def test_a_fit_is_where_a_loop_finds_the_data_most_likely():
     least = surprise(beta, gamma)
     for other in [(beta * 1.02, gamma), (beta / 1.02, gamma), (beta, gamma + 0.05), (beta, gamma - 0.05)]:
         assert least < surprise(*other)
+    masses, none = [math.exp(beta * s) for s in similarities[0]], math.exp(gamma)
+    weights, remainder = weights_of(fitted, similarities[0])
+    assert [*weights, remainder] == pytest.approx([mass / (sum(masses) + none) for mass in (*masses, none)])
 
 
-def test_cosines_that_rounding_took_past_one_are_counted_too():
+def test_cosines_that_rounding_took_past_one_are_counted_too_and_nothing_asked_is_nothing_counted():
     chunks = [(0, np.array([[1.01], [-1.01], [1.0], [-1.0]]))]
     similarities, counts, columns = condense(chunks, np.array([[1.0]]), [[]])
     assert sorted(similarities[0]) == pytest.approx([-1.005, 1.005]) and counts.tolist() == [[2, 2]]
     assert columns == [{}]
-
-
-def test_nothing_asked_is_nothing_counted():
     similarities, counts, columns = condense([(0, np.eye(3))], np.zeros((0, 3)), [])
     assert similarities.shape == counts.shape == (0, 0) and columns == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from aad import Attributor, BundleError
 from aad.bundle import Bundle
 from interface import why
 from interface.pictures import to_serve
-from tests.spoilt_bundles import rewritten, small_bundle, told
+from tests.spoilt_bundles import refused, rewritten, signed, small_bundle, told
 
 SPACES = ("backbone", "aligned", "disentangled")
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
@@ -48,7 +47,6 @@ DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "generalisation.json": why.families_of,
     "theory.json": why.theory_of,
 }
-STEP = {"metrics.json": "evaluate", "generalisation.json": "leave_out", "theory.json": "measure_theory"}
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -70,30 +68,34 @@ def spoilt(table: dict[str, Any], path: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
-def opened(folder: Path, tables: dict[str, Any]) -> Bundle:
-    files = {}
-    for name, table in tables.items():
-        content = json.dumps(table).encode()
-        (folder / name).write_bytes(content)
-        files[name] = {"sha256": hashlib.sha256(content).hexdigest()}
-    return Bundle(folder, {"files": files})
+def read(folder: Path, name: str) -> Any:
+    return READ[name](Bundle.open(folder), name)
 
 
-@pytest.mark.parametrize("name", STEP)
-def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
-    good = GOOD[name]
-    assert READ[name](opened(tmp_path, {name: good}), name) == good
-    n_refused, n_drawn = 0, 0
+def refilled(folder: Path, name: str, table: Any) -> None:
+    signed(folder, name, json.dumps(table).encode())
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return small_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_spoilt_table_is_refused_or_drawn(bundle: Path, name: str) -> None:
+    good, n_refused, n_drawn = GOOD[name], 0, 0
+    for table in (good, {}):  # the last measured nothing
+        refilled(bundle, name, table)
+        assert read(bundle, name) == table
     for path in list(places(good))[1:]:
         if "aligned" in path or "disentangled" in path:
             continue  # as the backbone
         for value in WRONG:
+            refilled(bundle, name, spoilt(good, path, value))
             try:
-                table = READ[name](opened(tmp_path, {name: spoilt(good, path, value)}), name)
-            except BundleError as error:
-                text = str(error)
-                assert "\n" not in text and str(tmp_path / name) in text and len(text) < 600 + 2 * len(str(tmp_path))
-                assert f"rebuild it with: python -m precompute.{STEP[name]} --bundle" in text
+                table = read(bundle, name)
+            except BundleError:
+                refused(bundle, name, load_it=lambda folder: read(folder, name))
                 n_refused += 1
             else:
                 json.dumps(DRAWN[name](table), allow_nan=False)  # a browser reads no NaN
@@ -101,23 +103,17 @@ def test_a_spoilt_table_is_refused_or_drawn(tmp_path: Path, name: str) -> None:
     assert n_refused > 20 and n_drawn > 3, (n_refused, n_drawn)
 
 
-def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(tmp_path: Path) -> None:
-    good = Bundle.open().read_json("generalisation.json")
-    row = good["test"]["all families"]
-    crowd = {"test": {f"kind {i}": row for i in range(1001)}}
-    with pytest.raises(BundleError, match=r"at most 1000 entries as 'test' of the table, got an object of 1001"):
-        why.table(opened(tmp_path, {"generalisation.json": crowd}), "generalisation.json")
+def test_a_table_of_endless_kinds_is_refused_before_they_are_compared(bundle: Path) -> None:
+    name = "generalisation.json"
+    row = Bundle.open().read_json(name)["test"]["all families"]
+    refilled(bundle, name, {"test": {f"kind {i}": row for i in range(1001)}})
+    said = "at most 1000 entries as 'test' of the table, got an object of 1001"
+    refused(bundle, name, said, lambda folder: read(folder, name))
 
 
-def test_tables_that_measured_nothing_are_none_to_the_page(tmp_path: Path) -> None:
-    for name in STEP:
-        assert READ[name](opened(tmp_path, {name: {}}), name) == {}
+def test_no_kind_or_none_with_the_order_is_a_sentence_or_none() -> None:
     assert why.families_of({}) is None
-
-
-def test_no_kind_with_the_order_is_a_sentence_too() -> None:
-    good = Bundle.open().read_json("generalisation.json")
-    falling = json.loads(json.dumps(good))
+    falling = Bundle.open().read_json("generalisation.json")
     for row in falling["test"].values():
         for space, mean in (("backbone", 0.5), ("aligned", 0.4), ("disentangled", 0.3)):
             row["spaces"][space]["recall@1"]["mean"] = mean
@@ -125,12 +121,11 @@ def test_no_kind_with_the_order_is_a_sentence_too() -> None:
     assert families is not None and "for 0 of " in families["sentences"][1]
 
 
-def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(tmp_path: Path) -> None:
-    folder = small_bundle(tmp_path)
-    told(folder, "images", value="../" * len(folder.resolve().parts) + "etc")
-    rewritten(folder, "references.json", lambda old: [{**old[0], "path": "passwd"}, *old[1:]])
-    bundle = Attributor.load(folder)
-    pictures = [one.path for one in (*bundle.references, *bundle.queries)]
+def test_a_bundle_that_names_a_folder_of_the_system_opens_none_of_it(bundle: Path) -> None:
+    told(bundle, "images", value="../" * len(bundle.resolve().parts) + "etc")
+    rewritten(bundle, "references.json", lambda old: [{**old[0], "path": "passwd"}, *old[1:]])
+    attributor = Attributor.load(bundle)
+    pictures = [one.path for one in (*attributor.references, *attributor.queries)]
     served = to_serve(pictures, private=[])
     assert Path("/etc/passwd").is_file() and {path.parent for path in served} == {Path("/etc")}
     assert {path.suffix for path in served} == {".png"}, "what it names, which is not there"

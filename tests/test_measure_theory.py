@@ -92,30 +92,25 @@ def test_a_source_with_several_queries_counts_once_among_real_images(tmp_path, d
     )
 
 
-def test_directions_are_fitted_on_train_pairs_and_measured_on_test_pairs(tmp_path, data, theory):
-    ids = np.arange(len(SPLITS))
-    ids[N : 2 * N] = np.roll(ids[N : 2 * N], 7)  # the test pairs are wrong now
-    wrong_test = measure(Bundle.open(small_bundle(tmp_path / "test", data, ids)))
-    ids = np.arange(len(SPLITS))
-    ids[:N] = np.roll(ids[:N], 7)
-    wrong_train = measure(Bundle.open(small_bundle(tmp_path / "train", data, ids)))
+def test_directions_are_fitted_on_train_pairs_measured_on_test_pairs_and_as_many_as_hold_up_on_validation_pairs(
+    tmp_path, data, theory
+):
+    wrong = {}
+    for part, split in enumerate(("train", "test", "validation")):
+        ids = np.arange(len(SPLITS))
+        ids[part * N : (part + 1) * N] = np.roll(ids[part * N : (part + 1) * N], 7)  # its pairs are wrong now
+        wrong[split] = measure(Bundle.open(small_bundle(tmp_path / split, data, ids)))
 
     def found(measured):
         return np.mean(measured["spaces"]["disentangled"]["canonical_correlations"][:4])
 
-    assert found(theory) > 0.6 and abs(found(wrong_test)) < 0.2 and abs(found(wrong_train)) < 0.4
+    assert found(theory) > 0.6 and abs(found(wrong["test"])) < 0.2 and abs(found(wrong["train"])) < 0.4
     for name in ("effective_rank", "closeness"):  # need no test pairs
-        assert wrong_test["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
+        assert wrong["test"]["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
     for name in ("cross_correlation", "spectrum"):  # need no train pairs
-        assert wrong_train["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
-
-
-def test_validation_pairs_tell_only_how_many_variates_hold_up(tmp_path, data, theory):
-    ids = np.arange(len(SPLITS))
-    ids[2 * N :] = np.roll(ids[2 * N :], 7)  # wrong pairs, on which nothing holds up
-    changed = measure(Bundle.open(small_bundle(tmp_path / "bundle", data, ids)))
-    assert changed["settings"]["oracle_rank"] == {"0.01": 1, "0.1": 1}
-    for name, column in changed["spaces"].items():
+        assert wrong["train"]["spaces"]["aligned"][name] == theory["spaces"]["aligned"][name]
+    assert wrong["validation"]["settings"]["oracle_rank"] == {"0.01": 1, "0.1": 1}  # nothing holds up
+    for name, column in wrong["validation"]["spaces"].items():
         assert column | {"closeness": 0} == theory["spaces"][name] | {"closeness": 0}
 
 

@@ -90,12 +90,6 @@ def test_a_run_that_died_holds_nothing_and_what_it_was_writing_is_removed(bundle
     assert files(bundle) == before | {".somebody's.partial": b"not ours"}
 
 
-def test_a_step_lets_go_when_it_ends(bundle):
-    step("train_heads", "--bundle", bundle, "--heads-from", bundle)
-    with other_run(bundle):
-        pass
-
-
 def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bundle, monkeypatch, capsys):
     done = []
 
@@ -117,7 +111,8 @@ def test_a_run_keeps_its_folder_from_step_to_step_and_ctrl_c_in_one_ends_it(bund
     given = ["--bundle", str(bundle)]
     assert stop.value.code == 130 and done == [given, ["--x", *given]]
     assert "run the same command again" in capsys.readouterr().err
-    hold(bundle)  # free again
+    with other_run(bundle):
+        pass  # free again
 
 
 @pytest.mark.parametrize("n_bytes", [20_000, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 100, 24_000))])
@@ -128,20 +123,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, capsys,
     assert files(bundle) == before
 
 
-def test_the_rows_that_a_full_disk_refuses_at_the_end_are_removed_and_named(tmp_path):
-    def write(_: Sequence[str]) -> None:
-        rows.write_rows(tmp_path / "rows.npy", (2, 8), [np.zeros((2, 8))], int)  # held back until it is closed
-
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        (
+            "rows.npy",
+            lambda path: rows.write_rows(path, (2, 8), [np.zeros((2, 8))], int),
+        ),  # held back until it is closed
+        ("index.safetensors", lambda path: build_index._written(path, {"codes": np.zeros(10_000)})),
+    ],
+)
+def test_a_large_file_that_a_full_disk_refuses_is_removed_and_named(tmp_path, name, write):
     with pytest.raises(SystemExit, match=ONE_LINE) as ended, limited(100):
-        run_step(write, [])
-    assert "rows.npy" in str(ended.value) and not files(tmp_path)
-
-
-def test_an_index_that_a_full_disk_refuses_is_one_line(tmp_path):
-    path = tmp_path / "index_aligned.safetensors"
-    with pytest.raises(SystemExit, match="free some space") as ended, limited(1000):
-        run_step(lambda _: build_index._written(path, {"codes": np.zeros(10_000)}), [])
-    assert "index_aligned.safetensors cannot be written" in str(ended.value) and not files(tmp_path)
+        run_step(lambda _: write(tmp_path / name), [])
+    assert name in str(ended.value) and not files(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
