@@ -65,17 +65,21 @@ def exchanged_profile() -> bytes:
     return data.replace(b"rXYZ", b"----", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"----", b"bXYZ", 1)
 
 
+def profile(space: bytes, kind: bytes, connection: bytes, tag: bytes, data: bytes) -> bytes:
+    """The smallest colour profile: a white point, and one tag that says how to come from a space to that of connection."""
+    white_point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    places = struct.pack(">I4sII4sII", 2, b"wtpt", 156, len(white_point), tag, 156 + len(white_point), len(data))
+    header = struct.pack(">I4sI4s4s4s", 156 + len(white_point + data), b"lcms", 0x02400000, kind, space, connection)
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + places + white_point + data
+
+
 def cmyk_profile(lab: tuple[int, int, int]) -> bytes:
-    """The smallest CMYK profile: a 2 x 2 x 2 x 2 table in which bare paper is white and every ink gives one Lab."""
+    """A 2 x 2 x 2 x 2 table in which bare paper is white and every ink gives one Lab."""
     straight, table = bytes(range(256)), b"\xff\x80\x80" + bytes(lab) * 15
     identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + straight * 4 + table + straight * 3
-    white_point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
-    places = struct.pack(">II4sII", 156, len(lut), b"wtpt", 156 + len(lut), len(white_point))
-    body = struct.pack(">I", 2) + b"A2B0" + places + lut + white_point
-    header = struct.pack(">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
-    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + body
+    return profile(b"CMYK", b"prtr", b"Lab ", b"A2B0", lut)
 
 
 def deep_png(depth: int, colour: int, row: bytes) -> bytes:
@@ -143,17 +147,7 @@ def on_its_side(format_name: str, xmp: str = "", **how: object) -> bytes:
     return encode(lying, format_name, **({"xmp": text} if xmp else {}), **how)
 
 
-def grey_profile(gamma: float) -> bytes:
-    """The smallest grey profile."""
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
-    places = struct.pack(">I4sII4sII", 2, b"wtpt", 156, len(white), b"kTRC", 156 + len(white), 14)
-    header = struct.pack(">I4sI4s4s4s", 156 + len(white) + len(curve), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
-    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + places + white + curve
-
-
-LINEAR_GREY = grey_profile(1.0)
+LINEAR_GREY = profile(b"GRAY", b"mntr", b"XYZ ", b"kTRC", b"curv" + bytes(4) + struct.pack(">IH", 1, 256) + bytes(2))
 SRGB, P3 = (
     (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
     (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),

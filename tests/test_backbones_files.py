@@ -185,7 +185,7 @@ def test_a_truncated_file_is_refused(networks, tmp_path, kind):
         assert "damaged or no checkpoint" in refusal("dino_vits16", path)
 
 
-def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path):
+def test_what_is_no_checkpoint_or_no_file_is_refused_and_code_in_it_not_run(tmp_path):
     bomb = Bomb(tmp_path / "exploded")
     (tmp_path / "page.html").write_text("<html>Sign in to download</html>")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps({"x": bomb}))
@@ -200,19 +200,12 @@ def test_what_is_no_checkpoint_is_refused_and_code_in_it_not_run(tmp_path):
         (saved({"cls_token": torch.ones(1, 1, 384)}, "archive.pt", scripted=True), "it is a TorchScript archive"),
         (saved({"cls_token": torch.ones(1), "x": bomb}, "bomb.pth"), "holds Python objects.*mkdir"),
         (saved(bomb, "bare.pth"), "holds Python objects.*mkdir"),
+        ("nowhere.pth", r"must be a file, got .*nowhere\.pth\. Get dino.*\.pth from https://"),
+        ("", "must be a file"),
     ):
         path = tmp_path / file if isinstance(file, str) else file(tmp_path)
         assert re.search(said, refusal("vit_b16_384" if path.suffix == ".npz" else "dino_vits16", path))
     assert not (tmp_path / "exploded").exists()
-
-
-def test_a_missing_file_or_a_folder_says_so(tmp_path):
-    with pytest.raises(
-        BackboneError, match=r"must be a file, got .*nowhere\.pth\. Get vit-s-300ep\.pth\.tar from https://"
-    ):
-        load_backbone("mocov3_vits16", tmp_path / "nowhere.pth")
-    with pytest.raises(BackboneError, match="must be a file"):
-        load_backbone("mocov3_vits16", tmp_path)
 
 
 # Where they are looked for
@@ -260,14 +253,11 @@ def test_what_is_in_the_hubs_cache_is_used_offline(networks, tmp_path, monkeypat
     assert backbone.spec.sha256 == state_fingerprint(network) and backbone.spec.weights == "DINO (ImageNet)"
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+def test_a_gpu_that_is_not_there_is_refused_and_one_that_is_computes_in_float32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackboneError, match=r"device cuda .* use --device cpu"):
         load_backbone("efficientnet_lite0", device="cuda")
     assert load_backbone("efficientnet_lite0", device="auto").device == "cpu"
-
-
-def test_a_gpu_computes_in_float32_where_that_was_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert find_device("cpu") == "cpu" and torch.backends.cudnn.allow_tf32

@@ -96,13 +96,16 @@ def test_weights_that_are_estimates_say_so_everywhere_and_others_nowhere(exact, 
         assert total == pytest.approx([1, 1, 1], abs=1e-9)
 
 
-def test_the_manifest_says_how_good_it_is_and_on_what(indexed):
+def test_the_manifest_says_how_good_it_is_and_on_what_and_all_else_stays(plain, indexed):
     section = Bundle.open(indexed).manifest["retrieval"]
     assert set(section) == set(SPACES)
     assert {(indexed / name).stat().st_mode & 0o777 for name in FILES} == {0o644}
     for told in section.values():
         assert told["method"] == "compressed" and told["target"] == 0.99 and told["recall_at_10"] >= 0.99
         assert (told["measured_on"], told["n_queries"]) == ("queries", M)
+    before, after = Bundle.open(plain).manifest, Bundle.open(indexed).manifest
+    assert before["files"].items() <= after["files"].items() and before["steps"].items() <= after["steps"].items()
+    assert all(after[key] == told for key, told in before.items() if key not in ("files", "steps"))
 
 
 def test_the_recall_is_of_queries_as_synthetic_images(plain, monkeypatch, tmp_path):
@@ -119,21 +122,16 @@ def test_the_recall_is_of_queries_as_synthetic_images(plain, monkeypatch, tmp_pa
     np.testing.assert_allclose(seen[1], l2_normalise(features - 0.05), atol=1e-6)
 
 
-def test_steps_before_it_drop_it_and_those_after_it_keep_it(copy):
+def test_a_step_drops_what_later_steps_made_and_what_it_no_longer_writes_and_keeps_the_rest(copy):
     stored = Bundle.open(copy)
     write_step(copy, "calibrate", {}, command="again", sections={"calibration": stored.manifest["calibration"]})
     kept = Bundle.open(copy)
     assert kept.has(FILES[0]) and "retrieval" in kept.manifest and not kept.has("coordinates.npy")
     write_step(copy, "train_heads", {"heads.safetensors": stored.read_tensors("heads.safetensors")}, command="again")
     dropped = Bundle.open(copy)
-    assert not any(dropped.has(name) for name in FILES) and "retrieval" not in dropped.manifest
-
-
-def test_it_drops_nothing_of_the_steps_after_it(plain, copy):
-    build(copy, "--method", "compressed", "--target", 0.9)
-    before, after = Bundle.open(plain).manifest, Bundle.open(copy).manifest
-    assert before["files"].items() <= after["files"].items() and before["steps"].items() <= after["steps"].items()
-    assert all(after[key] == told for key, told in before.items() if key not in ("files", "steps"))
+    assert not any(dropped.has(name) for name in FILES) and not {"retrieval", "calibration"} & set(dropped.manifest)
+    assert dropped.has("references_backbone.npy") and not dropped.has("references_aligned.npy")
+    assert dropped.manifest["name"] == "wide" and "calibrate" not in dropped.manifest["steps"]
 
 
 def test_few_references_need_no_index_and_keep_none(plain, copy, tmp_path, capsys):

@@ -422,18 +422,6 @@ def test_rows_held_open_are_let_go(tmp_path: Path) -> None:
 # What steps write
 
 
-def test_rerunning_a_step_drops_what_later_steps_made_and_what_it_no_longer_writes(bundle: Path) -> None:
-    heads = Bundle.open(bundle).read_tensors(HEADS)
-    write_step(bundle, "project", {}, command="again")
-    manifest = Bundle.open(bundle).manifest
-    assert "coordinates.npy" not in manifest["files"] and "neighbour_preservation" not in manifest
-    write_step(bundle, "train_heads", {HEADS: heads}, command="again")
-    manifest = Bundle.open(bundle).manifest
-    assert "calibration" not in manifest and "project" not in manifest["steps"]
-    assert "references_backbone.npy" in manifest["files"] and manifest["name"] == "wide"
-    refused(bundle, "references_aligned.npy", "has not been made yet")
-
-
 def test_a_step_of_this_version_writes_into_no_bundle_of_a_newer_one(bundle: Path) -> None:
     told(bundle, "files", "thumbnails.bin", value={"sha256": "0" * 64, "bytes": 1})
     assert len(Attributor.load(bundle).references) == N  # what is not known is not read

@@ -78,7 +78,9 @@ def test_workers_end_with_their_driver_and_only_what_is_missing_is_computed_agai
     assert all((out / name).stat().st_mtime_ns == time for name, time in finished.items())
 
 
-def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys, monkeypatch):
+def test_images_that_cannot_be_read_are_listed_with_the_reason_and_a_source_of_no_others_is_refused(
+    tmp_path, capsys, monkeypatch
+):
     folder, out = folder_of(tmp_path / "photos", 4), tmp_path / "out"
     (folder / "broken.jpg").write_bytes(b"no picture")
     Image.new("RGB", (4, 4)).save(folder / "tiny.png")
@@ -91,17 +93,11 @@ def test_images_that_cannot_be_read_are_listed_with_the_reason(tmp_path, capsys,
     refused = {name: why for table in shards.tables() for name, why in table["refused"].items()}
     assert list(refused) == ["broken.jpg", "tiny.png"]
     monkeypatch.setattr(embedding, "SHOWN", 1)
-    embed(out, folder)
+    embed(tmp_path / "by two", folder, size=2)
     assert "and 1 more: the tables in" in capsys.readouterr().err
-
-
-def test_a_shard_without_a_readable_image_is_kept_and_a_source_without_one_is_refused(tmp_path):
-    folder = folder_of(tmp_path / "photos", 1)
-    for i in range(3):
-        (folder / f"a{i}.png").write_bytes(b"broken")
-    embed(tmp_path / "out", folder, size=2)
-    assert [entry["n"] for entry in Shards.open(tmp_path / "out").about["shards"]] == [1, 0]
-    (folder / "000.png").unlink()
+    assert [entry["n"] for entry in Shards.open(tmp_path / "by two").about["shards"]] == [2, 0, 2]  # kept without any
+    for path in folder.rglob("0*.png"):
+        path.unlink()
     with pytest.raises(ShardError, match="no readable image"):
         embed(tmp_path / "none", folder)
     assert not (tmp_path / "none" / "embedded.json").exists()
@@ -149,12 +145,6 @@ def test_every_job_is_done_once_though_workers_are_killed_and_one_that_ends_ever
     assert os.getpid() not in done(tmp_path, 1)
 
 
-def test_a_single_worker_is_this_process_and_no_jobs_are_no_trouble(tmp_path):
-    assert list(run_shards(square, [Job(tmp_path, i) for i in range(3)], workers=1)) == [0, 1, 2]
-    assert set(done(tmp_path, 1)) == {os.getpid()}
-    assert list(run_shards(square, [], workers=2)) == []
-
-
 def test_jobs_are_taken_as_workers_become_free_and_left_when_nobody_asks_on(tmp_path):
     taken = []
 
@@ -177,7 +167,12 @@ def test_an_error_of_the_function_ends_the_run(tmp_path):
     assert raised.value.errno == 28 and done(tmp_path)[0] in (0, 1) and len(done(tmp_path)) < 10
 
 
-def test_what_cannot_be_run_is_refused(tmp_path, monkeypatch):
+def test_a_single_worker_is_this_process_no_jobs_are_no_trouble_and_what_cannot_be_run_is_refused(
+    tmp_path, monkeypatch
+):
+    assert list(run_shards(square, [Job(tmp_path, i) for i in range(3)], workers=1)) == [0, 1, 2]
+    assert set(done(tmp_path, 1)) == {os.getpid()}
+    assert list(run_shards(square, [], workers=2)) == []
     with pytest.raises(RunnerError, match="--workers must be 1 or more, got 0"):
         run_shards(square, [], workers=0)
     with pytest.raises(RunnerError, match="add --runner ray"):

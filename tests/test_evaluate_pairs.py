@@ -224,21 +224,18 @@ def write_pages(folder: Path, names: list[str], head: str = "file,role,repositor
     (folder / "pictures.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_repositories_are_those_of_pictures_csv_where_it_is_there(run, made, backbone, tmp_path):
-    folder = copied(made, tmp_path)
-    write_pages(folder, named_outputs(folder))
-    result, _ = run("--splits", "test", folder=folder)
-    assert result["n_repositories"] == 3
-    assert_as_by_loop(result, ranks_by_loop(made, backbone, [7, 8, 9], []), [f"page {i % 3}" for i in range(20)], 0)
-
-
-def test_the_network_sees_each_picture_once_for_all_spaces_and_galleries(run, made, backbone, tmp_path):
+def test_repositories_are_those_of_pictures_csv_and_the_network_sees_each_picture_once_for_all_galleries(
+    run, made, backbone, tmp_path
+):
     shutil.rmtree(made / "bundle" / ".work", ignore_errors=True)
     folder, before = copied(made, tmp_path), sum(backbone.embedded())
-    run("--splits", "test", folder=folder)
+    write_pages(folder, named_outputs(folder))
+    result, _ = run("--splits", "test", folder=folder)
     run(folder=folder)
     run(folder=made / "real")  # the same files elsewhere
     assert sum(backbone.embedded()) - before == 11 + 20
+    assert result["n_repositories"] == 3
+    assert_as_by_loop(result, ranks_by_loop(made, backbone, [7, 8, 9], []), [f"page {i % 3}" for i in range(20)], 0)
 
 
 def test_a_second_copy_of_a_source_does_not_stand_before_it_by_the_last_bits_of_its_cosine():

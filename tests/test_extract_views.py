@@ -266,17 +266,14 @@ def test_a_table_that_gives_nothing_to_train_on_is_refused(drawn, tmp_path, netw
     assert network.seen == 0
 
 
-def test_folders_without_splits_or_generators_are_used_whole(tmp_path, network):
-    bundle = small_bundle(tmp_path, ("", "", ""))
+def test_folders_without_splits_or_generators_are_used_whole_and_one_picture_is_enough(tmp_path, network):
+    bundle = small_bundle(tmp_path / "three", ("", "", ""))
     made = views(bundle)
     assert len(made["real"]) == 3 and made["generators"].tolist()[:3] == ["unknown"] * 3
     queries = made_queries(bundle, "--n-made", 1)
     assert queries["split"].tolist() == [""] * 9 and queries["exemplar_id"].tolist() == [0, 1, 2] * 3
-
-
-def test_one_picture_and_no_query_is_enough_to_draw(tmp_path, network):
     nothing = {"queries.json": [], "queries_backbone.npy": np.zeros((0, LITE0.dim), np.float16)}
-    bundle = small_bundle(tmp_path, ("",), **nothing)
+    bundle = small_bundle(tmp_path / "one", ("",), **nothing)
     made = views(bundle)
     assert made["real"].shape == (1, 5, LITE0.dim) and made["synthetic"].shape == (4, 3, LITE0.dim)
     assert views(bundle, "--kinds", "plain", "--made")["synthetic"].shape == (0, 3, LITE0.dim)
@@ -330,8 +327,12 @@ def test_what_cannot_be_drawn_is_refused(drawn, tmp_path, network, capsys):
         assert option in capsys.readouterr().err
 
 
-def test_made_queries_come_from_validation_and_test_exemplars_that_are_no_paintings(tmp_path, network):
+def test_made_queries_come_from_validation_and_test_exemplars_that_are_no_paintings_and_ignore_what_they_show(
+    tmp_path, network
+):
+    """Each reference has one colour, so a composite holds two, and they are those of its exemplar and of the ignored one."""
     bundle = small_bundle(tmp_path, **{"references.json": references(r5="painting")})
+    colours = of_one_colour(tmp_path)
     made = made_queries(bundle)
     exemplars = [4, 6, 7, 8, 9]
     assert made["features"].shape == (30, LITE0.dim) and made["features"].dtype == np.float16
@@ -344,16 +345,8 @@ def test_made_queries_come_from_validation_and_test_exemplars_that_are_no_painti
     assert all(i != j and SPLITS[i] == SPLITS[j] and j in exemplars for i, j in pairs)
     shutil.rmtree(bundle / ".work")
     assert same(made, made_queries(bundle)) and network.seen == 60
-
-
-def test_the_ignored_reference_of_a_composite_is_the_one_that_it_shows(tmp_path, network):
-    """Each reference has one colour, so a composite holds two, and they are those of its exemplar and of the ignored one."""
-    bundle = small_bundle(tmp_path)
-    colours = of_one_colour(tmp_path)
-    made = made_queries(bundle)
-    composite = made["family"] == "composite"
     maker = extract_families.QueryMaker(Bundle.open(bundle), 0)
-    for row, (i, j) in enumerate(zip(made["exemplar_id"][composite], made["ignored_id"][composite], strict=True)):
+    for row, (i, j) in enumerate(pairs):
         image = maker.make("composite", int(i), row % 2)
         common = [colour for _, colour in sorted(image.getcolors(1 << 16), reverse=True)[:2]]
         for place in (i, j):

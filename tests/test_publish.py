@@ -147,7 +147,7 @@ def test_private_holds_for_both(bundle: Path, hub: HubServer) -> None:
     assert all(hub.repositories[kind, NAME].private for kind in ("model", "dataset"))
 
 
-def test_pictures_without_a_licence_are_not_uploaded(
+def test_pictures_without_a_licence_are_not_uploaded_nor_a_bundle_that_does_not_load(
     bundle: Path, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rewritten(bundle, "references.json", changed(2, licence="not stated"))
@@ -156,23 +156,19 @@ def test_pictures_without_a_licence_are_not_uploaded(
     assert "warning: 2 pictures have no stated licence" in capsys.readouterr().out  # r2, and q2 that is made from it
     with pytest.raises(BundleError, match=r"2 pictures have no licence.*metadata\.csv"):
         run(bundle, "--upload")
+    (bundle / "coordinates.npy").unlink()
+    with pytest.raises(BundleError, match=r"coordinates\.npy"):  # it does not load
+        run(bundle, "--upload")
     assert hub.asked == []
 
 
-def test_missing_pictures_are_all_counted(bundle: Path) -> None:
+def test_missing_pictures_are_all_counted_and_a_malformed_name_is_refused(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("r1", "r5", "q0"):
         (bundle.parent / "pictures" / f"{name}.png").unlink()
     with pytest.raises(BundleError, match=r"(?s)3 of 16 pictures are missing.*r1\.png.*r5\.png.*q0\.png"):
         run(bundle)
-
-
-def test_a_bundle_that_does_not_load_is_not_published(bundle: Path) -> None:
-    (bundle / "coordinates.npy").unlink()
-    with pytest.raises(BundleError, match=r"coordinates\.npy"):
-        run(bundle, "--upload")
-
-
-def test_a_malformed_name_is_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(bundle, repo="tester/tiny/more")
     assert "--repo must be owner/name" in capsys.readouterr().err

@@ -62,8 +62,10 @@ def test_a_bundle_with_a_judge_says_one_of_three_things_and_one_without_says_not
     assert attributor.attribute_reference(0).verdict is None
 
 
-def test_a_copy_of_a_reference_is_found_whatever_the_numbers_say():
+def test_a_verdict_is_the_same_however_many_matches_are_asked_for_and_a_copy_is_found_whatever_the_numbers_say():
     shipped = Attributor.load()
+    for query_id in shipped.examples:
+        assert len({shipped.attribute_query(query_id, k).verdict for k in (1, 20, 100)}) == 1
     shipped.judge = Judge(dict.fromkeys(TERMS, 0.0), -9.0)
     otter = next(reference for reference in shipped.references if reference.title == "Otter")
     verdict = shipped.attribute(otter.path).verdict
@@ -71,12 +73,6 @@ def test_a_copy_of_a_reference_is_found_whatever_the_numbers_say():
     assert "near-copy" in verdict.reasons
     other = next(query for query in shipped.queries if query.type == "media")
     assert shipped.attribute_query(other.query_id).verdict.level == "none"
-
-
-def test_the_verdict_is_the_same_however_many_matches_are_asked_for():
-    shipped = Attributor.load()
-    for query_id in shipped.examples:
-        assert len({shipped.attribute_query(query_id, k).verdict for k in (1, 20, 100)}) == 1
 
 
 def test_two_pictures_of_one_concept_are_no_rivals(tmp_path):

@@ -206,7 +206,7 @@ def test_ten_candidates_are_compared_for_each_and_an_eighth_of_the_rows_is_all(
 
 
 @pytest.mark.parametrize("beta", [5.0, 20.0, 60.0])
-def test_the_mass_is_near_and_called_an_estimate(
+def test_the_mass_is_near_and_called_an_estimate_and_exact_where_nearly_all_rows_are_wanted(
     stored: StoredRows, index: CompressedIndex, queries: np.ndarray, beta: float
 ) -> None:
     exact, few = ExactIndex(stored).search(queries, 5, inverse_temperature=beta), np.arange(N) < 50
@@ -217,15 +217,9 @@ def test_the_mass_is_near_and_called_an_estimate(
     assert found.log_mass is not None and among.log_mass is not None
     assert np.array_equal(found.log_mass, among.log_mass)  # a filter moves no weight
     assert np.array_equal(among.ids, ExactIndex(stored).search(queries, 5, among=few).ids)
-
-
-def test_nearly_all_rows_wanted_are_read_and_the_mass_is_exact(
-    stored: StoredRows, index: CompressedIndex, queries: np.ndarray
-) -> None:
-    found = index.search(queries[:2], N + 5, inverse_temperature=9.0)
-    exact = ExactIndex(stored).search(queries[:2], N + 5, inverse_temperature=9.0)
-    assert found.ids.shape == (2, N) and np.array_equal(found.ids, exact.ids)
-    assert not found.estimated and np.array_equal(found.log_mass, exact.log_mass)
+    every, exact = (one.search(queries[:2], N + 5, inverse_temperature=beta) for one in (index, ExactIndex(stored)))
+    assert every.ids.shape == (2, N) and np.array_equal(every.ids, exact.ids)
+    assert not every.estimated and np.array_equal(every.log_mass, exact.log_mass)
 
 
 def mass(
