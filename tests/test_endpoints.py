@@ -47,8 +47,7 @@ def client(page: Page) -> Client:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    Image.new("RGB", (64, 48), (30, 120, 200)).save(tmp_path / "picture.png")
+def folder(picture: Path, tmp_path: Path) -> Path:
     Image.new("RGB", (48, 48), (200, 120, 90)).save(tmp_path / "second.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     return tmp_path

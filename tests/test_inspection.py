@@ -14,7 +14,6 @@ from aad.spaces import SPACES
 from interface import inspection, pictures
 from interface.outcomes import outcomes_of
 from tests.fakes import FakeAttributor
-from tests.pages import at_once
 
 
 @pytest.fixture(scope="module")
@@ -92,24 +91,3 @@ def test_hubs_are_those_of_the_outcomes(attributor: FakeAttributor, server: dict
         assert one["never"] == (counts == 0).sum()
         assert one["curve"][0] == counts.max() and one["curve"] == sorted(one["curve"], reverse=True)
         assert all(deserved == all_deserved[reference] for reference, _, deserved in one["top"])
-
-
-def test_equal_requests_are_computed_once_and_one_at_a_time(
-    attributor: FakeAttributor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running, most, calls, recalls = [0], [0], [], inspection.recalls
-
-    def watched(*arguments: Any) -> dict[str, Any]:
-        running[0] += 1
-        most[0] = max(most[0], running[0])
-        calls.append(arguments)
-        reply = recalls(*arguments)
-        running[0] -= 1
-        return reply
-
-    monkeypatch.setattr(inspection, "recalls", watched)
-    ask = {function.__name__: function for function in inspection.functions(attributor)}["inspect_recall"]
-    rows = inspection.bit_mask(np.ones(60, bool))
-    requests = [{"rows": rows, "measure": measure, "by": "type"} for measure in ("R@1", "R@1", "MRR", "R@5")]
-    at_once(ask, requests)
-    assert len(calls) == 3 and most[0] == 1

@@ -185,10 +185,18 @@ def test_a_report_is_of_what_is_shown_and_computes_no_answer_again(
         assert words in html
 
 
-def test_one_file_at_a_time_is_answered(
-    doors: Doors, attributor: FakeAttributor, uploads: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("door", "owner", "work", "asked", "n"),
+    [
+        ("takeaway_answer", FakeAttributor, "attribute", [{"k": k} for k in (11, 11, 12, 13)], 3),
+        ("inspect_recall", inspection, "recalls", [{"measure": one} for one in ("R@1", "R@1", "MRR", "R@5")], 3),
+        ("explain_match", explain, "packed", [{"reference": i} for i in (0, 1, 2)], 3),
+    ],
+)
+def test_one_question_at_a_time_is_computed_and_an_equal_one_not_again(
+    doors: Doors, uploads: Path, monkeypatch: pytest.MonkeyPatch, door: str, owner: Any, work: str, asked: Any, n: int
 ) -> None:
-    working, original, overlaps = threading.Lock(), attributor.attribute, []
+    working, original, overlaps = threading.Lock(), getattr(owner, work), []
 
     def slow(*arguments: Any, **named: Any) -> Any:
         overlaps.append(not working.acquire(blocking=False))
@@ -196,7 +204,8 @@ def test_one_file_at_a_time_is_answered(
         working.release()
         return original(*arguments, **named)
 
-    monkeypatch.setattr(attributor, "attribute", slow)
-    asked = [{"path": str(uploads / "mine.png"), "k": k} for k in range(11, 17)]
-    at_once(doors["takeaway_answer"], asked)
-    assert overlaps == [False] * 6
+    monkeypatch.setattr(owner, work, slow)
+    rows = inspection.bit_mask(np.ones(12, bool))
+    every = {"rows": rows, "by": "group", "kind": "upload", "path": str(uploads / "mine.png")}
+    at_once(doors[door], [every | one for one in asked])
+    assert overlaps == [False] * n

@@ -99,19 +99,6 @@ def test_source_is_hidden_until_the_last_space(page: Page, attributor: FakeAttri
     page.wait_for_function(ANSWERED, arg=case["query"]["id"])
 
 
-def test_notes_stand_in_a_window_of_their_own(page: Page) -> None:
-    talk(page)
-    with page.expect_popup() as opened:
-        page.keyboard.press("n")
-    notes = opened.value.locator("p").first
-    before = notes.inner_text()
-    page.keyboard.press("ArrowRight")
-    expect(notes).not_to_have_text(before)
-    page.keyboard.press("Escape")
-    expect(page.locator(".talk")).to_be_hidden()
-    assert opened.value.is_closed()
-
-
 def test_map_travels_before_the_step_goes_on(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     talk(page)
@@ -137,12 +124,20 @@ def test_map_travels_before_the_step_goes_on(page: Page) -> None:
     assert step_of(page) != step
 
 
-def test_keys_of_a_talk_are_not_the_pages_and_typing_is_not_talking(page: Page) -> None:
+def test_notes_have_a_window_of_their_own_and_keys_of_a_talk_are_not_the_pages_and_typing_is_not_talking(
+    page: Page,
+) -> None:
     before = page.url
     talk(page)
+    with page.expect_popup() as opened:
+        page.keyboard.press("n")
+    notes = opened.value.locator("p").first
+    told = notes.inner_text()
     page.keyboard.press("ArrowRight")
+    expect(notes).not_to_have_text(told)
     page.keyboard.press("Escape")
     expect(page.locator(".talk")).to_be_hidden()
+    assert opened.value.is_closed()
     assert page.url == before and page.evaluate("document.activeElement.textContent") == "Present"
     panel(page)
     page.keyboard.press("f")
