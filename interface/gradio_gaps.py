@@ -27,7 +27,7 @@ WAITING = {"uploads": 100, "calls": 100, "batches": 8, "tables": 100}
 _FILE = 'uploaded and then named as {"path": ..., "meta": {"_type": "gradio.FileData"}}, in Python with handle_file'
 _WANTED = {"single": f"a file ({_FILE})", "multiple": f"a list of files (each {_FILE})"}
 LAST_ANSWERS = 20.0  # seconds that questions which were taken have, when the server is told to stop
-DELIVERY = 2.0  # seconds that their answers have to reach who asked
+DELIVERY = 4.0  # seconds that their answers have to reach who asked
 
 
 @contextmanager
