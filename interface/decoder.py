@@ -33,9 +33,8 @@ class Decoder:
     """
 
     def __init__(self, n: int = N_PROCESSES) -> None:
-        self._free: LifoQueue[subprocess.Popen[bytes] | None] = (
-            LifoQueue()
-        )  # the last that worked is the first to work again
+        # The last that worked is the first to work again.
+        self._free: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(n):
             self._free.put(None)
 
@@ -68,6 +67,9 @@ class Decoder:
                 "an image must be a plain file that decodes within the limits of time and memory, got one whose decoder "
                 f"{end} ({printable(path.name)}); save it anew as PNG or JPEG"
             ) from error
+        except BaseException:  # in the middle of its answer
+            process.kill()
+            raise
         finally:
             timer.cancel()
             self._free.put(process)
@@ -91,8 +93,12 @@ class Decoder:
             _ended(process)
         command = [sys.executable, "-m", __name__]
         pipe = subprocess.PIPE
-        # A session of its own: Ctrl-C is for the server, which answers first what it was asked.
-        return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True)
+        try:
+            # A session of its own: Ctrl-C is for the server, which answers first what it was asked.
+            return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True)
+        except BaseException:  # no memory, no files
+            self._free.put(None)
+            raise
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
