@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from aad.bundle import Bundle
 from aad.spaces import SPACES
 from interface.page import DEFAULT_K
 from interface.requests import MISFIT
@@ -28,7 +29,8 @@ from tests.browser.visits import (
     talk,
 )
 from tests.fakes import FakeAttributor, in_columns
-from tests.test_hostile_tables import GOOD, opened
+from tests.spoilt_bundles import signed, small_bundle
+from tests.test_hostile_tables import GOOD
 
 NAME = "\"'><img src=x onerror=window.__x=1>"  # of files as well: without a slash
 EVIL = NAME + "</script><script>window.__x=1</script><svg onload=window.__x=1>${window.__x=1}{{window.__x=1}}"
@@ -64,7 +66,10 @@ class Stranger(FakeAttributor):
         for column in (*theory["spaces"].values(), theory["oracle"]):
             column["closeness"] = {EVIL: {EVIL: 0.5}}
         families = {"test": {EVIL: row, f"{EVIL}, all": row | {"n_queries": 9}}}
-        self.bundle = opened(folder, {"theory.json": theory, "generalisation.json": families})
+        bundle = small_bundle(folder / "of a stranger")
+        for name, table in (("theory.json", theory), ("generalisation.json", families)):
+            signed(bundle, name, json.dumps(table).encode())
+        self.bundle = Bundle.open(bundle)
 
 
 @pytest.fixture(scope="module")
