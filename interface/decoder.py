@@ -54,7 +54,8 @@ class Decoder:
             place = os.fsencode(path)
             process.stdin.write(struct.pack("<I", len(place)) + place)
             process.stdin.flush()
-            told = json.loads(process.stdout.readline())
+            # What Python's own start has printed goes before; at the end of the output there is nothing to read.
+            told = json.loads(next((line for line in process.stdout if line.startswith(b"{")), b""))
             if "error" in told:
                 raise ImageError(told["error"])
             width, height = told["size"]

@@ -68,7 +68,7 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
 def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
     draw = random.Random(0)
     # It starts; it has just answered; it warms up; and at any moment.
-    moments = (-0.3, 0.0, 2.3, *(draw.uniform(-1, 1.5) for _ in range(7)))
+    moments = (-0.3, 0.0, 2.3, *(draw.uniform(-1, 0.3) for _ in range(7)))
 
     def stop(seconds: float) -> tuple[int, bool]:
         (folder := tmp_path / str(seconds)).mkdir()
