@@ -192,7 +192,7 @@ def readable_images(
         paths: which of its images; all below it when None.
         without: folders whose images do not count, resolved; one that holds this folder has no effect.
         links: whether those that lie elsewhere are taken.
-        read: decodes them, and says which it cannot; they are decoded to see that when None.
+        read: embeds what is taken, after it has been told what is not.
 
     Raises:
         NotADirectoryError: it does not exist or has no readable image.
@@ -205,15 +205,12 @@ def readable_images(
     def look(path: Path) -> None:
         try:
             check_place(os.path.relpath(path, root), None if links else root)
-            if read is None:
-                load_image(path)
+            load_image(path)
         except ImageError as error:
             why[path] = error
 
     with ahead(look, images, len(images)) as looked:
         deque(tqdm(looked, f"look through {folder.name}", len(images), unit="image", disable=None), 0)
-    if read:
-        why |= read([path for path in images if path not in why], folder.name)
     readable = [path for path in images if path not in why]
     if why:
         refused = [f"  {path.name}: {why[path]}".encode("utf-8", "replace").decode() for path in images if path in why]
@@ -222,6 +219,8 @@ def readable_images(
         print(f"{len(refused)} of {len(images)} images in {folder} left out:", *listed, sep="\n", file=sys.stderr)
     if not readable:
         raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
+    if read and (changed := read(readable, folder.name)):  # since it was looked through
+        raise next(iter(changed.values()))
     return readable
 
 
