@@ -17,14 +17,12 @@ those every image must be there.
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from aad.backbones import BACKBONES, ENGINES, RELEASES, engines_for, load_backbone
 from aad.backbones.loading import cached_weights, find_weights
-from aad.images import ImageError
 from precompute.common.cli import (
     add_network_options,
     chosen_engine,
@@ -60,23 +58,17 @@ def main(argv: Sequence[str]) -> None:
     if arguments.cases and arguments.references:
         parser.error("--cases goes with --benchmark, not with --references")
     hold(arguments.bundle, new=True)
-    limit_threads(arguments.threads)
-    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
-    embed, features = partial(embed_files, backbone, scratch=arguments.bundle / ".work"), list[np.ndarray]()
-
-    def read(files: Sequence[Path], label: str) -> dict[Path, ImageError]:
-        """Of a folder each picture is decoded once: to see that it can be, and to embed it."""
-        refused: dict[Path, ImageError] = {}
-        features.append(embed(files, label=label, refused=refused))
-        return refused
-
     if arguments.references:
-        gallery = from_folders(arguments.references, arguments.queries, arguments.bundle, read)
+        gallery = from_folders(arguments.references, arguments.queries, arguments.bundle)
     else:
         gallery = from_benchmark(arguments.benchmark, arguments.cases)
-        for label, entries in (("references", gallery.references), ("queries", gallery.queries)):
-            features.append(embed([gallery.root / entry["path"] for entry in entries], label=label))
-    references, queries = (*features, np.zeros((0, backbone.spec.dim)))[:2]
+    limit_threads(arguments.threads)
+    backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
+    scratch = arguments.bundle / ".work"
+    references, queries = (
+        embed_files(backbone, [gallery.root / entry["path"] for entry in entries], scratch, label)
+        for label, entries in (("references", gallery.references), ("queries", gallery.queries))
+    )
     write_step(
         arguments.bundle,
         "extract_features",

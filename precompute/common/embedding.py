@@ -48,23 +48,21 @@ def embed_in_shards(
     Args:
         backbone: embeds them; decides, with the settings, in which files they are kept.
         keys: one text per image that changes when its pixels change.
-        load: gives the v pictures of image i, v the same for all, or none of one to leave out; called from several threads.
+        load: gives the v pictures of image i, v the same for all; called from several threads.
         scratch: folder of the files; safe to delete.
         settings: anything JSON that decides the rows besides the backbone and the images.
         label: shown beside the progress bar.
 
     Returns:
-        (n, v, d_feature) float32, in the order of ``keys``, without those left out.
+        (n, v, d_feature) float32, in the order of ``keys``.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    spec, made_by, left_out = backbone.spec, short_digest([deciding(backbone.spec), settings]), set[int]()
+    spec, made_by = backbone.spec, short_digest([deciding(backbone.spec), settings])
     known = read_kept(scratch, made_by)
     n, missing = len(keys), [i for i, key in enumerate(keys) if key not in known]
 
     def prepare(i: int) -> list[np.ndarray]:
-        if not (pictures := load(i)):
-            left_out.add(i)
-        return [spec.preprocess(picture) for picture in pictures]
+        return [spec.preprocess(picture) for picture in load(i)]
 
     with (
         tqdm(total=n, initial=n - len(missing), desc=label, unit="image", disable=None) as bar,
@@ -73,29 +71,24 @@ def embed_in_shards(
         for start in range(0, len(missing), SHARD):
             some = missing[start : start + SHARD]
             rows = backbone.embed_pixels(chain.from_iterable(islice(prepared, len(some))))
-            if made := [keys[i] for i in some if i not in left_out]:
-                path = scratch / f"{made_by}-{short_digest(made)}.npy"
-                write_array(path, rows.reshape(len(made), -1, spec.dim))
-                write_table(path.with_suffix(".json"), made)
+            made = [keys[i] for i in some]
+            path = scratch / f"{made_by}-{short_digest(made)}.npy"
+            write_array(path, rows.reshape(len(made), -1, spec.dim))
+            write_table(path.with_suffix(".json"), made)
             bar.update(len(some))
     kept = read_kept(scratch, made_by)
-    found = [kept[key] for i, key in enumerate(keys) if i not in left_out]
+    found = [kept[key] for key in keys]
     return np.stack(found) if found else np.zeros((0, 1, spec.dim), np.float32)
 
 
-def embed_files(
-    backbone: Backbone, files: Sequence[Path], scratch: Path, label: str, refused: dict[Path, ImageError] | None = None
-) -> np.ndarray:
-    """Features of whole pictures, (n, d_feature) float32; ``refused`` takes those that are none, which else raise an error."""
+def embed_files(backbone: Backbone, files: Sequence[Path], scratch: Path, label: str) -> np.ndarray:
+    """Features of whole pictures, (n, d_feature) float32."""
 
     def load(i: int) -> list[Image.Image]:
         try:
             return [load_image(files[i])]
         except ImageError as error:
-            if refused is None:
-                raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
-            refused[files[i]] = error
-            return []
+            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
 
     def key(path: Path) -> str:
         return file_sha256(path) if os.access(path, os.R_OK) else str(path)  # who loads it says why

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,8 +22,6 @@ N_SHOWN = 3  # missing images that an error text lists
 N_LISTED = 20  # images that are left out
 #: what disks, systems and archives leave in folders; and all that begins with a dot
 LITTER = {"@eadir", "__macosx", "$recycle.bin", "#recycle", "@recycle", "lost+found", "thumbs.db", "desktop.ini"}
-#: what decodes files, and says which it cannot; with a text for people
-Reader = Callable[[Sequence[Path], str], Mapping[Path, ImageError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,8 @@ def _table(path: Path) -> list[Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
-def from_folders(references: Path, queries: Path | None, bundle: Path, read: Reader | None = None) -> Gallery:
-    """Every readable image under one's own folders; ``read`` reads the references and then the queries, in order.
+def from_folders(references: Path, queries: Path | None, bundle: Path) -> Gallery:
+    """Every readable image under one's own folders.
 
     Titles come from file names, groups from sub-folders. A ``metadata.csv`` or ``metadata.jsonl`` in the references folder, with a
     ``file_name`` and any of title, source, licence, author, url, concept and group, says more; so do KEY.txt and KEY.json beside
@@ -120,7 +118,7 @@ def from_folders(references: Path, queries: Path | None, bundle: Path, read: Rea
     if len(set(folders)) < len(folders):
         raise BenchmarkError(f"--references and --queries must be two folders, got {references} twice; name another")
     found = [
-        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one], read=read)
+        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one])
         for one in folders
     ]
     try:
@@ -183,7 +181,6 @@ def readable_images(
     paths: Iterable[Path] | None = None,
     without: Sequence[Path] = (),
     links: bool = True,
-    read: Reader | None = None,
 ) -> list[Path]:
     """The images of a folder that can be read; the others are listed on stderr, the first of them by name.
 
@@ -192,7 +189,6 @@ def readable_images(
         paths: which of its images; all below it when None.
         without: folders whose images do not count, resolved; one that holds this folder has no effect.
         links: whether those that lie elsewhere are taken.
-        read: embeds what is taken, after it has been told what is not.
 
     Raises:
         NotADirectoryError: it does not exist or has no readable image.
@@ -219,8 +215,6 @@ def readable_images(
         print(f"{len(refused)} of {len(images)} images in {folder} left out:", *listed, sep="\n", file=sys.stderr)
     if not readable:
         raise NotADirectoryError(f"{folder} holds no readable image ({', '.join(SUFFIXES)})")
-    if read and (changed := read(readable, folder.name)):  # since it was looked through
-        raise next(iter(changed.values()))
     return readable
 
 
