@@ -8,11 +8,13 @@ Pixels come back through a pipe as they are, and never a pickle.
 
 import contextlib
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from queue import LifoQueue
 
@@ -22,6 +24,7 @@ from aad.images import MAX_SECONDS, ImageError, load_image, printable
 
 N_PROCESSES = 2  # a large picture keeps one busy, and nobody else waits for it
 MAX_MEMORY = 4 << 30  # bytes: the largest picture that is taken, as floats, needs about 1 GB beside the libraries
+KEPT, KEPT_PIXELS = 4, 16_000_000  # pictures that are kept, and of what size at most: 256 MB in all
 PATIENCE = 20.0  # seconds on top of `MAX_SECONDS`, which the process looks at itself: large pictures on a busy machine
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class Decoder:
     """`load_image`, elsewhere. Safe to call from several threads.
 
-    Processes start when they are first needed, and end with this one.
+    Processes start when they are first needed, and end with this one. A picture is shown, answered, and answered again with
+    another filter: those asked for last are kept, and who asks for one that is being decoded waits for it.
     """
 
     def __init__(self, n: int = N_PROCESSES) -> None:
@@ -37,6 +41,8 @@ class Decoder:
         self._free: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(n):
             self._free.put(None)
+        self._kept: dict[tuple[Path, int, int], Future[Image.Image]] = {}
+        self._keeping = threading.Lock()
 
     def __call__(self, source: str | os.PathLike[str] | Image.Image) -> Image.Image:
         """The picture, as `load_image` gives it; what is decoded already stays here.
@@ -46,7 +52,29 @@ class Decoder:
         """
         if isinstance(source, Image.Image):
             return load_image(source)
-        path, process = Path(source).absolute(), self._taken()
+        path = Path(source).absolute()
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return self._decode(path)  # which says why not
+        key = path, status.st_mtime_ns, status.st_size
+        with self._keeping:
+            is_new = key not in self._kept
+            kept = self._kept[key] = self._kept.pop(key, Future())  # the last asked for comes last
+            if len(self._kept) > KEPT:
+                del self._kept[next(iter(self._kept))]
+        if is_new:
+            try:
+                kept.set_result(self._decode(path))
+            except BaseException as error:
+                kept.set_exception(error)
+            if kept.exception() or math.prod(kept.result().size) > KEPT_PIXELS:
+                with self._keeping:
+                    self._kept.pop(key, None)
+        return kept.result().copy()
+
+    def _decode(self, path: Path) -> Image.Image:
+        process = self._taken()
         timer = threading.Timer(MAX_SECONDS + PATIENCE, process.kill)
         timer.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -50,6 +51,7 @@ def test_a_process_that_ends_is_told_and_another_takes_its_place(
         os.kill(one, signal.SIGSEGV)
         return Mock()
 
+    os.utime(picture)  # another file, which is not kept
     with monkeypatch.context() as patch:
         patch.setattr(decoder.threading, "Timer", crash)
         with pytest.raises(ImageError, match=rf"whose decoder ended with -{int(signal.SIGSEGV)} .*save it anew"):
@@ -66,3 +68,26 @@ def test_what_keeps_its_process_too_long_is_refused(new: New, picture: Path, mon
         decode(picture)
     monkeypatch.undo()
     assert decode(picture).size == (80, 60)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_a_picture_asked_for_again_or_at_once_is_decoded_once(tmp_path: Path) -> None:
+    Image.effect_noise((1200, 900), 90).save(path := tmp_path / "one.png")
+    before, decode = processes(), decoder.Decoder(2)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(decode, (path, path))
+    try:
+        assert len(processes() - before) == 1  # the other did not ask for one of its own
+        first.paste("red", (0, 0, 9, 9))
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert decode(path).tobytes() == second.tobytes() != first.tobytes()
+        os.utime(path)
+        for _ in range(2):  # another file, and no refusal is kept either
+            with pytest.raises(ImageError, match="must be PNG"):
+                decode(path)
+        Image.new("RGB", (16, 16)).save(path)
+        assert decode(path).size == (16, 16)
+    finally:
+        decode.stop()

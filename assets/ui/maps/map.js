@@ -6,7 +6,7 @@ import { countText } from "../core/words.js";
 import { makeGround } from "./ground.js";
 import { guideMap } from "./guide.js";
 import { colouringOf } from "./marks.js";
-import { drawLasso, drawPin } from "./pin.js";
+import { drawLasso, drawPin, squareOf } from "./pin.js";
 
 const PAD = 22; // pixels around the frame, as many as the largest mark and ring need
 const PIN = 38; // pixels of the side of the query's picture
@@ -101,9 +101,9 @@ export const makeMap = (view, part) => {
       if (pins.truth) {
         const source = map.at(truth[0]); // the two pictures keep out of each other's way
         hanging = source[1] < place[1];
-        drawPin(context, source, { ...frame, hanging: !hanging, picture: pins.truth, ink: colour("--truth") });
+        drawPin(context, source, { ...frame, hanging: !hanging, picture: pins.truth.picture, ink: colour("--truth") });
       }
-      if (within(place, 8)) drawPin(context, place, { ...frame, hanging, picture: pins.query, ink });
+      if (within(place, 8)) drawPin(context, place, { ...frame, hanging, picture: pins.query?.picture, ink });
     }
     for (const id of new Set([state.selected?.id, state.hover])) {
       if (typeof id !== "number" || !within(map.at(id), 8)) continue;
@@ -157,7 +157,11 @@ export const makeMap = (view, part) => {
     if (canvas.getAttribute("aria-label") !== text) canvas.setAttribute("aria-label", text);
   };
 
-  const pinOf = (url) => (url ? make("img", { onload: map.schedule, src: url }) : null);
+  const pinOf = (url) => {
+    const pin = url ? { picture: null } : null;
+    if (pin) squareOf(url).then((picture) => map.schedule((pin.picture = picture)), () => null); // without one the pin stays empty
+    return pin;
+  };
   map.setAnswer = () => {
     const [source] = truthOf();
     pins = { query: pinOf(answer()?.query?.url), truth: stage && source !== undefined ? pinOf(stage.picture(source)) : null };

@@ -1,11 +1,22 @@
 // What is drawn above the points of a map besides rings and lines: the query's pin and the line of a lasso.
+import { make } from "../core/dom.js";
 import { clamp } from "../core/keys.js";
 
-// The middle square of a picture; nothing until it has arrived.
-const drawSquare = (context, picture, x, y, side) => {
-  if (!picture?.complete || !picture.naturalWidth) return;
-  const cut = Math.min(picture.naturalWidth, picture.naturalHeight);
-  context.drawImage(picture, (picture.naturalWidth - cut) / 2, (picture.naturalHeight - cut) / 2, cut, cut, x, y, side, side);
+const SIDE = 256; // pixels of a square: a pin of the largest stage
+let squares = {}; // address -> promise of its picture's middle square, of the last few
+
+// Cut and made small once: three maps that each draw a photograph keep the page for longer than all the rest of an answer.
+export const squareOf = (url) => {
+  if (!squares[url] && Object.keys(squares).length > 3) squares = {};
+  return (squares[url] ??= cutSquare(make("img", { src: url })));
+};
+
+const cutSquare = async (image) => {
+  await image.decode();
+  const cut = Math.min(image.naturalWidth, image.naturalHeight);
+  const square = make("canvas", { width: SIDE, height: SIDE });
+  square.getContext("2d").drawImage(image, (image.naturalWidth - cut) / 2, (image.naturalHeight - cut) / 2, cut, cut, 0, 0, SIDE, SIDE);
+  return square;
 };
 
 // The tip is the exact place; the picture hangs below it or stands above.
@@ -30,7 +41,7 @@ export const drawPin = (context, [x, y], { hanging, picture, side, width, height
   context.beginPath();
   context.roundRect(cx - half, top, side, side, 1.5 * edge);
   context.clip();
-  drawSquare(context, picture, cx - half, top, side);
+  if (picture) context.drawImage(picture, cx - half, top, side, side);
   context.restore();
 };
 
