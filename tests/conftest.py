@@ -63,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that both processes end together."""
     first = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(room(item.nodeid), len(first)))
+    gc.freeze()  # what is imported by now stays, and to look through it again and again would take a tenth of the time
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -137,6 +138,7 @@ def _own_litter(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.get_closest_marker("filterwarnings"):
         gc.collect()
+        gc.freeze()  # what is left is there to stay
 
 
 @pytest.fixture(autouse=True)

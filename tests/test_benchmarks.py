@@ -106,8 +106,10 @@ def test_recall_and_weights_are_off_by_what_they_are_off_by() -> None:
 
 
 def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    domain: invented.RealDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    measured: list[str] = []
+    monkeypatch.setattr(search, "measure_domain", lambda space, _: measured.append(space) or domain)  # takes seconds
     monkeypatch.setattr(search, "apart", lambda work, *told: work(*told))  # in this process
     monkeypatch.setattr(search, "N_QUERIES", 6)
     sizes = ("--n", "500", "2000", "--dim", str(DIM), "--spaces", "aligned", "disentangled")
@@ -115,6 +117,7 @@ def test_the_report_has_the_agreed_form_and_exact_methods_are_exact(
     report, printed = json.loads((tmp_path / "r.json").read_text()), capsys.readouterr().out
     assert json.loads(printed.splitlines()[-1]) == report and search.tables(report) in printed
     rows = report["rows"]
+    assert measured == ["aligned", "disentangled"] * 2
     assert [(row["n"], row["method"]) for row in rows] == [
         (n, method) for n in (500, 2000) for method in ("argsort", "exact", "filtered")
     ]
