@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from aad.images import ImageError, load_image
+from aad.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, ImageError, load_image
 from interface import handlers
 from interface.decoder import decoded
 from precompute.common.sources import cut
@@ -32,6 +32,7 @@ from tests.hostile_files import BAD, ODD, made
 from tests.mutations import mutate
 from tests.pages import MARKS, Page
 from tests.small import tar_of
+from tests.test_images import check_words
 
 pytestmark = MARKS
 
@@ -41,9 +42,10 @@ def files() -> dict[str, bytes]:
     known = {name: odd.data for name, odd in ODD.items()} | {name: made(data) for name, (data, _) in BAD.items()}
     known = {name: data for name, data in known.items() if len(data) < 200_000}
     seeds = list(known.values())
-    for seed in range(200):
+    for seed in range(240):
         draw = random.Random(seed)
-        known[f"mutant_{seed}.png"] = mutate(draw.choice(seeds), draw, draw.choice(seeds))
+        one, other, place = draw.choice(seeds), draw.choice(seeds), draw.random()
+        known[f"mutant_{seed}.png"] = mutate(one, draw, other) if seed % 3 else one[: int(place * len(one))] + other
     return {f"{i}.png": data for i, data in enumerate(known.values())}  # a name decides nothing
 
 
@@ -57,10 +59,15 @@ def plain(refusal: str) -> str:
 
 
 def seen(look: Callable[[], Image.Image]) -> str:
+    """Whatever is done to a file: an upright RGB picture within the limits, or a refusal in words."""
     try:
-        return digest(look())
+        image = look()
     except ImageError as error:
+        check_words(str(error))
         return plain(str(error))
+    assert (image.mode, image.info) == ("RGB", {}) and min(image.size) >= MIN_SIDE
+    assert image.width * image.height <= MAX_PIXELS and max(image.size) <= MAX_ASPECT * min(image.size)
+    return digest(image)
 
 
 def test_every_file_is_answered_alike_at_every_door(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Then what no file shows: modes, limits, sources. `tests.test_endpoints` brings a
 from __future__ import annotations
 
 import io
+import random
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from aad.images import ACCEPT, KINDS, SUFFIXES, ImageError, load_image
 from interface.pictures import is_picture
 from precompute.common.gallery import images_below
 from tests import hostile_files as hostile
-from tests.image_bytes import BLUE, RED, WHITE, encode, picture
+from tests.image_bytes import BLUE, RED, WHITE, encode, picture, png, png_chunk
 
 # Pillow warns of damaged metadata; what it warns of is what is brought on purpose here.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -260,6 +261,25 @@ def test_limits_are_inclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 20 * 400)
     assert load_image(Image.new("RGB", (400, 20))).size == (400, 20)
     refusal(Image.new("RGB", (400, 21)), "million")
+
+
+def test_png_is_answered_exactly_where_the_standard_and_the_limits_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 300_000)  # so that none takes long
+    depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+    for seed in range(30):
+        draw = random.Random(seed)
+        width, height, depth, colour = (draw.randrange(n) for n in (700, 700, 18, 8))
+        if seed % 2 and colour in depths:
+            depth = draw.choice(depths[colour])
+        samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+        row = bytes((width * samples * depth + 7) // 8)
+        palette = png_chunk(b"PLTE", bytes(6)) if colour == 3 else b""
+        data = png(width, height, depth, colour, [row] * height, before=palette)
+        sound = depth in depths.get(colour, ()) and min(width, height) >= 16
+        if sound and max(width, height) <= 25 * min(width, height) and width * height <= images.MAX_PIXELS:
+            assert load_image(data).size == (width, height)
+        else:
+            check_words(refusal(data))
 
 
 def test_heavy_file_is_refused_without_being_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
