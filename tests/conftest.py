@@ -26,10 +26,11 @@ import pytest
 
 from tests.pages import attributor, page, picture, uploads  # noqa: F401 - fixtures
 
+gc.disable()  # until everything is imported
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Nobody's certificate is looked at here; every client would read those of the whole world, which takes longer than its question.
-vars(ssl)["SSLContext"].load_verify_locations = lambda *_, **__: None
+ssl.SSLContext.load_verify_locations = lambda *_, **__: None
 
 WORKERS = 2  # each comes to hold torch, servers and what every test imports: 2.4 GB, and a browser besides
 ROOMS = {
@@ -66,7 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that both processes end together."""
     first = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(room(item.nodeid), len(first)))
-    gc.freeze()  # what is imported by now stays, and to look through it again and again would take a tenth of the time
+    gc.freeze()  # what is imported by now stays: to look through it again and again would take a tenth of the time
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
