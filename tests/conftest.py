@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pages import attributor, page, picture, uploads  # noqa: F401 - fixtures
+from tests.pages import attributor, bundle, page, picture, uploads  # noqa: F401 - fixtures
 
 gc.disable()  # until everything is imported
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.

@@ -20,6 +20,7 @@ from PIL import Image
 import app
 from benchmarks.serving import free_port
 from interface import gradio_gaps
+from tests.factory import tiny_bundle
 from tests.fakes import FakeAttributor
 
 # The server runs in this process, and the libraries it uses warn of their own affairs.
@@ -109,6 +110,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield Page(url, demo, attributor, root)
         patch.setattr(gradio_gaps, "DELIVERY", 0.0)  # some have asked and left
         stop()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path)
 
 
 @pytest.fixture

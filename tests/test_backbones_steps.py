@@ -19,7 +19,6 @@ from precompute.common import gallery
 from precompute.common.embedding import manifest_entry
 from precompute.common.gallery import from_benchmark
 from precompute.pictures.drawing import open_backbone
-from tests.factory import tiny_bundle
 from tests.release_files import few_blocks, randomise, saved, variants  # noqa: F401 - a fixture
 from tests.small import picture
 
@@ -64,17 +63,16 @@ def test_the_shipped_bundle_opens_as_before():
     assert manifest_entry(backbone.spec) == bundle.manifest["backbone"] | {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 
 
-def test_the_page_does_not_answer_with_weights_that_the_bundle_was_not_made_with(tmp_path):
-    folder = tiny_bundle(tmp_path)
-    path = folder / "manifest.json"
+def test_the_page_does_not_answer_with_weights_that_the_bundle_was_not_made_with(bundle, tmp_path):
+    path = bundle / "manifest.json"
     manifest = json.loads(path.read_text())
     network = build_network("efficientnet_lite0")
     manifest["backbone"]["sha256"] = state_fingerprint(network)
     path.write_text(json.dumps(manifest))
     with pytest.raises(BackboneError, match=r"with other weights.*weights= of Attributor\.load.*\$AAD_WEIGHTS"):
-        Attributor.load(folder).attribute(picture(0))
+        Attributor.load(bundle).attribute(picture(0))
     weights = variants("efficientnet_lite0", network)["own"](tmp_path)
-    answer = Attributor.load(folder, weights=weights, device="auto").attribute(picture(0), 3)
+    answer = Attributor.load(bundle, weights=weights, device="auto").attribute(picture(0), 3)
     assert len(answer["aligned"].matches) == 3
 
 

@@ -19,7 +19,6 @@ from precompute.common import rows
 from precompute.common.cli import run_step
 from precompute.common.lock import HeldError, hold
 from precompute.common.store import write_table
-from tests.factory import tiny_bundle
 from tests.small import python
 
 ONE_LINE = r"^error: [^\n]*File too large[^\n]*free some space[^\n]*$"
@@ -32,11 +31,6 @@ def step(name: str, *options: object) -> None:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return tiny_bundle(tmp_path)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from aad.spaces import SPACES
 from aad.vectors import l2_normalise
 from precompute import project
 from precompute.common.maps import fit_maps, fitted_maps, neighbour_preservation, place_rest
-from tests.factory import tiny_bundle
 from tests.small import python
 
 
@@ -101,8 +100,7 @@ def test_the_rest_is_placed_between_its_nearest_and_the_fitted_stay():
         np.testing.assert_allclose(everything[i], np.average(places[near], axis=0, weights=similarity[near]), rtol=1e-5)
 
 
-def test_the_maps_are_drawn_as_one_picture_and_the_bundle_stays_as_it_is(tmp_path):
-    bundle = tiny_bundle(tmp_path / "tiny")
+def test_the_maps_are_drawn_as_one_picture_and_the_bundle_stays_as_it_is(bundle, tmp_path):
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     project.main(["--bundle", str(bundle), "--figure", str(tmp_path / "maps.webp")])
     with Image.open(tmp_path / "maps.webp") as picture:

@@ -29,11 +29,6 @@ pytestmark = MARKS
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return tiny_bundle(tmp_path)
-
-
-@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with HubServer() as server:
         point_to(server.url, tmp_path / "cache", monkeypatch)

@@ -12,7 +12,6 @@ from aad import Attributor, Space
 from aad import search as search_module
 from aad.scale.stored import StoredRows
 from aad.search import NEAR_COPY, ExactIndex, nearest_exactly
-from tests.factory import tiny_bundle
 from tests.galleries import on_disk, rows
 from tests.small import python
 
@@ -186,11 +185,11 @@ def test_near_copies_fold_under_the_best_ranked_one_and_never_under_a_folded_one
     assert attributor.near_copies(range(5)) == [None, 0, None, None, 2]
 
 
-def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millions(tmp_path: Path) -> None:
+def test_a_small_bundle_is_answered_without_network_torch_and_what_is_for_millions(bundle: Path) -> None:
     code = (
         "import sys; from aad import Attributor; a = Attributor.load(sys.argv[1]); a.attribute_query(0, 5); "
         "a.attribute_reference(2, 3); assert not a.ready; "
         "heavy = ('torch', 'timm', 'umap', 'matplotlib', 'gradio', 'faiss', 'aad.scale'); "
         "sys.exit(any(m in sys.modules for m in heavy))"
     )
-    python(code, tiny_bundle(tmp_path))
+    python(code, bundle)

@@ -120,10 +120,9 @@ def test_the_fit_tells_leads_apart_and_its_figures_are_shares_of_what_they_say()
     assert "outputs of real generators" in table(measured)
 
 
-def test_galleries_lose_a_querys_source_with_its_folder_and_its_copies(tmp_path, monkeypatch):
+def test_galleries_lose_a_querys_source_with_its_folder_and_its_copies(bundle, monkeypatch):
     """Twelve exemplars in six folders, the last of which holds copies of the first's; a query is a source seen through noise."""
     rng = np.random.default_rng(0)
-    bundle = tiny_bundle(tmp_path)
     stored = np.load(bundle / "references_backbone.npy").astype(np.float32)
     dim = stored.shape[1]
     real = l2_normalise(rng.normal(size=(12, dim))).astype(np.float32)
