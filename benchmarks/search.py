@@ -9,11 +9,13 @@ Each figure of a row is the worst of the spaces; by_space has them all.
 
 Methods: the library's own choice where none is named, exact, compressed, and filtered (compressed, with one row in ten allowed; the
 answer must be exact). A million rows of 768 dimensions take 3 GB of memory for the baseline, as much a space with exact, and 1.5 GB
-a space of the folder for temporary files ($TMPDIR).
+a space of the folder --kept (in that for temporary files, $TMPDIR). Galleries and their exact answers stay there for the next run;
+one that is made otherwise has another name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import sys
@@ -27,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from aad.bundle import Bundle
+from aad.bundle import Bundle, write_atomically
 from aad.calibration import Calibration
 from aad.scale.building import build_index, open_index
 from aad.scale.stored import StoredRows
 from aad.search import ExactIndex, SearchResult, method_for
 from aad.spaces import SPACES, Space
+from benchmarks import invented
 from benchmarks.common import arguments, finish, machine_line, memory_of, percentiles, positive, run, table
 from benchmarks.invented import make_gallery, make_queries, measure_domain
 
@@ -47,6 +50,7 @@ N_TUNING = 400  # queries that a build measures its own recall on; never those t
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 BASELINE = "argsort"
 METHODS = ("exact", "compressed", "filtered")
+ANSWER = ("ids", "similarities", "log_mass")
 COLUMNS = {
     "n": "references",
     "method": "method",
@@ -92,19 +96,34 @@ class Case:
 
 
 def prepare_case(folder: Path, space: Space | str, n: int, dim: int) -> Case:
-    """Make the gallery of one space, and answer its queries exactly."""
-    space = Space(space)
-    domain = measure_domain(space, dim)
-    say(f"{space}: making {n:,} rows")
-    path = make_gallery(folder / f"{space}_{n}.npy", domain, n, seed=SEED)
-    calibration = Calibration(**Bundle.open().section("calibration")[space])
-    tuning, queries = (
-        make_queries(domain, path, m, seed=SEED, half=half)[0] for m, half in ((N_TUNING, 0), (N_QUERIES, 1))
+    """The gallery of one space, its queries and exact answers; made where the folder does not have them yet."""
+    from safetensors.numpy import load_file, save
+
+    space, opened = Space(space), Bundle.open()
+    made = repr(
+        (opened.manifest, Path(invented.__file__).read_text("utf-8"), dim, SEED, N_QUERIES, N_TUNING, SHARE_ALLOWED, K)
     )
+    path = folder / f"{space}_{n}_{hashlib.sha256(made.encode()).hexdigest()[:12]}.npy"
+    known, calibration = path.with_suffix(".safetensors"), Calibration(**opened.section("calibration")[space])
     among = np.random.default_rng([SEED, 2]).random(n) < SHARE_ALLOWED
-    index, beta = ExactIndex(StoredRows(path)), calibration.inverse_temperature
-    truth, filtered = (index.search(queries, K, among=one, inverse_temperature=beta) for one in (None, among))
-    return Case(space, path, calibration, tuning, queries, among, truth, filtered)
+    if not known.exists():  # it is written last
+        say(f"{space}: making {n:,} rows")
+        domain = measure_domain(space, dim)
+        make_gallery(path, domain, n, seed=SEED)
+        tuning, queries = (
+            make_queries(domain, path, m, seed=SEED, half=half)[0] for m, half in ((N_TUNING, 0), (N_QUERIES, 1))
+        )
+        index, beta = ExactIndex(StoredRows(path)), calibration.inverse_temperature
+        arrays = {"tuning": tuning, "queries": queries}
+        for name, one in (("truth", None), ("filtered", among)):
+            answer = index.search(queries, K, among=one, inverse_temperature=beta)
+            arrays |= {f"{name}_{key}": getattr(answer, key) for key in ANSWER}
+        write_atomically(known, save(arrays))
+    found = load_file(known)
+    truth, filtered = (
+        SearchResult(**{key: found[f"{name}_{key}"] for key in ANSWER}) for name in ("truth", "filtered")
+    )
+    return Case(space, path, calibration, found["tuning"], found["queries"], among, truth, filtered)
 
 
 def say(text: str) -> None:
@@ -122,7 +141,10 @@ def build(case: Case, method: str) -> dict[str, Any]:
     """Build the index of a gallery, its arrays to a file beside the gallery."""
     from safetensors.numpy import save_file
 
-    rows, path = StoredRows(case.path), case.path.with_suffix(f".{method}.safetensors")
+    rows, path = (
+        StoredRows(case.path),
+        case.path.with_suffix(f".{method}.safetensors"),
+    )  # for this run; the next replaces it
     began = time.perf_counter()
     arrays, settings = build_index(rows, case.tuning, method=method, seed=SEED)
     figures = {"build_s": round(time.perf_counter() - began, 3), "settings": settings}
@@ -252,13 +274,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=positive, nargs="+", default=[1_000_000], help="references (1,000,000)")
     parser.add_argument("--spaces", nargs="+", default=[SPACE], choices=names, metavar="SPACE")
     parser.add_argument("--methods", nargs="+", default=[], choices=METHODS, metavar="METHOD")
+    kept = Path(tempfile.gettempdir()) / "aad-search"
+    parser.add_argument("--kept", type=Path, default=kept, help="folder of galleries, made once ($TMPDIR/aad-search)")
     options = parser.parse_args(argv)
+    options.kept.mkdir(parents=True, exist_ok=True)
     rows = []
     for n in options.n:
-        with tempfile.TemporaryDirectory(prefix="aad-search-") as folder:
-            cases = [prepare_case(Path(folder), space, n, options.dim) for space in options.spaces]
-            found = measure_size(cases, options.methods or [method_for(n)])
-            rows += [{"n": n, "dim": options.dim, **row} for row in found]
+        cases = [prepare_case(options.kept, space, n, options.dim) for space in options.spaces]
+        found = measure_size(cases, options.methods or [method_for(n)])
+        rows += [{"n": n, "dim": options.dim, **row} for row in found]
     report = {"rows": rows, "dim": options.dim, "spaces": options.spaces, "k": K, "n_queries": N_QUERIES, "seed": SEED}
     finish(options.json, report, tables)
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from aad.bundle import Bundle
-from aad.scale.codes import Codec, FlatCodes, check_codes, train_codec
+from aad.scale.codes import NO_FINE, Codec, FlatCodes, check_codes, train_codec
 from aad.scale.compressed import CompressedIndex, TailSample
 from aad.scale.stored import StoredRows, map_rows
 from aad.search import ExactIndex, Index, check_queries, method_for
@@ -15,7 +15,7 @@ from aad.spaces import Space
 METHODS = ("exact", "compressed", "scan")
 SECTION, STEP = "retrieval", "build_index"
 K = 10  # of the recall that is measured
-RERANKS = (300, 1000, 1500, 2000, 3000, 5000, 10_000)  # candidates, until recall suffices
+RERANKS = (300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)  # candidates, until recall suffices
 N_ERRORS = 2  # standard errors between the recall that was measured and the one that is promised
 CERTAIN = {"recall_at_10": 1.0, "recall_error": 0.0}
 N_TRAIN, N_SAMPLE = 65_536, 2048  # rows that codes are trained on, and that stand for the rest in the mass
@@ -67,17 +67,20 @@ def build_index(
         "rotation": codec.rotation,
         "codebook": codec.codebook,
         "codes": np.empty((n, len(codec.codebook) // 2), np.uint8),
+        "fine_codebook": codec.fine,
+        "fine_codes": np.empty((n, len(codec.fine)), np.uint8),
         "sample_ids": spread(n, N_SAMPLE, rng),
     }
 
     for start, chunk in rows.chunks():
-        arrays["codes"][start : start + len(chunk)] = codec.encode(chunk)
+        part = slice(start, start + len(chunk))
+        arrays["codes"][part], arrays["fine_codes"][part] = codec.encode(chunk)
         if progress:
             progress(len(chunk))
     truth = ExactIndex(rows).search(queries, K + 1)
     nearest, least = truth.ids[:, :K], truth.similarities[:, :K][:, -1:]  # (m, 10), (m, 1)
     tied = (truth.similarities[:, K:] >= least).any(1)  # where the eleventh is as similar as the tenth it is as good
-    codes, tail, tried = FlatCodes(codec, arrays["codes"]), _tail(rows, arrays), []
+    codes, tail, tried = FlatCodes(codec, arrays["codes"], arrays["fine_codes"]), _tail(rows, arrays), []
     for rerank in RERANKS:
         index = CompressedIndex(rows, codes, tail, rerank)
         # What is a candidate is found: rows are read only for queries where one may stand for another as similar.
@@ -109,8 +112,9 @@ def open_index(rows: StoredRows, arrays: Mapping[str, np.ndarray], settings: Map
     check_codes(arrays, *rows.shape)
     if not isinstance(rerank, int) or isinstance(rerank, bool) or not 1 <= rerank <= 10**9:
         raise ValueError(f"rerank of the index must be a whole number, 1 to {10**9}, got {rerank!r}")
-    codec = Codec(arrays["rotation"], arrays["codebook"])
-    return CompressedIndex(rows, FlatCodes(codec, arrays["codes"]), _tail(rows, arrays), rerank)
+    codec = Codec(arrays["rotation"], arrays["codebook"], arrays.get("fine_codebook", NO_FINE))
+    codes = FlatCodes(codec, arrays["codes"], arrays.get("fine_codes"))
+    return CompressedIndex(rows, codes, _tail(rows, arrays), rerank)
 
 
 def index_file(space: Space) -> str:

@@ -112,7 +112,7 @@ def test_a_recall_that_others_may_not_have_is_stepped_up_and_what_no_step_helps_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored, queries = noise(tmp_path)
-    monkeypatch.setattr(building_module, "RERANKS", (300,))
+    monkeypatch.setattr(building_module, "RERANKS", (70,))
     once = build_index(stored, queries, method="compressed", target=0.5)
     shares, recall, error = shares_found(stored, once, queries), once[1]["recall_at_10"], once[1]["recall_error"]
     assert recall == round(shares.mean(), 4) > 0.5 and error == round(shares.std() / np.sqrt(40), 4) > 0
@@ -120,11 +120,11 @@ def test_a_recall_that_others_may_not_have_is_stepped_up_and_what_no_step_helps_
     for target in (barely, recall):
         _, kept = build_index(stored, queries, method="compressed", target=target)
         assert kept == once[1] | {"target": target}  # nothing else to try
-    monkeypatch.setattr(building_module, "RERANKS", (300, 500, 600))
+    monkeypatch.setattr(building_module, "RERANKS", (70, 100, 120))
     _, surer = build_index(stored, queries, method="compressed", target=barely)
-    assert surer["rerank"] == 500 and [one["rerank"] for one in surer["stepped_up"]] == [300]
+    assert surer["rerank"] == 100 and [one["rerank"] for one in surer["stepped_up"]] == [70]
     assert surer["stepped_up"][0]["recall_at_10"] == recall
-    monkeypatch.setattr(building_module, "RERANKS", (100,))
+    monkeypatch.setattr(building_module, "RERANKS", (70,))
     arrays, settings = build_index(stored, queries, method="compressed")
     assert arrays == {} and (settings["method"], settings["recall_at_10"]) == ("scan", 1.0)
     assert [step["recall_at_10"] < 0.99 for step in settings["stepped_up"]] == [True]
@@ -162,22 +162,44 @@ def test_pieces_of_a_code_have_as_much_to_say_each_and_the_axes_of_least_varianc
     sample = sample.astype(np.float32)
     monkeypatch.setattr(codes_module, "PIECE", 6)  # a piece of each variance: 36 are six rounds of six
     codec = train_codec(sample, 0)
-    spreads = np.log(np.var(sample @ codec.rotation, axis=0)).reshape(6, 6).sum(1)
-    assert np.ptp(spreads) < 5  # axes dealt in one direction only: 14.7
-    assert np.abs((sample @ codec.rotation - codec.centre).mean(0)).max() < 1e-4
-    monkeypatch.setattr(codes_module, "N_PIECES", 4)
-    found = np.cov(sample @ train_codec(sample, 0).rotation, rowvar=False)
+    rotated = sample @ codec.rotation - codec.centre
+    spreads = np.log(np.var(rotated, axis=0))
+    assert np.ptp(spreads.reshape(6, 6).sum(1)) < 5  # axes dealt in one direction only: 14.7
+    assert np.abs(rotated.mean(0)).max() < 1e-4
+    monkeypatch.setattr(codes_module, "N_AXES", 24)
+    monkeypatch.setattr(codes_module, "N_FINE_AXES", 12)
+    fewer = train_codec(sample, 0)
+    found = np.cov(sample @ fewer.rotation, rowvar=False)
+    assert sorted(np.diag(found)[fewer._order]) == pytest.approx(variances[11::-1], rel=0.05)
     assert np.sort(np.diag(found))[::-1] == pytest.approx(variances[:24], rel=0.05)
     assert np.abs(found - np.diag(np.diag(found))).max() < 1e-4
 
 
-def test_an_older_index_of_smaller_pieces_is_searched(
-    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("piece", [3, 4])
+def test_an_older_index_of_smaller_pieces_and_no_finer_codes_is_searched(
+    stored: StoredRows, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
-    monkeypatch.setattr(codes_module, "PIECE", 3)
-    old = build_index(stored, queries, method="compressed")
+    monkeypatch.setattr(codes_module, "PIECE", piece)
+    arrays, settings = build_index(stored, queries, method="compressed")
     monkeypatch.undo()
-    assert old[0]["codebook"].shape[2] == 3 and shares_found(stored, old, queries).mean() >= 0.99
+    old = {name: array for name, array in arrays.items() if not name.startswith("fine")}
+    assert old["codebook"].shape[2] == piece and shares_found(stored, (old, settings), queries).mean() >= 0.98
+    with pytest.raises(ValueError, match="fine_codes is missing"):
+        open_index(stored, old | {"fine_codebook": arrays["fine_codebook"]}, settings)
+
+
+def test_finer_codes_find_among_a_shortlist_what_the_short_ones_alone_miss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, queries = noise(tmp_path)
+    monkeypatch.setattr(building_module, "RERANKS", (70,))
+    arrays, settings = build_index(stored, queries, method="compressed", target=0.5)
+    short = {name: array for name, array in arrays.items() if not name.startswith("fine")}
+    shares = [shares_found(stored, (one, settings), queries).mean() for one in (short, arrays)]
+    assert shares[0] < 0.5 and shares[1] > 0.9
+    monkeypatch.setattr(codes_module, "N_SHORT", 300)
+    monkeypatch.setattr(codes_module, "SHORT_PER_CANDIDATE", 1)
+    assert shares[0] < shares_found(stored, (arrays, settings), queries).mean() < 0.8  # of them all
 
 
 def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: CompressedIndex, queries: np.ndarray) -> None:
@@ -189,14 +211,14 @@ def test_what_is_found_is_exact_to_the_bit(stored: StoredRows, index: Compressed
     assert np.array_equal(index.similarities(queries), ExactIndex(stored).similarities(queries))
 
 
-def test_ten_candidates_are_compared_for_each_and_an_eighth_of_the_rows_is_all(
+def test_seven_candidates_are_compared_for_each_and_an_eighth_of_the_rows_is_all(
     stored: StoredRows, built: Built, index: CompressedIndex, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays, settings = built
     for rerank, everything in ((1, False), (N // 8 - 1, False), (N // 8, True), (10**9, True)):
         opened = open_index(stored, arrays, settings | {"rerank": rerank})
         assert isinstance(opened, CompressedIndex) and opened.reads_all(1) is everything
-    assert (index.n_candidates(1), index.n_candidates(2000)) == (index.rerank, 20_000)
+    assert (index.n_candidates(1), index.n_candidates(2000)) == (index.rerank, 14_000)
     compared, way = list[int](), search_module.nearest_exactly
     monkeypatch.setattr(
         search_module, "nearest_exactly", lambda query, ids, *more: compared.append(len(ids)) or way(query, ids, *more)
