@@ -15,14 +15,9 @@ from typing import Any
 
 import numpy as np
 
-PIECE = (
-    8  # dimensions: of 4 in the short code a scan reads twice as much, more than a cache holds, in four times as long
-)
+PIECE = 8  # dimensions: of 4 the short codes are twice as large, more than a cache holds, and a scan takes four times as long
 N_PROTOTYPES, N_FINE = 16, 256  # of 4 bits, which FastScan is made for, and of a byte
-N_AXES, N_FINE_AXES = (
-    768,
-    512,
-)  # at most, 48 and 64 bytes for a row: the axes of least variance are left out of the codes
+N_AXES, N_FINE_AXES = 768, 576  # at most, 48 and 72 bytes for a row: axes of less variance are left out
 N_SHORT = 10_000  # rows whose finer codes are compared, at least: 5,000 of a million miss some of the ten nearest
 SHORT_PER_CANDIDATE = 10
 ROUNDS = 10  # of k-means, which has nearly settled by then
@@ -40,11 +35,7 @@ class Codec:
     """
 
     def __init__(
-        self,
-        rotation: np.ndarray,
-        codebook: np.ndarray,
-        fine: np.ndarray = NO_FINE,
-        centre: np.ndarray | None = None,
+        self, rotation: np.ndarray, codebook: np.ndarray, fine: np.ndarray, centre: np.ndarray | None = None
     ) -> None:
         self.rotation = np.ascontiguousarray(rotation, dtype=np.float32)
         self.codebook = np.ascontiguousarray(codebook, dtype=np.float32)
@@ -52,10 +43,8 @@ class Codec:
         self._short = _quantiser(self.codebook, 4)
         self.fine = fine
         if len(fine):
-            self._fine, self._order = (
-                _quantiser(fine, 8),
-                _order_of_fine(rotation.shape[1], len(fine), codebook.shape[2]),
-            )
+            self._fine = _quantiser(fine, 8)
+            self._order = _order_of_fine(rotation.shape[1], len(fine), codebook.shape[2])
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(r, M / 2) uint8 of (r, d) rows, two pieces to a byte, and (r, F) uint8 of what that leaves over."""
