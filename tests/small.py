@@ -1,5 +1,6 @@
 """Small pictures, bundles and folders of shards for the steps, a backbone of no weights, and jobs that go wrong in any process."""
 
+import importlib
 import io
 import os
 import signal
@@ -70,6 +71,10 @@ def python(code: str, *arguments: object, cwd: Path = ROOT, **environment: str |
     done = subprocess.run(command, cwd=cwd, env=told, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def run(step: str, *options: object) -> None:
+    importlib.import_module(f"precompute.{step}").main([str(option) for option in options])
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """The steps on galleries that they take in parts: what comes out is what comes out of the whole."""
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from aad.scale.stored import map_rows
 from precompute import calibrate, evaluate, project, train_heads
 from precompute.common.maps import neighbour_preservation
 from tests.galleries import M, wide_bundle
+from tests.small import run
 
 N = 1500
 
@@ -27,15 +27,11 @@ def bundle(whole, tmp_path):
     return Path(shutil.copytree(whole, tmp_path / "bundle"))
 
 
-def run(step, bundle, *options):
-    importlib.import_module(f"precompute.{step}").main(["--bundle", str(bundle), *map(str, options)])
-
-
 def test_references_embedded_in_parts_are_those_embedded_at_once(whole, bundle, tmp_path, monkeypatch):
     other = Path(shutil.copytree(whole, tmp_path / "other"))
-    run("train_heads", bundle, "--heads-from", whole)
+    run("train_heads", "--bundle", bundle, "--heads-from", whole)
     monkeypatch.setattr(train_heads, "CHUNK", 700)
-    run("train_heads", other, "--heads-from", whole)
+    run("train_heads", "--bundle", other, "--heads-from", whole)
     for space in SPACES[1:]:
         at_once, in_parts = (np.load(one / f"references_{space}.npy") for one in (bundle, other))
         assert at_once.shape == in_parts.shape and at_once.dtype == in_parts.dtype == np.float16
@@ -47,10 +43,10 @@ def test_references_embedded_in_parts_are_those_embedded_at_once(whole, bundle, 
 @pytest.mark.slow
 def test_a_calibration_on_counted_similarities_is_that_on_all(tmp_path, monkeypatch):
     bundle = wide_bundle(tmp_path / "bundle", n=N // 3, noise=0.2)  # sources that are not always found, as in life
-    run("calibrate", bundle)
+    run("calibrate", "--bundle", bundle)
     exact = Bundle.open(bundle).manifest["calibration"]
     monkeypatch.setattr(calibrate, "N_CELLS", 1)
-    run("calibrate", bundle)
+    run("calibrate", "--bundle", bundle)
     counted = Bundle.open(bundle).manifest["calibration"]
     for space in SPACES:
         assert counted[space] == pytest.approx(exact[space], rel=5e-3) and counted[space] != exact[space]
@@ -75,7 +71,7 @@ def test_a_map_of_a_sample_has_a_place_for_every_reference(bundle, monkeypatch):
     monkeypatch.setattr(project, "N_FITTED", 300)
     monkeypatch.setattr(project, "N_MEASURED", N)
     monkeypatch.setattr("precompute.common.maps.fit_maps", flat)
-    run("project", bundle)
+    run("project", "--bundle", bundle)
     assert seen == dict.fromkeys(SPACES, 300)
     manifest = Bundle.open(bundle).manifest
     places = Bundle.open(bundle).read_array("coordinates.npy", (len(SPACES), N, 2))

@@ -1,6 +1,5 @@
 """The steps end to end on small folders: what they make, what they must not look at, and what they refuse."""
 
-import importlib
 import json
 import shutil
 from dataclasses import replace
@@ -20,7 +19,7 @@ from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import SHIPPED_VIEWS, steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, folder_of, picture
+from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, folder_of, picture, run
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -28,10 +27,6 @@ STEPS = (
 )
 NARROW = ("--backbone", LITE0.name)
 SPLITS = ("train",) * 8 + ("validation",) * 2 + ("test",) * 2
-
-
-def run(step: str, *options: object) -> None:
-    importlib.import_module(f"precompute.{step}").main([str(option) for option in options])
 
 
 def small_benchmark(folder: Path) -> Path:
