@@ -121,7 +121,8 @@ def prepare_case(folder: Path, space: Space | str, n: int, dim: int) -> Case:
         write_atomically(known, save(arrays))
     found = load_file(known)
     truth, filtered = (
-        SearchResult(**{key: found[f"{name}_{key}"] for key in ANSWER}) for name in ("truth", "filtered")
+        SearchResult(found[f"{name}_ids"], found[f"{name}_similarities"], found[f"{name}_log_mass"])
+        for name in ("truth", "filtered")
     )
     return Case(space, path, calibration, found["tuning"], found["queries"], among, truth, filtered)
 
