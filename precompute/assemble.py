@@ -27,7 +27,7 @@ from aad.backbones import difference, load_backbone
 from aad.backbones.spec import TORCH
 from aad.files import file_sha256
 from precompute.common.cli import add_network_options, command_line, limit_threads, run_step, versions
-from precompute.common.embedding import embed_files
+from precompute.common.embedding import WholePictures
 from precompute.common.gallery import readable_images, spread
 from precompute.common.lock import hold
 from precompute.common.rows import passing, write_rows
@@ -111,8 +111,9 @@ def _queries(arguments: argparse.Namespace, shards: Shards, scratch: Path) -> tu
     backbone = load_backbone(stored["name"], arguments.weights, arguments.device, stored.get("engine", TORCH))
     if differs := difference(stored, backbone.spec):
         raise ShardError(f"{shards.folder} holds {differs}: name the same weights with --weights")
-    files = readable_images(arguments.queries, links=False)
-    return files, embed_files(backbone, files, scratch, "queries")
+    pictures = WholePictures(backbone, scratch)
+    files = readable_images(arguments.queries, links=False, check=pictures.check)
+    return files, pictures.embed(files, "queries")
 
 
 def _pictures(shards: Shards, bundle: Path, given: Path | None, running: dict[str, Any]) -> Path:

@@ -32,7 +32,7 @@ from precompute.common.cli import (
     step_parser,
     versions,
 )
-from precompute.common.embedding import embed_files, manifest_entry
+from precompute.common.embedding import WholePictures, manifest_entry
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.common.lock import hold
 from precompute.common.steps import write_step
@@ -58,15 +58,15 @@ def main(argv: Sequence[str]) -> None:
     if arguments.cases and arguments.references:
         parser.error("--cases goes with --benchmark, not with --references")
     hold(arguments.bundle, new=True)
-    if arguments.references:
-        gallery = from_folders(arguments.references, arguments.queries, arguments.bundle)
-    else:
-        gallery = from_benchmark(arguments.benchmark, arguments.cases)
     limit_threads(arguments.threads)
     backbone = load_backbone(arguments.backbone, arguments.weights, arguments.device, chosen_engine(arguments))
-    scratch = arguments.bundle / ".work"
+    pictures = WholePictures(backbone, arguments.bundle / ".work")
+    if arguments.references:
+        gallery = from_folders(arguments.references, arguments.queries, arguments.bundle, pictures.check)
+    else:
+        gallery = from_benchmark(arguments.benchmark, arguments.cases)
     references, queries = (
-        embed_files(backbone, [gallery.root / entry["path"] for entry in entries], scratch, label)
+        pictures.embed([gallery.root / entry["path"] for entry in entries], label)
         for label, entries in (("references", gallery.references), ("queries", gallery.queries))
     )
     write_step(

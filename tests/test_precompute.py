@@ -282,14 +282,24 @@ def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatc
     assert own == [step for step, _ in steps(tmp_path, None, False, None)]
 
 
-def test_what_is_known_by_its_bytes_is_not_embedded_again_wherever_it_lies(quick, tmp_path, monkeypatch, capsys):
+def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_by_their_bytes(
+    quick, tmp_path, monkeypatch, capsys
+):
     opened: list[str] = []
+    told: list[str] = []
+    embed = Backbone.embed_pixels
 
     def counted(path: Path):
         opened.append(path.name)
         return load_image(path)
 
-    monkeypatch.setattr("precompute.common.embedding.load_image", counted)
+    def after(self, pixels):
+        told.append(capsys.readouterr().err)
+        return embed(self, pixels)
+
+    for module in ("embedding", "gallery"):
+        monkeypatch.setattr(f"precompute.common.{module}.load_image", counted)
+    monkeypatch.setattr(Backbone, "embed_pixels", after)
     folder = folder_of(tmp_path / "mine", 70)
     (folder / "broken.png").write_bytes(b"no picture")
 
@@ -302,11 +312,14 @@ def test_what_is_known_by_its_bytes_is_not_embedded_again_wherever_it_lies(quick
         return {Path(entry["path"]).name: row.tobytes() for entry, row in zip(entries, found, strict=True)}
 
     first = rows()
-    assert sorted(opened) == sorted(first)  # to embed it, once; it is looked at before
+    assert sorted(opened) == sorted(path.name for path in folder.rglob("*.png"))
     (folder / "deep").rename(folder / "moved")
     for name in ("001 new.png", "030 new.png"):
         picture(name.startswith("030") + 900).save(folder / name)
     second = rows()
-    assert sorted(opened) == ["001 new.png", "030 new.png"]
+    assert sorted(opened) == ["001 new.png", "030 new.png", "broken.png"]
     assert len(second) == 72 and second.items() > first.items()
-    assert "1 of 73 images" in capsys.readouterr().err
+    assert "1 of 71 images" in told[0] and "1 of 73 images" in told[-1] and len(told) == 3
+    monkeypatch.setattr("precompute.common.embedding.KEPT", 10 * 3 * LITE0.image_size**2)  # the rest is decoded again
+    shutil.rmtree(tmp_path / "out")
+    assert rows() == second and len(opened) == 73 + 62

@@ -56,8 +56,16 @@ class BackboneSpec:
     interpolation: str = "bicubic"
     engine: str = TORCH
 
-    def preprocess(self, image: Image.Image) -> np.ndarray:
-        """One RGB image as a (3, image_size, image_size) float32 array.
+    def preprocess(self, image: Image.Image | np.ndarray) -> np.ndarray:
+        """One RGB image, or what ``squeezed`` made of it, as a (3, image_size, image_size) float32 array."""
+        square = self.squeezed(image) if isinstance(image, Image.Image) else image
+        pixels = square.astype(np.float32) / 255.0
+        pixels -= np.array(self.mean, dtype=np.float32)  # in place: fresh memory costs more than the arithmetic
+        pixels /= np.array(self.std, dtype=np.float32)
+        return pixels.transpose(2, 0, 1)
+
+    def squeezed(self, image: Image.Image) -> np.ndarray:
+        """One RGB image as the network sees it, (image_size, image_size, 3) uint8.
 
         Where the choice is ours the whole picture is squeezed to a square: a source may sit at the border, and attribution
         must not lose it. Where a release, or AbC's authors, crop the centre, so do we, or the figures would not compare.
@@ -68,10 +76,7 @@ class BackboneSpec:
         image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         left, top = (round((length - side) / 2) for length in (width, height))
         image = image.crop((left, top, left + side, top + side))
-        pixels = np.asarray(image, dtype=np.float32) / 255.0
-        pixels -= np.array(self.mean, dtype=np.float32)  # in place: fresh memory costs more than the arithmetic
-        pixels /= np.array(self.std, dtype=np.float32)
-        return pixels.transpose(2, 0, 1)
+        return np.asarray(image)
 
 
 @dataclass(frozen=True, slots=True)

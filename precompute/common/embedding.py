@@ -31,6 +31,8 @@ from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_
 
 Image.core.set_blocks_max(16)  # type: ignore[attr-defined]  # of 16 MB: fresh memory for each photograph costs a sixth of the time
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
+WHOLE = "whole image"  # what is embedded of a file, among the settings of what is kept
+KEPT = 300_000_000  # bytes of pictures that are ready for the network: 2,000 of 224 pixels; more are decoded twice
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
 
@@ -38,7 +40,7 @@ SHOWN = 20  # images that could not be read, on screen; the shards' tables have 
 def embed_in_shards(
     backbone: Backbone,
     keys: Sequence[str],
-    load: Callable[[int], Sequence[Image.Image]],
+    load: Callable[[int], Sequence[Image.Image | np.ndarray]],
     scratch: Path,
     settings: object,
     label: str,
@@ -48,7 +50,7 @@ def embed_in_shards(
     Args:
         backbone: embeds them; decides, with the settings, in which files they are kept.
         keys: one text per image that changes when its pixels change.
-        load: gives the v pictures of image i, v the same for all; called from several threads.
+        load: gives the v pictures of image i, v the same for all, each as ``preprocess`` takes it; called from several threads.
         scratch: folder of the files; safe to delete.
         settings: anything JSON that decides the rows besides the backbone and the images.
         label: shown beside the progress bar.
@@ -81,21 +83,53 @@ def embed_in_shards(
     return np.stack(found) if found else np.zeros((0, 1, spec.dim), np.float32)
 
 
+class WholePictures:
+    """Files on their way to one backbone: each is decoded once, to see that it can be and to embed it, or never if it was embedded.
+
+    Args:
+        backbone: embeds them.
+        scratch: folder of features that are there.
+    """
+
+    def __init__(self, backbone: Backbone, scratch: Path) -> None:
+        self.backbone, self.scratch = backbone, scratch
+        self._known = read_kept(scratch, short_digest([deciding(backbone.spec), WHOLE])).keys()
+        self._ready: dict[str, np.ndarray] = {}
+
+    def check(self, path: Path) -> None:
+        """See that a picture can be read, and keep what the network sees of it; safe to call from several threads.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if (key := _key(path)) not in self._known and key not in self._ready:
+            square = self.backbone.spec.squeezed(load_image(path))
+            if len(self._ready) < KEPT // square.nbytes:
+                self._ready[key] = square
+
+    def embed(self, files: Sequence[Path], label: str) -> np.ndarray:
+        """Features of pictures, (n, d_feature) float32; ``label`` is shown beside the progress bar."""
+
+        def load(i: int) -> list[Image.Image | np.ndarray]:
+            try:
+                ready = self._ready.get(keys[i])
+                return [load_image(files[i]) if ready is None else ready]
+            except ImageError as error:
+                raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
+
+        with ahead(_key, files, BATCH_SIZE) as drawn:
+            keys = list(tqdm(drawn, f"read {label}", len(files), unit="image", disable=None))
+        return embed_in_shards(self.backbone, keys, load, self.scratch, WHOLE, label)[:, 0]
+
+
 def embed_files(backbone: Backbone, files: Sequence[Path], scratch: Path, label: str) -> np.ndarray:
     """Features of whole pictures, (n, d_feature) float32."""
+    return WholePictures(backbone, scratch).embed(files, label)
 
-    def load(i: int) -> list[Image.Image]:
-        try:
-            return [load_image(files[i])]
-        except ImageError as error:
-            raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
 
-    def key(path: Path) -> str:
-        return file_sha256(path) if os.access(path, os.R_OK) else str(path)  # who loads it says why
-
-    with ahead(key, files, BATCH_SIZE) as drawn:
-        keys = list(tqdm(drawn, f"read {label}", len(files), unit="image", disable=None))
-    return embed_in_shards(backbone, keys, load, scratch, "whole image", label)[:, 0]
+def _key(path: Path) -> str:
+    """What changes with a picture's pixels."""
+    return file_sha256(path) if os.access(path, os.R_OK) else str(path)  # who loads it says why
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,8 +100,10 @@ def _table(path: Path) -> list[Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
-def from_folders(references: Path, queries: Path | None, bundle: Path) -> Gallery:
-    """Every readable image under one's own folders.
+def from_folders(
+    references: Path, queries: Path | None, bundle: Path, check: Callable[[Path], object] = load_image
+) -> Gallery:
+    """Every readable image under one's own folders, as ``readable_images`` sees it.
 
     Titles come from file names, groups from sub-folders. A ``metadata.csv`` or ``metadata.jsonl`` in the references folder, with a
     ``file_name`` and any of title, source, licence, author, url, concept and group, says more; so do KEY.txt and KEY.json beside
@@ -118,7 +120,7 @@ def from_folders(references: Path, queries: Path | None, bundle: Path) -> Galler
     if len(set(folders)) < len(folders):
         raise BenchmarkError(f"--references and --queries must be two folders, got {references} twice; name another")
     found = [
-        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one])
+        readable_images(one, without=[other for other in (*folders, bundle.resolve()) if other != one], check=check)
         for one in folders
     ]
     try:
@@ -181,6 +183,7 @@ def readable_images(
     paths: Iterable[Path] | None = None,
     without: Sequence[Path] = (),
     links: bool = True,
+    check: Callable[[Path], object] = load_image,
 ) -> list[Path]:
     """The images of a folder that can be read; the others are listed on stderr, the first of them by name.
 
@@ -189,6 +192,7 @@ def readable_images(
         paths: which of its images; all below it when None.
         without: folders whose images do not count, resolved; one that holds this folder has no effect.
         links: whether those that lie elsewhere are taken.
+        check: raises an ``ImageError`` for one that cannot be read; called from several threads.
 
     Raises:
         NotADirectoryError: it does not exist or has no readable image.
@@ -201,7 +205,7 @@ def readable_images(
     def look(path: Path) -> None:
         try:
             check_place(os.path.relpath(path, root), None if links else root)
-            load_image(path)
+            check(path)
         except ImageError as error:
             why[path] = error
 
