@@ -32,7 +32,7 @@ from aad.spaces import SPACES, Domain
 from aad.vectors import l2_normalise
 from precompute.common import pairs
 from precompute.common.cli import add_network_options, command_line, run_step, step_parser
-from precompute.common.embedding import embed_files
+from precompute.common.embedding import WholePictures
 from precompute.common.lock import hold
 from precompute.common.store import write_table
 from precompute.pictures.drawing import open_backbone
@@ -61,9 +61,9 @@ def main(argv: Sequence[str]) -> None:
     splits = references.words("split")
     rows = _rows(bundle, splits, arguments.splits)
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
-    scratch = bundle.folder / ".work"
-    real = embed_files(backbone, [*exemplars, *others], scratch, "real")
-    made = embed_files(backbone, [query.file for query in queries], scratch, "synthetic")
+    pictures = WholePictures(backbone, bundle.folder / ".work")
+    real = pictures.embed([*exemplars, *others], "real")
+    made = pictures.embed([query.file for query in queries], "synthetic")
     ranks, embeddings, sources = {}, {}, [query.sources for query in queries]
     for space, head in read_heads(bundle).items():
         stored = bundle.read_array(f"references_{space}.npy", (len(splits), None))[rows]

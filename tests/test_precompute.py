@@ -1,6 +1,7 @@
 """The steps end to end on small folders: what they make, what they must not look at, and what they refuse."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from aad import Attributor, BundleError
 from aad.backbones import Backbone
 from aad.bundle import Bundle
+from aad.files import file_sha256
 from aad.images import load_image
 from aad.method import ALIGNED, DISENTANGLED, Head
 from precompute import train_heads
@@ -285,8 +287,7 @@ def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatc
 def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_by_their_bytes(
     quick, tmp_path, monkeypatch, capsys
 ):
-    opened: list[str] = []
-    told: list[str] = []
+    opened, hashed, told = list[str](), list[Path](), list[str]()
     embed = Backbone.embed_pixels
 
     def counted(path: Path):
@@ -300,11 +301,15 @@ def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_
     for module in ("embedding", "gallery"):
         monkeypatch.setattr(f"precompute.common.{module}.load_image", counted)
     monkeypatch.setattr(Backbone, "embed_pixels", after)
+    read = "precompute.common.embedding.file_sha256"
+    monkeypatch.setattr(read, lambda path: (hashed.append(path), file_sha256(path))[1])
+    monkeypatch.setattr("precompute.common.embedding.SETTLED", -(10**18))  # as if all had been written long ago
     folder = folder_of(tmp_path / "mine", 70)
     (folder / "broken.png").write_bytes(b"no picture")
 
     def rows() -> dict[str, bytes]:
         opened.clear()
+        hashed.clear()
         run("extract_features", "--references", folder, "--bundle", tmp_path / "out", *NARROW)
         bundle = Bundle.open(tmp_path / "out")
         entries = bundle.read_json("references.json")
@@ -318,8 +323,13 @@ def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_
         picture(name.startswith("030") + 900).save(folder / name)
     second = rows()
     assert sorted(opened) == ["001 new.png", "030 new.png", "broken.png"]
-    assert len(second) == 72 and second.items() > first.items()
-    assert "1 of 71 images" in told[0] and "1 of 73 images" in told[-1] and len(told) == 3
+    assert len(second) == 72 and second.items() > first.items() and len(hashed) == 35 + 2
+    path, (size, *_, read_at, changed_at, _) = folder / "000.png", (folder / "000.png").stat()
+    path.write_bytes((folder / "002.png").read_bytes()[:size].ljust(size, b"\0"))
+    os.utime(path, (read_at, changed_at))
+    third = rows()
+    assert hashed == [path] and third["000.png"] != second["000.png"], "the same size and time, but other bytes"
+    assert "1 of 71 images" in told[0] and "1 of 73 images" in told[-1]
     monkeypatch.setattr("precompute.common.embedding.KEPT", 10 * 3 * LITE0.image_size**2)  # the rest is decoded again
     shutil.rmtree(tmp_path / "out")
-    assert rows() == second and len(opened) == 73 + 62
+    assert rows() == third and len(opened) > 73 + 50

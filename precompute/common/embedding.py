@@ -8,7 +8,9 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import chain, islice
@@ -32,6 +34,8 @@ from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_
 Image.core.set_blocks_max(16)  # type: ignore[attr-defined]  # of 16 MB: fresh memory for each photograph costs a sixth of the time
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 WHOLE = "whole image"  # what is embedded of a file, among the settings of what is kept
+TOLD = "files.json"  # of .work: by path, what the system told of a file when it was read, and its sha256
+SETTLED = 2_000_000_000  # ns after which a change shows in a file's times, on the coarsest of systems
 KEPT = 300_000_000  # bytes of pictures that are ready for the network: 2,000 of 224 pixels; more are decoded twice
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
@@ -95,6 +99,9 @@ class WholePictures:
         self.backbone, self.scratch = backbone, scratch
         self._known = read_kept(scratch, short_digest([deciding(backbone.spec), WHOLE])).keys()
         self._ready: dict[str, np.ndarray] = {}
+        self._told = dict[str, list[Any]]()
+        with suppress(OSError, ValueError):
+            self._told = json.loads((scratch / TOLD).read_bytes())
 
     def check(self, path: Path) -> None:
         """See that a picture can be read, and keep what the network sees of it; safe to call from several threads.
@@ -102,7 +109,7 @@ class WholePictures:
         Raises:
             ImageError: it cannot be read.
         """
-        if (key := _key(path)) not in self._known and key not in self._ready:
+        if (key := self._key(path)) not in self._known and key not in self._ready:
             square = self.backbone.spec.squeezed(load_image(path))
             if len(self._ready) < KEPT // square.nbytes:
                 self._ready[key] = square
@@ -117,19 +124,24 @@ class WholePictures:
             except ImageError as error:
                 raise ImageError(f"{files[i]}: {error}") from None  # names such as 00.webp say too little
 
-        with ahead(_key, files, BATCH_SIZE) as drawn:
+        with ahead(self._key, files, BATCH_SIZE) as drawn:
             keys = list(tqdm(drawn, f"read {label}", len(files), unit="image", disable=None))
-        return embed_in_shards(self.backbone, keys, load, self.scratch, WHOLE, label)[:, 0]
+        rows = embed_in_shards(self.backbone, keys, load, self.scratch, WHOLE, label)[:, 0]
+        write_table(self.scratch / TOLD, self._told, indent=None)
+        return rows
 
-
-def embed_files(backbone: Backbone, files: Sequence[Path], scratch: Path, label: str) -> np.ndarray:
-    """Features of whole pictures, (n, d_feature) float32."""
-    return WholePictures(backbone, scratch).embed(files, label)
-
-
-def _key(path: Path) -> str:
-    """What changes with a picture's pixels."""
-    return file_sha256(path) if os.access(path, os.R_OK) else str(path)  # who loads it says why
+    def _key(self, path: Path) -> str:
+        """The sha256 of a file; as it was where nothing that the system tells of the file has changed since, as git does it."""
+        if not os.access(path, os.R_OK):
+            return str(path)  # who loads it says why
+        status, now = path.stat(), time.time_ns()
+        told = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        *before, key = self._told.get(str(path), [""])
+        if before != told:
+            key = file_sha256(path)
+            if now - max(told[1:3]) > SETTLED:
+                self._told[str(path)] = [*told, key]
+        return str(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from aad.method.whitening import Leading, whitening
 from aad.spaces import Domain
 from precompute.common import pairs
 from precompute.common.cli import add_network_options
-from precompute.common.embedding import embed_files
+from precompute.common.embedding import WholePictures
 from precompute.common.left_out import HELD_OUT, read_views
 from precompute.pictures.drawing import open_backbone
 
@@ -96,12 +96,12 @@ class Unseen:
         found = [(_name(place, path), path) for place in others for path in pairs.pictures_below(place)]
         strangers = dict(found[1::2][:N_OTHERS])
         self.strangers, self._strange_names = len(strangers), set(strangers)
-        scratch = self.bundle.folder / ".work"
+        pictures = WholePictures(backbone, self.bundle.folder / ".work")
         files = {
             Domain.REAL: [*self.exemplars, *strangers.values()],
             Domain.SYNTHETIC: [one.file for one in self.queries],
         }
-        real, self.made = (embed_files(backbone, some, scratch, domain) for domain, some in files.items())
+        real, self.made = (pictures.embed(some, domain) for domain, some in files.items())
         entries = self.bundle.read_json("references.json")
         of_split = [entry.get("split") in UNSEEN for entry in entries]
         self.reference_ids = np.flatnonzero(of_split).tolist()

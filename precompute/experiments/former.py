@@ -10,7 +10,7 @@ from aad.method import Head
 from aad.method.whitening import Leading, whitening
 from aad.spaces import Domain
 from aad.vectors import covariance
-from precompute.common.embedding import embed_files
+from precompute.common.embedding import WholePictures
 from precompute.common.left_out import HELD_OUT, scratch_file
 from precompute.common.unseen import Unseen
 
@@ -31,7 +31,7 @@ class Former:
             files = [*asked.files[domain], *map(asked.place, names.tolist())]
             for size in SIZES:
                 sized, label = replace(backbone, spec=replace(backbone.spec, image_size=size)), f"{domain} at {size}"
-                self.features[size, domain] = embed_files(sized, files, scratch, label)
+                self.features[size, domain] = WholePictures(sized, scratch).embed(files, label)
 
     def embed(self, fold: int, own: np.ndarray) -> list[np.ndarray]:
         """Unit rows of a fold's gallery and of its queries ``own``: a cosine of theirs is the mean of both sizes'."""
