@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if __name__ == "__main__":  # what follows is imported for a second, in which nobody has asked anything
@@ -35,6 +36,7 @@ from aad.bundle import BundleError
 from interface.decoder import decoded
 from interface.outcomes import outcomes_of
 from interface.page import build_app
+from interface.pictures import places
 from interface.serving import Stop, serve
 from interface.uploads import own_folder
 
@@ -50,8 +52,8 @@ QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
 def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
     picture = Image.new("RGB", (32, 32))
-    pictures = [one.path for one in (*attributor.references, *attributor.queries)]
-    if gone := [path for path in pictures if not path.is_file()]:
+    pictures = places(attributor)
+    if gone := [path for path in pictures if not Path(path).is_file()]:
         text = f"app.py: {len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
         print(f"{text}: move them back, or make the bundle again", file=sys.stderr)
     decoded.start()

@@ -1,5 +1,6 @@
 """What the page's events do: plain functions of an `Attributor`, with answers as `interface.present` makes them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from aad.answers import Attribution
 from interface import present
 from interface.decoder import decoded
 from interface.pictures import file_url
-from interface.requests import FAULTS, MAX_K, Filter, filtered, row, whole
+from interface.requests import FAULTS, MAX_K, Filter, Refused, filtered, row, told, whole
 
+MAX_CARDS = 1000  # in one go
 LOST = "The collection is out of reach"  # heads an error of the server that holds it
 
 
@@ -28,8 +30,8 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
 
     Returns:
         What the page draws: ``query`` is described by `present.example` or `present.reference`, or by its ``url``; ``gallery`` is
-        what a filter left, see `filtered`; ``copies`` are, for each match, the place of the match that it is a near-copy of. An
-        error message for what cannot be answered, and the app goes on.
+        what a filter left, see `filtered`; ``copies`` are, for each match, the place of the match that it is a near-copy of;
+        ``cards`` as `present.further` has them. An error message for what cannot be answered, and the app goes on.
     """
     if kind == "upload" and which is None:
         return present.message("empty")
@@ -51,8 +53,22 @@ def answer(attributor: Attributor, kind: str, which: Any, k: Any, wanted: Filter
     if gallery is not None and "ranks" in query:
         query = {**query, "ranks": {}}  # a rank in the whole collection would contradict the column beside it
     verdict = present.verdict(attributor, result, query.get("truth", ()))
-    told = {"k": k, "ready": attributor.ready, "query": query, "verdict": verdict, "gallery": gallery, "spaces": spaces}
-    return present.reply("answer", **told)
+    about = {query.get("reference"), (verdict or {}).get("about"), *query.get("truth", ())} - {None}
+    shown = {"k": k, "ready": attributor.ready, "query": query, "verdict": verdict, "gallery": gallery}
+    cards = present.further(attributor, present.matched(result) | about)
+    return present.reply("answer", **shown, spaces=spaces, cards=cards)
+
+
+def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
+    """What all parts of the page may ask the server for; a fault is answered with ``{"error": text}``."""
+
+    def reference_cards(request: dict[str, Any]) -> dict[str, Any]:
+        ids = request.get("ids")
+        if not isinstance(ids, list) or len(ids) > MAX_CARDS:
+            raise Refused(f"ids must be a list of at most {MAX_CARDS} numbers of references, got {ids!r:.80}.")
+        return present.cards(attributor, [row("reference", one, attributor.references) for one in ids])
+
+    return (told(reference_cards),)
 
 
 def search(attributor: Attributor, kind: str, which: Any, k: int, among: np.ndarray | None = None) -> Attribution:

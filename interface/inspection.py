@@ -7,19 +7,16 @@ Intervals and hubs of the queries a visitor has chosen are asked for by a bit ma
 import base64
 import binascii
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from aad import Attributor
 from aad.spaces import SPACES
 from interface.outcomes import FACTORS, MEASURES, Outcome, Outcomes, outcomes_of, skewness
-from interface.pictures import file_url
+from interface.present import addresses, further, packed
 from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
 
@@ -49,12 +46,14 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
         return recall(rows.tobytes(), measure, factor)
 
     def inspect_hubs(request: dict[str, Any]) -> dict[str, Any]:
-        return hubs(outcomes_of(attributor), chosen(request, len(outcomes_of(attributor))))
+        found = hubs(outcomes_of(attributor), chosen(request, len(outcomes_of(attributor))))
+        return found | {"cards": further(attributor, [one for space in found["spaces"] for one, _, _ in space["top"]])}
 
     def inspect_retrieving(request: dict[str, Any]) -> dict[str, Any]:
         space = one_of("space", request.get("space"), [str(space) for space in SPACES])
         reference = row("reference", request.get("reference"), attributor.references)
-        return {"rows": bit_mask(outcomes_of(attributor).retrieving(space, reference))}
+        rows = bit_mask(outcomes_of(attributor).retrieving(space, reference))
+        return {"rows": rows, "cards": further(attributor, [reference])}
 
     turn = threading.Lock()  # anybody may ask: one computation at a time, and the latest are kept
     return [told(work, turn) for work in (inspect_outcomes, inspect_recall, inspect_hubs, inspect_retrieving)]
@@ -67,10 +66,10 @@ def table(attributor: Attributor) -> dict[str, Any]:
         JSON-ready dict over m queries with known sources: `ids`, `truth` (the source named first), `sources` (how many), and, space
         after space, `rank` (of the best-placed source), `found` (sources among the first five), `first` (the first answer),
         `similarity` (65535 is 1, 0 is -1) and `weight` (65535 is 1), each as `packed`; `words` with `values` and packed `index` for
-        type, generator, split and concept; the pictures' addresses in parts; and `labels`, visitor's words where there are some.
+        type, generator, split and concept; the `concepts` of all references likewise; the pictures' addresses in parts; and
+        `labels`, visitor's words where there are some.
     """
     outcomes = outcomes_of(attributor)
-    paths = [attributor.queries[query_id].path for query_id in outcomes.query_ids.tolist()]
     return {
         "ids": packed(outcomes.query_ids),
         "truth": packed([ids[0] for ids in outcomes.exemplar_ids]),
@@ -81,7 +80,8 @@ def table(attributor: Attributor) -> dict[str, Any]:
         "similarity": packed(np.rint((outcomes.similarity.clip(-1, 1) + 1) / 2 * 65535)),
         "weight": packed(np.rint(outcomes.weight.clip(0, 1) * 65535)),
         "words": {key: indexed(outcomes.labels[key].tolist()) for key in ("type", "generator", "split", "concept")},
-        "pictures": _addresses(paths),
+        "concepts": indexed(attributor.references.words("concept")),
+        "pictures": addresses(attributor.queries[query_id].path for query_id in outcomes.query_ids.tolist()),
         "labels": {"type": TYPE_WORDS, "generator": GENERATOR_WORDS},
         "held_out": list((attributor.metrics or {}).get("held_out_generators", ())),
         "classes": [str(outcome) for outcome in Outcome],
@@ -126,18 +126,6 @@ def hubs(outcomes: Outcomes, rows: np.ndarray) -> dict[str, Any]:
     return {"n": int(rows.sum()), "k": k, "expected": k * int(rows.sum()) / n, "spaces": spaces}
 
 
-def packed(numbers: Any) -> dict[str, Any]:
-    """Whole numbers from 0 as base64 of the narrowest little-endian unsigned integers that hold them.
-
-    >>> packed([1, 258])
-    {'bits': 16, 'data': 'AQACAQ=='}
-    """
-    array = np.asarray(numbers).ravel()
-    most = int(array.max()) if len(array) else 0
-    bits = 8 if most < 1 << 8 else 16 if most < 1 << 16 else 32
-    return {"bits": bits, "data": base64.b64encode(array.astype(f"<u{bits // 8}").tobytes()).decode("ascii")}
-
-
 def indexed(words: Iterable[str]) -> dict[str, Any]:
     """`["b", "a", "b"]` as its sorted `values` and one packed `index` per word."""
     words = list(words)
@@ -168,17 +156,3 @@ def chosen(request: dict[str, Any], m: int) -> np.ndarray:
     if not rows.any():
         raise Refused("rows must choose at least one query, got none; remove a filter.")
     return rows
-
-
-def _addresses(paths: Sequence[Path]) -> dict[str, Any]:
-    """Where the pictures are served, in parts: one root, folders below it, names in them; joined, they are `file_url`."""
-    resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
-    root = Path(os.path.commonpath(resolved.values())) if resolved else Path("/")
-    below = {
-        folder: "".join(f"{quote(part)}/" for part in full.relative_to(root).parts) for folder, full in resolved.items()
-    }
-    return {
-        "root": file_url(root).rstrip("/") + "/",
-        "folder": indexed(below[path.parent] for path in paths),
-        "name": indexed(quote(path.name) for path in paths),
-    }

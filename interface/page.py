@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from aad import Attributor
-from interface import explain, inspection, present, scripts, takeaway, talk, why
+from interface import explain, handlers, inspection, present, scripts, takeaway, talk, why
 from interface.endpoints import add_endpoints
 from interface.gradio_gaps import original_image
-from interface.handlers import answer
-from interface.pictures import is_picture, to_serve
+from interface.pictures import is_picture, places, to_serve
 
 HERE = Path(__file__).resolve().parent.parent
 TITLE = "Where did this image come from?"
@@ -38,9 +37,8 @@ def build_app(attributor: Attributor) -> Any:
     picture_box = original_image()  # first of all: it imports gradio in its own way
     import gradio as gr
 
-    pictures = [*(item.path for item in (*attributor.references, *attributor.queries)), *attributor.absent]
     private = [Path.cwd(), Path.home(), HERE]
-    gr.set_static_paths(to_serve(pictures, private=private))
+    gr.set_static_paths(to_serve([*places(attributor), *attributor.absent], private=private))
 
     def part(name: str, value: Any = None, functions: Sequence[Callable[..., Any]] = ()) -> Any:
         """A slot that ``mount.name`` of assets/ui/page.js fills; ``functions`` can be called from there."""
@@ -57,7 +55,7 @@ def build_app(attributor: Attributor) -> Any:
 
     first = attributor.examples[0] if attributor.examples else None
     boxed = None if first is None else attributor.queries[first].path
-    opening = present.message("empty") if first is None else answer(attributor, "query", first, DEFAULT_K)
+    opening = present.message("empty") if first is None else handlers.answer(attributor, "query", first, DEFAULT_K)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 82800)) as demo:
         gr.HTML(MASTHEAD, elem_id="masthead", apply_default_css=False)
@@ -77,7 +75,8 @@ def build_app(attributor: Attributor) -> Any:
                         elem_id="query-picture",
                     )
                     shelf = {**present.catalogue(attributor), "max_bytes": MAX_BYTES, "k_choices": K_CHOICES}
-                    strip = part("examples", json.dumps(shelf))  # as one text: Gradio wraps every entry of an object
+                    # as one text: Gradio wraps every entry of an object
+                    strip = part("examples", json.dumps(shelf), handlers.functions(attributor))
                 with gr.Column(elem_id="reply", min_width=0):
                     part("options")
                     shown = part("answer", opening)
@@ -104,10 +103,10 @@ def build_app(attributor: Attributor) -> Any:
             asked = event.value if isinstance(event.value, dict) else {}
             kind = "reference" if asked.get("kind") == "reference" else "query"
             k = asked["k"] if asked.get("k") in K_CHOICES else DEFAULT_K
-            return answer(attributor, kind, event.index, k, asked.get("filter"))
+            return handlers.answer(attributor, kind, event.index, k, asked.get("filter"))
 
         def on_upload(path: str | None, k: int, wanted: str) -> Any:
-            return answer(attributor, "upload", path, k, json.loads(wanted))
+            return handlers.answer(attributor, "upload", path, k, json.loads(wanted))
 
         def calls(function: str) -> str:
             return f"async (...given) => (await {scripts.load()}).{function}(...given)"

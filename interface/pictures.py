@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from aad import Attributor
 from aad.files import write_atomically
 from aad.images import SUFFIXES
 from interface.decoder import decoded
@@ -43,7 +44,16 @@ def rendition(upload: Path) -> Path:
     return beside
 
 
-def to_serve(pictures: Iterable[Path], *, private: Sequence[Path]) -> list[Path]:
+def places(attributor: Attributor) -> list[str]:
+    """Paths of all references, and then of all queries; a `Path` each would take seconds of a large collection."""
+    known = attributor.references
+    return [
+        *(f"{known.folder}/{path}" for path in known.words("path")),
+        *(str(query.path) for query in attributor.queries),
+    ]
+
+
+def to_serve(pictures: Iterable[str | Path], *, private: Sequence[Path]) -> list[Path]:
     """The fewest folders and files to serve so that every picture can be shown, and nothing else that matters.
 
     A picture's folder is served, unless it holds one of the private folders (the working directory, the home folder, the code), or
@@ -62,14 +72,15 @@ def to_serve(pictures: Iterable[Path], *, private: Sequence[Path]) -> list[Path]
         Sorted folders and files, resolved.
     """
     guarded = [folder.resolve() for folder in private]
-    by_folder: dict[Path, list[Path]] = {}
+    by_folder: dict[str, list[str | Path]] = {}
     for path in pictures:
-        by_folder.setdefault(path.parent, []).append(path)  # resolving a path asks the disk: once a folder is enough
+        # resolving a path asks the disk: once a folder is enough
+        by_folder.setdefault(os.path.split(path)[0], []).append(path)
     entries: set[Path] = set()
     for parent, members in by_folder.items():
-        folder = parent.resolve()
+        folder = Path(parent).resolve()
         if any(keep.is_relative_to(folder) for keep in guarded) or not _holds_pictures(folder):
-            entries.update(path for path in (member.resolve() for member in members) if is_picture(path))
+            entries.update(path for path in (Path(member).resolve() for member in members) if is_picture(path))
         else:
             entries.add(folder)
     waiting = {path.parent for path in entries}

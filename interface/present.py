@@ -1,8 +1,10 @@
 """What the page is told: plain JSON built from the facade's types, and no user interface in it.
 
-The page receives two things. The *catalogue* (`catalogue`) travels once: every reference's words, the address of its
-picture and its place on the three maps, with repeated words factored out and coordinates quantised. The *answer*
-(`handlers.answer`) travels once per query and holds ids and numbers only. Nothing here is HTML: the browser sets words as text.
+The page receives three things. The *catalogue* (`catalogue`) travels once: every reference's place on the three maps, quantised,
+and the words by which maps are coloured and galleries filtered. The *answer* (`handlers.answer`) travels once per query and holds
+ids and numbers. The *cards* (`cards`) are all else that is shown of a reference: of a small collection they come with the
+catalogue, of a large one with the answers that name them, and when they are asked for. Nothing here is HTML: the browser sets words
+as text.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from interface.words import SPACE_WORDS, made_by, type_words, verdict_words
 
 #: What is told of a reference, in the API.
 REFERENCE_FIELDS = ("title", "source", "licence", "author", "url", "concept", "group")
+SHARED = ("group", "source", "licence")  # what the catalogue tells of every reference
+OWN = ("title", "author", "url", "concept")  # what a card tells, and the address of the picture
+AT_ONCE = 2000  # the most references whose cards come with the catalogue, half a megabyte
 _SERIAL = itertools.count(1)
 
 
@@ -33,28 +38,21 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
         attributor: An `aad.Attributor`, or anything with its attributes.
 
     Returns:
-        JSON-ready dict. Words are `{"values": [...], "index": [...]}` with one index per reference; coordinates are
-        base64 of little-endian uint16 pairs (0 is 0.0 and 65535 is 1.0), row by row in the order of reference ids.
+        JSON-ready dict. Words are `{"values": [...], "index": packed}` with one index per reference; coordinates are packed pairs
+        (0 is 0.0 and 65535 is 1.0), row by row in the order of reference ids.
     """
     references = attributor.references
-    # a `Path` each would take seconds of a large collection
-    places = [os.path.split(f"{references.folder}/{path}") for path in references.words("path")]
-    folders = _factor(folder for folder, _ in places)
+    words = {field: _factor(references.words(field)) for field in SHARED}
     return {
         "n": len(references),
-        "titles": references.words("title"),
-        "files": [quote(name) for _, name in places],
-        "folders": {"values": [file_url(folder) + "/" for folder in folders["values"]], "index": folders["index"]},
-        "words": {
-            field: _factor(references.words(field))
-            for field in ("source", "licence", "author", "url", "concept", "group", "split")
-        },
+        "words": {field: {**one, "index": packed(one["index"])} for field, one in words.items()},
+        "cards": cards(attributor, range(len(references))) if len(references) <= AT_ONCE else None,
         "spaces": [
             {
                 "id": str(space),
                 **{key: SPACE_WORDS[str(space)][key] for key in ("name", "line")},
                 "preservation": attributor.neighbour_preservation.get(space),
-                "coordinates": _quantised(attributor.coordinates[space]),
+                "coordinates": packed(np.rint(np.clip(attributor.coordinates[space], 0, 1) * np.float64(65535))),
             }
             for space in attributor.spaces
         ],
@@ -62,6 +60,29 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
         "is_borrowed": attributor.stamp.get("calibration", "").startswith("copied"),
         "absent": [file_url(path) for path in attributor.absent if path.is_file()],
     }
+
+
+def cards(attributor: Attributor, ids: Iterable[int]) -> dict[str, Any]:
+    """What is shown of some references and is not in the catalogue: `{"ids": [...], "words": {field: {"values", "index"}}}`.
+
+    The fields are those of `OWN`, and of `addresses` of the pictures.
+    """
+    known, ids = attributor.references, list(ids)
+    words = {field: _factor(known.words(field)[one] for one in ids) for field in OWN}
+    return {"ids": ids, "words": words | addresses(f"{known.folder}/{known.words('path')[one]}" for one in ids)}
+
+
+def addresses(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Where pictures are served, in two parts, `folder` and `file`; joined, they are `file_url`."""
+    parts = [os.path.split(path) for path in paths]
+    folders = _factor(folder for folder, _ in parts)
+    folders["values"] = [f"{file_url(folder)}/" for folder in folders["values"]]  # resolving each picture takes long
+    return {"folder": folders, "file": _factor(quote(name) for _, name in parts)}
+
+
+def further(attributor: Attributor, ids: Iterable[int]) -> dict[str, Any] | None:
+    """The cards of references that an answer names; None where the page has all of them from the catalogue."""
+    return cards(attributor, sorted(set(ids))) if len(attributor.references) > AT_ONCE else None
 
 
 def stamp(attributor: Attributor) -> list[list[str]]:
@@ -116,9 +137,15 @@ def message(status: str, text: str = "", *, title: str | None = None) -> dict[st
 
 def named(attributor: Attributor, result: Attribution) -> dict[str, dict[str, Any]]:
     """What is known of the references that an attribution names: reference id as text -> `REFERENCE_FIELDS`, no path."""
-    ids = sorted({match.reference_id for part in result.spaces.values() for match in part.matches})
     known = attributor.references
-    return {str(one): {field: getattr(known[one], field) for field in REFERENCE_FIELDS} for one in ids}
+    return {
+        str(one): {field: getattr(known[one], field) for field in REFERENCE_FIELDS} for one in sorted(matched(result))
+    }
+
+
+def matched(result: Attribution) -> set[int]:
+    """Ids of the references that an attribution names."""
+    return {match.reference_id for part in result.spaces.values() for match in part.matches}
 
 
 def match(one: Any) -> dict[str, Any]:
@@ -154,13 +181,20 @@ def space_answer(part: SpaceAttribution) -> dict[str, Any]:
     }
 
 
+def packed(numbers: Any) -> dict[str, Any]:
+    """Whole numbers from 0 as base64 of the narrowest little-endian unsigned integers that hold them.
+
+    >>> packed([1, 258])
+    {'bits': 16, 'data': 'AQACAQ=='}
+    """
+    array = np.asarray(numbers).ravel()
+    most = int(array.max()) if len(array) else 0
+    bits = 8 if most < 1 << 8 else 16 if most < 1 << 16 else 32
+    return {"bits": bits, "data": base64.b64encode(array.astype(f"<u{bits // 8}").tobytes()).decode("ascii")}
+
+
 def _factor(words: Iterable[str]) -> dict[str, list[Any]]:
     """`["a", "b", "a"]` as `{"values": ["a", "b"], "index": [0, 1, 0]}`, in the order of first sight."""
     seen: dict[str, int] = {}
     index = [seen.setdefault(word, len(seen)) for word in words]
     return {"values": list(seen), "index": index}
-
-
-def _quantised(coordinates: Any) -> str:
-    levels = np.rint(np.clip(np.asarray(coordinates, dtype=np.float64), 0.0, 1.0) * 65535).astype("<u2")
-    return base64.b64encode(levels.tobytes()).decode("ascii")

@@ -46,12 +46,13 @@ def functions(attributor: Attributor) -> Sequence[Callable[..., Any]]:
             turn.release()
 
     def takeaway_answer(request: dict[str, Any]) -> dict[str, Any]:
-        """What one file or bundled query amounts to, and its closest pictures: `{"verdict", "spaces": {space: {"best", ...}}}`."""
+        """What a file or a query amounts to: `{"verdict", "spaces": {space: {"best", "remainder", "estimated"}}, "cards"}`."""
         kind, which = subject(attributor, {"kind": "upload", **request})
         found = answer(kind, which, *settings(attributor, request))
         spaces = {str(space): best_of(part) for space, part in found.spaces.items()}
         truth = attributor.queries[which].exemplar_ids if kind == "query" and isinstance(which, int) else ()
-        return {"verdict": present.verdict(attributor, found, truth), "spaces": spaces}
+        cards = present.further(attributor, present.matched(found))
+        return {"verdict": present.verdict(attributor, found, truth), "spaces": spaces, "cards": cards}
 
     def takeaway_report(request: dict[str, Any]) -> dict[str, Any]:
         """The report of the cases that a request names, as `{"html": text}`."""

@@ -14,6 +14,7 @@ import numpy as np
 from aad import Attributor
 from aad.images import ImageError
 from aad.spaces import SPACES, Space
+from interface import present
 from interface.handlers import answer
 from interface.outcomes import Outcome, Outcomes, outcomes_of
 from interface.thumbnails import data_uri
@@ -40,7 +41,7 @@ def story(attributor: Attributor) -> dict[str, Any]:
 
     Returns:
         JSON-ready: `steps` in order, `cases` (name -> an answer as the page draws it), `wall` (reference ids), `figures` (share of
-        right first answers per space), and `pictures` ("query-3", "reference-7" -> data address).
+        right first answers per space), `pictures` ("query-3", "reference-7" -> data address), and the wall's `cards`.
     """
     outcomes = outcomes_of(attributor)
     rows = choose(outcomes, held_out=(attributor.metrics or {}).get("held_out_generators", ()))
@@ -55,6 +56,7 @@ def story(attributor: Attributor) -> dict[str, Any]:
         "steps": steps(attributor, cases, figures, len(wall)),
         "cases": cases,
         "wall": wall,
+        "cards": present.further(attributor, wall),
         "figures": figures,
         "pictures": _pictures(attributor, cases, wall),
     }

@@ -29,7 +29,7 @@ def attributor(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
 @pytest.fixture(scope="module")
 def doors(attributor: FakeAttributor) -> Doors:
     """Every function that a page's parts may call, by its name."""
-    parts = (inspection, takeaway, explain)
+    parts = (handlers, inspection, takeaway, explain)
     return {function.__name__: function for part in parts for function in part.functions(attributor)}
 
 

@@ -1,6 +1,7 @@
 """The maps in a real browser: moved together, linked, lassoed, coloured, morphed; quick at 50,000 references."""
 
 import itertools
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 from aad.search import ExactIndex
 from aad.spaces import SPACES
 from aad.vectors import l2_normalise
-from tests.browser.visits import Visit, canvas_of, pixels, point_at, rest, show_maps
+from interface import present
+from tests.browser.visits import Visit, canvas_of, pixels, point_at, rest, show, show_maps
 from tests.fakes import FakeAttributor, in_columns
 
 DRAWN = "[...document.querySelectorAll('.map .plot canvas')].map(canvas => canvas.toDataURL())"
@@ -25,6 +27,7 @@ MOVED = "[...window.attributionPage.movingMap.map.view.geometry.points]"
 SELECTED = "[...(window.attributionPage.state.selection ?? [])].sort((a, b) => a - b)"
 
 HOVER_MS = 50  # that a hover over 50,000 references may take
+FIRST_BYTES = 3_000_000  # that their page may send until it is there, pictures included
 # Times some hovers, each from the change until a pixel of all three maps can be read back. The maps are drawn at once, so that the
 # browser's own pace of 60 frames a second is not in the figure.
 HOVERS = """() => {
@@ -282,6 +285,32 @@ def test_marks_of_one_shape_differ_for_every_kind_of_eye(page: Page, is_dark: bo
             assert apart > 20, f"{one} and {other} look alike without {cone} cones: {apart:.1f}"
 
 
+def test_of_a_large_collection_cards_come_when_they_are_looked_at(
+    browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(present, "AT_ONCE", 0)
+    attributor = FakeAttributor(tmp_path)
+    visit = Visit(browser, f"{serve(attributor)}?__theme=light").open()
+    page, places = visit.page, attributor.coordinates[SPACES[1]]
+    titles = [reference.title for reference in attributor.references]
+    named = {title for title in titles if title in page.content()}
+    assert 8 <= len(named) <= 24, "the answer brings its own cards along, and no other is there"
+    assert not [url for url in visit.requests if "component_server" in url]
+    show_maps(page)
+    point_at(page, pixels(page, places, canvas_of("aligned"))[chosen := loneliest(places)])
+    tip = page.locator(".map[data-space=aligned] .tip")
+    expect(tip).to_contain_text(titles[chosen])
+    assert tip.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.evaluate("window.attributionPage.set('selected', { id: 40 })")
+    expect(page.locator(".details h2")).to_have_text(titles[40])
+    page.evaluate("window.attributionPage.set('selection', new Set(Array(96).keys()))")
+    expect(page.locator(".gathered button").last).to_have_attribute("title", titles[95])
+    show(page, "Inspect")
+    expect(page.locator(".case .words > .title").first).to_have_text(re.compile("number"))
+    assert page.locator("img[src='']").count() == 0
+    visit.leave()
+
+
 @pytest.mark.slow
 def test_the_whole_page_carries_fifty_thousand_references(
     browser: Browser, serve: Callable[[FakeAttributor], str], tmp_path: Path
@@ -298,8 +327,10 @@ def test_the_whole_page_carries_fifty_thousand_references(
         space: np.clip(places[again] + 0.02 * rng.normal(size=(n, 2)), 0, 1).astype(np.float32)
         for space, places in attributor.coordinates.items()
     }
-    visit = Visit(browser, f"{serve(attributor)}?__theme=light").open()
-    page: Any = visit.page
+    visit, sent = Visit(browser, f"{serve(attributor)}?__theme=light"), []
+    visit.page.on("requestfinished", sent.append)
+    page: Any = visit.open().page
+    assert sum(request.sizes()["responseBodySize"] for request in sent) < FIRST_BYTES
     show_maps(page)
     expect(page.locator("#maps .lead")).to_contain_text("50,000 pictures")
     page.evaluate("window.attributionPage.set('selection', new Set(Array(9000).keys()))")

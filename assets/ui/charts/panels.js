@@ -44,11 +44,7 @@ export const lineFrame = (ticks, lines, ...above) => [
 // One exhibit: its finding and whether that supports the theory; behind them words on the left, the chart on the right.
 export const makeExhibit = ({ title, term, meaning, sentences, supports }, ...content) =>
   make("details.exhibit", [
-    make("summary", [
-      make("h3", title),
-      make("p", sentences.at(-1)),
-      make("span.supports", supports),
-    ]),
+    make("summary", make("h3", title), make("p", sentences.at(-1)), make("span.supports", supports)),
     make("div.exhibit-words", make("p.term", hint(term, meaning)), sentences.slice(0, -1).map((sentence) => make("p", sentence))),
     make("div.exhibit-chart", content),
   ]);

@@ -28,6 +28,13 @@ export const readFilter = (text) => {
   setFilter(filter);
 };
 
+// How many of some references have each value of a field; those whose byte in a mask is 0 do not count.
+export const countsOf = ({ values, index }, passing = null, ids = index.keys()) => {
+  const counts = new Array(values.length).fill(0);
+  for (const id of ids) if (!passing || passing[id]) counts[index[id]]++;
+  return counts;
+};
+
 // One byte per reference, 1 where a filter lets it pass.
 export const passingOf = (filter) => {
   const passing = new Uint8Array(catalogue.n).fill(1);

@@ -3,7 +3,8 @@
 const KINDS = { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array };
 
 export const readBytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-export const readNumbers = (text, bits) => new KINDS[bits](readBytes(text).buffer);
+export const readNumbers = ({ bits, data }) => new KINDS[bits](readBytes(data).buffer);
+export const readWords = ({ values, index }) => ({ values, index: Uint32Array.from(readNumbers(index)) });
 
 // Coordinates from 0 to 1: x0, y0, x1, y1 ...
-export const readPlaces = (text) => Float32Array.from(readNumbers(text, 16), (level) => level / 65535);
+export const readPlaces = (packed) => Float32Array.from(readNumbers(packed), (level) => level / 65535);

@@ -1,6 +1,11 @@
-// Shared by the parts of the page: the catalogue, what is shown now, and who is told when that changes.
+// Shared by the parts of the page: the catalogue, the cards of references, what is shown now, and who is told when that changes.
+import { readPlaces, readWords } from "./packed.js";
 
 export let catalogue;
+
+const cards = new Map(); // reference id -> {title, picture, author, url, concept}
+const wanted = new Set(); // ids
+let askCards;
 
 const bus = new EventTarget();
 const mounts = new Map();
@@ -18,8 +23,8 @@ export const set = (name, value) => {
 };
 
 // A part that is created again replaces its former self, listeners included: `on` a target, `heard` of changes of the state,
-// "answer filter", `resized` where an element is, `themed` where light and dark change, `ready` when the catalogue is there,
-// `ended` when the part is replaced.
+// "answer filter", `carded` where a card has come that an element shows without its picture, `resized` where an element is, `themed`
+// where light and dark change, `ready` when the catalogue is there, `ended` when the part is replaced.
 export const mountPart = (name, element) => {
   mounts.get(name)?.abort();
   const controller = new AbortController();
@@ -39,20 +44,46 @@ export const mountPart = (name, element) => {
     ended(() => theme.disconnect());
   };
   const heard = (names, listener) => names.split(" ").forEach((name) => on(bus, name, listener));
+  const carded = (target, listener) => heard("cards", () => target.querySelector("img[src='']") && listener());
   const ready = (listener) => catalogueReady.then(() => signal.aborted || listener());
-  return { slot: element.querySelector(".slot"), on, heard, resized, themed, ready, ended, signal };
+  return { slot: element.querySelector(".slot"), on, heard, carded, resized, themed, ready, ended, signal };
 };
 
-export const setCatalogue = (given) => {
-  catalogue = given;
+const wordsAt = (words, i) => Object.fromEntries(Object.entries(words).map(([field, { values, index }]) => [field, values[index[i]]]));
+
+// Cards of references as the server tells them, null for none; "cards" is told when there are new ones.
+export const learn = (told) => {
+  told?.ids.forEach((id, i) => {
+    const { folder, file, ...words } = wordsAt(told.words, i);
+    cards.set(id, { ...words, picture: folder + file });
+  });
+  set("cards", cards.size);
+};
+
+export const setCatalogue = (given, ask) => {
+  for (const field in given.words) given.words[field] = readWords(given.words[field]);
+  for (const space of given.spaces) space.places = readPlaces(space.coordinates);
+  [catalogue, askCards] = [given, ask];
+  learn(given.cards);
   catalogueArrived();
 };
 
+// Those wanted of one moment are asked for together, and the next when they are there.
+const want = async (id) => {
+  if (wanted.add(id).size > 1) return;
+  await null;
+  while (wanted.size) {
+    const ids = [...wanted];
+    const told = await askCards({ ids }).catch(() => null);
+    ids.forEach((one) => wanted.delete(one));
+    if (told?.ids) learn(told);
+  }
+};
+
+// What is known of a reference. A card that has not come is asked for: until then it has no picture, and see `carded`.
 export const referenceOf = (id) => {
-  const { titles, folders, files, words } = catalogue;
-  const reference = { id, title: titles[id], picture: folders.values[folders.index[id]] + files[id] };
-  for (const [field, { values, index }] of Object.entries(words)) reference[field] = values[index[id]];
-  return reference;
+  if (!cards.has(id)) want(id);
+  return { id, title: "\u2026", picture: "", ...wordsAt(catalogue.words, id), ...cards.get(id) };
 };
 
 // What a visitor calls a space.

@@ -1,6 +1,8 @@
 // Places of points in the unit square (y upwards) and questions about them, each answered by going through all of them once:
 // 50,000 take a fraction of a millisecond.
 
+const SIDE = 4096; // of the unit square where the browser says what a line holds: its paths are made for pixels
+
 // points: Float32Array of x0, y0, x1, y1 ...; whoever asks may leave out points by a `passing` that holds 0 for them.
 export const makeGeometry = (points) => {
   const n = points.length / 2;
@@ -31,18 +33,11 @@ export const makeGeometry = (points) => {
 
   // Set of the points inside a closed line [[x, y], ...]; where it crosses itself, odd windings count as inside.
   const inside = (line, passing = null) => {
-    const [xs, ys] = [line.map(([x]) => x), line.map(([, y]) => y)];
-    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const found = new Set();
+    const [context, path, found] = [document.createElement("canvas").getContext("2d"), new Path2D(), new Set()];
+    line.forEach(([x, y]) => path.lineTo(SIDE * x, SIDE * y));
     for (let id = 0; id < n; id++) {
-      const [x, y] = [points[2 * id], points[2 * id + 1]];
-      if (x < left || x > right || y < low || y > high || (passing && !passing[id])) continue;
-      let odd = false;
-      for (let i = 0, j = line.length - 1; i < line.length; j = i++) {
-        if (ys[i] > y === ys[j] > y) continue;
-        if (x < xs[i] + ((y - ys[i]) / (ys[j] - ys[i])) * (xs[j] - xs[i])) odd = !odd;
-      }
-      if (odd) found.add(id);
+      if (passing && !passing[id]) continue;
+      if (context.isPointInPath(path, SIDE * points[2 * id], SIDE * points[2 * id + 1], "evenodd")) found.add(id);
     }
     return found;
   };

@@ -32,14 +32,8 @@ const lighting = () => {
 
 // Ids in a fixed shuffled order: where marks cover each other, no group of a sorted collection lies on top throughout.
 const drawingOrder = (n) => {
-  const order = Uint32Array.from({ length: n }, (_, i) => i);
-  let seed = 1;
-  for (let i = n - 1; i > 0; i--) {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    const j = Math.floor((seed / 4294967296) * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+  const shuffled = Float64Array.from({ length: n }, (_, id) => (Math.imul(id, 2654435761) >>> 0) * 2 ** 20 + id);
+  return Uint32Array.from(shuffled.sort(), (one) => one % 2 ** 20);
 };
 
 // map: see map.js; colour: text of a custom property of the style sheet.

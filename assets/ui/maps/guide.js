@@ -11,7 +11,7 @@ const STILL = 4; // pixels a press may move and still be a click
 const STREAM = 300; // milliseconds without a wheel event that end one turn of the wheel
 let lastWheel = { time: -Infinity, map: null };
 
-export const guideMap = (map, { on, heard, announce }) => {
+export const guideMap = (map, { on, heard, carded, announce }) => {
   const { canvas, plot, view } = map;
   const { geometry } = view;
   const tip = makeTip(map);
@@ -150,4 +150,5 @@ export const guideMap = (map, { on, heard, announce }) => {
   });
 
   heard("answer", () => show(null));
+  carded(tip.element, () => show(map.current, document.activeElement === canvas));
 };

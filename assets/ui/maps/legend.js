@@ -1,18 +1,10 @@
 // The legend of the maps: what each mark stands for and how many there are, of all pictures or of those selected or filtered.
 // Pointing at an entry or choosing it lights its pictures.
 import { make } from "../core/dom.js";
-import { passingNow } from "../core/filter.js";
+import { countsOf, passingNow } from "../core/filter.js";
 import { set, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 import { colouringOf, makeSwatch } from "./marks.js";
-
-// How many references of each value pass the filter, of all or of some ids.
-const countsOf = ({ values, index }, ids) => {
-  const passing = passingNow();
-  const counts = new Array(values.length).fill(0);
-  for (const id of ids) if (!passing || passing[id]) counts[index[id]]++;
-  return counts;
-};
 
 export const makeLegend = ({ on, heard, themed }) => {
   const root = make("div.groups", { role: "group" });
@@ -45,8 +37,8 @@ export const makeLegend = ({ on, heard, themed }) => {
   const count = () => {
     const { selection } = state;
     const colouring = colouringOf();
-    const all = countsOf(colouring, colouring.index.keys());
-    const shown = selection ? countsOf(colouring, selection) : all;
+    const all = countsOf(colouring, passingNow());
+    const shown = selection ? countsOf(colouring, passingNow(), selection) : all;
     for (const { values, item, number } of entries) {
       const [n, of] = [shown, all].map((counts) => values.reduce((sum, value) => sum + counts[value], 0));
       number.textContent = selection ? `${countText(n)} of ${countText(of)}` : countText(n);

@@ -1,6 +1,7 @@
 // How a reference is marked on the maps: seven colour-blind safe hues in three shapes, by concept group or source. The largest
 // groups differ in hue; those that share one are full, hollow, and pointed.
 import { make } from "../core/dom.js";
+import { countsOf } from "../core/filter.js";
 import { catalogue, state } from "../core/state.js";
 
 // Chosen so that any two stay 21 apart in CIELAB, with full colour vision and without red, green or blue cones (tests/browser/test_maps.py).
@@ -9,8 +10,6 @@ HUES.dark = ["#4b8bf0", "#dd7a2a", "#aee592", "#f6cf3a", "#5fe0f0", "#b565b2", "
 const SHAPES = ["circle", "ring", "triangle"];
 const N_NAMED = 21;
 const FIELDS = { group: "Concept group", source: "Source" };
-let made = {}; // field -> colouring, of the catalogue at hand
-let madeOf = null;
 
 export const isDark = () => document.body.classList.contains("dark") || document.documentElement.classList.contains("dark");
 
@@ -25,22 +24,18 @@ export const colourFields = () =>
   Object.entries(FIELDS).filter(([field]) => field === "group" || (catalogue.words[field]?.values.length ?? 0) > 1);
 
 // {field, name, values, index: value of each reference, slots: mark of each value, n: how many marks, named: values in the legend's order}
-export const colouringOf = (field = state.colours ?? "group") => {
-  if (madeOf !== catalogue) [made, madeOf] = [{}, catalogue];
-  return (made[field] ??= madeFor(field));
-};
+export const colouringOf = (field = state.colours ?? "group") => (catalogue.words[field].colouring ??= madeFor(field));
 
 const madeFor = (field) => {
   const { values, index } = catalogue.words[field];
-  const counts = new Uint32Array(values.length);
-  for (const value of index) counts[value]++;
+  const counts = countsOf(catalogue.words[field]);
   const order = values.map((_, value) => value);
   order.sort((a, b) => counts[b] - counts[a] || a - b); // the rarest share the last mark
   const slots = new Uint16Array(values.length);
   order.forEach((value, slot) => (slots[value] = Math.min(slot, N_NAMED - 1)));
   const named = order.slice(0, values.length > N_NAMED ? N_NAMED - 1 : values.length);
   named.sort((a, b) => values[a].localeCompare(values[b]));
-  return { field, name: FIELDS[field], values, index: Uint32Array.from(index), slots, n: Math.min(values.length, N_NAMED), named };
+  return { field, name: FIELDS[field], values, index, slots, n: Math.min(values.length, N_NAMED), named };
 };
 
 const TRACES = {

@@ -19,9 +19,10 @@ const blendPlaces = (places, t, out) => {
 };
 
 // `more` of the map: its camera, or the stage it is on.
-export const makeMorph = (places, part, more) => {
+export const makeMorph = (part, more) => {
   const { heard, ended, signal } = part;
   const { spaces } = catalogue;
+  const places = spaces.map((space) => space.places);
   const last = spaces.length - 1;
   const geometry = makeGeometry(Float32Array.from(places[0]));
   let t = 0;

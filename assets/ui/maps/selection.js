@@ -8,7 +8,7 @@ import { countText } from "../core/words.js";
 const N_SHOWN = 96; // pictures
 
 export const makeSelection = (part) => {
-  const { on, heard } = part;
+  const { on, heard, carded } = part;
   const chosen = make("span.chosen", { role: "status" });
   const clear = make("button.tool", { onclick: () => set("selection", null) }, "Clear selection");
   const gathered = make("div.gathered", { role: "group", "aria-label": "The selected pictures", onkeydown: walkRow });
@@ -29,6 +29,7 @@ export const makeSelection = (part) => {
   followHover(part, gathered);
   on(gathered, "click", (event) => referenceAt(event) && set("selected", referenceAt(event)));
   heard("selection", show);
+  carded(gathered, show);
   heard("hover", () => markHovered(gathered));
   show();
   return element;

@@ -18,7 +18,7 @@ export const makeTip = (map) => {
     element.hidden = id === null;
     if (id === null) return;
     const reference = referenceOf(id);
-    if (element.dataset.ref !== String(id) || !element.firstChild) {
+    if (element.dataset.ref !== String(id) || element.firstChild.getAttribute("src") !== reference.picture) {
       element.dataset.ref = String(id);
       element.replaceChildren(makePicture(reference.picture), make("span.title", reference.title), make("span.muted"));
     }

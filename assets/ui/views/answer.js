@@ -4,7 +4,7 @@ import { isStale } from "../core/asking.js";
 import { hint, make, makePicture } from "../core/dom.js";
 import { followHover, markHovered, referenceAt } from "../core/hover.js";
 import { idsOf, movesBetween } from "../core/match.js";
-import { busy, catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
+import { busy, catalogue, learn, mountPart, referenceOf, set, state } from "../core/state.js";
 import { ESTIMATE_MEANING, firstPictures, matchList, weightBar } from "./columns.js";
 
 const WEIGHT_MEANING =
@@ -34,6 +34,7 @@ export const mountAnswer = (element, props, { watch }) => {
     state.opening = false;
     if (isStale(answer)) return;
     busy(null);
+    learn(answer.cards);
     set("selected", null);
     set("answer", answer);
     const isBelow = window.matchMedia("(max-width: 760px)").matches && state.view === "compare" && !state.talk;

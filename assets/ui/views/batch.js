@@ -4,7 +4,7 @@ import { askFile, askQuery } from "../core/asking.js";
 import { make, makeHead, makePicture } from "../core/dom.js";
 import { csvText, download, refusalOf } from "../core/files.js";
 import { filterText } from "../core/filter.js";
-import { catalogue, mountPart, referenceOf, state } from "../core/state.js";
+import { catalogue, learn, mountPart, referenceOf, state } from "../core/state.js";
 import { askReport, REPORT_SAVED } from "./takeaway.js";
 
 const FIGURES = ["best_id", "best_title", "similarity", "weight", "remainder"];
@@ -71,6 +71,7 @@ export const mountBatch = (element, props, { server, upload }) => {
     try {
       const asked = isFile ? { kind: "upload", path: (await upload(given)).path } : { kind: "query", id: given.id };
       const reply = await server.takeaway_answer({ ...asked, ...settings() });
+      learn(reply?.cards);
       return reply?.spaces ? { name, given, asked, reply } : { name, error: reply?.error ?? "The server did not answer." };
     } catch {
       return { name, error: "This file did not reach the server. Please try it once more." };

@@ -7,7 +7,7 @@ import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js"
 import { explainMatch } from "./explain.js";
 
 export const mountDetails = (element) => {
-  const { slot, heard } = mountPart("details", element);
+  const { slot, heard, carded } = mountPart("details", element);
   const panel = make("div.details", { role: "dialog", "aria-label": "Details of the chosen picture", tabindex: "-1", hidden: true });
   slot.replaceChildren(panel);
   let opener = null;
@@ -71,6 +71,7 @@ export const mountDetails = (element) => {
     );
   };
 
+  carded(panel, () => state.selected && open(state.selected));
   heard("selected", () => {
     const selected = state.selected;
     document.body.classList.toggle("details-open", Boolean(selected));

@@ -13,12 +13,12 @@ const AGAIN_MEANING =
 const ABSENT = "Not here";
 const NO_FILE = "An address came, no picture: save the picture first, then drop or choose the file.";
 
-export const mountExamples = (element, props, { trigger }) => {
+export const mountExamples = (element, props, { trigger, server }) => {
   const part = mountPart("examples", element);
   const { slot, on, heard } = part;
   const picker = () => document.querySelector("#query-picture input[type=file]");
   const shelf = JSON.parse(props.value);
-  setCatalogue(shelf);
+  setCatalogue(shelf, server.reference_cards);
 
   const caption = make("p.query-caption", { "aria-live": "polite" });
   startAsking({ trigger, heard, first: shelf.examples[0]?.id, opened: shelf.examples[0]?.url, choices: shelf.k_choices, again: (file) => offer([file]) });

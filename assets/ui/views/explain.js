@@ -16,7 +16,7 @@ const bySide = (make) => Object.fromEntries(SIDES.map((side) => [side, make(side
 
 export const mountExplain = (element, props, { server }) => {
   const part = mountPart("explain", element);
-  const { slot, on, heard, ready, signal } = part;
+  const { slot, on, heard, carded, ready, signal } = part;
   const reason = props.value?.reason ?? null;
   let subject = null; // the reference of the match shown
   let reply = null; // the server's answer about it,
@@ -167,6 +167,7 @@ export const mountExplain = (element, props, { server }) => {
     heading.focus({ preventScroll: true });
     remember();
   });
+  carded(body, draw);
   heard("answer", () => {
     const now = JSON.stringify(question());
     if (now !== asked) [asked, subject, reply, fault, ticket] = [now, null, null, null, 0];

@@ -1,6 +1,6 @@
 // The table behind Inspect: outcomes unpacked from what the server sends, facets with counts, order, and figures of what is chosen.
 // Nothing here draws. A row is one query with a known source; `lists` of a facet say which of its values a row has.
-import { readBytes, readNumbers } from "../core/packed.js";
+import { readBytes, readNumbers as unpack, readWords } from "../core/packed.js";
 import { catalogue, nameOf } from "../core/state.js";
 import { countText } from "../core/words.js";
 
@@ -18,7 +18,6 @@ const CLASSES = {
   wrong_everywhere: ["Wrong everywhere", "www"],
 };
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const unpack = ({ bits, data }) => readNumbers(data, bits);
 
 export const readMask = (text, m) => {
   const bytes = readBytes(text);
@@ -38,9 +37,8 @@ export const readOutcomes = (sent) => {
     const all = Float64Array.from(unpack(packed), read);
     return spaces.map((_, s) => all.subarray(s * m, (s + 1) * m));
   };
-  const words = Object.fromEntries(Object.entries(sent.words).map(([key, { values, index }]) => [key, { values, index: unpack(index) }]));
-  const { root, folder, name } = sent.pictures;
-  const [folderOf, nameOf] = [unpack(folder.index), unpack(name.index)];
+  const words = Object.fromEntries(Object.entries(sent.words).map(([key, one]) => [key, readWords(one)]));
+  const { folder, file } = sent.pictures;
   const table = {
     m,
     spaces,
@@ -52,7 +50,8 @@ export const readOutcomes = (sent) => {
     first: bySpace(sent.first),
     similarity: bySpace(sent.similarity, (level) => (level / 65535) * 2 - 1),
     weight: bySpace(sent.weight, (level) => level / 65535),
-    picture: (i) => root + folder.values[folderOf[i]] + name.values[nameOf[i]],
+    kinds: { group: catalogue.words.group, concept: readWords(sent.concepts) }, // of all references
+    picture: (i) => folder.values[folder.index[i]] + file.values[file.index[i]],
     word: (key, i) => words[key].values[words[key].index[i]],
     label: (key, value) => sent.labels[key]?.[value] ?? capital(value || "not named"),
     typeOf: (i) => table.label("type", table.word("type", i)),
@@ -122,7 +121,7 @@ export const chooseRows = (table, filters, pair, near) => {
 // What a space made of a row, in a confusion: the concept or group of the source and of the first answer; null where that is right.
 const confusionOf = (table, s, by, i) => {
   if (table.rank[s][i] === 1) return null;
-  const { values, index } = catalogue.words[by];
+  const { values, index } = table.kinds[by];
   return { from: values[index[table.truth[i]]], to: values[index[table.first[s][i]]] };
 };
 

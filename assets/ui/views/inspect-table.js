@@ -75,9 +75,11 @@ export const inspectList = (context) => {
     where.textContent = `${countText(from + 1)}\u2013${countText(from + shown.length)} of ${countText(ordered.length)}`;
     turns.forEach((one, i) => (one.disabled = state.leaf === (i < 2 ? 0 : lastLeaf())));
     list.start = from + 1;
-    if (drawn === shown.join()) return; // the same rows: their pictures and the focus stay
+    if (drawn === shown.join() && !list.querySelector("img[src='']")) return; // the same rows: their pictures and the focus stay
     drawn = shown.join();
+    const at = list.contains(document.activeElement) ? document.activeElement.dataset.query : null;
     list.replaceChildren(...shown.map((i, offset) => row(i, from + offset)));
+    list.querySelector(`[data-query="${at}"]`)?.focus({ preventScroll: true });
   };
 
   const go = (leaf) => {
@@ -85,6 +87,7 @@ export const inspectList = (context) => {
     head.scrollIntoView({ block: "nearest" });
     list.querySelector(".case")?.focus({ preventScroll: true });
   };
+  part.carded(list, draw);
   part.on(select, "change", () => context.change({ order: select.value, isRising: false }));
   context.leafOf = (position) => Math.floor(position / PER_LEAF);
   const bar = make("div.panel-head", make("label", make("span", "Order by"), select), turn, make("span.muted", "Choose a query to open it in Compare."));

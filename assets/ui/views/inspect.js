@@ -2,7 +2,7 @@
 // This file holds what is chosen and keeps it in the address; facets, list, figures, confusions and hubs draw themselves.
 import { goTo, keepInAddress, remember } from "../core/address.js";
 import { make, makeChoice } from "../core/dom.js";
-import { catalogue, catalogueReady, mountPart, state } from "../core/state.js";
+import { catalogue, catalogueReady, learn, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 import { followFigures, inspectRecall, inspectSummary } from "./inspect-charts.js";
 import { chooseRows, inspectOrders, readMask, readOutcomes } from "./inspect-data.js";
@@ -44,6 +44,7 @@ export const mountInspect = (element, props, { server }) => {
   context.ask = async (name, request) => {
     const reply = await server[name](request);
     if (!reply || reply.error) throw new Error(reply?.error ?? "The server did not answer. Please try again.");
+    learn(reply.cards);
     return reply;
   };
 

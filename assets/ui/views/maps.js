@@ -2,7 +2,6 @@
 import { keepInAddress, remember } from "../core/address.js";
 import { hint, make, makeChoice } from "../core/dom.js";
 import { idsOf } from "../core/match.js";
-import { readPlaces } from "../core/packed.js";
 import { catalogue, mountPart, referenceOf, set, state } from "../core/state.js";
 import { countText, percentText } from "../core/words.js";
 import { makeCamera } from "../maps/camera.js";
@@ -32,14 +31,14 @@ export const mountMaps = (element) => {
       : make("p.fidelity", hint(`Keeps ${percentText(space.preservation)} of each picture\u2019s 10 nearest neighbours`, FIDELITY_MEANING)),
   ]);
 
-  const mapOf = (space, points, camera) => {
+  const mapOf = (space, camera) => {
     const layers = [{ space: space.id, strength: 1 }];
     const label = () => {
       const [best] = idsOf(space.id);
       const place = best === undefined ? "" : ` Your picture lies closest to ${referenceOf(best).title}.`;
       return `Map of ${countText(catalogue.n)} pictures in the ${space.id} space.${place}`;
     };
-    return makeMap({ id: space.id, geometry: makeGeometry(points), camera, layers: () => layers, label }, part);
+    return makeMap({ id: space.id, geometry: makeGeometry(space.places), camera, layers: () => layers, label }, part);
   };
 
   // What is kept in the state under a name, as buttons that follow it.
@@ -61,11 +60,10 @@ export const mountMaps = (element) => {
     const { spaces, n } = catalogue;
     state.colours ??= "group";
     state.mapsShown ??= "trio";
-    const places = spaces.map((space) => readPlaces(space.coordinates));
     const camera = makeCamera();
-    const maps = spaces.map((space, i) => mapOf(space, places[i], camera));
+    const maps = spaces.map((space) => mapOf(space, camera));
     const trio = make("div.trio", ...spaces.map((space, i) => figure(space, maps[i])));
-    const morph = (movingMap = makeMorph(places, part, { camera }));
+    const morph = (movingMap = makeMorph(part, { camera }));
     const tellRanks = () => morph.tellRanks(state.answer);
     heard("answer", tellRanks);
     tellRanks();

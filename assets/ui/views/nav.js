@@ -14,10 +14,7 @@ export const mountNav = (element) => {
     document.querySelector("#reply .hit")?.focus();
   };
   slot.replaceChildren(make("a.skip", { href: "#reply", onclick: skip }, "Skip to the answer"), make("nav", { "aria-label": "Views" }, buttons, extras));
-  const mark = () => buttons.forEach((button) => {
-    if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");
-    else button.removeAttribute("aria-current");
-  });
+  const mark = () => buttons.forEach((button) => (button.ariaCurrent = button.dataset.view === state.view ? "page" : null));
   heard("view", mark);
   keepInAddress("view", () => (state.view === "compare" ? null : state.view), (view) => showView(view ?? "compare"));
   if (!state.view) showView("compare");

@@ -2,7 +2,7 @@
 // remain; and the matches of a column. A filter that is set stands beside the button.
 import { chooseK, refresh } from "../core/asking.js";
 import { hint, make, makeChoice } from "../core/dom.js";
-import { passingNow, passingOf, setFilter } from "../core/filter.js";
+import { countsOf, passingNow, passingOf, setFilter } from "../core/filter.js";
 import { catalogue, mountPart, state } from "../core/state.js";
 import { countText } from "../core/words.js";
 
@@ -15,12 +15,7 @@ const MEANING = "Only these are named in the columns. The weights stay those of 
 const isChosen = (field, value) => Boolean(state.filter?.[field]?.has(value));
 
 // How many references hold each value of a field and pass the filter of the others.
-const countsOf = (field) => {
-  const { values, index } = catalogue.words[field];
-  const counts = new Array(values.length).fill(0);
-  passingOf({ ...state.filter, [field]: null }).forEach((passes, id) => (counts[index[id]] += passes));
-  return counts;
-};
+const remaining = (field) => countsOf(catalogue.words[field], passingOf({ ...state.filter, [field]: null }));
 
 export const mountOptions = (element) => {
   const { slot, on, heard, ready, ended } = mountPart("options", element);
@@ -54,7 +49,7 @@ export const mountOptions = (element) => {
       return make("li", make("label", box, words));
     };
     const fill = () => {
-      const counts = countsOf(field);
+      const counts = remaining(field);
       const text = search.value.trim().toLowerCase();
       const found = order.filter((i) => values[i].toLowerCase().includes(text));
       list.replaceChildren(...found.slice(0, MOST).map((i) => line(i, counts[i])));
@@ -65,7 +60,7 @@ export const mountOptions = (element) => {
     // since "toggle" comes later, after what is typed at once.
     const onclick = () => {
       if (root.open) return;
-      const counts = countsOf(field);
+      const counts = remaining(field);
       const chosen = (i) => Number(isChosen(field, values[i]));
       order = [...values.keys()].sort((a, b) => chosen(b) - chosen(a) || counts[b] - counts[a] || values[a].localeCompare(values[b]));
       fill();

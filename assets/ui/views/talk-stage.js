@@ -1,6 +1,5 @@
 // What a room sees: one step of the story at a time, in type that reads from the back.
 import { make, makeBar } from "../core/dom.js";
-import { readPlaces } from "../core/packed.js";
 import { catalogue, referenceOf } from "../core/state.js";
 import { countText, percentText, shareText } from "../core/words.js";
 import { makeCamera } from "../maps/camera.js";
@@ -69,8 +68,7 @@ export const makeTalkStage = (part, stage) => {
   const maps = () => {
     const { answer } = shown;
     onStage = answer && { ...answer, query: { ...answer.query, url: queryPicture(answer.query) } };
-    const places = () => catalogue.spaces.map((space) => readPlaces(space.coordinates));
-    morph ??= makeMorph(places(), part, { camera: makeCamera(), stage: { answer: () => onStage, picture: referencePicture, pin: 0.13 } });
+    morph ??= makeMorph(part, { camera: makeCamera(), stage: { answer: () => onStage, picture: referencePicture, pin: 0.13 } });
     morph.map.setAnswer();
     morph.tellRanks(answer);
     morph.go((goal = 0));

@@ -3,7 +3,7 @@
 import { showView } from "../core/address.js";
 import { askQuery } from "../core/asking.js";
 import { make } from "../core/dom.js";
-import { catalogue, catalogueReady, mountPart, set, state } from "../core/state.js";
+import { catalogue, catalogueReady, learn, mountPart, set, state } from "../core/state.js";
 import { addExtra } from "./takeaway.js";
 import { makeTalkStage } from "./talk-stage.js";
 
@@ -120,6 +120,7 @@ export const mountTalk = (element, props, { server }) => {
       await catalogueReady;
       const sent = await server.talk_story({}).catch(() => null);
       if (!sent?.steps) return say("The story did not arrive", "The server did not answer. Leave with Esc, and try again.");
+      for (const one of [sent, ...Object.values(sent.cases)]) learn(one.cards);
       story = sent;
     }
     if (!dialog.open) return;
