@@ -8,7 +8,7 @@ import base64
 import binascii
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from aad import Attributor
 from aad.spaces import SPACES
 from interface.outcomes import FACTORS, MEASURES, Outcome, Outcomes, outcomes_of, skewness
-from interface.present import addresses, further, packed
+from interface.present import addresses, further, indexed, packed
 from interface.requests import Refused, one_of, row, told
 from interface.words import GENERATOR_WORDS, TYPE_WORDS
 
@@ -66,7 +66,7 @@ def table(attributor: Attributor) -> dict[str, Any]:
         JSON-ready dict over m queries with known sources: `ids`, `truth` (the source named first), `sources` (how many), and, space
         after space, `rank` (of the best-placed source), `found` (sources among the first five), `first` (the first answer),
         `similarity` (65535 is 1, 0 is -1) and `weight` (65535 is 1), each as `packed`; `words` with `values` and packed `index` for
-        type, generator, split and concept; the `concepts` of all references likewise; the pictures' addresses in parts; and
+        type, generator, split and concept; of all `references` their concept likewise; the pictures' addresses in parts; and
         `labels`, visitor's words where there are some.
     """
     outcomes = outcomes_of(attributor)
@@ -80,7 +80,7 @@ def table(attributor: Attributor) -> dict[str, Any]:
         "similarity": packed(np.rint((outcomes.similarity.clip(-1, 1) + 1) / 2 * 65535)),
         "weight": packed(np.rint(outcomes.weight.clip(0, 1) * 65535)),
         "words": {key: indexed(outcomes.labels[key].tolist()) for key in ("type", "generator", "split", "concept")},
-        "concepts": indexed(attributor.references.words("concept")),
+        "references": {"concept": indexed(attributor.references.words("concept"))},
         "pictures": addresses(attributor.queries[query_id].path for query_id in outcomes.query_ids.tolist()),
         "labels": {"type": TYPE_WORDS, "generator": GENERATOR_WORDS},
         "held_out": list((attributor.metrics or {}).get("held_out_generators", ())),
@@ -124,14 +124,6 @@ def hubs(outcomes: Outcomes, rows: np.ndarray) -> dict[str, Any]:
         told = {"skewness": round(skewness(counts), 3), "never": int((counts == 0).sum())}
         spaces.append(told | {"top": top, "curve": counts[falling][at].tolist()})
     return {"n": int(rows.sum()), "k": k, "expected": k * int(rows.sum()) / n, "spaces": spaces}
-
-
-def indexed(words: Iterable[str]) -> dict[str, Any]:
-    """`["b", "a", "b"]` as its sorted `values` and one packed `index` per word."""
-    words = list(words)
-    values = sorted(set(words))
-    place = {word: i for i, word in enumerate(values)}
-    return {"values": values, "index": packed([place[word] for word in words])}
 
 
 def bit_mask(rows: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import posixpath
 from collections.abc import Container, Iterable
 from typing import Any
 from urllib.parse import quote
@@ -38,14 +39,13 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
         attributor: An `aad.Attributor`, or anything with its attributes.
 
     Returns:
-        JSON-ready dict. Words are `{"values": [...], "index": packed}` with one index per reference; coordinates are packed pairs
-        (0 is 0.0 and 65535 is 1.0), row by row in the order of reference ids.
+        JSON-ready dict. Words are `indexed`, one for each reference; coordinates packed pairs,
+        row by row in the order of reference ids (0 is 0.0 and 65535 is 1.0).
     """
     references = attributor.references
-    words = {field: _factor(references.words(field)) for field in SHARED}
     return {
         "n": len(references),
-        "words": {field: {**one, "index": packed(one["index"])} for field, one in words.items()},
+        "words": {field: indexed(references.words(field)) for field in SHARED},
         "cards": cards(attributor, range(len(references))) if len(references) <= AT_ONCE else None,
         "spaces": [
             {
@@ -63,21 +63,23 @@ def catalogue(attributor: Attributor) -> dict[str, Any]:
 
 
 def cards(attributor: Attributor, ids: Iterable[int]) -> dict[str, Any]:
-    """What is shown of some references and is not in the catalogue: `{"ids": [...], "words": {field: {"values", "index"}}}`.
+    """What is shown of some references and is not in the catalogue: `{"ids": [...], "words": {field: indexed}}`.
 
     The fields are those of `OWN`, and of `addresses` of the pictures.
     """
     known, ids = attributor.references, list(ids)
-    words = {field: _factor(known.words(field)[one] for one in ids) for field in OWN}
+    words = {field: indexed(known.words(field)[one] for one in ids) for field in OWN}
     return {"ids": ids, "words": words | addresses(f"{known.folder}/{known.words('path')[one]}" for one in ids)}
 
 
 def addresses(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
-    """Where pictures are served, in two parts, `folder` and `file`; joined, they are `file_url`."""
+    """Where pictures are served, in three parts, each `indexed`; joined, they are `file_url`."""
     parts = [os.path.split(path) for path in paths]
-    folders = _factor(folder for folder, _ in parts)
-    folders["values"] = [f"{file_url(folder)}/" for folder in folders["values"]]  # resolving each picture takes long
-    return {"folder": folders, "file": _factor(quote(name) for _, name in parts)}
+    # once a folder: resolving each picture takes long
+    urls = {folder: f"{file_url(folder)}/" for folder in {folder for folder, _ in parts}}
+    root = posixpath.commonpath(urls.values()) if urls else ""
+    folders = indexed(urls[folder].removeprefix(root) for folder, _ in parts)
+    return {"root": indexed(root for _ in parts), "folder": folders, "file": indexed(quote(name) for _, name in parts)}
 
 
 def further(attributor: Attributor, ids: Iterable[int]) -> dict[str, Any] | None:
@@ -193,8 +195,8 @@ def packed(numbers: Any) -> dict[str, Any]:
     return {"bits": bits, "data": base64.b64encode(array.astype(f"<u{bits // 8}").tobytes()).decode("ascii")}
 
 
-def _factor(words: Iterable[str]) -> dict[str, list[Any]]:
-    """`["a", "b", "a"]` as `{"values": ["a", "b"], "index": [0, 1, 0]}`, in the order of first sight."""
+def indexed(words: Iterable[str]) -> dict[str, Any]:
+    """`["b", "a", "b"]` as its `values`, in the order of first sight, and one packed `index` per word."""
     seen: dict[str, int] = {}
     index = [seen.setdefault(word, len(seen)) for word in words]
-    return {"values": list(seen), "index": index}
+    return {"values": list(seen), "index": packed(index)}

@@ -45,10 +45,8 @@ def test_table_holds_what_inspect_does_not_list(
     assert (unpack(sent["found"]).reshape(3, m) == outcomes.n_first_five).all()
     assert (unpack(sent["first"]).reshape(3, m) == outcomes.neighbours[:, :, 0]).all()
     assert np.allclose(unpack(sent["similarity"]).reshape(3, m) / 65535 * 2 - 1, outcomes.similarity, atol=2e-5)
-    parts = [
-        [one["values"][i] for i in one["index"]] for one in (sent["pictures"][part] for part in ("folder", "file"))
-    ]
-    assert [folder + name for folder, name in zip(*parts, strict=True)] == [
+    parts = [words(sent["pictures"][part]) for part in ("root", "folder", "file")]
+    assert ["".join(one) for one in zip(*parts, strict=True)] == [
         pictures.file_url(attributor.queries[query_id].path) for query_id in outcomes.query_ids
     ]
 

@@ -1,5 +1,5 @@
 // Shared by the parts of the page: the catalogue, the cards of references, what is shown now, and who is told when that changes.
-import { readPlaces, readWords } from "./packed.js";
+import { readPlaces, readWords, wordsAt } from "./packed.js";
 
 export let catalogue;
 
@@ -49,19 +49,18 @@ export const mountPart = (name, element) => {
   return { slot: element.querySelector(".slot"), on, heard, carded, resized, themed, ready, ended, signal };
 };
 
-const wordsAt = (words, i) => Object.fromEntries(Object.entries(words).map(([field, { values, index }]) => [field, values[index[i]]]));
-
 // Cards of references as the server tells them, null for none; "cards" is told when there are new ones.
 export const learn = (told) => {
+  const words = readWords(told?.words ?? {});
   told?.ids.forEach((id, i) => {
-    const { folder, file, ...words } = wordsAt(told.words, i);
-    cards.set(id, { ...words, picture: folder + file });
+    const { root, folder, file, ...card } = wordsAt(words, i);
+    cards.set(id, { ...card, picture: root + folder + file });
   });
   set("cards", cards.size);
 };
 
 export const setCatalogue = (given, ask) => {
-  for (const field in given.words) given.words[field] = readWords(given.words[field]);
+  given.words = readWords(given.words);
   for (const space of given.spaces) space.places = readPlaces(space.coordinates);
   [catalogue, askCards] = [given, ask];
   learn(given.cards);

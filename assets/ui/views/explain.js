@@ -167,7 +167,7 @@ export const mountExplain = (element, props, { server }) => {
     heading.focus({ preventScroll: true });
     remember();
   });
-  carded(body, draw);
+  carded(body, () => subject === null || draw());
   heard("answer", () => {
     const now = JSON.stringify(question());
     if (now !== asked) [asked, subject, reply, fault, ticket] = [now, null, null, null, 0];

@@ -1,6 +1,6 @@
 // The table behind Inspect: outcomes unpacked from what the server sends, facets with counts, order, and figures of what is chosen.
 // Nothing here draws. A row is one query with a known source; `lists` of a facet say which of its values a row has.
-import { readBytes, readNumbers as unpack, readWords } from "../core/packed.js";
+import { readBytes, readNumbers as unpack, readWords, wordsAt } from "../core/packed.js";
 import { catalogue, nameOf } from "../core/state.js";
 import { countText } from "../core/words.js";
 
@@ -37,8 +37,7 @@ export const readOutcomes = (sent) => {
     const all = Float64Array.from(unpack(packed), read);
     return spaces.map((_, s) => all.subarray(s * m, (s + 1) * m));
   };
-  const words = Object.fromEntries(Object.entries(sent.words).map(([key, one]) => [key, readWords(one)]));
-  const { folder, file } = sent.pictures;
+  const [words, pictures] = [readWords(sent.words), readWords(sent.pictures)];
   const table = {
     m,
     spaces,
@@ -50,8 +49,8 @@ export const readOutcomes = (sent) => {
     first: bySpace(sent.first),
     similarity: bySpace(sent.similarity, (level) => (level / 65535) * 2 - 1),
     weight: bySpace(sent.weight, (level) => level / 65535),
-    kinds: { group: catalogue.words.group, concept: readWords(sent.concepts) }, // of all references
-    picture: (i) => folder.values[folder.index[i]] + file.values[file.index[i]],
+    kinds: { group: catalogue.words.group, ...readWords(sent.references) }, // of all references
+    picture: (i) => Object.values(wordsAt(pictures, i)).join(""),
     word: (key, i) => words[key].values[words[key].index[i]],
     label: (key, value) => sent.labels[key]?.[value] ?? capital(value || "not named"),
     typeOf: (i) => table.label("type", table.word("type", i)),
@@ -66,7 +65,7 @@ export const readOutcomes = (sent) => {
     lists,
     order: [...values.keys()].sort((a, b) => compare(values[a], values[b])),
   });
-  const single = (key, title, describe, compare) =>
+  const single = (key, title, describe, compare = (a, b) => (a < b ? -1 : 1)) =>
     facet(key, title, words[key].values, Array.from(words[key].index, (value) => [value]), describe, compare);
 
   const place = (split) => [...Object.keys(SPLITS), split].indexOf(split); // others last
