@@ -210,7 +210,7 @@ def visited(address: str, browser_path: str) -> Iterator[tuple[Any, int]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.on("requestfinished", sent.append)
+        page.on("requestfinished", lambda request: sent.append(request))
         page.add_init_script(WATCH)
         page.goto(address)
         page.wait_for_function("window.measured.drawn", timeout=60_000)

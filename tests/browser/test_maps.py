@@ -325,7 +325,7 @@ def test_the_whole_page_carries_fifty_thousand_references(
         for space, places in attributor.coordinates.items()
     }
     visit, sent = Visit(browser, f"{serve(attributor)}?__theme=light"), []
-    visit.page.on("requestfinished", sent.append)
+    visit.page.on("requestfinished", lambda request: sent.append(request))
     page: Any = visit.open().page
     assert sum(request.sizes()["responseBodySize"] for request in sent) < FIRST_BYTES
     show_maps(page)

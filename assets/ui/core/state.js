@@ -74,8 +74,8 @@ const want = async (id) => {
   while (wanted.size) {
     const ids = [...wanted];
     const told = await askCards({ ids }).catch(() => null);
-    ids.forEach((one) => wanted.delete(one));
     if (told?.ids) learn(told);
+    ids.forEach((one) => wanted.delete(one)); // last, so that what is drawn anew does not begin a second round
   }
 };
 
