@@ -20,8 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from aad import Attributor
-from aad.bundle import Bundle
 from aad.images import load_image
 from benchmarks.common import (
     arguments,
@@ -50,8 +48,11 @@ from benchmarks.common import (
 from benchmarks.serving import LARGE, PATIENCE, Question, ServerError, Visitor, fault_of, questions, started
 from interface.handlers import answer
 
-# wanted of the first page, of an upload after it, of an answer to a usual file
-PAGE_S, PAGE_MB, UPLOAD_S, ANSWER_MS = 5.0, 3.0, 2.0, 250.0
+PAGE_S, UPLOAD_S, ANSWER_MS = (
+    5.0,
+    2.0,
+    250.0,
+)  # wanted of the first page, of an upload after it, of an answer to a usual file
 APP = ("app.py", "--port")
 EAGER = """
 import sys
@@ -88,14 +89,6 @@ VISITORS = {
     "upload_p95_ms": "95th percentile",
     "jain": "Jain",
     "faults": "faults",
-}
-FIRST = {
-    "references": "references",
-    "server_s": "server there, s",
-    "drawn_s": "then drawn, s",
-    "page_s": "together, s",
-    "sent_mb": "sent, MB",
-    "resident_mb": "memory of the server, MB",
 }
 ALL_USUAL = "all usual files"
 K, K_CHOICES = 8, (5, 8, 15, 30)  # as on the page
@@ -187,8 +180,15 @@ def in_process(attributor: Attributor, asked: Sequence[Question]) -> list[dict[s
 
 def in_browser(asked: Sequence[Question], address: str, browser_path: str) -> list[dict[str, Any]]:
     """The same files in Chromium: milliseconds from the choice of the file to the last pixel, and of that the drawing."""
+    from playwright.sync_api import sync_playwright
+
     rows: list[dict[str, Any]] = []
-    with visited(address, browser_path) as (page, _):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.add_init_script(WATCH)
+        page.goto(address)
+        page.wait_for_function("window.measured.drawn", timeout=60_000)
         for question in asked:
             page.wait_for_timeout(LOOK_MS)
             page.evaluate("window.measured = {}")
@@ -198,37 +198,8 @@ def in_browser(asked: Sequence[Question], address: str, browser_path: str) -> li
             drawn = page.wait_for_function("window.measured.began && window.measured", timeout=60_000).json_value()
             total, draw = drawn["drawn"] - drawn["began"], drawn["drawn"] - drawn["came"]
             rows.append({"kind": question.kind, "total": total, "draw": draw, "rest": total - draw})
-    return rows
-
-
-@contextmanager
-def visited(address: str, browser_path: str) -> Iterator[tuple[Any, int]]:
-    """A page in Chromium once all of it is drawn, and the bytes that were sent for it."""
-    from playwright.sync_api import sync_playwright
-
-    sent: list[Any] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.on("requestfinished", lambda request: sent.append(request))
-        page.add_init_script(WATCH)
-        page.goto(address)
-        page.wait_for_function("window.measured.drawn", timeout=60_000)
-        yield page, sum(request.sizes()["responseBodySize"] for request in sent)
         browser.close()
-
-
-def first_page(bundle: Path, browser_path: str) -> dict[str, Any]:
-    """How soon the page of a bundle is there, from the server's start on, and what is sent for it."""
-    began = time.perf_counter()
-    with started("app.py", "--bundle", str(bundle), "--port") as (address, pid):
-        line = {
-            "references": len(Bundle.open(bundle).read_json("references.json")),
-            "server_s": time.perf_counter() - began,
-        }
-        with visited(address, browser_path) as (page, sent):
-            line |= {"drawn_s": page.evaluate("window.measured.drawn") / 1000, "sent_mb": sent / 1e6}
-        return line | {"page_s": line["server_s"] + line["drawn_s"], **memory_of(pid)}
+    return rows
 
 
 def answer_lines(way: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -328,18 +299,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         OSError, httpx.HTTPError: there is no Chromium, or a server could not be had.
     """
-    parser, browser = arguments(__doc__, runs=5, files=40, visitors=20, seconds=30), chromium()
-    parser.add_argument("--bundle", type=Path, help="only open the page of this bundle, in turn with the shipped one's")
-    options = parser.parse_args(argv)
-    if options.bundle:
-        works = {str(one): partial(first_page, one, browser) for one in (Bundle.open().folder, options.bundle)}
-        lines = [
-            sorted(found, key=lambda one: one["page_s"])[len(found) // 2]
-            for found in in_turns(works, options.runs).values()
-        ]
-        finish(options.json, {"first": lines}, tables)
-        return int(lines[-1]["page_s"] > PAGE_S or lines[-1]["sent_mb"] > PAGE_MB)
-    attributor = Attributor.load()
+    options = arguments(__doc__, runs=5, files=40, visitors=20, seconds=30).parse_args(argv)
+    attributor, browser = Attributor.load(), chromium()
     picture, example = attributor.queries[attributor.examples[-1]].path, attributor.examples[0]
     ways = {"app.py": APP, "everything eager": ("-c", EAGER)}
     works = {way: partial(one_start, command, picture, example) for way, command in ways.items()}
@@ -355,8 +316,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def tables(report: dict[str, Any]) -> str:
     """A report as Markdown."""
-    if "first" in report:
-        return f"{table(report['first'], FIRST)}\n\n{machine_line(report['machine'])}"
     memory = ", ".join(f"{when} {size:,.0f} MB" for when, size in report["memory_mb"].items())
     return "\n\n".join(
         (
