@@ -9,6 +9,3 @@ export const readNumbers = ({ bits, data }) => new KINDS[bits](readBytes(data).b
 const eachOf = (words, read) => Object.fromEntries(Object.entries(words).map(([field, { values, index }]) => [field, read(values, index)]));
 export const readWords = (words) => eachOf(words, (values, index) => ({ values, index: Uint32Array.from(readNumbers(index)) }));
 export const wordsAt = (words, i) => eachOf(words, (values, index) => values[index[i]]);
-
-// Coordinates from 0 to 1: x0, y0, x1, y1 ...
-export const readPlaces = (packed) => Float32Array.from(readNumbers(packed), (level) => level / 65535);

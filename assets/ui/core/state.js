@@ -1,5 +1,5 @@
 // Shared by the parts of the page: the catalogue, the cards of references, what is shown now, and who is told when that changes.
-import { readPlaces, readWords, wordsAt } from "./packed.js";
+import { readNumbers, readWords, wordsAt } from "./packed.js";
 
 export let catalogue;
 
@@ -61,7 +61,7 @@ export const learn = (told) => {
 
 export const setCatalogue = (given, ask) => {
   given.words = readWords(given.words);
-  for (const space of given.spaces) space.places = readPlaces(space.coordinates);
+  for (const space of given.spaces) space.places = Float32Array.from(readNumbers(space.coordinates), (level) => level / 65535);
   [catalogue, askCards] = [given, ask];
   learn(given.cards);
   catalogueArrived();

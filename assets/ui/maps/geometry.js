@@ -1,8 +1,6 @@
 // Places of points in the unit square (y upwards) and questions about them, each answered by going through all of them once:
 // 50,000 take a fraction of a millisecond.
 
-const SIDE = 4096; // of the unit square where the browser says what a line holds: its paths are made for pixels
-
 // points: Float32Array of x0, y0, x1, y1 ...; whoever asks may leave out points by a `passing` that holds 0 for them.
 export const makeGeometry = (points) => {
   const n = points.length / 2;
@@ -33,11 +31,15 @@ export const makeGeometry = (points) => {
 
   // Set of the points inside a closed line [[x, y], ...]; where it crosses itself, odd windings count as inside.
   const inside = (line, passing = null) => {
-    const [context, path, found] = [document.createElement("canvas").getContext("2d"), new Path2D(), new Set()];
-    line.forEach(([x, y]) => path.lineTo(SIDE * x, SIDE * y));
+    const [xs, ys, found] = [line.map(([x]) => x), line.map(([, y]) => y), new Set()];
     for (let id = 0; id < n; id++) {
       if (passing && !passing[id]) continue;
-      if (context.isPointInPath(path, SIDE * points[2 * id], SIDE * points[2 * id + 1], "evenodd")) found.add(id);
+      const [x, y] = [points[2 * id], points[2 * id + 1]];
+      let odd = false;
+      for (let i = 0, j = line.length - 1; i < line.length; j = i++) {
+        if (ys[i] > y !== ys[j] > y && x < xs[i] + ((y - ys[i]) / (ys[j] - ys[i])) * (xs[j] - xs[i])) odd = !odd;
+      }
+      if (odd) found.add(id);
     }
     return found;
   };
