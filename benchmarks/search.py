@@ -50,7 +50,6 @@ N_TUNING = 400  # queries that a build measures its own recall on; never those t
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 BASELINE = "argsort"
 METHODS = ("exact", "compressed", "filtered")
-ANSWER = ("ids", "similarities", "log_mass")
 COLUMNS = {
     "n": "references",
     "method": "method",
@@ -117,7 +116,7 @@ def prepare_case(folder: Path, space: Space | str, n: int, dim: int) -> Case:
         arrays = {"tuning": tuning, "queries": queries}
         for name, one in (("truth", None), ("filtered", among)):
             answer = index.search(queries, K, among=one, inverse_temperature=beta)
-            arrays |= {f"{name}_{key}": getattr(answer, key) for key in ANSWER}
+            arrays |= {f"{name}_{key}": getattr(answer, key) for key in ("ids", "similarities", "log_mass")}
         write_atomically(known, save(arrays))
     found = load_file(known)
     truth, filtered = (

@@ -44,18 +44,13 @@ class Codec:
         self.fine = fine
         if len(fine):
             self._fine = _quantiser(fine, 8)
-            self._order = _order_of_fine(rotation.shape[1], len(fine), codebook.shape[2])
+            self.order = _order_of_fine(rotation.shape[1], len(fine), codebook.shape[2])
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(r, M / 2) uint8 of (r, d) rows, two pieces to a byte, and (r, F) uint8 of what that leaves over."""
         rotated = rows @ self.rotation - self.centre
         codes = self._short.compute_codes(rotated)
-        return codes, self._fine.compute_codes((rotated - self._short.decode(codes))[:, self._order])
-
-    def similarities_to_fine(self, query: np.ndarray) -> np.ndarray:
-        """(F, 256) float32 of a rotated (p M,) query."""
-        pieces, _, piece = self.fine.shape
-        return np.matmul(self.fine, query[self._order].reshape(pieces, piece, 1))[:, :, 0]
+        return codes, self._fine.compute_codes((rotated - self._short.decode(codes))[:, self.order])
 
 
 def train_codec(sample: np.ndarray, seed: int) -> Codec:
@@ -126,11 +121,10 @@ class FlatCodes:
         fine: (n, F) uint8; None where the codec has no such code.
     """
 
-    def __init__(self, codec: Codec, codes: np.ndarray, fine: np.ndarray | None = None) -> None:
+    def __init__(self, codec: Codec, codes: np.ndarray, fine: np.ndarray | None) -> None:
         faiss: Any = importlib.import_module("faiss")  # its stubs lack what is used here
         self.codec, self._fine = codec, fine
-        pieces, _, piece = codec.codebook.shape
-        plain = faiss.IndexPQ(piece * pieces, pieces, 4, faiss.METRIC_INNER_PRODUCT)
+        plain = faiss.IndexPQ(codec.rotation.shape[1], len(codec.codebook), 4, faiss.METRIC_INNER_PRODUCT)
         faiss.copy_array_to_vector(codec.codebook.ravel(), plain.pq.centroids)
         faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), plain.codes)
         plain.ntotal, plain.is_trained = len(codes), True
@@ -144,8 +138,8 @@ class FlatCodes:
         about, ids = self._index.search(rotated, max(N_SHORT, SHORT_PER_CANDIDATE * c))
         found = np.empty((len(queries), c), np.int64)
         for row, (query, their) in enumerate(zip(rotated, ids, strict=True)):
-            tables = self.codec.similarities_to_fine(query)
-            # without a row the id is -1, and what is known of it minus infinity; code by code, for so it stays in the cache
+            tables = np.einsum("fjp,fp->fj", self.codec.fine, query[self.codec.order].reshape(len(self.codec.fine), -1))
+            # where there is no row the id is -1, and about the least there is; code by code, for so a table stays in the cache
             for table, code in zip(tables, self._fine.take(their, axis=0, mode="wrap").T.copy(), strict=True):
                 about[row] += table.take(code)
             found[row] = their[np.argpartition(about[row], -c)[-c:]]

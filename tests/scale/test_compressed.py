@@ -170,7 +170,7 @@ def test_pieces_of_a_code_have_as_much_to_say_each_and_the_axes_of_least_varianc
     monkeypatch.setattr(codes_module, "N_FINE_AXES", 12)
     fewer = train_codec(sample, 0)
     found = np.cov(sample @ fewer.rotation, rowvar=False)
-    assert sorted(np.diag(found)[fewer._order]) == pytest.approx(variances[11::-1], rel=0.05)
+    assert sorted(np.diag(found)[fewer.order]) == pytest.approx(variances[11::-1], rel=0.05)
     assert np.sort(np.diag(found))[::-1] == pytest.approx(variances[:24], rel=0.05)
     assert np.abs(found - np.diag(np.diag(found))).max() < 1e-4
 
