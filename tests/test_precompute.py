@@ -21,7 +21,7 @@ from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import SHIPPED_VIEWS, steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, folder_of, picture, run
+from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, encoded, folder_of, picture, run
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -324,9 +324,9 @@ def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_
     second = rows()
     assert sorted(opened) == ["001 new.png", "030 new.png", "broken.png"]
     assert len(second) == 72 and second.items() > first.items() and len(hashed) == 35 + 2
-    path, (size, *_, read_at, changed_at, _) = folder / "000.png", (folder / "000.png").stat()
-    path.write_bytes((folder / "002.png").read_bytes()[:size].ljust(size, b"\0"))
-    os.utime(path, (read_at, changed_at))
+    path, before = folder / "000.png", (folder / "000.png").stat()
+    path.write_bytes(encoded(1, size=(20, 16)).ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     third = rows()
     assert hashed == [path] and third["000.png"] != second["000.png"], "the same size and time, but other bytes"
     assert "1 of 71 images" in told[0] and "1 of 73 images" in told[-1]
