@@ -6,7 +6,7 @@ Writes  --out, a log with one entry a line; a second run goes on where the first
 FOLDER is cut into folds: repositories that share a subject fall together. Each line is fitted five times, each time on what remains
 of the views when a fold's pictures are taken out, and half of --others with them; it is asked for that fold's sources among the
 fold's exemplars, the bundle's validation and test references and those strangers. So nothing in a gallery was seen in training.
-The lines `aligned` and `disentangled` ship, and the last is what they are measured against, see precompute/experiments/former.py.
+The lines `aligned` and `disentangled` ship.
 ``--table`` prints the tables that the README and docs/real_generators.md show.
 
     python -m precompute.search_heads FOLDER --others PHOTOGRAPHS --out docs/real_generators.json
@@ -30,9 +30,7 @@ from precompute.common.cli import command_line, limit_threads, run_step, step_pa
 from precompute.common.lock import hold
 from precompute.common.store import write_table
 from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
-from precompute.experiments.former import Former
 
-FORMER = "former features, two sizes, whitened"
 FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
 
 
@@ -73,8 +71,7 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add_folder_arguments(parser, "the log")
     only = "only these; all"
-    names = [*LINES, FORMER]
-    parser.add_argument("--lines", nargs="+", choices=names, default=names, metavar="LINE", help=only)
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=[*LINES], metavar="LINE", help=only)
     arguments = parser.parse_args(argv)
     if arguments.table:
         log = json.loads(arguments.out.read_text("utf-8"))
@@ -85,8 +82,7 @@ def main(argv: Sequence[str]) -> None:
     hold(arguments.bundle)
     limit_threads(arguments.threads)
     asked = Unseen(arguments)
-    former, queries = Former(asked, arguments.device) if FORMER in arguments.lines else None, asked.queries
-    log = {"lines": {}}
+    queries, log = asked.queries, {"lines": {}}
     if arguments.out.exists():
         log = json.loads(arguments.out.read_text("utf-8"))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +97,8 @@ def main(argv: Sequence[str]) -> None:
                 continue
             state = Fold(asked.views(fold))
             for name in to_do:
-                started = monotonic()
-                if former and name == FORMER:
-                    gallery, made = former.embed(fold, own)
-                else:
-                    head = LINES[name](state)
-                    gallery, made = head.embed(features, Domain.REAL), head.embed(asked.made[own], Domain.SYNTHETIC)
+                started, head = monotonic(), LINES[name](state)
+                gallery, made = head.embed(features, Domain.REAL), head.embed(asked.made[own], Domain.SYNTHETIC)
                 lines[name][own] = pairs.search(made, gallery, sources)
                 entry = log["lines"].setdefault(name, {"seconds": 0})
                 entry["seconds"] = round(entry["seconds"] + monotonic() - started, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aad.bundle import Bundle, safe_path
+from aad.bundle import Bundle
 from aad.files import file_sha256
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, Views, fit_head, leading_directions, nuisance_whitening
 from aad.method.whitening import Leading, whitening
@@ -82,7 +82,6 @@ class Unseen:
         bundle: the bundle.
         queries: of the folder, with the ``exemplars`` that they were made from.
         made: (m, d) features of the queries.
-        files: the whole pictures by domain: what galleries are made of, as ``rows`` counts them, and the queries.
         strangers: how many there are.
         reference_ids: of the bundle's references that are in every gallery.
     """
@@ -90,27 +89,21 @@ class Unseen:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.bundle, folder, others = Bundle.open(arguments.bundle), arguments.folder, arguments.others
         backbone = open_backbone(self.bundle, arguments.weights, arguments.device)
-        self._folders = [path.resolve() for path in (folder, *others)]
-        self._images = (self.bundle.folder / self.bundle.section("images")).resolve()
         self.queries, self.exemplars = pairs.read_pairs(folder)
         found = [(_name(place, path), path) for place in others for path in pairs.pictures_below(place)]
         strangers = dict(found[1::2][:N_OTHERS])
         self.strangers, self._strange_names = len(strangers), set(strangers)
         pictures = WholePictures(backbone, self.bundle.folder / ".work")
-        files = {
-            Domain.REAL: [*self.exemplars, *strangers.values()],
-            Domain.SYNTHETIC: [one.file for one in self.queries],
-        }
-        real, self.made = (pictures.embed(some, domain) for domain, some in files.items())
+        files = [one.file for one in self.queries]
+        real = pictures.embed([*self.exemplars, *strangers.values()], Domain.REAL)
+        self.made = pictures.embed(files, Domain.SYNTHETIC)
         entries = self.bundle.read_json("references.json")
         of_split = [entry.get("split") in UNSEEN for entry in entries]
         self.reference_ids = np.flatnonzero(of_split).tolist()
         stored = self.bundle.read_array("references_backbone.npy", (len(entries), real.shape[1]))
         self._real = np.concatenate([real, stored[self.reference_ids].astype(np.float32)])
-        files[Domain.REAL] += [self.place(entries[i]["path"]) for i in self.reference_ids]
-        self.files = files
         self._of_query, self._of_exemplar = folds(self.queries, self.exemplars)
-        self._names = [_name(folder, path) for path in [*files[Domain.SYNTHETIC], *self.exemplars]]
+        self._names = [_name(folder, path) for path in [*files, *self.exemplars]]
 
     def shown(self, fold: int) -> np.ndarray:
         """Rows of the exemplars that stand first in a fold's gallery."""
@@ -133,11 +126,6 @@ class Unseen:
     def views(self, fold: int) -> Views:
         """The views that training may see."""
         return read_views(self.bundle, [HELD_OUT], without_files=self.hidden(fold))
-
-    def place(self, name: str) -> Path:
-        """Where a picture lies that views name: in one of the folders, or among the bundle's own."""
-        root = next((folder.parent for folder in self._folders if name.startswith(f"{folder.name}/")), self._images)
-        return root / safe_path(name)
 
 
 def folds(queries: Sequence[pairs.Pair], exemplars: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
