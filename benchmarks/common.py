@@ -79,21 +79,25 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - began
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+def table(rows: Sequence[Mapping[str, Any]], columns: str) -> str:
     """Rows as a Markdown table.
 
     Args:
         rows: one mapping per line; a missing value or None is an empty cell.
-        columns: key -> heading, in order.
+        columns: keys in order, with spaces between; their words are the headings, of which the last may be a unit.
 
-    >>> print(table([{"n": 1000, "ms": 1.234}, {"n": 2}], {"n": "references", "ms": "ms"}))
-    | references | ms |
+    >>> print(table([{"n": 1000, "build_ms": 1.234}, {"n": 2}], "n build_ms"))
+    | n | build, ms |
     |---|---|
     | 1,000 | 1.23 |
     | 2 |  |
     """
-    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in rows]
+    keys = columns.split()
+    heads = [
+        re.sub("(?<!per)_(s|ms|MB|GB)$", r", \1", re.sub("[mg]b$", lambda unit: unit[0].upper(), key)) for key in keys
+    ]
+    lines = ["| " + " | ".join(heads).replace("_", " ") + " |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(_cell(row.get(key)) for key in keys) + " |" for row in rows]
     return "\n".join(lines)
 
 

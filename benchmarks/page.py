@@ -22,11 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as app.py sets them
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -34,6 +37,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from aad import Attributor
 from aad.images import load_image
 from benchmarks.common import (
+    ROOT,
     arguments,
     chromium,
     finish,
@@ -48,48 +52,17 @@ from benchmarks.common import (
 from benchmarks.serving import LARGE, PATIENCE, Question, ServerError, Visitor, fault_of, questions, started
 from interface.handlers import answer
 
-PAGE_S, UPLOAD_S, ANSWER_MS = (
-    5.0,
-    2.0,
-    250.0,
-)  # wanted of the first page, of an upload after it, of an answer to a usual file
+PAGE_S, UPLOAD_S = 5.0, 2.0  # wanted of the first page, and of an upload after it
+ANSWER_MS = 250.0  # of an answer to a usual file
 APP = ("app.py", "--port")
 EAGER = """
 import sys
 import gradio, torch, timm, faiss, umap, app
 app.run(lambda: app.main(["--port", sys.argv[1]]))
 """
-STARTS = {
-    "way": "way",
-    "runs": "runs",
-    "page_s": "first page, s",
-    "example_s": "first example, s",
-    "upload_s": "first upload, s",
-    "page_ratio": "times sooner",
-}
-ANSWERS = {
-    "way": "way",
-    "files": "files",
-    "n": "n",
-    "decode_ms": "decode",
-    "preprocess_ms": "preprocess",
-    "embed_ms": "embed",
-    "draw_ms": "draw",
-    "rest_ms": "rest",
-    "p50_ms": "median, ms",
-    "p95_ms": "95th percentile, ms",
-}
-VISITORS = {
-    "who": "who",
-    "visitors": "visitors",
-    "answers_per_s": "answers a second",
-    "example_p50_ms": "example, median ms",
-    "example_p95_ms": "95th percentile",
-    "upload_p50_ms": "upload, median ms",
-    "upload_p95_ms": "95th percentile",
-    "jain": "Jain",
-    "faults": "faults",
-}
+STARTS = "way runs page_s example_s upload_s page_ratio page_mb upload_mb"
+ANSWERS = "way files n decode_ms preprocess_ms embed_ms draw_ms rest_ms p50_ms p95_ms"
+VISITORS = "who visitors answers_per_s example_p50_ms example_p95_ms upload_p50_ms upload_p95_ms jain faults"
 ALL_USUAL = "all usual files"
 K, K_CHOICES = 8, (5, 8, 15, 30)  # as on the page
 Asked = list[tuple[str, "float | None", "str | None"]]
@@ -120,7 +93,7 @@ document.addEventListener("change", (event) => { if (event.target.type === "file
 
 
 def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, float]:
-    """One start of a server: seconds until it could do what.
+    """One start of a server: seconds until it could do what, and megabytes that it held then.
 
     Args:
         command: What follows the interpreter's name; the port is added.
@@ -142,14 +115,15 @@ def one_start(command: Sequence[str], picture: Path, example: int) -> dict[str, 
         if any(one.get("status") != "answer" for one in found):
             raise ServerError(f"pictures must be answered, got {[one.get('text') for one in found]}")
 
-    with started(*command) as (address, _):
+    with started(*command) as (address, pid):
         with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
             html = client.get("/").raise_for_status().text
             for asset in dict.fromkeys(re.findall(r'<(?:script|link)\b[^>]*?\b(?:src|href)="([^"]+)"', html)):
                 if not asset.startswith(("http:", "https:", "//", "data:", "#")):
                     client.get(urljoin(address, asset)).raise_for_status()
-        marks["page_s"] = time.perf_counter() - began
+        marks |= {"page_s": time.perf_counter() - began, "page_mb": memory_of(pid)["resident_mb"]}
         asyncio.run(ask(address))
+        marks["upload_mb"] = memory_of(pid)["resident_mb"]
     return marks
 
 
@@ -287,7 +261,24 @@ def measure(attributor: Attributor, browser: str, n_visitors: int, n_seconds: in
         after = memory_of(pid)
         answers += answer_lines("Chromium", in_browser(files, address, browser))
     memory = {"before": before["resident_mb"], "after": after["resident_mb"], "peak": after["peak_mb"]}
+    memory["n"] = sum(line["answers"] for line in lines)
     return {"answers": answers, "visitors": lines, "memory_mb": memory, "faults": faults[:20]}
+
+
+def installed() -> dict[str, float]:
+    """Package -> megabytes on disk, of all that requirements.txt brings here."""
+    sizes, waiting = dict[str, float](), (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    while waiting:
+        line = waiting.pop().partition("#")[0]
+        needed = Requirement(line) if line.strip() else None
+        name = canonicalize_name(needed.name) if needed else ""
+        if not needed or name in sizes or (needed.marker and not needed.marker.evaluate({"extra": ""})):
+            continue
+        found = distribution(name)
+        paths = [Path(str(found.locate_file(file))) for file in found.files or ()]
+        sizes[name] = sum(path.stat().st_size for path in paths if path.exists()) / 1e6
+        waiting += found.requires or ()
+    return sizes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -305,7 +296,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ways = {"app.py": APP, "everything eager": ("-c", EAGER)}
     works = {way: partial(one_start, command, picture, example) for way, command in ways.items()}
     starts = start_lines(in_turns(works, options.runs))
-    report = {"starts": starts, **measure(attributor, browser, options.visitors, options.seconds, options.files)}
+    report = {
+        "starts": starts,
+        "installed_mb": installed(),
+        **measure(attributor, browser, options.visitors, options.seconds, options.files),
+    }
     for fault in report["faults"]:
         print(fault, file=sys.stderr)
     finish(options.json, report, tables)
@@ -316,13 +311,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def tables(report: dict[str, Any]) -> str:
     """A report as Markdown."""
-    memory = ", ".join(f"{when} {size:,.0f} MB" for when, size in report["memory_mb"].items())
+    memory, installed = report["memory_mb"], report["installed_mb"]
+    largest = ", ".join(f"{name} {size:,.0f}" for name, size in sorted(installed.items(), key=lambda one: -one[1])[:6])
     return "\n\n".join(
         (
             table(report["starts"], STARTS),
             table(report["answers"], ANSWERS),
             table(report["visitors"], VISITORS),
-            f"Memory of the server: {memory}",
+            f"Memory of the server, its decoding processes beside it: {memory['before']:,.0f} MB when its model is loaded, "
+            f"{memory['after']:,.0f} MB after {memory['n']:,} answers, {memory['peak']:,.0f} MB at most. Installed for it: "
+            f"{sum(installed.values()):,.0f} MB in {len(installed)} packages; in MB, {largest}.",
             machine_line(report["machine"]),
         )
     )

@@ -50,22 +50,10 @@ N_TUNING = 400  # queries that a build measures its own recall on; never those t
 SHARE_ALLOWED = 0.1  # of the rows, under a filter
 BASELINE = "argsort"
 METHODS = ("exact", "compressed", "filtered")
-COLUMNS = {
-    "n": "references",
-    "method": "method",
-    "build_s": "build, s",
-    "rows_gb": "rows on disk, GB",
-    "index_gb": "index, GB",
-    "build_peak_mb": "memory to build, MB",
-    "resident_mb": "resident, MB",
-    "p50_ms": "one query, median, ms",
-    "p95_ms": "95 %, ms",
-    "speedup_vs_argsort": "times faster than argsort",
-    "recall_at_10": "recall@10",
-    "weights_p50_ms": "with weights, ms",
-    "weight_error": "weight off by",
-    "remainder_error": "remainder off by",
-}
+COLUMNS = (
+    "n method build_s rows_gb index_gb build_peak_mb resident_mb p50_ms p95_ms speedup_vs_argsort recall_at_10 weights_p50_ms "
+    "weight_error remainder_error"
+)
 Search = Callable[[np.ndarray, "float | None"], tuple[Any, ...]]
 
 
@@ -141,10 +129,8 @@ def build(case: Case, method: str) -> dict[str, Any]:
     """Build the index of a gallery, its arrays to a file beside the gallery."""
     from safetensors.numpy import save_file
 
-    rows, path = (
-        StoredRows(case.path),
-        case.path.with_suffix(f".{method}.safetensors"),
-    )  # for this run; the next replaces it
+    # for this run; the next replaces it
+    rows, path = StoredRows(case.path), case.path.with_suffix(f".{method}.safetensors")
     began = time.perf_counter()
     arrays, settings = build_index(rows, case.tuning, method=method, seed=SEED)
     figures = {"build_s": round(time.perf_counter() - began, 3), "settings": settings}
@@ -261,7 +247,7 @@ def measure_size(cases: Sequence[Case], methods: Sequence[str]) -> Iterator[dict
         for case, one in zip(cases, built[kind], strict=False):
             told["by_space"][str(case.space)] |= one["figures"]
         row: dict[str, Any] = {"method": method, **told["memory"], "by_space": told["by_space"]}
-        for key in COLUMNS:
+        for key in COLUMNS.split():
             if values := [figures[key] for figures in told["by_space"].values() if key in figures]:
                 row[key] = (min if key == "recall_at_10" else max)(values)
         argsort_ms = argsort_ms or row["p50_ms"]
@@ -290,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def tables(report: dict[str, Any]) -> str:
     """A report as Markdown."""
-    shown = {key: words for key, words in COLUMNS.items() if any(key in row for row in report["rows"])}
+    shown = " ".join(key for key in COLUMNS.split() if any(key in row for row in report["rows"]))
     return (
         f"{table(report['rows'], shown)}\n\n{report['dim']} dimensions, {', '.join(report['spaces'])}, k = {report['k']}, "
         f"{report['n_queries']} synthetic-domain queries a space, one at a time.\n\n{machine_line(report['machine'])}"
