@@ -1,25 +1,32 @@
-"""How fast pictures become features: every engine, and whole files with and without work ahead.
+"""How fast pictures become features: every engine, and folders of photographs.
 
-    python -m benchmarks.embedding --n 128 --backbone dino_vits16 --json embedding.json
+    python -m benchmarks.embedding --n 1000 --backbone dino_vits16 --json embedding.json
 
 First the network alone on preprocessed pictures, on one thread and on all, against plain torch: float32, inference mode, memory as
 it comes (NCHW). A ratio is the median over the rounds, each against the baseline of its own round; the cosine is the least over
-the pictures to that baseline: below 0.9999 an engine changes the features. Then from files to features, one batch after
-the other or with the next prepared in threads meanwhile, as precompute does.
+the pictures to that baseline: below 0.9999 an engine changes the features.
+
+Then n JPEGs of 12 megapixels, made of the demo's pictures with noise: 40, which the others repeat with bytes at their end. The
+baseline, on those 40, is what was done once: each decoded to be checked, one by one, in fresh memory, and again to be embedded, in
+threads. The steps have processes of their own, whose start counts.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from aad.backbones import (
     BACKBONES,
@@ -31,40 +38,42 @@ from aad.backbones import (
 )
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import load_image
-from benchmarks.common import arguments, finish, in_turns, machine_line, run, seconds, table
+from benchmarks.common import ROOT, arguments, finish, in_turns, machine_line, run, seconds, table
+from precompute.common.ahead import ahead
+from precompute.common.cli import BACKBONE
 
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
 BASELINE = "plain torch"
 COLUMNS = "engine threads images_per_s ratio cosine"
-FILE_COLUMNS = "engine pictures images_per_s ratio"
+FOLDER_COLUMNS = "what n s processors_s images_per_s ratio"
+SIZE, MADE, MORE = (4000, 3000), 40, 10
 Run = Callable[[np.ndarray], np.ndarray]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print two tables and the report."""
-    parser = arguments(__doc__, n=512, rounds=5)
-    parser.add_argument("--backbone", default="efficientnet_lite0_moments", choices=sorted(BACKBONES), metavar="NAME")
+    parser = arguments(__doc__, n=200, rounds=5)
+    parser.add_argument("--backbone", default=BACKBONE, choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
+    kept = Path(tempfile.gettempdir()) / "aad_photographs"
+    parser.add_argument("--folder", type=Path, default=kept, help="where photographs are kept, 2.5 MB each")
     options = parser.parse_args(argv)
     files = sorted(PICTURES.rglob("*.webp"))
-    files = (files * (1 + options.n // len(files)))[: options.n]
     backbone = load_backbone(options.backbone, options.weights)
     rows = [
         row for n in sorted({1, os.cpu_count() or 1}) for row in measure_engines(backbone, files, n, options.rounds)
     ]
     best = max(rows, key=lambda row: (row["threads"], row["ratio"]))["engine"]
-    whole = measure_files(backbone, files, "torch" if best == BASELINE else best)
     told = {"backbone": backbone.spec.name, "rounds": options.rounds, "n": options.n, "best": best}
-    finish(options.json, told | {"rows": rows, "files": whole}, tables)
+    finish(options.json, told | {"rows": rows, "folders": measure_folders(options.n, options.folder)}, tables)
     return 0
 
 
 def tables(report: dict[str, Any]) -> str:
     """A report as Markdown."""
-    cores = report["machine"]["cores"]
     return (
         f"{report['backbone']}, the network alone:\n\n{table(report['rows'], COLUMNS)}\n\n"
-        f"{report['n']} files to features, {cores} threads:\n\n{table(report['files'], FILE_COLUMNS)}\n\n"
+        f"Folders of photographs:\n\n{table(report['folders'], FOLDER_COLUMNS)}\n\n"
         f"{machine_line(report['machine'])}"
     )
 
@@ -93,30 +102,55 @@ def measure_engines(backbone: Backbone, files: Sequence[Path], n_threads: int, n
     ]
 
 
-def measure_files(backbone: Backbone, files: Sequence[Path], engine: str) -> list[dict[str, Any]]:
-    """Files to features: plain torch and the engine, one batch after the other and with pictures prepared ahead."""
-    spec = backbone.spec
+def measure_folders(n: int, kept: Path) -> list[dict[str, Any]]:
+    """Rows for the baseline, for a folder of n photographs, and for it with ten more."""
+    folder, backbone = kept / str(n), load_backbone(BACKBONE)
+    files = [folder / f"{i:06}.jpg" for i in range(n + MORE)]
+    for path in files[n:]:
+        path.unlink(missing_ok=True)
+    write_photographs(files[:n])
 
-    def prepare(path: Path) -> np.ndarray:
-        return spec.preprocess(load_image(path))
+    def one_by_one(some: Sequence[Path]) -> None:
+        Image.core.set_blocks_max(0)  # type: ignore[attr-defined]  # of memory that is kept
+        for path in some:
+            load_image(path)
+        with ahead(lambda path: backbone.spec.preprocess(load_image(path)), some, BATCH_SIZE) as pixels:
+            backbone.embed_pixels(pixels)
 
-    def in_turn(runner: Backbone) -> None:
-        runner.embed_pixels(map(prepare, files))
+    def row(what: str, some: Sequence[Path], who: int, work: Callable[[Any], Any], asked: Any) -> dict[str, Any]:
+        before, took = sum(getrusage(who)[:2]), seconds(work, asked)
+        return {"what": what, "n": len(some), "s": took, "processors_s": sum(getrusage(who)[:2]) - before}
 
-    def in_threads(runner: Backbone) -> None:
-        with ThreadPoolExecutor() as pool:
-            runner.embed_pixels(pool.map(prepare, files))
-
-    plain = replace(backbone, compiled=plain_torch(backbone))
-    fast = replace(backbone, compiled=build_engine(engine, backbone.network, spec.image_size))
-    fast.embed_pixels([prepare(files[0])])  # warm
-    rows: list[dict[str, Any]] = []
-    for name, runner in ((BASELINE, plain), (engine, fast)):
-        for work, how in ((in_turn, "one batch after the other"), (in_threads, "ahead, in threads")):
-            speed = len(files) / seconds(work, runner)
-            ratio = speed / (rows[0]["images_per_s"] if rows else speed)
-            rows.append({"engine": name, "pictures": how, "images_per_s": speed, "ratio": ratio})
+    rows = [row("checked one by one, then embedded", files[:n][:MADE], RUSAGE_SELF, one_by_one, files[:n][:MADE])]
+    with tempfile.TemporaryDirectory() as out:
+        for step, some in (
+            ("extract_features", files[:n]),
+            ("run, after it", files[:n]),
+            ("run, 10 of them new", files),
+        ):
+            write_photographs(some)
+            told = ("--references", folder, "--bundle", out)
+            command = (sys.executable, "-m", f"precompute.{step.split(',')[0]}", *told)
+            rows.append(row(step, some, RUSAGE_CHILDREN, partial(subprocess.run, cwd=ROOT, check=True), command))
+    for one in rows[:2]:
+        one["images_per_s"] = one["n"] / one["s"]
+        one["ratio"] = one["images_per_s"] / rows[0]["images_per_s"]
     return rows
+
+
+def write_photographs(paths: Sequence[Path]) -> None:
+    """Those that are not there."""
+    made, pictures = dict[int, bytes](), sorted(PICTURES.rglob("*.webp"))
+    for i, path in enumerate(paths):
+        if path.exists():
+            continue
+        if (which := i % MADE) not in made:
+            noise, file = np.random.default_rng(which).integers(0, 16, (*SIZE[::-1], 3), np.uint8), io.BytesIO()
+            image = load_image(pictures[which * len(pictures) // MADE]).resize(SIZE, Image.Resampling.BICUBIC)
+            Image.fromarray(np.asarray(image) // 17 * 16 + noise).save(file, "JPEG", quality=90)
+            made[which] = file.getvalue()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made[which] + bytes(i // MADE))
 
 
 def plain_torch(backbone: Backbone) -> Run:

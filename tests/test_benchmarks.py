@@ -144,20 +144,21 @@ def test_memory_is_counted_in_millions_of_bytes() -> None:
 
 
 @pytest.mark.slow
-def test_embedding_reports_every_engine_and_files_with_and_without_work_ahead(
+def test_embedding_reports_every_engine_and_folders_of_photographs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(embedding.os, "cpu_count", lambda: 1)  # one thread, and that is all
     monkeypatch.setattr(embedding, "engines_for", lambda device: ("torch",))
     path = tmp_path / "report.json"
-    assert embedding.main(("--n", "3", "--rounds", "1", "--json", str(path))) == 0
+    assert embedding.main(("--n", "3", "--rounds", "1", "--json", str(path), "--folder", str(tmp_path / "cache"))) == 0
     report = json.loads(path.read_text())
     assert [row["engine"] for row in report["rows"]] == ["plain torch", "torch"]
     for row in report["rows"]:
         assert row["threads"] == 1 and row["images_per_s"] > 0 and row["cosine"] == pytest.approx(1, abs=1e-6)
     assert report["rows"][0]["ratio"] == 1 and report["machine"]["cores"] and str(tmp_path) not in path.read_text()
-    ways = {(row["engine"], row["pictures"].split(",")[0]) for row in report["files"]}
-    assert len(ways) == 4 and {engine for engine, _ in ways} == {"plain torch", "torch"}
+    assert [row["n"] for row in report["folders"]] == [3, 3, 3, 13] and len(
+        set((tmp_path / "cache").rglob("*.jpg"))
+    ) == 13
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
 
 
