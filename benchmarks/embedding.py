@@ -28,14 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.backbones import (
-    BACKBONES,
-    BATCH_SIZE,
-    Backbone,
-    build_engine,
-    engines_for,
-    load_backbone,
-)
+from aad.backbones import BACKBONES, BATCH_SIZE, Backbone, build_engine, engines_for, load_backbone
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import load_image
 from benchmarks.common import ROOT, arguments, finish, in_turns, machine_line, run, seconds, table
@@ -123,11 +116,8 @@ def measure_folders(n: int, kept: Path) -> list[dict[str, Any]]:
 
     rows = [row("checked one by one, then embedded", files[:n][:MADE], RUSAGE_SELF, one_by_one, files[:n][:MADE])]
     with tempfile.TemporaryDirectory() as out:
-        for step, some in (
-            ("extract_features", files[:n]),
-            ("run, after it", files[:n]),
-            ("run, 10 of them new", files),
-        ):
+        works = ("extract_features", files[:n]), ("run, after it", files[:n]), ("run, 10 of them new", files)
+        for step, some in works:
             write_photographs(some)
             told = ("--references", folder, "--bundle", out)
             command = (sys.executable, "-m", f"precompute.{step.split(',')[0]}", *told)

