@@ -104,7 +104,6 @@ def measure_folders(n: int, kept: Path) -> list[dict[str, Any]]:
     write_photographs(files[:n])
 
     def one_by_one(some: Sequence[Path]) -> None:
-        Image.core.set_blocks_max(0)  # type: ignore[attr-defined]  # of memory that is kept
         for path in some:
             load_image(path)
         with ahead(lambda path: backbone.spec.preprocess(load_image(path)), some, BATCH_SIZE) as pixels:

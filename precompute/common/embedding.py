@@ -4,6 +4,7 @@ A shard is a pure function of its images, the backbone and its preprocessing: it
 a fixed size, so that its bytes do not depend on where that is, or on how many there are at a time.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -31,7 +32,13 @@ from precompute.common.runners import run_shards
 from precompute.common.sources import Member, Piece, cut, fingerprint
 from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_digest, write_array, write_table
 
-Image.core.set_blocks_max(16)  # type: ignore[attr-defined]  # of 16 MB: fresh memory for each photograph costs a sixth of the time
+with suppress(AttributeError, TypeError):  # of glibc: fresh memory for each photograph costs a fifth of the time
+    for option, value in (
+        (-8, 1),
+        (-3, 1 << 30),
+        (-1, 1 << 30),
+    ):  # one heap, for all sizes, of which nothing is given back
+        ctypes.CDLL(None).mallopt(option, value)
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 WHOLE = "whole image"  # what is embedded of a file, among the settings of what is kept
 TOLD = "files.json"  # of .work: by path, what the system told of a file when it was read, and its sha256
