@@ -56,7 +56,6 @@ def warm_up(attributor: "Attributor") -> None:
     if gone := [path for path in pictures if not Path(path).is_file()]:
         text = f"app.py: {len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
         print(f"{text}: move them back, or make the bundle again", file=sys.stderr)
-    decoded.start()
     # A whole answer, not the network alone: the first search reads its references, too. Then a pause, for who came meanwhile.
     works = (0.0, partial(attributor.attribute, picture)), (QUIET_SECONDS, partial(outcomes_of, attributor))
     for wait, work in works:
@@ -110,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
             with own_folder() as uploads:  # named before the page is built, which reads it
                 address = {"server_name": options.host, "server_port": options.port, "share": options.share}
                 demo, told.serving = build_app(attributor), True
+                decoded.start()  # beside the server's own start: the first picture does not wait for it
                 _, stop = serve(demo, ready=lambda: attributor.ready, uploads=uploads, **address)
                 later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
                 later.daemon = True

@@ -226,11 +226,6 @@ def visitor_line(who: str, visits: Sequence[Asked], taken: float) -> dict[str, A
     return line | {"jain": sum(counts) ** 2 / squares if squares else 0.0, "faults": len(faults_of(visits))}
 
 
-def until(ends: float) -> Done:
-    """For `visit`: whether it is that late."""
-    return lambda _: time.perf_counter() >= ends
-
-
 def faults_of(visits: Sequence[Asked]) -> list[str]:
     """What was wrong, in words."""
     return [fault for rows in visits for *_, fault in rows if fault is not None]
@@ -250,7 +245,7 @@ def measure(attributor: Attributor, browser: str, n_visitors: int, n_seconds: in
         lines, faults = [], []
         for who, number in (("one alone", 1), ("all at once", n_visitors)):
             began = time.perf_counter()
-            found = asyncio.run(crowd(address, asked, number, until(began + n_seconds)))
+            found = asyncio.run(crowd(address, asked, number, lambda _: time.perf_counter() >= began + n_seconds))  # noqa: B023
             lines.append(visitor_line(who, found, time.perf_counter() - began))
             faults += faults_of(found)
         after = memory_of(pid)

@@ -25,6 +25,7 @@ from aad.images import MAX_SECONDS, ImageError, load_image, printable
 N_PROCESSES = 2  # a large picture keeps one busy, and nobody else waits for it
 MAX_MEMORY = 4 << 30  # bytes: the largest picture that is taken, as floats, needs about 1 GB beside the libraries
 KEPT, KEPT_PIXELS = 4, 16_000_000  # pictures that are kept, and of what size at most: 256 MB in all
+STRIPE = 32  # rows that are sent at a time
 PATIENCE = 20.0  # seconds on top of `MAX_SECONDS`, which the process looks at itself: large pictures on a busy machine
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,11 +42,11 @@ class Decoder:
         self._free: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(n):
             self._free.put(None)
-        self._kept: dict[tuple[Path, int, int], Future[Image.Image]] = {}
+        self._kept: dict[tuple[Path, tuple[int, int] | None], Future[Image.Image]] = {}
         self._keeping = threading.Lock()
 
     def __call__(self, source: str | os.PathLike[str] | Image.Image) -> Image.Image:
-        """The picture, as `load_image` gives it; what is decoded already stays here.
+        """The picture, as `load_image` gives it, but not to be changed: others may have the same. What is decoded stays here.
 
         Raises:
             ImageError: Whatever `load_image` refuses, or that its process was ended by it.
@@ -53,11 +54,8 @@ class Decoder:
         if isinstance(source, Image.Image):
             return load_image(source)
         path = Path(source).absolute()
-        try:
-            status = path.stat()
-        except (OSError, ValueError):
-            return self._decode(path)  # which says why not
-        key = path, status.st_mtime_ns, status.st_size
+        status = path.stat() if os.path.exists(path) else None  # noqa: PTH110 (whatever the path, it raises nothing)
+        key = path, status and (status.st_mtime_ns, status.st_size)
         with self._keeping:
             is_new = key not in self._kept
             kept = self._kept[key] = self._kept.pop(key, Future())  # the last asked for comes last
@@ -71,7 +69,7 @@ class Decoder:
             if kept.exception() or math.prod(kept.result().size) > KEPT_PIXELS:
                 with self._keeping:
                     self._kept.pop(key, None)
-        return kept.result().copy()
+        return kept.result()
 
     def _decode(self, path: Path) -> Image.Image:
         process = self._taken()
@@ -87,7 +85,11 @@ class Decoder:
             if "error" in told:
                 raise ImageError(told["error"])
             width, height = told["size"]
-            return Image.frombytes("RGB", (width, height), process.stdout.read(3 * width * height))
+            picture = Image.new("RGB", (width, height))
+            for top in range(0, height, STRIPE):  # while others are on their way
+                rows = min(STRIPE, height - top)
+                picture.paste(Image.frombytes("RGB", (width, rows), process.stdout.read(3 * width * rows)), (0, top))
+            return picture
         except ImageError:
             raise
         except (OSError, ValueError) as error:  # it has ended: what came of its answer is no JSON, or too few pixels
@@ -153,7 +155,10 @@ def main() -> None:
         path = os.fsdecode(sys.stdin.buffer.read(*struct.unpack("<I", size)))
         try:
             picture = load_image(path)
-            answers.write(json.dumps({"size": picture.size}).encode() + b"\n" + picture.tobytes())
+            answers.write(json.dumps({"size": picture.size}).encode() + b"\n")
+            for top in range(0, picture.height, STRIPE):
+                stripe = 0, top, picture.width, min(top + STRIPE, picture.height)
+                answers.write(picture.crop(stripe).tobytes())
         except ImageError as error:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
         answers.flush()

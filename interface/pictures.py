@@ -37,7 +37,7 @@ def rendition(upload: Path) -> Path:
     """
     beside = upload.with_name(f"{upload.name[:40]}{SHOWN}")
     if not beside.exists():
-        image, file = decoded(upload), io.BytesIO()
+        image, file = decoded(upload).copy(), io.BytesIO()
         image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         image.save(file, "JPEG", quality=95, subsampling=0)
         write_atomically(beside, file.getvalue())

@@ -26,7 +26,7 @@ def data_uri(picture: Image.Image | str | os.PathLike[str], side: int) -> str:
     >>> data_uri(Image.new("RGB", (40, 20)), 16)[:23]
     'data:image/webp;base64,'
     """
-    image = decoded(picture)
+    image = decoded(picture).copy()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _encode(image, "webp", quality=82, method=4)
 
