@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
@@ -32,9 +33,8 @@ from aad.backbones import BACKBONES, BATCH_SIZE, Backbone, build_engine, engines
 from aad.bundle import DEFAULT_BUNDLE
 from aad.images import load_image
 from benchmarks.common import ROOT, arguments, finish, in_turns, machine_line, run, seconds, table
-from precompute.common.ahead import ahead
-from precompute.common.cli import BACKBONE
 
+BACKBONE = "efficientnet_lite0_moments"
 PICTURES = DEFAULT_BUNDLE.parent / "abc_mini"
 BASELINE = "plain torch"
 COLUMNS = "engine threads images_per_s ratio cosine"
@@ -106,8 +106,8 @@ def measure_folders(n: int, kept: Path) -> list[dict[str, Any]]:
     def one_by_one(some: Sequence[Path]) -> None:
         for path in some:
             load_image(path)
-        with ahead(lambda path: backbone.spec.preprocess(load_image(path)), some, BATCH_SIZE) as pixels:
-            backbone.embed_pixels(pixels)
+        with ThreadPoolExecutor() as pool:
+            backbone.embed_pixels(pool.map(lambda path: backbone.spec.preprocess(load_image(path)), some))
 
     def row(what: str, some: Sequence[Path], who: int, work: Callable[[Any], Any], asked: Any) -> dict[str, Any]:
         before, took = sum(getrusage(who)[:2]), seconds(work, asked)
