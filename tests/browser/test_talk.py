@@ -154,7 +154,8 @@ def test_full_screen_by_the_button_and_its_end_by_escape_ends_the_talk(page: Pag
         page.get_by_role("button", name="Present", exact=True).click()
         page.wait_for_selector(".talk[data-ready]")
         page.wait_for_function("document.fullscreenElement !== null")
-        page.evaluate("() => { document.exitFullscreen(); }")  # as the browser does on Escape
+        # as the browser does on Escape; in the next frame, when the page has heard that it fills the screen
+        page.evaluate("() => new Promise(requestAnimationFrame).then(() => { document.exitFullscreen(); })")
         expect(page.locator(".talk")).to_be_hidden()
     talk(page)
     page.wait_for_function("document.fullscreenElement !== null")
