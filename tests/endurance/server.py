@@ -151,7 +151,8 @@ async def watch(record: Record, address: str, pid: int, ends: float) -> None:
 
 async def good(record: Record, address: str, asked: list[list[Question]], seconds: float) -> None:
     """Visitors who ask what people ask."""
-    found = await page.crowd(address, asked, len(asked), page.until(time.perf_counter() + seconds))
+    ends = time.perf_counter() + seconds
+    found = await page.crowd(address, asked, len(asked), lambda _: time.perf_counter() >= ends)
     faults = page.faults_of(found)
     wrong = [fault for fault in faults if "status 503" not in fault]
     for fault in wrong:
