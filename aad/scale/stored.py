@@ -1,7 +1,6 @@
 """Rows on disk, in a .npy file, read only where they are asked for."""
 
 import hashlib
-import mmap
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ from aad.vectors import FLOATS, l2_normalise
 BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
 N_MAPPED = 20_000  # rows from which on a mapped file and all processors are quicker than a read for each row
-DENSE = 64  # one row wanted in so many, and it is quicker to map them all at once than each page as it is looked at
 
 
 class StoredRows:
@@ -122,27 +120,18 @@ class StoredRows:
         """Which of ascending ids, and their (b, d) float32 rows as stored: a block that a processor's cache holds at a time."""
         step, d = rows_in(PICK_BYTES, self.shape[1]), self.shape[1]
         picked = np.empty((min(step, len(ids)), d), self._dtype)  # once, for new memory costs
-        wide, all_rows = np.empty_like(picked, np.float32), self._mapped(ids) if mapped and len(ids) else None
+        wide = np.empty_like(picked, np.float32)
+        self._check()
+        all_rows = np.memmap(self._file, self._dtype, "r", self._offset, self.shape) if mapped and len(ids) else None
         for a in range(0, len(ids), step):
             part = ids[a : a + step]
             rows = picked[: len(part)]
             if all_rows is None:
                 self._pick(part, rows)
             else:
-                np.take(all_rows, part - ids[0], axis=0, out=rows, mode="clip")  # twice as fast as all_rows[...]
+                np.take(all_rows, part, axis=0, out=rows, mode="clip")  # twice as fast as all_rows[...]
             yield slice(a, a + step), widened(rows, wide[: len(part)])
         self._check()
-
-    def _mapped(self, ids: np.ndarray) -> np.ndarray:
-        """All rows from the first to the last of ascending ids, as stored; they are looked at in the file cache."""
-        self._check()
-        first, last = int(ids[0]), int(ids[-1])
-        start = self._offset + first * self._length
-        skipped = start % mmap.ALLOCATIONGRANULARITY
-        at_once = getattr(mmap, "MAP_POPULATE", 0) if DENSE * len(ids) > last - first else 0  # Linux has it
-        size, flags = skipped + (last + 1 - first) * self._length, mmap.MAP_SHARED | at_once
-        pages = mmap.mmap(self._number, size, flags, mmap.PROT_READ, offset=start - skipped)
-        return np.frombuffer(pages, self._dtype, offset=skipped).reshape(-1, self.shape[1])
 
     def _pick(self, ids: np.ndarray, out: np.ndarray) -> None:
         """Rows as stored, into ``out``; for any number of threads at once."""
