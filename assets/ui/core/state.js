@@ -72,7 +72,7 @@ const want = async (id) => {
   if (wanted.add(id).size > 1) return;
   await null;
   while (wanted.size) {
-    const ids = [...wanted];
+    const ids = [...wanted].slice(0, 1000); // as many as the server takes at once
     const told = await askCards({ ids }).catch(() => null);
     if (told?.ids) learn(told);
     ids.forEach((one) => wanted.delete(one)); // last, so that what is drawn anew does not begin a second round
