@@ -7,7 +7,7 @@ from aad.scale.codes import FlatCodes
 from aad.scale.stored import StoredRows
 from aad.search import WORTH_A_SCAN, ExactIndex, SearchResult, log_sum_exp
 
-PER_NAMED = 7  # candidates for each row to be named, at least: of a hundred named, 95 are then right
+PER_NAMED = 7  # candidates for each row to be named, at least
 
 
 class TailSample:

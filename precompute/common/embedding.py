@@ -33,11 +33,8 @@ from precompute.common.sources import Member, Piece, cut, fingerprint
 from precompute.common.store import FORMAT, INDEX, ShardError, read_kept, short_digest, write_array, write_table
 
 with suppress(AttributeError, TypeError):  # of glibc: fresh memory for each photograph costs a fifth of the time
-    for option, value in (
-        (-8, 1),
-        (-3, 1 << 30),
-        (-1, 1 << 30),
-    ):  # one heap, for all sizes, of which nothing is given back
+    # one heap, for all sizes, of which nothing is given back
+    for option, value in ((-8, 1), (-3, 1 << 30), (-1, 1 << 30)):
         ctypes.CDLL(None).mallopt(option, value)
 SHARD = 64  # images of a piece in .work: a few seconds of work, so little is lost when interrupted
 WHOLE = "whole image"  # what is embedded of a file, among the settings of what is kept
@@ -107,8 +104,8 @@ class WholePictures:
         self._known = read_kept(scratch, short_digest([deciding(backbone.spec), WHOLE])).keys()
         self._ready: dict[str, np.ndarray] = {}
         self._told = dict[str, list[Any]]()
-        with suppress(OSError, ValueError):
-            self._told = json.loads((scratch / TOLD).read_bytes())
+        with suppress(OSError, ValueError, TypeError):  # not there yet, or damaged
+            self._told = dict(json.loads((scratch / TOLD).read_bytes()))
 
     def check(self, path: Path) -> None:
         """See that a picture can be read, and keep what the network sees of it; safe to call from several threads.
