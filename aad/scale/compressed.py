@@ -77,7 +77,7 @@ class CompressedIndex(ExactIndex):
         seeks = named is None or beta is not None
         found = self._codes.candidates(queries, self.n_candidates(k)) if seeks else [named] * len(queries)
         for row, (query, ids) in enumerate(zip(queries, found, strict=True)):
-            ids = np.sort(ids[(ids >= 0) & (ids != (-1 if without is None else without))])
+            ids = ids[(ids >= 0) & (ids != (-1 if without is None else without))]
             about = self._stored.similarities(ids, query)
             if log_mass is not None and beta is not None:
                 log_mass[row] = self._sample.log_mass(query, beta, ids, about, without)

@@ -14,7 +14,9 @@ from aad.files import TOO_SHORT, file_sha256, read_header, refuse_special
 from aad.search import CHUNK_BYTES, rows_in
 from aad.vectors import FLOATS, l2_normalise
 
-BLOCK_BYTES = 2 << 20  # of float32 rows converted at a time, which a processor's cache holds
+BLOCK_BYTES = (
+    2 << 20
+)  # of float32 rows that one of several threads compares at a time: after each it waits for the others
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
 N_MAPPED = 20_000  # rows from which on a mapped file and all processors are quicker than a read for each row
 
@@ -117,8 +119,8 @@ class StoredRows:
         return ids
 
     def _blocks(self, ids: np.ndarray, mapped: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
-        """Which of ascending ids, and their (b, d) float32 rows as stored: a block that a processor's cache holds at a time."""
-        step, d = rows_in(PICK_BYTES, self.shape[1]), self.shape[1]
+        """Which of ascending ids, and their (b, d) float32 rows as stored: a block at a time."""
+        step, d = rows_in(BLOCK_BYTES if mapped else PICK_BYTES, self.shape[1]), self.shape[1]
         picked = np.empty((min(step, len(ids)), d), self._dtype)  # once, for new memory costs
         wide = np.empty_like(picked, np.float32)
         self._check()
