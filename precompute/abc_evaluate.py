@@ -111,7 +111,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     return summaries
 
 
-def _read_maps(arguments: argparse.Namespace) -> tuple[Maps | None, Any]:
+def _read_maps(arguments: argparse.Namespace) -> tuple[Maps, Any]:
     """The maps, and a description of them for the results."""
     if arguments.mapper:
         return read_mapper(arguments.mapper), "mapper"
@@ -120,7 +120,7 @@ def _read_maps(arguments: argparse.Namespace) -> tuple[Maps | None, Any]:
         maps = bundle_maps(arguments.bundle, space)
         told = fingerprint(arguments.bundle / "heads.safetensors")
         return maps, {"bundle": str(arguments.bundle), "space": space, **told}
-    return None, "nothing: the features themselves"
+    return {}, "nothing: the features themselves"
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,8 +34,9 @@ N_CELLS = 2_000_000  # similarities that are kept as they are: a minute of fitti
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--split", default="validation", help="whose queries to fit on")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--split", default="validation", help="whose queries to fit on")
+    add(
         "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when the split has no query of known source"
     )
     arguments = parser.parse_args(argv)
@@ -44,14 +44,13 @@ def main(argv: Sequence[str]) -> None:
     bundle = Bundle.open(arguments.bundle)
     references, queries = bundle.read_json("references.json"), bundle.read_json("queries.json")
     chosen = [i for i, query in enumerate(queries) if query.get("split") == arguments.split and query["exemplar_ids"]]
-    judge: dict[str, Any] = {}  # of another bundle; this one's own is fitted by fit_verdict
-    if chosen:
-        calibration = _fit(bundle, references, [queries[i] for i in chosen], chosen)
+    if chosen:  # the verdict of this bundle's own is fitted by fit_verdict
+        sections = {"calibration": _fit(bundle, references, [queries[i] for i in chosen], chosen)}
         origin = f"{len(chosen)} {arguments.split} queries"
     else:
         source = open_bundle(arguments.calibration_from)
-        calibration = source.section("calibration")
-        judge = {"verdict": source.section("verdict")} if "verdict" in source.manifest else {}
+        taken = ["calibration", *({"verdict"} & source.manifest.keys())]
+        sections = {name: source.section(name) for name in taken}
         origin = f"copied from {arguments.calibration_from.name}"
         theirs, ours = (b.manifest["backbone"]["name"] for b in (source, bundle))
         if theirs != ours:
@@ -61,15 +60,9 @@ def main(argv: Sequence[str]) -> None:
                 "--split NAME fits on queries whose sources are known",
                 file=sys.stderr,
             )
-    write_step(
-        arguments.bundle,
-        "calibrate",
-        {},
-        command=command_line("precompute.calibrate", argv),
-        sections={"calibration": calibration, **judge},
-        settings={"origin": origin},
-    )
-    print(f"calibration ({origin}):", calibration)
+    command = command_line("precompute.calibrate", argv)
+    write_step(arguments.bundle, "calibrate", {}, command=command, sections=sections, settings={"origin": origin})
+    print(f"calibration ({origin}):", sections["calibration"])
 
 
 def _fit(bundle: Bundle, references: list[dict], queries: list[dict], rows: list[int]) -> dict[str, dict[str, float]]:

@@ -35,13 +35,8 @@ from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 
 SIZES = (50, 150, 400, 1000)  # references of a gallery
 #: What the numbers are fitted for, in equal parts but for the photographs: a query with and without its source.
-MASS = {
-    ("made", True): 1.0,
-    ("made", False): 1.0,
-    ("demo", True): 0.5,
-    ("demo", False): 0.5,
-    ("photograph", False): 0.5,
-}
+MASS = dict.fromkeys([("made", True), ("made", False)], 1.0)
+MASS |= dict.fromkeys([("demo", True), ("demo", False), ("photograph", False)], 0.5)
 WHAT = {
     "made": "outputs of real generators",
     "demo": "AbC-mini, validation",
@@ -101,16 +96,11 @@ def main(argv: Sequence[str]) -> None:
         for i in np.flatnonzero(folds == fold):
             found[i] = judge.probability(cases[i].terms)
     judge = fit(cases)
-    measured = {"command": command_line("precompute.fit_verdict", argv), **measure(cases, found)}
+    command, n = command_line("precompute.fit_verdict", argv), {"n_cases": len(cases)}
+    measured = {"command": command, **measure(cases, found)}
     write_table(arguments.out, measured)
-    write_step(
-        arguments.bundle,
-        "fit_verdict",
-        {},
-        command=measured["command"],
-        sections={"verdict": {"weights": dict(judge.weights), "bias": judge.bias}},
-        settings={"n_cases": len(cases)},
-    )
+    sections = {"verdict": {"weights": dict(judge.weights), "bias": judge.bias}}
+    write_step(arguments.bundle, "fit_verdict", {}, command=command, sections=sections, settings=n)
     print(table(measured))
 
 

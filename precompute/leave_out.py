@@ -65,12 +65,7 @@ def main(argv: Sequence[str]) -> None:
                 result[split] |= rows
                 pool[split].append(pooled)
     for split, parts in pool.items():
-        everything = {
-            space: {
-                measure: np.concatenate([scores[space][measure] for scores, _ in parts]) for measure in figures.MEASURES
-            }
-            for space in SPACES
-        }
+        everything = {s: {m: np.concatenate([of[s][m] for of, _ in parts]) for m in figures.MEASURES} for s in SPACES}
         result[split]["all families"] = _row("each in turn", (everything, np.concatenate([c for _, c in parts])))
     made_with = {"versions": versions("torch", "numpy")}
     figures.write_figures(arguments, argv, "leave_out", "generalisation.json", result, made_with)

@@ -81,7 +81,7 @@ class Affine:
     of_unit_rows: bool = False
 
 
-Maps = dict[Domain, Affine]
+Maps = dict[Domain, Affine]  # empty where the features themselves are compared
 
 
 class Laion:
@@ -100,7 +100,7 @@ class Laion:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         feats, self.paths = load_entries(path, "LAION features", "feats", "paths")
-        self.path, self._rows = Path(path), float_tensor(feats, "feats", ("n", "d"), path)
+        self.path, self._rows = Path(path), _tensor(feats, "feats", ("n", "d"), path)
         self.shape: tuple[int, ...] = tuple(self._rows.shape)
         fits = isinstance(self.paths, list) and len(self.paths) == self.shape[0]
         _require(fits, "paths", f"a list of {self.shape[0]} texts, one per row of `feats`", self.paths, path)
@@ -140,10 +140,7 @@ def read_test_case(path: str | os.PathLike[str]) -> TestCase:
 
 
 def read_mapper(path: str | os.PathLike[str]) -> Maps:
-    """The two maps of a mapper checkpoint, by domain.
-
-    Args:
-        path: an official `.pth`.
+    """The two maps of an official mapper checkpoint (`.pth`), by domain.
 
     Raises:
         BenchmarkError: missing, damaged, another kind of mapper, or shapes that do not fit together.
@@ -207,25 +204,20 @@ def load_entries(path: str | os.PathLike[str], what: str, *keys: str) -> list[An
     return [content[key] for key in keys]
 
 
-def float_tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> "torch.Tensor":
-    """The value, seen to be a float tensor of a shape whose axes are lengths or, where any will do, names.
-
-    Raises:
-        BenchmarkError: it is something else.
-    """
+def _tensor(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> "torch.Tensor":
+    """The value, seen to be a float tensor of a shape whose axes are lengths or, where any will do, names."""
     import torch
 
     fits = isinstance(value, torch.Tensor) and value.is_floating_point() and 0 not in value.shape
     fits = fits and value.ndim == len(shape)
     fits = fits and all(isinstance(a, str) or a == b for a, b in zip(shape, value.shape, strict=True))
     _require(fits, key, f"a float tensor of shape {shape} with at least one row".replace("'", ""), value, path)
-    tensor: torch.Tensor = value.detach()
-    return tensor
+    return value.detach()
 
 
 def _array(value: Any, key: str, shape: tuple[str | int, ...], path: str | os.PathLike[str]) -> np.ndarray:
     """As float32: a copy, so that the file is let go of."""
-    return np.array(float_tensor(value, key, shape, path).float().numpy())
+    return np.array(_tensor(value, key, shape, path).float().numpy())
 
 
 def _texts(value: Any, n: int, key: str, path: str | os.PathLike[str]) -> list[str]:

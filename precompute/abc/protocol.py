@@ -84,23 +84,16 @@ class Tally:
         write_arrays(path, **asdict(self))
 
 
-def prepare(case: TestCase, maps: Maps | None, device: str) -> Work:
+def prepare(case: TestCase, maps: Maps, device: str) -> Work:
     """Embed queries and exemplars, each in its domain, and compare every query with its own model's exemplars."""
-    exemplars = embed(case.exemplars, _map(maps, Domain.REAL), device, "exemplar").cpu().numpy()
-    synthetic = _map(maps, Domain.SYNTHETIC)
-    queries = np.concatenate(
-        [embed(q.features, synthetic, device, f"{kind} query").cpu().numpy() for kind, q in case.queries.items()]
-    )
+    exemplars = embed(case.exemplars, maps.get(Domain.REAL), device, "exemplar").cpu().numpy()
+    map_ = maps.get(Domain.SYNTHETIC)
+    asked = [embed(q.features, map_, device, f"{kind} query").cpu().numpy() for kind, q in case.queries.items()]
+    queries = np.concatenate(asked)
     model = np.concatenate([q.ids for q in case.queries.values()])
-    own = [
-        exact_similarities(exemplars[slice(*case.chunks[m])], query) for m, query in zip(model, queries, strict=True)
-    ]
+    own = [exact_similarities(exemplars[slice(*case.chunks[m])], q) for m, q in zip(model, queries, strict=True)]
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in own])])
     return Work(queries, model, np.concatenate(own), bounds)
-
-
-def _map(maps: Maps | None, domain: Domain) -> Affine | None:
-    return maps[domain] if maps else None
 
 
 def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, first: int = 0) -> torch.Tensor:
@@ -133,13 +126,13 @@ def embed(features: np.ndarray, affine: Affine | None, device: str, what: str, f
     return embedded
 
 
-def sweep(laion: Laion, maps: Maps | None, work: Work, tally: Tally, device: str) -> Iterator[int]:
+def sweep(laion: Laion, maps: Maps, work: Work, tally: Tally, device: str) -> Iterator[int]:
     """Count the LAION rows that were not seen, `ROWS` at a time; yields each block's number of rows, when ``tally`` may be kept."""
     torch.set_float32_matmul_precision("highest")  # the error bound of the screening is that of float32
     while tally.next_row < laion.shape[0]:
         start = tally.next_row
         features = laion.rows(start, start + ROWS)
-        rows = embed(features, _map(maps, Domain.REAL), device, f"LAION ({laion.path})", start)
+        rows = embed(features, maps.get(Domain.REAL), device, f"LAION ({laion.path})", start)
         found = rows.cpu().numpy()
         for first in range(0, len(work.queries), QUERIES):
             part = slice(first, min(first + QUERIES, len(work.queries)))

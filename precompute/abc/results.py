@@ -50,7 +50,7 @@ def summary(records: Sequence[dict[str, Any]], recall_k: Sequence[int]) -> dict[
     figures = {str(k): [(np.array(record["ranks"]) <= k).mean() for record in records] for k in recall_k}
     intervals = {k: bootstrap_interval(np.array(values), models) for k, values in figures.items()}
     precision = bootstrap_interval(np.array([record["average_precision"] for record in records]), models)
-    result: dict[str, Any] = {
+    return {
         "recall": {k: interval.mean for k, interval in intervals.items()},
         "map": precision.mean,
         "n_queries": len(records),
@@ -60,7 +60,6 @@ def summary(records: Sequence[dict[str, Any]], recall_k: Sequence[int]) -> dict[
             "map": [precision.low, precision.high],
         },
     }
-    return result
 
 
 def table(paths: Sequence[str]) -> str:

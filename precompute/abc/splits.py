@@ -17,7 +17,9 @@ class BenchmarkError(ValueError):
     """A file of the benchmark is missing or malformed. The text names the file, the entry and the key."""
 
 
-def require(is_so: bool, key: str, wanted: str, got: object, where: object, remedy: str) -> None:
+def require(
+    is_so: bool, key: str, wanted: str, got: object, where: object, remedy: str = "correct or rebuild the file"
+) -> None:
     """Refuse an entry that departs from its form.
 
     Raises:
@@ -51,15 +53,9 @@ class Case:
 
 
 def load_split(json_path: str | os.PathLike[str]) -> list[Case]:
-    """Read one split file, in its order.
+    """Read one split file, such as `test_artchive.json` or AbC-mini's `test.json`: a case for each entry, at least one, in order.
 
     Keys beyond the four of the form are left alone, so that a file may say more about its cases.
-
-    Args:
-        json_path: A file such as `test_artchive.json` or AbC-mini's `test.json`.
-
-    Returns:
-        One case for each entry; at least one.
 
     Raises:
         BenchmarkError: The file is missing, is no JSON, or departs from the form; the first departure is named.
@@ -74,18 +70,13 @@ def load_split(json_path: str | os.PathLike[str]) -> list[Case]:
     cases: dict[str, Case] = {}
     for index, entry in enumerate(entries):
         case = _read_case(entry, where := f"{json_path}, entry {index}")
-        _require(case.class_id not in cases, "class_id", "unique in its file", repr(case.class_id), where)
+        require(case.class_id not in cases, "class_id", "unique in its file", repr(case.class_id), where)
         cases[case.class_id] = case
     return list(cases.values())
 
 
 def missing_files(cases: Iterable[Case], root: str | os.PathLike[str]) -> list[str]:
-    """List all the images the cases name that are not there, each once, in the order they are named.
-
-    Args:
-        cases: Cases of one or several splits.
-        root: The folder their paths start from, which holds the dataset's own folder.
-    """
+    """List all the images the cases name that are not below ``root``, the dataset's parent folder: each once, in order."""
     paths = dict.fromkeys(path for case in cases for path in case.paths)
     return [path for path in paths if not (Path(root) / path).is_file()]
 
@@ -94,26 +85,26 @@ def _read_case(entry: Any, where: str) -> Case:
     if not isinstance(entry, dict):
         raise BenchmarkError(f"a case must be a JSON object, got {type(entry).__name__} in {where}; rebuild the file")
     for key in ("exemplar", "synth", "category", "class_id"):
-        _require(key in entry, key, "present", f"only {', '.join(sorted(entry)) or 'no keys'}", where)
+        require(key in entry, key, "present", f"only {', '.join(sorted(entry)) or 'no keys'}", where)
     exemplars, synth = _read_paths(entry["exemplar"], where, "exemplar"), entry["synth"]
-    _require(bool(exemplars), "exemplar", "a list of at least one path", "none", where)
+    require(bool(exemplars), "exemplar", "a list of at least one path", "none", where)
     wanted = "an object from query type to a list of paths"
-    _require(isinstance(synth, dict), "synth", wanted, type(synth).__name__, where)
+    require(isinstance(synth, dict), "synth", wanted, type(synth).__name__, where)
     queries = {kind: _read_paths(paths, where, f"synth.{kind}") for kind, paths in synth.items()}
     category, class_id = entry["category"], entry["class_id"]
-    _require(category is None or isinstance(category, str), "category", "text or null", repr(category), where)
+    require(category is None or isinstance(category, str), "category", "text or null", repr(category), where)
     named = isinstance(class_id, str) and class_id != ""
-    _require(named, "class_id", "text that is not empty", repr(class_id), where)
+    require(named, "class_id", "text that is not empty", repr(class_id), where)
     return Case(exemplars, queries, category, class_id)
 
 
 def _read_paths(value: Any, where: str, key: str) -> tuple[str, ...]:
-    _require(isinstance(value, list), key, "a list of paths", type(value).__name__, where)
+    require(isinstance(value, list), key, "a list of paths", type(value).__name__, where)
     seen: dict[str, None] = {}
     for index, path in enumerate(value):
         inside = isinstance(path, str) and _stays_inside(path)
-        _require(inside, f"{key}[{index}]", "a relative path that stays in the dataset", repr(path), where)
-        _require(path not in seen, key, "a list in which no path stands twice", f"{path!r} twice", where)
+        require(inside, f"{key}[{index}]", "a relative path that stays in the dataset", repr(path), where)
+        require(path not in seen, key, "a list in which no path stands twice", f"{path!r} twice", where)
         seen[path] = None
     return tuple(seen)
 
@@ -122,7 +113,3 @@ def _stays_inside(path: str) -> bool:
     """Whether joining the path to a folder leads below it, also on a system that parts paths at backslashes."""
     parts = PurePosixPath(path).parts
     return bool(parts) and parts[0] != "/" and ".." not in parts and not any(c in path for c in "\\\0")
-
-
-def _require(is_so: bool, key: str, wanted: str, got: str, where: str) -> None:
-    require(is_so, key, wanted, got, where, "correct or rebuild the file")

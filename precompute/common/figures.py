@@ -6,26 +6,22 @@ exemplars recall@1 is at most 1/6; average precision divides by the number of ex
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aad.metrics import bootstrap_interval, exemplar_ranks
-from aad.spaces import Space
+from aad.spaces import SPACES, Space
 from precompute.common.cli import command_line
 from precompute.common.steps import write_step
 from precompute.common.store import write_table
 
 MEASURES = ("recall@1", "mrr")  # by which spaces and methods are compared
-OTHER_TASK = (
-    "style",
-)  # type of query: another scene in a painter's manner. The source is not shown: never pooled with the rest
-STEPS_BETWEEN = (
-    (Space.BACKBONE, Space.ALIGNED),
-    (Space.ALIGNED, Space.DISENTANGLED),
-    (Space.BACKBONE, Space.DISENTANGLED),
-)
+# type of query: another scene in a painter's manner. The source is not shown: never pooled with the rest
+OTHER_TASK = ("style",)
+STEPS_BETWEEN = (*pairwise(SPACES), (SPACES[0], SPACES[-1]))
 
 Scores = Mapping[str, np.ndarray]  # by measure, (n,) figures of n queries
 

@@ -100,12 +100,7 @@ def best_ranks(similarities: np.ndarray, sources: Sequence[Sequence[int]]) -> np
 
 
 def table(ranks: np.ndarray, kinds: Sequence[str], repositories: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Each of ``MEASURES`` by kind, and of ``all``.
-
-    Args:
-        ranks: (m,) of the queries, as ``best_ranks`` gives them.
-        kinds: of each query.
-        repositories: of each query.
+    """Each of ``MEASURES`` by kind, and of ``all``: of (m,) ranks, as ``best_ranks`` gives them, with kind and repository of each.
 
     >>> table(np.array([1, 2, 1]), ["edit", "edit", "style"], ["one", "one", "two"])["all"]
     {'hit@1': 0.75, 'hit@5': 1.0, 'MRR': 0.875}
@@ -118,10 +113,7 @@ def table(ranks: np.ndarray, kinds: Sequence[str], repositories: Sequence[str]) 
 def intervals(ranks: Mapping[str, np.ndarray], kinds: Sequence[str], repositories: Sequence[str]) -> dict[str, Any]:
     """The tables of several spaces with intervals, and their paired differences: every two in turn, and the first to the last.
 
-    Args:
-        ranks: by space, as for ``table``.
-        kinds: of each query.
-        repositories: of each query.
+    The ranks are by space, all else is as for ``table``.
 
     Returns:
         ``["spaces"][space][kind][measure]`` and ``["differences"]["later - earlier"][kind][measure]``, each with mean, low and

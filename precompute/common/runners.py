@@ -40,13 +40,10 @@ class _LostError(Exception):
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
     """``--runner``, ``--workers`` and ``--address``: what ``run_shards`` takes."""
-    parser.add_argument(
-        "--runner", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (local)"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time, one core each (all cores)")
-    parser.add_argument(
-        "--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; without it Ray starts on this machine"
-    )
+    add = parser.add_argument
+    add("--runner", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (local)")
+    add("--workers", type=int, metavar="N", help="jobs at a time, one core each (all cores)")
+    add("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; without it Ray starts on this machine")
 
 
 def run_shards(
@@ -103,15 +100,9 @@ def _side_by_side(jobs: Iterable[Any], start: Callable[[], Started]) -> Iterator
         stop()
         threads.shutdown()
     if given_up:
-        raise RunnerError(
-            "\n".join(
-                [
-                    f"{len(given_up)} given up after ending {ATTEMPTS} workers each; all others are finished:",
-                    *given_up,
-                    "Run the same command again with fewer --workers or on a machine with more memory; look at those inputs",
-                ]
-            )
-        )
+        head = f"{len(given_up)} given up after ending {ATTEMPTS} workers each; all others are finished:"
+        again = "Run the same command again with fewer --workers or on a machine with more memory; look at those inputs"
+        raise RunnerError("\n".join([head, *given_up, again]))
 
 
 def _in_processes(function: Callable[[Job], Any], n: int) -> Started:
