@@ -40,16 +40,13 @@ from precompute.common.thumbnails import ShownJob, shown_name, tidy_shown, write
 
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, required=True, help="folder that embed_shards made")
-    parser.add_argument("--bundle", type=Path, required=True, help="bundle folder to write")
-    parser.add_argument("--queries", type=Path, metavar="FOLDER", help="your own folder of synthetic images")
-    parser.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="FOLDER",
-        help="where the page finds the references: of tar and Parquet files they are written there (BUNDLE/pictures); of a "
-        "folder, where it is now if it has moved",
-    )
+    add = parser.add_argument
+    add("--shards", type=Path, required=True, help="folder that embed_shards made")
+    add("--bundle", type=Path, required=True, help="bundle folder to write")
+    add("--queries", type=Path, metavar="FOLDER", help="your own folder of synthetic images")
+    said = "where the page finds the references: of tar and Parquet files they are written there (BUNDLE/pictures); "
+    said += "of a folder, where it is now if it has moved"
+    add("--pictures", type=Path, metavar="FOLDER", help=said)
     add_network_options(parser)
     add_runner_options(parser)
     arguments = parser.parse_args(argv)

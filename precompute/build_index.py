@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--target is a share of the ten nearest, above 0 and at most 1, got {arguments.target}")
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)
-    rows = {Space.BACKBONE: map_rows(bundle, "references_backbone.npy", _shape(bundle))}
+    dim = bundle.section("backbone")["dim"]
+    rows = {Space.BACKBONE: map_rows(bundle, "references_backbone.npy", (None, dim))}
     n = len(rows[Space.BACKBONE])
     command = command_line("precompute.build_index", argv)
     if arguments.method is None and method_for(n) == "exact":
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
             write_step(arguments.bundle, STEP, {}, command=command)
         print(f"{n:,} references are searched exactly, in memory: no index is needed, and none is kept")
         return
-    rows |= {space: map_rows(bundle, f"references_{space}.npy", _shape(bundle, n)) for space in SPACES[1:]}
+    rows |= {space: map_rows(bundle, f"references_{space}.npy", (n, dim)) for space in SPACES[1:]}
     queries, measured_on = _queries(bundle, rows, arguments.seed)
     paths = {space: bundle.folder / ".work" / index_file(space) for space in SPACES}
     files, settings = dict[str, Path](), dict[str, Any]()
@@ -71,20 +72,15 @@ def main(argv: Sequence[str]) -> None:
         write_step(arguments.bundle, STEP, files, command=command, sections={SECTION: settings}, settings=made_with)
 
 
-def _shape(bundle: Bundle, n: int | None = None) -> tuple[int | None, int]:
-    return n, bundle.section("backbone")["dim"]
-
-
 def _queries(bundle: Bundle, rows: Mapping[Space, StoredRows], seed: int) -> tuple[dict[Space, np.ndarray], str]:
     """At most ``N_QUERIES`` embedded queries per space, and what they are."""
-    features = bundle.read_array("queries_backbone.npy", _shape(bundle))
-    generator = np.random.default_rng(seed)
+    n, dim = rows[Space.BACKBONE].shape
+    features, generator = bundle.read_array("queries_backbone.npy", (None, dim)), np.random.default_rng(seed)
     if len(features):
         drawn = np.sort(generator.permutation(len(features))[:N_QUERIES])
         heads = read_heads(bundle)
         return {space: heads[space].embed(features[drawn], Domain.SYNTHETIC) for space in SPACES}, "queries"
     print("the bundle has no queries: recall is measured on references, which are easier to find than synthetic images")
-    n = len(rows[Space.BACKBONE])
     drawn = np.sort(generator.choice(n, min(n, N_QUERIES), replace=False))
     return {space: rows[space][drawn] for space in SPACES}, "references"
 
@@ -104,9 +100,8 @@ def _written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def _summary(space: Space, settings: Mapping[str, Any]) -> str:
-    share = (
-        f"recall@{settings['k']} {settings['recall_at_10']:.3f} on {settings['n_queries']} {settings['measured_on']}"
-    )
+    measured_on = f"{settings['n_queries']} {settings['measured_on']}"
+    share = f"recall@{settings['k']} {settings['recall_at_10']:.3f} on {measured_on}"
     short = "" if settings["recall_at_10"] >= settings["target"] else f", short of {settings['target']}"
     return f"{space}: {settings['method']}, {share}{short}"
 

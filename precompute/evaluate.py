@@ -82,8 +82,7 @@ def evaluate(attributor: Attributor, held_out: Sequence[str] = ()) -> dict[str, 
         if split == "test":
             result["differences"][kind] = figures.differences(scores, concepts, DIGITS)
     if tested := [query for query in known if query.split == "test"]:
-        errors = {str(space): _calibration_error(attributor, tested, space) for space in SPACES}
-        result["calibration_error"] = {space: round(error, DIGITS) for space, error in errors.items()}
+        result["calibration_error"] = {str(s): round(_calibration_error(attributor, tested, s), DIGITS) for s in SPACES}
     return result
 
 
@@ -94,16 +93,9 @@ def _similarities(attributor: Attributor, queries: Sequence[Query], space: Space
         yield from attributor.similarities([query.query_id for query in queries[start : start + step]], space)
 
 
-def expected_calibration_error(weights: np.ndarray, correct: np.ndarray, n_bins: int = 10) -> float:
-    """Mean gap between the weight of the first match and how often it is right, over equal-count bins; 0 is perfect.
-
-    Args:
-        weights: (m,) weight of each query's first match.
-        correct: (m,) whether that match is a true source.
-        n_bins: bins of equally many queries.
-    """
-    order = np.argsort(weights, kind="stable")
-    bins = [part for part in np.array_split(order, n_bins) if len(part)]
+def expected_calibration_error(weights: np.ndarray, correct: np.ndarray) -> float:
+    """Mean gap between (m,) weights of first matches and how often these are right, over ten equal-count bins; 0 is perfect."""
+    bins = [part for part in np.array_split(np.argsort(weights, kind="stable"), 10) if len(part)]
     return float(sum(len(part) * abs(weights[part].mean() - correct[part].mean()) for part in bins) / len(weights))
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aad.bundle import Bundle, BundleError, read_heads, write_atomically
+from aad.bundle import BundleError, read_heads, write_atomically
 from aad.hub import open_bundle
 from aad.images import ImageError, load_image
 from aad.references import read_references
@@ -59,7 +59,10 @@ def main(argv: Sequence[str]) -> None:
     hold(bundle.folder)
     references = read_references(bundle, Path(os.path.realpath(bundle.folder / bundle.section("images"))))
     splits = references.words("split")
-    rows = _rows(bundle, splits, arguments.splits)
+    if unknown := {*(arguments.splits or ())} - {*splits}:
+        there = ", ".join(sorted(filter(None, {*splits}))) or "none"
+        raise BundleError(f"{bundle.folder} has no reference of the split {min(unknown)}; its splits: {there}")
+    rows = np.flatnonzero(np.isin(splits, arguments.splits)) if arguments.splits else np.arange(len(splits))
     backbone = open_backbone(bundle, arguments.weights, arguments.device)
     pictures = WholePictures(backbone, bundle.folder / ".work")
     real = pictures.embed([*exemplars, *others], "real")
@@ -88,14 +91,6 @@ def main(argv: Sequence[str]) -> None:
         files = [*exemplars, *others, *(references[row].path for row in rows.tolist())]
         arguments.page.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(arguments.page, page(queries, files, ranks, embeddings).encode())
-
-
-def _rows(bundle: Bundle, splits: Sequence[str], wanted: Sequence[str] | None) -> np.ndarray:
-    """Of the bundle's references in the gallery."""
-    if unknown := {*(wanted or ())} - {*splits}:
-        there = ", ".join(sorted(filter(None, {*splits}))) or "none"
-        raise BundleError(f"{bundle.folder} has no reference of the split {min(unknown)}; its splits: {there}")
-    return np.flatnonzero(np.isin(splits, wanted)) if wanted else np.arange(len(splits))
 
 
 def page(

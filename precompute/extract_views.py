@@ -21,6 +21,7 @@ requirements-dev.txt. Stops and goes on: what is on disk is not computed again, 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,11 @@ def main(argv: Sequence[str]) -> None:
         print(f"{len(stored[domain])} {domain} images with {stored[domain].shape[1] - 1} views each")
 
 
+@dataclass(frozen=True)
 class Drawing:
     """Draws and embeds everything; each picture depends on the seed, its image and its number, so that order does not matter.
 
-    Args:
+    Attributes:
         real: training images; also surroundings, backdrops and styles.
         queries: the bundle's own synthetic training images.
         folders: further pictures of each domain.
@@ -89,18 +91,12 @@ class Drawing:
         seed: of everything drawn.
     """
 
-    def __init__(
-        self,
-        real: Pictures,
-        queries: Pictures,
-        folders: Mapping[Domain, Sequence[Pictures]],
-        backbone: Backbone,
-        scratch: Path,
-        seed: int,
-    ) -> None:
-        self.real, self.queries, self.folders, self.seed = real, queries, folders, seed
-        self.backbone, self.scratch = backbone, scratch
-        self.styles = real.paintings() or None  # as in AbC-mini, a synthetic image takes its style from a painting
+    real: Pictures
+    queries: Pictures
+    folders: Mapping[Domain, Sequence[Pictures]]
+    backbone: Backbone
+    scratch: Path
+    seed: int
 
     def real_views(self, kinds: Sequence[str], n_views: int) -> dict[str, np.ndarray]:
         """``real``, ``real_kinds`` and ``real_files``."""
@@ -176,7 +172,8 @@ class Drawing:
     def made(self, family: str, i: int, number: int) -> list[Image.Image]:
         """One synthetic image of a family made from the i-th real image, and plain views of it."""
         rng = view_rng(self.seed, f"made {family}|{self.real.names[i]}", number)
-        among = self.styles if family == "arbitrary_style" else None
+        # as in AbC-mini, a synthetic image takes its style from a painting
+        among = self.real.paintings() or None if family == "arbitrary_style" else None
         other = self.real.drawable(self.real.another(i, rng, among))
         image = RENDER[family](self.real.drawable(i), other, rng)
         return [image, *(self._plain(image, i, rng) for _ in range(N_SYNTHETIC_VIEWS))]

@@ -25,19 +25,7 @@ from aad.spaces import SPACES, Domain
 from precompute.common import figures
 from precompute.common.cli import run_step, step_parser
 from precompute.common.lock import hold
-from precompute.experiments.theory import (
-    cca,
-    correlations,
-    cross_correlation,
-    cross_covariance,
-    cross_spectrum,
-    diagonal_share,
-    effective_rank,
-    linear_cka,
-    principal_directions,
-    redundancy,
-    subspace_agreement,
-)
+from precompute.experiments import theory
 
 PICTURE = 32  # principal directions shown; the rest is quieter than the scatter of a few hundred pairs
 SPECTRUM = 64  # singular values kept
@@ -96,9 +84,9 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     if not arguments.out:
         hold(arguments.bundle)
-    theory = measure(Bundle.open(arguments.bundle))
-    figures.write_figures(arguments, argv, "measure_theory", "theory.json", theory, indent=None)
-    print(table(theory))
+    measured = measure(Bundle.open(arguments.bundle))
+    figures.write_figures(arguments, argv, "measure_theory", "theory.json", measured, indent=None)
+    print(table(measured))
 
 
 def read_pairs(bundle: Bundle, split: str) -> Pairs:
@@ -159,11 +147,11 @@ def _oracle(train: Pairs, validation: Pairs, shrinkage: float) -> Oracle:
     """Fitted on the one set of pairs, its rank told by the other."""
     centre = {domain: rows.mean(0) for domain, rows in train.features.items()}
     centred = [train.features[domain] - centre[domain] for domain in Domain]
-    basis = principal_directions(np.concatenate(centred), min(SUBSPACE, centred[0].shape[1])).astype(np.float32)
+    basis = theory.principal_directions(np.concatenate(centred), min(SUBSPACE, centred[0].shape[1])).astype(np.float32)
     real, synthetic = (rows @ basis.T for rows in centred)
-    inner = cca(real, synthetic, shrinkage, min(VARIATES, len(basis)), weighting=1)
+    inner = theory.cca(real, synthetic, shrinkage, min(VARIATES, len(basis)), weighting=1)
     head = Head(centre, {domain: inner.weight[domain] @ basis for domain in Domain})
-    held_up = correlations(*(head.apply(validation.features[domain], domain) for domain in Domain))
+    held_up = theory.correlations(*(head.apply(validation.features[domain], domain) for domain in Domain))
     chance = 3 / np.sqrt(len(validation.first))  # three standard deviations of unrelated variates
     rank = int(np.argmin([*(held_up > chance), False]))  # up to the first that does not
     return Oracle(head, basis, min(max(rank, 1), ORACLE_RANK))
@@ -185,31 +173,31 @@ def _matching(head: Head, train: Pairs, test: Pairs, own_coordinates: bool = Fal
     fitted, found = _embedded(head, train), _embedded(head, test)
     basis = np.eye(fitted[0].shape[1]) if own_coordinates else _common_directions(fitted, SUBSPACE)  # needs no pairs
     real, synthetic = (rows @ basis[:PICTURE].T for rows in found)
-    picture = cross_correlation(real, synthetic)
-    variates = cca(fitted[0] @ basis.T, fitted[1] @ basis.T, SHRINKAGE, min(VARIATES, len(basis)))
-    held_up = correlations(*(variates.apply(rows @ basis.T, d) for rows, d in zip(found, Domain, strict=True)))
+    picture = theory.cross_correlation(real, synthetic)
+    variates = theory.cca(fitted[0] @ basis.T, fitted[1] @ basis.T, SHRINKAGE, min(VARIATES, len(basis)))
+    held_up = theory.correlations(*(variates.apply(rows @ basis.T, d) for rows, d in zip(found, Domain, strict=True)))
     return {
         "cross_correlation": _rounded(picture, 2),
         "diagonal_share": {
-            "covariance": _rounded(diagonal_share(cross_covariance(real, synthetic))),
-            "correlation": _rounded(diagonal_share(picture)),
+            "covariance": _rounded(theory.diagonal_share(theory.cross_covariance(real, synthetic))),
+            "correlation": _rounded(theory.diagonal_share(picture)),
         },
-        "spectrum": _rounded(cross_spectrum(*found)[:SPECTRUM], 5),
+        "spectrum": _rounded(theory.cross_spectrum(*found)[:SPECTRUM], 5),
         "canonical_correlations": _rounded(held_up),
     }
 
 
 def _common_directions(rows: list[np.ndarray], k: int) -> np.ndarray:
     """Loudest directions of both domains about their means, k at most."""
-    return principal_directions(np.concatenate([part - part.mean(0) for part in rows]), min(k, rows[0].shape[1]))
+    return theory.principal_directions(np.concatenate([part - part.mean(0) for part in rows]), min(k, rows[0].shape[1]))
 
 
 def _spread(head: Head, test: Pairs) -> dict[str, Any]:
     """How many directions each domain uses, and how much its dimensions repeat each other."""
     found = {str(d): test.distinct(rows, d) for d, rows in zip(Domain, _embedded(head, test), strict=True)}
     return {
-        "effective_rank": {domain: _rounded(effective_rank(rows), 1) for domain, rows in found.items()},
-        "redundancy": {domain: _rounded(redundancy(rows), 5) for domain, rows in found.items()},
+        "effective_rank": {domain: _rounded(theory.effective_rank(rows), 1) for domain, rows in found.items()},
+        "redundancy": {domain: _rounded(theory.redundancy(rows), 5) for domain, rows in found.items()},
     }
 
 
@@ -221,8 +209,8 @@ def _closeness(head: Head, oracle: Oracle, train: Pairs, test: Pairs) -> dict[st
     for domain in Domain:
         rows = test.distinct(test.features[domain], domain)
         mapped, variates = head.apply(oracle.inside(rows, domain), domain), oracle.head.apply(rows, domain)
-        agreement["subspace"].append(subspace_agreement(mapped @ basis.T, variates[:, : oracle.rank]))
-        agreement["cka"].append(linear_cka(mapped, variates[:, : oracle.rank]))
+        agreement["subspace"].append(theory.subspace_agreement(mapped @ basis.T, variates[:, : oracle.rank]))
+        agreement["cka"].append(theory.linear_cka(mapped, variates[:, : oracle.rank]))
     return {name: _rounded(float(np.mean(values))) for name, values in agreement.items()}
 
 
@@ -231,9 +219,9 @@ def _rounded(values: Any, digits: int = 4) -> Any:
     return (np.round(np.asarray(values, dtype=np.float64), digits) + 0).tolist()
 
 
-def table(theory: dict[str, Any]) -> str:
+def table(measured: dict[str, Any]) -> str:
     """The figures as a Markdown table, a column for each space and one for the oracle."""
-    columns = {**theory["spaces"], "oracle": theory["oracle"]}
+    columns = {**measured["spaces"], "oracle": measured["oracle"]}
     cells = [_cells(column) for column in columns.values()]
     rows = [[title, *(of.get(title, "") for of in cells)] for title in cells[0]]
     return figures.markdown([*columns], rows).replace("|", "| |", 1).replace("|---", "|---|---", 1)

@@ -30,13 +30,12 @@ KEPT = {".gitattributes"}  # the hub's own
 
 def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
-    parser.add_argument("--upload", action="store_true", help="send it; without this nothing leaves this machine")
-    parser.add_argument("--private", action="store_true", help="new repositories are closed to others")
-    parser.add_argument("--licence", default="apache-2.0", help="that you put heads, arrays and tables under")
-    parser.add_argument(
-        "--out", type=Path, help="where cards and tables are written (default: .work/publish in the bundle)"
-    )
+    add = parser.add_argument
+    add("--repo", required=True, metavar="OWNER/NAME", help="of both repositories")
+    add("--upload", action="store_true", help="send it; without this nothing leaves this machine")
+    add("--private", action="store_true", help="new repositories are closed to others")
+    add("--licence", default="apache-2.0", help="that you put heads, arrays and tables under")
+    add("--out", type=Path, help="where cards and tables are written (default: .work/publish in the bundle)")
     arguments = parser.parse_args(argv)
     if not REPOSITORY.fullmatch(arguments.repo):
         parser.error(f"--repo must be owner/name as the hub allows it, got {arguments.repo!r}")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         _wait_for(address, server)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        for name, picture in _taken(address, path).items():
+        for name, picture in _taken(address, path):
             write_atomically(arguments.out / name, picture)
             print(f"{arguments.out / name}: {len(picture) / 1000:.0f} kB")
     finally:
@@ -71,10 +71,9 @@ def _wait_for(address: str, server: subprocess.Popen[Any]) -> None:
     raise TimeoutError(f"app.py showed no page within {PATIENCE} s; start it by hand to see why")
 
 
-def _taken(address: str, chromium: str) -> dict[str, bytes]:
+def _taken(address: str, chromium: str) -> Iterator[tuple[str, bytes]]:
     from playwright.sync_api import sync_playwright
 
-    pictures = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for name, (view, sign, height) in SHOTS.items():
@@ -85,10 +84,9 @@ def _taken(address: str, chromium: str) -> dict[str, bytes]:
             page.wait_for_timeout(2000)  # pictures fade in
             buffer = io.BytesIO()
             Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(buffer, "WEBP", quality=82, method=6)
-            pictures[name] = buffer.getvalue()
             page.close()
+            yield name, buffer.getvalue()
         browser.close()
-    return pictures
 
 
 if __name__ == "__main__":

@@ -32,8 +32,6 @@ from precompute.common.store import write_table
 from precompute.common.unseen import N_FOLDS, Fold, Unseen, add_folder_arguments
 
 FULL_MAP = {"gains_only": False, "n_steps": 150, "learning_rate": 1e-3}
-
-
 Line = Callable[[Fold], Head]
 
 

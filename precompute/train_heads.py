@@ -21,8 +21,7 @@ from tqdm import tqdm
 from aad.bundle import Bundle, BundleError, read_heads
 from aad.hub import open_bundle
 from aad.method import ALIGNED, DISENTANGLED, Head, TrainConfig, fit_head, leading_directions
-from aad.scale.stored import StoredRows as BundleRows
-from aad.scale.stored import map_rows
+from aad.scale.stored import StoredRows, map_rows
 from aad.spaces import Domain, Space
 from precompute.common.cli import command_line, limit_threads, run_step, step_parser, versions
 from precompute.common.left_out import read_views
@@ -89,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"{len(heads)} heads, {len(stored)} references embedded with each")
 
 
-def _embedded(head: Head, stored: BundleRows, path: Path, bar: tqdm) -> Path:
+def _embedded(head: Head, stored: StoredRows, path: Path, bar: tqdm) -> Path:
     """A file of all references embedded with a head, some at a time."""
     parts = (head.embed(rows, Domain.REAL).astype(np.float16) for rows in stored_chunks(stored.path, CHUNK))
     return write_rows(path, (len(stored), head.n_out), parts, bar.update)

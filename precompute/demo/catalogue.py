@@ -108,11 +108,8 @@ def assemble_board(tree: Mapping[str, bytes], board: str) -> Image.Image:
     ground = Image.new("RGBA", _BOARD_SIZE, (*_BOARD_GROUND, 255))
     # A gap between two pieces is at most a few pixels wide: fill it from the smeared neighbourhood, not with paper.
     smear = canvas.resize((width // 6, height // 6), Image.Resampling.BOX).resize(_BOARD_SIZE, Image.Resampling.BICUBIC)
-    return (
-        Image.alpha_composite(Image.alpha_composite(ground, smear), canvas)
-        .convert("RGB")
-        .crop((left, top, right, bottom))
-    )
+    whole = Image.alpha_composite(Image.alpha_composite(ground, smear), canvas)
+    return whole.convert("RGB").crop((left, top, right, bottom))
 
 
 def cut_tiles(painting: Image.Image, tiles: str) -> list[Image.Image]:

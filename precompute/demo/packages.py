@@ -26,16 +26,6 @@ class Package:
     version: str
     tree: str
 
-    @property
-    def file(self) -> str:
-        """The `.deb`."""
-        return f"{self.name}_{self.version}_all.deb"
-
-    @property
-    def command(self) -> str:
-        """The shell command that downloads exactly this package into the current folder."""
-        return f"apt-get download {self.name}={self.version}"
-
 
 BOTH = (
     Package("tuxpaint-stamps-default", "2022.06.04-1", "usr/share/tuxpaint/stamps/"),
@@ -49,13 +39,14 @@ def unpack(package: Package, folder: Path, download: bool = False) -> Path:
     Raises:
         PackageError: the `.deb` is not in `folder`, and the message names the command that fetches it; or it cannot be unpacked.
     """
-    done, deb = folder / package.name / ".complete", folder / package.file
+    done, deb = folder / package.name / ".complete", folder / f"{package.name}_{package.version}_all.deb"
+    command = f"apt-get download {package.name}={package.version}"  # exactly this one, into the current folder
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)  # the command below begins there
         if download and not deb.exists():
-            subprocess.run(package.command.split(), cwd=folder, check=False)
+            subprocess.run(command.split(), cwd=folder, check=False)
         if not deb.exists():
-            raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {package.command}")
+            raise PackageError(f"{deb} is missing; fetch it with\n  cd {folder} && {command}")
         try:
             subprocess.run(["dpkg-deb", "--extract", deb, done.parent], check=True)
         except (OSError, subprocess.CalledProcessError) as error:

@@ -120,17 +120,14 @@ def render_arbitrary_style(image: Image.Image, other: Image.Image, rng: np.rando
 
 def restyle_multistyle26(view: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A view in one of the 18 styles that training may see, at 30 to 100 % strength."""
-    painted: Image.Image = style_networks().stylize(
-        view, style=int(rng.integers(0, N_TRAIN_STYLES)), strength=rng.uniform(0.3, 1.0)
-    )
-    return painted
+    style = int(rng.integers(0, N_TRAIN_STYLES))
+    return style_networks().stylize(view, style=style, strength=rng.uniform(0.3, 1.0))
 
 
 def restyle_arbitrary_style(view: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A view in the style of a part of another picture, at 30 to 100 % strength."""
     style = draw_frame(other, rng, 0.5, 1.0, rotation=0)
-    painted: Image.Image = style_networks().stylize_with(view, style, strength=rng.uniform(0.3, 1.0))
-    return painted
+    return style_networks().stylize_with(view, style, strength=rng.uniform(0.3, 1.0))
 
 
 def _as_stored(picture: Image.Image) -> Image.Image:
@@ -138,19 +135,14 @@ def _as_stored(picture: Image.Image) -> Image.Image:
     return picture
 
 
-RENDER: dict[str, Maker] = {
-    "multistyle26": render_multistyle26,
-    "arbitrary_style": render_arbitrary_style,
-    "filters": render_filters,
-    "composite": render_composite,
-    "photometric": render_photometric,
-    "near_copy": render_near_copy,
-}
-RESTYLE: dict[str, Maker] = {
-    "filters": restyle_filters,
-    "arbitrary_style": restyle_arbitrary_style,
-    "multistyle26": restyle_multistyle26,
-}
+def _by_family(*makers: Maker) -> dict[str, Maker]:
+    return {maker.__name__.partition("_")[2]: maker for maker in makers}
+
+
+RENDER = _by_family(
+    render_multistyle26, render_arbitrary_style, render_filters, render_composite, render_photometric, render_near_copy
+)
+RESTYLE = _by_family(restyle_filters, restyle_arbitrary_style, restyle_multistyle26)
 FAMILIES = tuple(RENDER)
 KINDS = ("plain", *RESTYLE)  # of views
 

@@ -7,6 +7,7 @@ permits training. Equal files count once, and what a bundle holds out for valida
 
 import argparse
 import csv
+import functools
 import io
 import re
 from collections import Counter
@@ -34,13 +35,10 @@ Row = dict[str, str]  # of the listing
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
     """``--photographs`` and ``--generated``: folders to train on beside the bundle's own pictures."""
+    add = functools.partial(parser.add_argument, type=Path, nargs="+", action="extend", default=[], metavar="FOLDER")
+    said = "folders of {} pictures to train on as well; repeatable. With a pictures.csv: its rows that may be"
     for domain, option in OPTIONS.items():
-        said = (
-            f"folders of {domain} pictures to train on as well; repeatable. With a pictures.csv: its rows that may be"
-        )
-        parser.add_argument(
-            f"--{option}", type=Path, nargs="+", action="extend", default=[], metavar="FOLDER", help=said
-        )
+        add(f"--{option}", help=said.format(domain))
 
 
 def given_folders(arguments: argparse.Namespace) -> dict[Domain, list[Path]]:
