@@ -26,6 +26,11 @@ class Package:
     version: str
     tree: str
 
+    @property
+    def file(self) -> str:
+        """The `.deb`."""
+        return f"{self.name}_{self.version}_all.deb"
+
 
 BOTH = (
     Package("tuxpaint-stamps-default", "2022.06.04-1", "usr/share/tuxpaint/stamps/"),
@@ -39,7 +44,7 @@ def unpack(package: Package, folder: Path, download: bool = False) -> Path:
     Raises:
         PackageError: the `.deb` is not in `folder`, and the message names the command that fetches it; or it cannot be unpacked.
     """
-    done, deb = folder / package.name / ".complete", folder / f"{package.name}_{package.version}_all.deb"
+    done, deb = folder / package.name / ".complete", folder / package.file
     command = f"apt-get download {package.name}={package.version}"  # exactly this one, into the current folder
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)  # the command below begins there
