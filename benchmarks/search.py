@@ -129,14 +129,13 @@ def build(case: Case, method: str) -> dict[str, Any]:
     """Build the index of a gallery, its arrays to a file beside the gallery."""
     from safetensors.numpy import save_file
 
-    # for this run; the next replaces it
-    rows, path = StoredRows(case.path), case.path.with_suffix(f".{method}.safetensors")
+    rows, path = StoredRows(case.path), case.path.with_suffix(f".{method}.safetensors")  # which the next run replaces
     began = time.perf_counter()
     arrays, settings = build_index(rows, case.tuning, method=method, seed=SEED)
     figures = {"build_s": round(time.perf_counter() - began, 3), "settings": settings}
     save_file(arrays, path)
-    size = sum(array.nbytes for array in arrays.values())
-    figures |= {"rows_gb": np.prod(rows.shape).item() * 2 / 1e9, "index_gb": size / 1e9}
+    figures["rows_gb"] = np.prod(rows.shape).item() * 2 / 1e9
+    figures["index_gb"] = sum(array.nbytes for array in arrays.values()) / 1e9
     return {"path": path, "figures": figures | {"build_peak_mb": memory_of("self")["peak_mb"]}}
 
 
@@ -154,7 +153,9 @@ def searched(cases: Sequence[Case], method: str, built: Sequence[dict[str, Any]]
         opened = [_indexed(case, method, one) for case, one in zip(cases, built, strict=True)]
     by_space = {}
     for case, search in zip(cases, opened, strict=True):
-        StoredRows(case.path).read_through()  # a searched gallery is in the file cache
+        with case.path.open("rb") as file:  # what the system has taken back and read again lies in small pages
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        StoredRows(case.path).read_through()  # a searched gallery is in the file cache, as after a start
         asked(search, case.queries[:2], None)  # the first search of an index is not its usual one
         answer = asked(search, case.queries, None)
         truth = case.filtered if method == "filtered" else case.truth

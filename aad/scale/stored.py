@@ -14,9 +14,7 @@ from aad.files import TOO_SHORT, file_sha256, read_header, refuse_special
 from aad.search import CHUNK_BYTES, rows_in
 from aad.vectors import FLOATS, l2_normalise
 
-BLOCK_BYTES = (
-    2 << 20
-)  # of float32 rows that one of several threads compares at a time: after each it waits for the others
+BLOCK_BYTES = 2 << 20  # of float32 rows that a thread compares at a time: after each block it waits for the others
 PICK_BYTES = 256 << 10  # the same of single rows: memory that is not new to the process each time, which is what costs
 N_MAPPED = 20_000  # rows from which on a mapped file and all processors are quicker than a read for each row
 
