@@ -42,7 +42,7 @@ class TailSample:
         if n_tail <= 0:
             return near
         in_tail = ~np.isin(self.ids, ids) & (self.ids != (-1 if without is None else without))
-        tail = self.rows[in_tail] @ query
+        tail = (self.rows @ query)[in_tail]
         if not len(tail):  # all of the sample is near; a row that is not is at most as similar as the last that is
             tail = similarities.min(keepdims=True)
         mean = float(log_sum_exp(tail[None], beta)[0]) - np.log(len(tail))
