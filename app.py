@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, NoReturn
 if __name__ == "__main__":  # what follows is imported for a second, in which nobody has asked anything
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
-from PIL import Image
-
 # Before numpy, faiss and torch start their threads. A query is one row: its products gain nothing from threads, and waiting
 # threads that spin take the cores from the network and from the server.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -34,6 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from aad.backbones import BackboneError
 from aad.bundle import BundleError
 from interface.decoder import decoded
+from interface.network import network
 from interface.outcomes import outcomes_of
 from interface.page import build_app
 from interface.pictures import places
@@ -45,25 +44,33 @@ if TYPE_CHECKING:
 
 __all__ = ["build_app", "main", "serve"]
 
-# Importing torch holds the interpreter: begun at once, the first page's scripts and the first example come twice as late.
-QUIET_SECONDS = 2.0  # an upload in this time does not wait for it to pass
+QUIET_SECONDS = 2.0  # for who comes first
+ALONE = 5.0  # the same where the network's import has no processor of its own, and would hold up the first page
 
 
 def warm_up(attributor: "Attributor") -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
-    picture = Image.new("RGB", (32, 32))
-    pictures = places(attributor)
-    if gone := [path for path in pictures if not Path(path).is_file()]:
-        text = f"app.py: {len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
-        print(f"{text}: move them back, or make the bundle again", file=sys.stderr)
-    # A whole answer, not the network alone: the first search reads its references, too. Then a pause, for who came meanwhile.
-    works = (0.0, partial(attributor.attribute, picture)), (QUIET_SECONDS, partial(outcomes_of, attributor))
-    for wait, work in works:
-        time.sleep(wait)
+
+    def look() -> None:
+        pictures = places(attributor)
+        if gone := [path for path in pictures if not Path(path).is_file()]:
+            told = f"{len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
+            print(f"app.py: {told}: move them back, or make the bundle again", file=sys.stderr)
+
+    # Not the network alone: the first search reads its references, too.
+    first: Callable[[], object] = partial(attributor.attribute_reference, 0)
+    for work in attributor.warm_up, first, look, partial(outcomes_of, attributor):
+        if work == first:
+            time.sleep(QUIET_SECONDS)
         try:
             work()
         except (BackboneError, ConnectionError) as error:
             print(f"app.py: {error}", file=sys.stderr)
+
+
+def n_processors() -> int:
+    """Of those of this machine what this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,20 +112,23 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         with Stop() as told:
-            attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant)
+            if not (wait := 0.0 if n_processors() > 1 else ALONE):
+                network.start()  # beside this process's own start
+            attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant, network.load)
+            (warming := threading.Timer(wait, warm_up, args=(attributor,))).daemon = True
+            warming.start()
             with own_folder() as uploads:  # named before the page is built, which reads it
                 address = {"server_name": options.host, "server_port": options.port, "share": options.share}
                 demo, told.serving = build_app(attributor), True
-                decoded.start()  # beside the server's own start: the first picture does not wait for it
                 _, stop = serve(demo, ready=lambda: attributor.ready, uploads=uploads, **address)
-                later = threading.Timer(QUIET_SECONDS, warm_up, args=(attributor,))
-                later.daemon = True
-                later.start()
+                decoded.start()  # the first picture does not wait for its libraries
                 told.wait()
                 stop()
     except (BundleError, OSError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
+    finally:
+        network.stop()
     return 0
 
 

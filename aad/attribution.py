@@ -3,7 +3,7 @@
 import importlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,16 @@ class Attributor:
     """A bundle opened for questions. Read-only after loading, and safe to share between threads."""
 
     def __init__(
-        self, bundle: Bundle, weights: str | Path | None = None, device: str = "cpu", qdrant: str | None = None
+        self,
+        bundle: Bundle,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        qdrant: str | None = None,
+        load: Callable[[str, str | Path | None, str, str], Backbone] = load_backbone,
     ) -> None:
         self.bundle, manifest = bundle, bundle.manifest
         self._made_with: dict[str, Any] = bundle.section("backbone")
-        self._weights, self._device = weights, device
+        self._weights, self._device, self._load = weights, device, load
         images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
         self.references = read_references(bundle, images)
         self.queries = read_queries(bundle, images, len(self.references))
@@ -79,6 +84,7 @@ class Attributor:
         weights: str | Path | None = None,
         device: str = "cpu",
         qdrant: str | None = None,
+        load: Callable[[str, str | Path | None, str, str], Backbone] = load_backbone,
     ) -> "Attributor":
         """Open a bundle folder; by default the one that ships with the project. No network, no torch yet.
 
@@ -87,11 +93,12 @@ class Attributor:
             weights: file with the weights of its backbone, where ``load_backbone`` would not find them itself.
             device: where the backbone runs: ``cpu``, ``cuda`` or ``auto``.
             qdrant: address of a Qdrant server that holds the bundle's references, to be searched there.
+            load: gives the backbone, when an image is first embedded.
 
         Raises:
             BundleError: a file is missing or damaged; the text names it and the command that rebuilds it.
         """
-        return cls(open_bundle(bundle), weights, device, qdrant)
+        return cls(open_bundle(bundle), weights, device, qdrant, load)
 
     @property
     def ready(self) -> bool:
@@ -106,9 +113,8 @@ class Attributor:
         """
         with self._loading:
             if self._backbone is None:
-                backbone = load_backbone(
-                    self.stamp["backbone"], self._weights, self._device, self._made_with.get("engine", "torch")
-                )
+                engine = self._made_with.get("engine", "torch")
+                backbone = self._load(self.stamp["backbone"], self._weights, self._device, engine)
                 if different := difference(self._made_with, backbone.spec):
                     raise BackboneError(
                         f"this bundle holds {different}: give the weights that it was made with (weights= of "

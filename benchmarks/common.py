@@ -124,9 +124,15 @@ def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[
 
 
 def memory_of(pid: int | str) -> dict[str, float]:
-    """What a process holds now, and the most it held so far, in megabytes (10^6 bytes); Linux only."""
-    status = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8")))
-    return {name: int(status[key]) * 1024 / 1e6 for name, key in (("resident_mb", "VmRSS"), ("peak_mb", "VmHWM"))}
+    """What a process and those it started hold now, and the most they held so far, in megabytes (10^6 bytes); Linux only."""
+    total = dict.fromkeys(("resident_mb", "peak_mb"), 0.0)
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    started = [child for thread in threads for child in (thread / "children").read_text("utf-8").split()]
+    for one in (pid, *started):
+        status = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{one}/status").read_text("utf-8")))
+        for name, key in zip(total, ("VmRSS", "VmHWM"), strict=True):
+            total[name] += int(status[key]) * 1024 / 1e6
+    return total
 
 
 def chromium() -> str:

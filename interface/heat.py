@@ -95,8 +95,12 @@ def explain(
     asked = attributor.queries[query] if isinstance(query, int) else query
     picture = asked.path if isinstance(asked, Query | Reference) else asked
     images = [decoded(picture), decoded(attributor.references[reference_id].path)]
-    backbone = attributor.warm_up().in_torch()  # only torch shows what is inside
-    ours, theirs = (_features(backbone, image) for image in images)
+    backbone = attributor.warm_up()
+    # What stands for a network in another process looks inside it there.
+    inside = getattr(
+        backbone.network, "features_without_regions", functools.partial(features_without_regions, backbone)
+    )
+    ours, theirs = (inside(backbone.spec.preprocess(image)) for image in images)
     spaces: Explanation = {}
     for space in attributor.spaces:
         of_query = attributor.heads[space].embed(ours, domain)
@@ -161,8 +165,8 @@ def _left_out(grid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.n
     return middle, removed, s * s - step * step * (np.arange(1 + n_regions) > 0)[:, None]
 
 
-def _features(backbone: Backbone, image: Image.Image) -> np.ndarray:
-    """(1 + side * side, d) features of a picture, see ``pool_without_regions``."""
+def features_without_regions(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
+    """(1 + side * side, d) features of (3, s, s) ``pixels`` of ``spec.preprocess``, see ``pool_without_regions``."""
     thread, found, network = threading.get_ident(), {}, cast(Any, backbone.network)
 
     def keep(number: int, _: Any, __: Any, output: Any) -> None:
@@ -176,7 +180,7 @@ def _features(backbone: Backbone, image: Image.Image) -> np.ndarray:
     with contextlib.ExitStack() as hooks:
         for number, layer in layers.items():
             hooks.callback(layer.register_forward_hook(functools.partial(keep, number)).remove)
-        backbone.embed([image])
+        backbone.in_torch().run(pixels[None])  # only torch shows what is inside
     return pool_without_regions(found, pools)
 
 

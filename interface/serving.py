@@ -28,9 +28,10 @@ class Stop(threading.Event):
         self._usual = {kind: signal.signal(kind, self._tell) for kind in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> bool:
         for kind, handler in self._usual.items():
             signal.signal(kind, handler)
+        return self.is_set() and not self.serving  # whatever the end has become in the code it came into
 
     def _tell(self, *_: object) -> None:
         self.__exit__()

@@ -54,6 +54,7 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
 ) -> None:
     monkeypatch.setattr(aad.Attributor, "load", lambda *_: None)
     monkeypatch.setattr(app, "build_app", lambda _: None)
+    monkeypatch.setattr(app, "warm_up", lambda _: None)
     if folder:
         monkeypatch.setenv("GRADIO_TEMP_DIR", folder)
     with socket.socket(socket.AF_INET6 if "[::1]" in options else socket.AF_INET) as other:

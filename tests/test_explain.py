@@ -17,8 +17,7 @@ from aad.images import ImageError
 from aad.method import Head
 from aad.spaces import SPACES, Domain, Space
 from aad.vectors import l2_normalise
-from interface import heat
-from interface.heat import LAST, ExplanationError, explain, pool_without_regions, why_not
+from interface.heat import LAST, ExplanationError, explain, features_without_regions, pool_without_regions, why_not
 from tests.fakes import DIMENSION, FakeAttributor
 
 D = 2 * DIMENSION
@@ -38,8 +37,9 @@ def invented(tmp_path_factory: pytest.TempPathFactory) -> FakeAttributor:
 
 @pytest.fixture
 def toy(invented: FakeAttributor, monkeypatch: pytest.MonkeyPatch) -> FakeAttributor:
-    monkeypatch.setattr(heat, "_features", lambda _, image: features(image))
-    monkeypatch.setattr(invented, "warm_up", lambda: SimpleNamespace(in_torch=lambda: None))
+    spec = SimpleNamespace(preprocess=lambda image: image)
+    there = SimpleNamespace(features_without_regions=features)
+    monkeypatch.setattr(invented, "warm_up", lambda: SimpleNamespace(spec=spec, network=there))
     return invented
 
 
@@ -119,7 +119,7 @@ def test_the_whole_is_what_the_network_gives_and_a_run_of_another_thread_does_no
     shipped: Attributor,
 ) -> None:
     backbone, image = load_backbone("efficientnet_lite0"), load_image(shipped.references[0].path)
-    quiet = heat._features(backbone, image)
+    quiet = features_without_regions(backbone, backbone.spec.preprocess(image))
     assert quiet.shape == (1 + 49, backbone.spec.dim)
     assert np.allclose(quiet[:1], backbone.embed([image]), rtol=0, atol=1e-5)
 
@@ -130,7 +130,7 @@ def test_the_whole_is_what_the_network_gives_and_a_run_of_another_thread_does_no
             thread.join()
 
     backbone.network.register_forward_hook(late)
-    assert np.array_equal(heat._features(backbone, image), quiet)
+    assert np.array_equal(features_without_regions(backbone, backbone.spec.preprocess(image)), quiet)
     assert not any(block._forward_hooks for block in backbone.network.blocks)
 
 

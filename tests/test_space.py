@@ -91,7 +91,7 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(tmp_path: Path)
         "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
     }
     log = tmp_path / "log"
-    with started([sys.executable, "app.py"], port, log, cwd=clone, env={**kept, **settings}):
+    with started([sys.executable, "app.py"], port, log, cwd=clone, env={**kept, **settings}) as server:
         url = f"http://127.0.0.1:{port}/"
         assert "Where did this image come from?" in httpx.get(url).text
         asked = httpx.get(url + "config").json()
@@ -104,3 +104,4 @@ def test_the_app_starts_from_a_bare_clone_as_a_space_and_answers(tmp_path: Path)
         reply = Client(url, verbose=False).predict(handle_file(shown[1]), 3, api_name="/attribute")
         assert all(len(reply[space]["matches"]) == 3 for space in SPACES)
         assert "out of reach" in log.read_text() and "reached for" not in log.read_text()
+        assert "libtorch" not in Path(f"/proc/{server.pid}/maps").read_text(), "the network has a process of its own"

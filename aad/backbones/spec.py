@@ -114,10 +114,11 @@ class Backbone:
         """As ``embed``, of n arrays (3, s, s) that ``spec.preprocess`` gave, taken in batches of ``BATCH_SIZE`` as they come."""
         rows, source = [np.zeros((0, self.spec.dim), np.float32)], iter(pixels)
         while batch := list(islice(source, BATCH_SIZE)):
-            rows.append(self._run(np.stack(batch)))
+            rows.append(self.run(np.stack(batch)))
         return l2_normalise(np.concatenate(rows))
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """What the network gives for (n, 3, s, s) float32 of ``spec.preprocess``: (n, dim), not yet of unit length."""
         if self.compiled:
             return self.compiled(batch)
         import torch
