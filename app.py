@@ -48,7 +48,7 @@ QUIET_SECONDS = 2.0  # for who comes first
 ALONE = 5.0  # the same where the network's import has no processor of its own, and would hold up the first page
 
 
-def warm_up(attributor: "Attributor") -> None:
+def warm_up(attributor: "Attributor", stop: Stop) -> None:
     """What the first visitor would wait for, done while nobody does; what fails here the page says when it is asked for."""
 
     def look() -> None:
@@ -65,7 +65,8 @@ def warm_up(attributor: "Attributor") -> None:
         try:
             work()
         except (BackboneError, ConnectionError) as error:
-            print(f"app.py: {error}", file=sys.stderr)
+            if not stop.told:
+                print(f"app.py: {error}", file=sys.stderr)
 
 
 def n_processors() -> int:
@@ -110,24 +111,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", default=port, type=int, help="port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public gradio.live link")
     options = parser.parse_args(argv)
+    stop = Stop()
     try:
-        with Stop() as told:
+        with stop:
             if not (wait := 0.0 if n_processors() > 1 else ALONE):
                 network.start()  # beside this process's own start
             attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant, network.load)
-            (warming := threading.Timer(wait, warm_up, args=(attributor,))).daemon = True
+            (warming := threading.Timer(wait, warm_up, args=(attributor, stop))).daemon = True
             warming.start()
             with own_folder() as uploads:  # named before the page is built, which reads it
                 address = {"server_name": options.host, "server_port": options.port, "share": options.share}
-                demo, told.serving = build_app(attributor), True
-                _, stop = serve(demo, ready=lambda: attributor.ready, uploads=uploads, **address)
+                demo, stop.serving = build_app(attributor), True
+                _, close = serve(demo, ready=lambda: attributor.ready, uploads=uploads, **address)
                 decoded.start()  # the first picture does not wait for its libraries
-                told.wait()
-                stop()
+                stop.wait()
+                close()
     except (BundleError, OSError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
     finally:
+        stop.told = True  # who warms up says nothing more
         network.stop()
     return 0
 

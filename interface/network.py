@@ -57,7 +57,9 @@ class Network:
             if self._pool is not None:
                 for child in multiprocessing.active_children():  # the decoder's are none
                     child.kill()
-                self._pool.shutdown()
+                waiter = threading.Thread(target=self._pool.shutdown, daemon=True)
+                waiter.start()
+                waiter.join(1)  # its own threads may wait for what the process was just sending
             self._pool = None
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
 from interface import gradio_gaps, scripts
@@ -15,14 +16,24 @@ from interface.page import MAX_BYTES
 from interface.uploads import keep_swept
 
 
-class Stop(threading.Event):
-    """Set by the first SIGINT or SIGTERM while it is entered; the next one ends the process as it usually does.
+class Stop:
+    """Told by the first SIGINT or SIGTERM while it is entered; the next one ends the process as it usually does.
 
     Attributes:
         serving: Whether anybody may have asked something: until then that signal ends the program at once.
+        told: Whether it came.
     """
 
-    serving = False
+    serving = told = False
+
+    def __init__(self) -> None:
+        self._came = SimpleQueue[
+            None
+        ]()  # the signal may come into `wait` itself, and would wait there for an event's lock
+
+    def wait(self) -> None:
+        """Until it is told."""
+        self._came.get()
 
     def __enter__(self) -> Self:
         self._usual = {kind: signal.signal(kind, self._tell) for kind in (signal.SIGINT, signal.SIGTERM)}
@@ -31,11 +42,12 @@ class Stop(threading.Event):
     def __exit__(self, *_: object) -> bool:
         for kind, handler in self._usual.items():
             signal.signal(kind, handler)
-        return self.is_set() and not self.serving  # whatever the end has become in the code it came into
+        return self.told and not self.serving  # whatever the end has become in the code it came into
 
     def _tell(self, *_: object) -> None:
         self.__exit__()
-        self.set()
+        self.told = True
+        self._came.put(None)
         if not self.serving:
             sys.exit(0)
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import random
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ import aad
 import app
 from aad.backbones import BackboneError
 from interface.gradio_gaps import without_stubs
+from interface.serving import Stop
 from tests import served
 from tests.fakes import FakeAttributor
 from tests.small import python
@@ -54,7 +56,7 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
 ) -> None:
     monkeypatch.setattr(aad.Attributor, "load", lambda *_: None)
     monkeypatch.setattr(app, "build_app", lambda _: None)
-    monkeypatch.setattr(app, "warm_up", lambda _: None)
+    monkeypatch.setattr(app, "warm_up", lambda *_: None)
     if folder:
         monkeypatch.setenv("GRADIO_TEMP_DIR", folder)
     with socket.socket(socket.AF_INET6 if "[::1]" in options else socket.AF_INET) as other:
@@ -78,6 +80,30 @@ def test_whenever_it_is_stopped_it_ends_soon_with_0(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(stop, moments)) == [(0, True)] * len(moments)
+
+
+ANYWHERE = """
+import os, signal, sys, threading
+from interface.serving import Stop
+signal.alarm(30)
+for n in range(25):
+    stop, lines = Stop(), iter(range(99))
+    def trace(frame, event, _):
+        if event == "line" and next(lines) == n: signal.raise_signal(signal.SIGTERM)
+        return trace
+    with stop:
+        stop.serving = True
+        threading.Timer(0.02, lambda: stop.told or os.kill(os.getpid(), signal.SIGTERM)).start()
+        sys.settrace(trace)
+        stop.wait()
+        sys.settrace(None)
+print("ended")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="needs POSIX signals")
+def test_told_in_the_middle_of_its_waiting_it_does_not_wait_for_ever() -> None:
+    assert python(ANYWHERE) == "ended\n"
 
 
 def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_does_need_it() -> None:
@@ -125,11 +151,11 @@ def test_warming_up_answers_a_picture_and_tells_of_missing_weights(
     attributor, made = FakeAttributor(tmp_path, n_per_group=1), list[object]()
     monkeypatch.setattr(app, "outcomes_of", made.append)
     monkeypatch.setattr(app, "QUIET_SECONDS", 0)
-    app.warm_up(attributor)
+    app.warm_up(attributor, Stop())
     assert attributor.ready and attributor.n_backbone_calls == 1 and made == [attributor]
     attributor.references[0].path.unlink()
     monkeypatch.setattr(attributor, "warm_up", missing)
-    app.warm_up(attributor)
+    app.warm_up(attributor, Stop())
     told = capsys.readouterr().err
     assert (
         "1 of 25 pictures are not where the bundle says" in told
