@@ -13,17 +13,5 @@ from aad.bundle import BundleError
 from aad.images import ImageError, load_image
 from aad.spaces import SPACES, Domain, Space
 
-__all__ = [
-    "SPACES",
-    "Attribution",
-    "Attributor",
-    "BundleError",
-    "Domain",
-    "ImageError",
-    "Match",
-    "Query",
-    "Reference",
-    "Space",
-    "SpaceAttribution",
-    "load_image",
-]
+__all__ = ["SPACES", "Attribution", "Attributor", "BundleError", "Domain", "ImageError", "Match", "Query", "Reference"]
+__all__ += ["Space", "SpaceAttribution", "load_image"]

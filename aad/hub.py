@@ -65,11 +65,8 @@ def parse_address(address: str) -> tuple[str, str | None]:
         (('owner/name', 'v1'), ('owner/name', None))
     """
     repository, at, revision = address.removeprefix(SCHEME).partition("@")
-    if (
-        not address.startswith(SCHEME)
-        or not REPOSITORY.fullmatch(repository)
-        or (at and not _REVISION.fullmatch(revision))
-    ):
+    fits = address.startswith(SCHEME) and REPOSITORY.fullmatch(repository)
+    if not fits or (at and not _REVISION.fullmatch(revision)):
         raise BundleError(
             f"a bundle on the hub is {SCHEME}owner/name, or {SCHEME}owner/name@revision for one branch, tag or commit, got "
             f"{address!r}; both names start and end with a letter or digit"
@@ -183,12 +180,11 @@ def _explained(error: BaseException, address: str, repository: str) -> BundleErr
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     answered = next((cause for cause in causes if isinstance(cause, errors.HfHubHTTPError)), None)
+    is_closed = answered is not None and answered.response.status_code in (401, 403)
     hub, log_in = constants.ENDPOINT, "log in with: hf auth login  (or set HF_TOKEN to a token that may read it)"
     if isinstance(answered, errors.GatedRepoError):
         told = f"is gated: ask for access at {hub}/{repository}, then {log_in}"
-    elif isinstance(answered, errors.RepositoryNotFoundError) or (
-        answered and answered.response.status_code in (401, 403)
-    ):
+    elif isinstance(answered, errors.RepositoryNotFoundError) or is_closed:
         told = f"is not open to you: {hub} has no model repository {repository}, or it is private; check the name, or {log_in}"
     elif isinstance(answered, errors.RevisionNotFoundError):
         told = f"is there, that revision is not; leave out @... for the newest, or see {hub}/{repository}/commits/main"

@@ -81,6 +81,8 @@ _FITTED: dict[str, Any] = {
     "null_logit": NUMBER,
     EVERY: NOTHING,
 }
+_WEIGHTS: dict[str, Any] = {**dict.fromkeys(TERMS, NUMBER), EVERY: NOTHING}
+_JUDGE: dict[str, Any] = {"weights": _WEIGHTS, "bias": NUMBER, EVERY: NOTHING}
 _QUERY: dict[str, Any] = {
     **dict.fromkeys(("path", "type", "generator?", "split?", "concept?"), TEXT),
     "recipe?": ({},),
@@ -169,9 +171,7 @@ CONTENTS = {
     "metrics.json": Part("evaluate", {"held_out_generators?": [TEXT]}),
     "generalisation.json": Part("leave_out", {}),  # what of these two the page draws is checked there
     "theory.json": Part("measure_theory", {}),
-    "verdict": Part(
-        "fit_verdict", {"weights": {**dict.fromkeys(TERMS, NUMBER), EVERY: NOTHING}, "bias": NUMBER, EVERY: NOTHING}
-    ),
+    "verdict": Part("fit_verdict", _JUDGE),
 }
 STEPS = tuple(dict.fromkeys(part.step for part in CONTENTS.values()))
 SIDE_STEPS = {"build_index", "fit_verdict"}  # nothing is derived from what they write

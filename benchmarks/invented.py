@@ -66,10 +66,8 @@ def measure_domain(space: Space | str, dim: int) -> RealDomain:
     references = l2_normalise(opened.read_array(f"references_{space}.npy", (None, None)))
     concepts = np.array([entry["concept"] for entry in opened.read_json("references.json")])
     head = read_heads(opened)[space]
-    known = [
-        (i, q["exemplar_ids"][0]) for i, q in enumerate(opened.read_json("queries.json")) if len(q["exemplar_ids"]) == 1
-    ]
-    ids, sources = np.array(known).T
+    asked = enumerate(opened.read_json("queries.json"))
+    ids, sources = np.array([(i, q["exemplar_ids"][0]) for i, q in asked if len(q["exemplar_ids"]) == 1]).T
     features = opened.read_array("queries_backbone.npy", (None, head.dim))
     queries = head.embed(features[ids], Domain.SYNTHETIC)
 

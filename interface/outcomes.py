@@ -117,9 +117,8 @@ class Outcomes:
         """k-occurrence of each reference, (n,): among the ten nearest of how many queries; of how many of them as a source."""
         n, chosen = len(self.reference_labels["group"]), np.arange(len(self))[rows]
         near = self.neighbours[SPACES.index(Space(space)), chosen]
-        deserved = [
-            i for row, ids in zip(chosen, near.tolist(), strict=True) for i in ids if i in self.exemplar_ids[row]
-        ]
+        found = zip(chosen, near.tolist(), strict=True)
+        deserved = [i for row, ids in found for i in ids if i in self.exemplar_ids[row]]
         return np.bincount(near.ravel(), minlength=n), np.bincount(np.array(deserved, dtype=np.int64), minlength=n)
 
     def retrieving(self, space: Space | str, reference_id: int) -> np.ndarray:

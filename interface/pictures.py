@@ -102,13 +102,11 @@ def _holds_pictures(folder: Path) -> bool:
     def fail(error: OSError) -> None:
         raise error
 
+    names = (name for _, _, some in os.walk(folder, onerror=fail) for name in some)
     try:
-        for _, _, names in os.walk(folder, onerror=fail):
-            if not all(name.lower().endswith(BESIDE) or name.upper().startswith(TERMS) for name in names):
-                return False
+        return all(name.lower().endswith(BESIDE) or name.upper().startswith(TERMS) for name in names)
     except OSError:  # what cannot be looked through is not opened to others
         return False
-    return True
 
 
 def _holds_only(folder: Path, entries: set[Path]) -> bool:

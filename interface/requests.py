@@ -68,9 +68,8 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
         Refused: Anything else.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if (
-        not is_number or not low <= value <= high or value != int(value)
-    ):  # the range first: an integer may pass any float
+    # the range first: an integer may pass any float
+    if not is_number or not low <= value <= high or value != int(value):
         raise Refused(f"{name} must be a whole number from {low} to {high}, got {value!r:.80}.")
     return int(value)
 

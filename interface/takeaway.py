@@ -108,9 +108,8 @@ def named(attributor: Attributor, cases: Any) -> list[tuple[str, int | Path, dic
 def failures(refused: Any) -> list[tuple[str, str]]:
     """Name and reason of the files that the browser itself could not send."""
     rows = refused if isinstance(refused, list) else []
-    return [
-        (str(row[0])[:200], str(row[1])[:500]) for row in rows[:MAX_FILES] if isinstance(row, list) and len(row) == 2
-    ]
+    pairs = (row for row in rows[:MAX_FILES] if isinstance(row, list) and len(row) == 2)
+    return [(str(name)[:200], str(reason)[:500]) for name, reason in pairs]
 
 
 def best_of(part: SpaceAttribution) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and it travels whole, pictures included, when talk mode is entered: from then on
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,8 @@ def _pictures(attributor: Attributor, cases: dict[str, dict[str, Any]], wall: Se
         paths[key], sides[key] = attributor.references[reference_id].path, LARGE if reference_id in large else SMALL
     found = {}
     for key, path in paths.items():
-        try:
+        with suppress(ImageError):  # a missing picture leaves an empty frame
             found[key] = data_uri(path, sides[key])
-        except ImageError:  # a missing picture leaves an empty frame
-            continue
     return found
 
 
@@ -163,23 +162,16 @@ def steps(
         shows a case its name, the `spaces` revealed and whether the `truth` is.
     """
     n, ranks, turn = len(attributor.references), _ranks(cases.get("turn")), "turn" if "turn" in cases else None
-    told = [
-        _step(
-            "opening",
-            "Where did this image come from?",
-            "A machine made it, from pictures that people made. From which ones?",
-            "Give the room five seconds with the picture. Ask what they see, and where it may come from.",
-            case=turn,
-        )
-    ]
+    line = "A machine made it, from pictures that people made. From which ones?"
+    notes = "Give the room five seconds with the picture. Ask what they see, and where it may come from."
+    told = [_step("opening", "Where did this image come from?", line, notes, case=turn)]
     if "easy" in cases:
         line = "All three spaces name the source at once."
         notes = "Hardly changed: even a network that never saw this task finds it. The green frame is the true source."
         told.append(_case("easy", "Sometimes it is easy", line, notes))
     if ranks:
-        line = (
-            f"Its source is one of {n:,} pictures. It is among these {n_wall}." if n_wall < n else "Its source is here."
-        )
+        hidden = f"Its source is one of {n:,} pictures. It is among these {n_wall}."
+        line = hidden if n_wall < n else "Its source is here."
         notes = "Let the room search. Somebody usually finds it: people set style aside without noticing."
         told.append(_step("wall", "Now a hard one", line, notes, case="turn"))
     if turn:

@@ -46,10 +46,7 @@ def own_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if wish is None:
-            del os.environ["GRADIO_TEMP_DIR"]
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = wish
+        os.environ.pop("GRADIO_TEMP_DIR") if wish is None else os.environ.update(GRADIO_TEMP_DIR=wish)
 
 
 def sweep(folder: Path, *, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> int:

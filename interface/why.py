@@ -166,14 +166,14 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
     if not found:
         return None
     rows = []
-    apart = (
-        f", but \u201c{TYPE_WORDS['style']}\u201d" if "style" in found else ""
-    )  # leave_out never pools that other task
+    # leave_out never pools that other task
+    apart = f", but \u201c{TYPE_WORDS['style']}\u201d" if "style" in found else ""
     for name, row in found.items():
         twins = [other for key, other in found.items() if key != name and other["left_out"] == row["left_out"]]
         if name.endswith(", all") and any(other["spaces"] == row["spaces"] for other in twins):
             continue
         left_out = row["left_out"]
+        figures = {s: row["spaces"][s]["recall@1"] for s in map(str, SPACES)}
         rows.append(
             {
                 "id": name,
@@ -181,10 +181,7 @@ def families_of(generalisation: Mapping[str, Any], split: str = "test") -> dict[
                 "left_out": GENERATOR_WORDS.get(left_out, left_out.replace("_", " ")) + (apart if name == POOL else ""),
                 "n": row["n_queries"],
                 "is_sum": name == POOL,
-                "spaces": {
-                    str(space): [row["spaces"][space]["recall@1"][part] for part in ("mean", "low", "high")]
-                    for space in SPACES
-                },
+                "spaces": {s: [one[part] for part in ("mean", "low", "high")] for s, one in figures.items()},
             }
         )
     courses = [[row["spaces"][str(space)][0] for space in SPACES] for row in rows]

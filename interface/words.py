@@ -121,9 +121,8 @@ def verdict_words(
         line += f", though {' and '.join(doubts)}." if doubts and key != "none" else "."
     standing = ""
     if truth:
-        right = {"found": "Right", "none": "The closest is right, but not sure"}.get(
-            told["level"], "Right, but not sure"
-        )
+        sure = {"found": "Right", "none": "The closest is right, but not sure"}
+        right = sure.get(told["level"], "Right, but not sure")
         standing = right if about in truth else "Not found" if told["level"] == "none" else "Wrong"
     return told | {"about": about, "title": VERDICT_WORDS[key].format(title), "line": line, "standing": standing}
 

@@ -85,11 +85,7 @@ def quantisation(codes: str) -> "models.QuantizationConfig | None":
 
 
 def load_collections(
-    bundle: Bundle,
-    client: "QdrantClient",
-    layout: Mapping[str, Any] | None = None,
-    recreate: bool = False,
-    batch: int = 256,
+    bundle: Bundle, client: "QdrantClient", layout: Mapping[str, Any] = {}, recreate: bool = False, batch: int = 256
 ) -> dict[Space, str]:
     """Load all spaces of a bundle, or what is missing of them, and point the aliases at them.
 
@@ -118,7 +114,7 @@ def load_collections(
             with speaking(client):
                 client.delete_collection(name)
         about = {"bundle": bundle.manifest.get("name", ""), "space": str(space)}
-        load_collection(client, name, rows, entries, {"metadata": about, **(layout or {})}, batch)
+        load_collection(client, name, rows, entries, {"metadata": about, **layout}, batch)
     for space, name in names.items():  # in one step for whoever searches by an alias
         alias = alias_name(bundle, space)
         made = models.CreateAlias(collection_name=name, alias_name=alias)
@@ -135,7 +131,7 @@ def load_collection(
     name: str,
     rows: StoredRows | np.ndarray,
     entries: Sequence[Mapping[str, Any]],
-    layout: Mapping[str, Any] | None = None,
+    layout: Mapping[str, Any] = {},
     batch: int = 256,
 ) -> None:
     """Load rows into one collection, point i for row i; points that are there stay.
@@ -160,7 +156,7 @@ def load_collection(
             # Rows have unit length, so the dot product is the cosine; under COSINE the server would give back other bits.
             dot, floats = models.Distance.DOT, models.Datatype.FLOAT32
             kind = models.VectorParams(size=rows.shape[1], distance=dot, datatype=floats, on_disk=True)
-            client.create_collection(name, kind, **(layout or {}))
+            client.create_collection(name, kind, **layout)
             for field in (*FIELDS, "concept") if not is_local(client) else ():  # local mode has no indexes, and warns
                 client.create_payload_index(name, field, models.PayloadSchemaType.KEYWORD, wait=True)
         held = client.count(name, exact=True).count
@@ -212,9 +208,8 @@ def measure(
     heads, found = read_heads(bundle), {}
     for space, name in names.items():
         queries = heads[space].embed(features, Domain.SYNTHETIC)
-        served, exact = (
-            QdrantIndex(client, name, n, dim, exact=exact).search(queries, k).ids for exact in (False, True)
-        )
+        both = (QdrantIndex(client, name, n, dim, exact=exact) for exact in (False, True))
+        served, exact = (index.search(queries, k).ids for index in both)
         hits = [len(np.intersect1d(*pair)) for pair in zip(served, exact, strict=True)]
         found[space] = float(np.sum(hits) / exact.size)
     return found

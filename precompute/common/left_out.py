@@ -72,11 +72,8 @@ def read_queries(bundle: Bundle, family: str, split: str) -> Queries:
     """
     entries, references = bundle.read_json("queries.json"), bundle.read_json("references.json")
     features = bundle.read_array("queries_backbone.npy", (len(entries), bundle.manifest["backbone"]["dim"]))
-    own = [
-        i
-        for i, entry in enumerate(entries)
-        if (entry.get("generator"), entry.get("split")) == (family, split) and entry["exemplar_ids"]
-    ]
+    told = [(entry.get("generator"), entry.get("split")) for entry in entries]
+    own = [i for i, entry in enumerate(entries) if told[i] == (family, split) and entry["exemplar_ids"]]
     with np.load(scratch_file(bundle, "made_queries.npz", "extract_families"), allow_pickle=False) as stored:
         made = np.flatnonzero((stored["family"] == family) & (stored["split"] == split))
         made_features, made_ids = stored["features"][made], stored["exemplar_id"][made]

@@ -112,11 +112,8 @@ def table_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]] | Non
     try:
         text = _text(path.read_bytes()).lstrip("\r\n")
         if path.suffix == ".jsonl":
-            rows = [
-                {key.lower(): value for key, value in json.loads(line).items()}
-                for line in text.split("\n")
-                if line.strip()
-            ]
+            objects = (json.loads(line) for line in text.split("\n") if line.strip())
+            rows = [{key.lower(): value for key, value in one.items()} for one in objects]
             names = set(columns).intersection(*rows)
         else:
             start, _, rest = text.partition("\n")

@@ -34,12 +34,9 @@ def cca(real: np.ndarray, synthetic: np.ndarray, shrinkage: float, rank: int, we
     left, correlations, right = np.linalg.svd(first @ cross_covariance(real, synthetic) @ second)
     directions = signed(np.hstack([left.T[:rank] @ first, right[:rank] @ second]))  # one sign for both domains
     directions *= correlations[:rank, None] ** weighting
-    parts = {
-        Domain.REAL: (real, directions[:, : real.shape[1]]),
-        Domain.SYNTHETIC: (synthetic, directions[:, real.shape[1] :]),
-    }
-    centre = {domain: rows.mean(0, dtype=np.float64).astype(np.float32) for domain, (rows, _) in parts.items()}
-    return Head(centre, {domain: np.asarray(weight, dtype=np.float32) for domain, (_, weight) in parts.items()})
+    centres = (rows.mean(0, dtype=np.float64).astype(np.float32) for rows in (real, synthetic))
+    weights = (np.asarray(part, dtype=np.float32) for part in np.split(directions, [real.shape[1]], axis=1))
+    return Head(dict(zip(Domain, centres, strict=True)), dict(zip(Domain, weights, strict=True)))
 
 
 def cross_covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
