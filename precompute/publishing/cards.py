@@ -36,7 +36,6 @@ def model_card(contents: Contents, repository: str, licence: str, stamp: str) ->
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    steps = contents.bundle.manifest["steps"]
     about = ModelCardData(
         **for_card([licence, *(row["licence"] for row in contents.rows)]),
         library_name="aad",
@@ -51,10 +50,7 @@ def model_card(contents: Contents, repository: str, licence: str, stamp: str) ->
         repository=repository,
         address=SCHEME + repository,
         stamp=stamp,
-        backbone=contents.bundle.manifest["backbone"],
-        training=steps.get("train_heads", {}),
         measured=_measured(contents.bundle),
-        calibrated=steps.get("calibrate", {}).get("origin", "not stated"),
         licence=licence,
         pictures=PICTURES,
         arxiv=ARXIV,
@@ -93,14 +89,9 @@ def dataset_card(contents: Contents, repository: str) -> bytes:
 def _written(card: Any, about: Any, described: Contents, **told: Any) -> bytes:
     from huggingface_hub import constants
 
-    kind = card.__name__.removesuffix("Card").lower()
-    told |= {
-        "name": described.bundle.manifest["name"],
-        "contents": described,
-        "hub": constants.ENDPOINT,
-        "licences": f"{described.licence_table()}\n\nHow to credit single pictures: [LICENSE.md](LICENSE.md).",
-    }
-    return f"{card.from_template(about, template_path=str(HERE / f'{kind}_card.md'), **told)}\n".encode()
+    path = str(HERE / f"{card.__name__.removesuffix('Card').lower()}_card.md")
+    written = card.from_template(about, template_path=path, contents=described, hub=constants.ENDPOINT, **told)
+    return f"{written}\n".encode()
 
 
 def _measured(bundle: Bundle) -> str:
