@@ -134,8 +134,7 @@ def build(case: Case, method: str) -> dict[str, Any]:
     arrays, settings = build_index(rows, case.tuning, method=method, seed=SEED)
     figures = {"build_s": round(time.perf_counter() - began, 3), "settings": settings}
     save_file(arrays, path)
-    figures["rows_gb"] = np.prod(rows.shape).item() * 2 / 1e9
-    figures["index_gb"] = sum(array.nbytes for array in arrays.values()) / 1e9
+    figures |= {"rows_gb": 2e-9 * np.prod(rows.shape).item(), "index_gb": sum(x.nbytes for x in arrays.values()) / 1e9}
     return {"path": path, "figures": figures | {"build_peak_mb": memory_of("self")["peak_mb"]}}
 
 
