@@ -1,6 +1,6 @@
 """How fast pictures become features: every engine, and folders of photographs.
 
-    python -m benchmarks.embedding --n 1000 --backbone dino_vits16 --json embedding.json
+    python -m benchmarks.embedding --n 200 --backbone dino_vits16 --json embedding.json
 
 First the network alone on preprocessed pictures, on one thread and on all, against plain torch: float32, inference mode, memory as
 it comes (NCHW). A ratio is the median over the rounds, each against the baseline of its own round; the cosine is the least over
@@ -45,7 +45,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print two tables and the report."""
-    parser = arguments(__doc__, n=200, rounds=5)
+    parser = arguments(__doc__, n=1000, rounds=5)
     parser.add_argument("--backbone", default=BACKBONE, choices=sorted(BACKBONES), metavar="NAME")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
     kept = Path(tempfile.gettempdir()) / "aad_photographs"

@@ -45,14 +45,16 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
     n = len(embeddings[Space.BACKBONE])
     if n < 16:  # too few for UMAP's neighbour graph; the two main directions of each space say as much
         return _shared_frame({space: _principal_plane(rows) for space, rows in embeddings.items()})
-    from umap import AlignedUMAP
+    from umap.aligned_umap import AlignedUMAP, build_neighborhood_similarities, procrustes_align
+    from umap.umap_ import fast_knn_indices, smooth_knn_dist
 
-    spaces = list(embeddings)
-    same = [{i: i for i in range(n)} for _ in spaces[1:]]
+    for function in (build_neighborhood_similarities, procrustes_align, fast_knn_indices, smooth_knn_dist):
+        with suppress(RuntimeError):  # nowhere to keep it
+            function.enable_caching()  # to compile these takes most of the time of a small map
     fitted = AlignedUMAP(n_neighbors=min(n_neighbors, n - 1), metric="cosine", random_state=seed).fit(
-        [embeddings[space] for space in spaces], relations=same
+        list(embeddings.values()), relations=[{i: i for i in range(n)}] * (len(embeddings) - 1)
     )
-    return _shared_frame({space: np.asarray(rows) for space, rows in zip(spaces, fitted.embeddings_, strict=True)})
+    return _shared_frame({space: np.asarray(rows) for space, rows in zip(embeddings, fitted.embeddings_, strict=True)})
 
 
 def fitted_maps(
@@ -82,8 +84,7 @@ def fitted_maps(
 
 
 def _principal_plane(rows: np.ndarray) -> np.ndarray:
-    centred = rows - rows.mean(0)
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    left, scale, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
     plane = np.zeros((len(rows), 2))
     plane[:, : len(scale[:2])] = left[:, :2] * scale[:2]
     return plane * np.where(plane.sum(0) < 0, -1, 1)  # a singular vector's sign is arbitrary; fix it
@@ -94,8 +95,7 @@ def _shared_frame(maps: dict[Space, np.ndarray]) -> dict[Space, np.ndarray]:
     points = np.concatenate(list(maps.values()))
     low, high = points.min(0), points.max(0)
     scale = 0.94 / max(float((high - low).max()), 1e-12)
-    middle = (low + high) / 2
-    return {space: ((rows - middle) * scale + 0.5).astype(np.float32) for space, rows in maps.items()}
+    return {space: ((rows - (low + high) / 2) * scale + 0.5).astype(np.float32) for space, rows in maps.items()}
 
 
 def place_rest(
