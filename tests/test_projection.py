@@ -48,7 +48,7 @@ assert numpy.array_equal(first, again); numpy.save(sys.argv[1], first)"""
 
 @pytest.mark.slow
 def test_maps_of_compiled_umap_repeat_and_keep_neighbours(tmp_path):
-    python(FITTED, tmp_path / "maps.npy", NUMBA_DISABLE_JIT="0", NUMBA_OPT="0")
+    python(FITTED, tmp_path / "maps.npy", NUMBA_DISABLE_JIT="0", NUMBA_OPT="0", NUMBA_CACHE_DIR=str(tmp_path))
     maps = np.load(tmp_path / "maps.npy")
     check_maps(spaces(60), dict(zip(SPACES, maps, strict=True)), 0.4)  # 10 / 59 = 0.17 by chance
 

@@ -45,11 +45,11 @@ def fit_maps(embeddings: Mapping[Space, np.ndarray], n_neighbors: int = 20, seed
     n = len(embeddings[Space.BACKBONE])
     if n < 16:  # too few for UMAP's neighbour graph; the two main directions of each space say as much
         return _shared_frame({space: _principal_plane(rows) for space, rows in embeddings.items()})
-    from umap.aligned_umap import AlignedUMAP, build_neighborhood_similarities, procrustes_align
-    from umap.umap_ import fast_knn_indices, smooth_knn_dist
+    from umap import AlignedUMAP, aligned_umap, umap_
 
-    for function in (build_neighborhood_similarities, procrustes_align, fast_knn_indices, smooth_knn_dist):
-        with suppress(RuntimeError):  # nowhere to keep it
+    slow = aligned_umap.build_neighborhood_similarities, aligned_umap.procrustes_align
+    for function in (*slow, umap_.fast_knn_indices, umap_.smooth_knn_dist):
+        with suppress(AttributeError, RuntimeError):  # not compiled at all; nowhere to keep it
             function.enable_caching()  # to compile these takes most of the time of a small map
     fitted = AlignedUMAP(n_neighbors=min(n_neighbors, n - 1), metric="cosine", random_state=seed).fit(
         list(embeddings.values()), relations=[{i: i for i in range(n)}] * (len(embeddings) - 1)
