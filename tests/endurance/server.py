@@ -16,6 +16,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Record:
     def fault(self, text: str) -> None:
         self.counts["fault"] += 1
         if len(self.faults) < 50:
-            self.faults.append(text[:400])
+            self.faults.append(text[:1500])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,20 +96,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def stops(n: int, record: Record) -> None:
     """Servers that are told to stop at any moment, every other one with a question: each must end soon, with 0, and answer it."""
     draw = random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(2) as pool:
         picture = Path(place) / "picture.png"
         Image.new("RGB", (300, 200), "red").save(picture)
-        for i in range(n):
+
+        def stop(i: int, seconds: float) -> None:
             (folder := Path(place) / str(i)).mkdir()
-            seconds = draw.uniform(-1, 8)
             asks = i % 2 == 1 and seconds >= 0
             code, took, told = served.stopped(folder, seconds, picture if asks else None)
             record.counts["stops"] += 1
             record.slowest = max(record.slowest, took)
             if code != 0 or took > SOON or asks != ("event: complete" in told):
-                record.fault(
-                    f"told to stop {seconds:.2f} s after its first page it ended with {code}, {took:.1f} s later: {told[:99]}"
-                )
+                when = f"told to stop {seconds:.2f} s after its first page it ended with {code}, {took:.1f} s later"
+                record.fault(f"{when}: {told[:99]} {(folder / 'log').read_text()[-999:]}")
+
+        list(pool.map(stop, range(n), [draw.uniform(-1, 8) for _ in range(n)]))
 
 
 async def crowd(
