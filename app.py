@@ -31,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from aad.backbones import BackboneError
 from aad.bundle import BundleError
+from aad.hub import open_bundle
 from interface.decoder import decoded
 from interface.network import network
 from interface.outcomes import outcomes_of
@@ -57,6 +58,10 @@ def warm_up(attributor: "Attributor", stop: Stop) -> None:
             told = f"{len(gone)} of {len(pictures)} pictures are not where the bundle says, {gone[0]} first, and show as grey"
             print(f"app.py: {told}: move them back, or make the bundle again", file=sys.stderr)
 
+    try:
+        attributor.opened()
+    except (BundleError, OSError) as error:
+        return stop.fail(error)
     # Not the network alone: the first search reads its references, too.
     first: Callable[[], object] = partial(attributor.attribute_reference, 0)
     for work in attributor.warm_up, first, look, partial(outcomes_of, attributor):
@@ -116,7 +121,10 @@ def main(argv: list[str] | None = None) -> int:
         with stop:
             if not (wait := 0.0 if n_processors() > 1 else ALONE):
                 network.start()  # beside this process's own start
-            attributor = Attributor.load(options.bundle, options.weights, options.device, options.qdrant, network.load)
+            bundle = open_bundle(options.bundle)
+            attributor = Attributor(bundle, options.weights, options.device, options.qdrant, network.load)
+            if options.qdrant:
+                attributor.opened()  # soon, and a server that is out of reach is told at once
             (warming := threading.Timer(wait, warm_up, args=(attributor, stop))).daemon = True
             warming.start()
             with own_folder() as uploads:  # named before the page is built, which reads it

@@ -4,6 +4,8 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ N_PLACING = 5  # neighbours that place a query; more pull it towards the middle 
 
 
 class Attributor:
-    """A bundle opened for questions. Read-only after loading, and safe to share between threads."""
+    """A bundle opened for questions. Read-only after loading, and safe to share between threads.
+
+    Made by itself it opens what is searched when that is first asked for, see ``opened``.
+    """
 
     def __init__(
         self,
@@ -41,14 +46,13 @@ class Attributor:
     ) -> None:
         self.bundle, manifest = bundle, bundle.manifest
         self._made_with: dict[str, Any] = bundle.section("backbone")
-        self._weights, self._device, self._load = weights, device, load
+        self._weights, self._device, self._qdrant, self._load = weights, device, qdrant, load
         images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
         self.references = read_references(bundle, images)
         self.queries = read_queries(bundle, images, len(self.references))
         n, d_feature = len(self.references), self._made_with["dim"]
         self.spaces = SPACES
         self.heads = read_heads(bundle)
-        self._index = open_indexes(bundle, self.references, qdrant)
         self._query_features = bundle.read_array("queries_backbone.npy", (len(self.queries), d_feature))
         places = bundle.read_array("coordinates.npy", (len(SPACES), n, 2))
         self.coordinates = dict(zip(SPACES, places, strict=True))
@@ -75,7 +79,7 @@ class Attributor:
             "versions": manifest["steps"].get("extract_features", {}).get("versions", {}),
         }
         self._backbone: Backbone | None = None
-        self._loading = threading.Lock()
+        self._loading, self._opening = threading.Lock(), threading.Lock()
 
     @classmethod
     def load(
@@ -84,7 +88,6 @@ class Attributor:
         weights: str | Path | None = None,
         device: str = "cpu",
         qdrant: str | None = None,
-        load: Callable[[str, str | Path | None, str, str], Backbone] = load_backbone,
     ) -> "Attributor":
         """Open a bundle folder; by default the one that ships with the project. No network, no torch yet.
 
@@ -93,12 +96,27 @@ class Attributor:
             weights: file with the weights of its backbone, where ``load_backbone`` would not find them itself.
             device: where the backbone runs: ``cpu``, ``cuda`` or ``auto``.
             qdrant: address of a Qdrant server that holds the bundle's references, to be searched there.
-            load: gives the backbone, when an image is first embedded.
 
         Raises:
             BundleError: a file is missing or damaged; the text names it and the command that rebuilds it.
         """
-        return cls(open_bundle(bundle), weights, device, qdrant, load)
+        return cls(open_bundle(bundle), weights, device, qdrant).opened()
+
+    def opened(self) -> "Attributor":
+        """Itself, once the embeddings of all references are read, which takes long where there are many.
+
+        Raises:
+            BundleError: one of their files is missing or damaged.
+        """
+        _ = self._index
+        return self
+
+    @cached_property
+    def _index(self) -> dict[Space, Index]:
+        with self._opening:
+            if "_index" not in vars(self):
+                vars(self)["_index"] = open_indexes(self.bundle, self.references, self._qdrant)
+            return vars(self)["_index"]
 
     @property
     def ready(self) -> bool:
@@ -293,11 +311,11 @@ def open_indexes(bundle: Bundle, references: References, qdrant: str | None = No
         return importlib.import_module("aad.scale.qdrant").open_collections(bundle, references, qdrant)
     told = bundle.section("retrieval") if "retrieval" in bundle.manifest else {}
     shape = n, _ = len(references), bundle.section("backbone")["dim"]
-    indexes: dict[Space, Index] = {}
-    for space in SPACES:
+
+    def opened(space: Space) -> Index:
         if (told[space].get("method") if told else method_for(n)) == "exact":
-            indexes[space] = ExactIndex(l2_normalise(bundle.read_array(f"references_{space}.npy", shape)))
-        else:
-            building = importlib.import_module("aad.scale.building")
-            indexes[space] = building.open_stored(bundle, space, n, told.get(space))
-    return indexes
+            return ExactIndex(l2_normalise(bundle.read_array(f"references_{space}.npy", shape)))
+        return importlib.import_module("aad.scale.building").open_stored(bundle, space, n, told.get(space))
+
+    with ThreadPoolExecutor(2) as pool:  # more would need memory for more at once
+        return dict(zip(SPACES, pool.map(opened, SPACES), strict=True))

@@ -27,13 +27,17 @@ class Stop:
     serving = told = False
 
     def __init__(self) -> None:
-        self._came = SimpleQueue[
-            None
-        ]()  # the signal may come into `wait` itself, and would wait there for an event's lock
+        # The signal may come into `wait` itself, and would wait there for an event's lock.
+        self._came = SimpleQueue[Exception | None]()
 
     def wait(self) -> None:
-        """Until it is told."""
-        self._came.get()
+        """Until it is told, or raises the error that it is told."""
+        if error := self._came.get():
+            raise error
+
+    def fail(self, error: Exception) -> None:
+        """Tell of an error after which there is nothing to serve."""
+        self._came.put(error)
 
     def __enter__(self) -> Self:
         self._usual = {kind: signal.signal(kind, self._tell) for kind in (signal.SIGINT, signal.SIGTERM)}

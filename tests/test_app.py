@@ -8,6 +8,8 @@ import json
 import random
 import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +18,11 @@ import pytest
 import aad
 import app
 from aad.backbones import BackboneError
+from benchmarks.serving import free_port
 from interface.gradio_gaps import without_stubs
 from interface.serving import Stop
 from tests import served
+from tests.factory import tiny_bundle
 from tests.fakes import FakeAttributor
 from tests.small import python
 
@@ -35,6 +39,13 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_bundle_is_told_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--bundle", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_bundle_whose_rows_are_damaged_is_served_until_that_is_known(tmp_path: Path) -> None:
+    (tiny_bundle(tmp_path) / "references_aligned.npy").write_bytes(b"damaged")
+    command = [sys.executable, "app.py", "--port", str(free_port()), "--bundle", str(tmp_path / "bundle")]
+    ended = subprocess.run(command, cwd=served.ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and "references_aligned.npy" in ended.stderr and ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -54,7 +65,7 @@ def test_a_server_that_cannot_be_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(aad.Attributor, "load", lambda *_: None)
+    monkeypatch.setattr(aad, "Attributor", lambda *_: None)
     monkeypatch.setattr(app, "build_app", lambda _: None)
     monkeypatch.setattr(app, "warm_up", lambda *_: None)
     if folder:

@@ -272,6 +272,7 @@ def test_a_picture_that_a_link_takes_out_of_the_folder_is_refused(bundle: Path, 
 def test_a_row_for_each_entry_is_wanted(bundle: Path) -> None:
     spoilt.rewritten(bundle, "queries.json", lambda old: old * 2)
     refused(bundle, "queries_backbone.npy", "has shape")
+    spoilt.rewritten(bundle, "queries.json", lambda old: old[: len(old) // 2])
     spoilt.rewritten(bundle, "references.json", lambda old: old[:-1])
     refused(bundle, ROWS[0], "has shape")
 
