@@ -31,10 +31,7 @@ N_PLACING = 5  # neighbours that place a query; more pull it towards the middle 
 
 
 class Attributor:
-    """A bundle opened for questions. Read-only after loading, and safe to share between threads.
-
-    Made by itself it opens what is searched when that is first asked for, see ``opened``.
-    """
+    """A bundle opened for questions. Read-only after loading, and safe to share between threads."""
 
     def __init__(
         self,
@@ -103,12 +100,8 @@ class Attributor:
         return cls(open_bundle(bundle), weights, device, qdrant).opened()
 
     def opened(self) -> "Attributor":
-        """Itself, once the embeddings of all references are read, which takes long where there are many.
-
-        Raises:
-            BundleError: one of their files is missing or damaged.
-        """
-        _ = self._index
+        """Itself, once the embeddings of all references are read: else they are when first asked for. Errors as ``load``."""
+        len(self._index)
         return self
 
     @cached_property

@@ -274,7 +274,7 @@ def test_a_row_for_each_entry_is_wanted(bundle: Path) -> None:
     refused(bundle, "queries_backbone.npy", "has shape")
     spoilt.rewritten(bundle, "queries.json", lambda old: old[: len(old) // 2])
     spoilt.rewritten(bundle, "references.json", lambda old: old[:-1])
-    refused(bundle, ROWS[0], "has shape")
+    refused(bundle, "coordinates.npy", "has shape")
 
 
 # What is right

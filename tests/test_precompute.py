@@ -8,20 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aad import Attributor, BundleError
-from aad.backbones import Backbone
+from aad.backbones import Backbone, BackboneSpec, load_backbone
 from aad.bundle import Bundle
 from aad.files import file_sha256
 from aad.images import load_image
 from aad.method import ALIGNED, DISENTANGLED, Head
 from precompute import train_heads
 from precompute.abc.splits import BenchmarkError
+from precompute.common.embedding import squeezed
 from precompute.common.gallery import from_benchmark, from_folders
 from precompute.evaluate import evaluate
 from precompute.run import SHIPPED_VIEWS, steps
 from tests.factory import tiny_bundle
-from tests.small import LITE0, ThumbnailNetwork, contents, draw_small, encoded, folder_of, picture, run
+from tests.small import LITE0, ROOT, ThumbnailNetwork, contents, draw_small, encoded, folder_of, picture, run
 
 STEPS = (
     *("build_benchmark", "extract_features", "extract_views", "train_heads", "calibrate", "project", "evaluate"),
@@ -333,3 +335,15 @@ def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_
     monkeypatch.setattr("precompute.common.embedding.KEPT", 10 * 3 * LITE0.image_size**2)  # the rest is decoded again
     shutil.rmtree(tmp_path / "out")
     assert rows() == third and len(opened) > 73 + 50
+
+
+def test_a_large_photograph_has_the_features_that_the_page_finds_in_it(monkeypatch):
+    backbone, files = (
+        load_backbone("efficientnet_lite0_moments"),
+        sorted((ROOT / "assets" / "abc_mini").rglob("*.webp"))[::150],
+    )
+    pictures = [load_image(path).resize((2500, 1800), Image.Resampling.BICUBIC) for path in files]
+    expected = backbone.embed(pictures)
+    monkeypatch.setattr(BackboneSpec, "squeezed", None)  # Pillow's resizing is not asked
+    square = [backbone.spec.preprocess(squeezed(backbone.spec, one)) for one in pictures]
+    assert (backbone.embed_pixels(square) * expected).sum(1).min() > 0.9999 and len(files) > 10

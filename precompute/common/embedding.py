@@ -41,6 +41,7 @@ WHOLE = "whole image"  # what is embedded of a file, among the settings of what 
 TOLD = "files.json"  # of .work: by path, what the system told of a file when it was read, and its sha256
 SETTLED = 2_000_000_000  # ns after which a change shows in a file's times, on the coarsest of systems
 KEPT = 300_000_000  # bytes of pictures that are ready for the network: 2,000 of 224 pixels; more are decoded twice
+LARGE = 4_000_000  # pixels of a picture that torch resizes
 SIZE = 1024  # images of a shard: half a minute of one core with the smallest backbone, a few with a large one
 SHOWN = 20  # images that could not be read, on screen; the shards' tables have all
 
@@ -72,7 +73,7 @@ def embed_in_shards(
     n, missing = len(keys), [i for i, key in enumerate(keys) if key not in known]
 
     def prepare(i: int) -> list[np.ndarray]:
-        return [spec.preprocess(picture) for picture in load(i)]
+        return [spec.preprocess(squeezed(spec, picture)) for picture in load(i)]
 
     with (
         tqdm(total=n, initial=n - len(missing), desc=label, unit="image", disable=None) as bar,
@@ -89,6 +90,18 @@ def embed_in_shards(
     kept = read_kept(scratch, made_by)
     found = [kept[key] for key in keys]
     return np.stack(found) if found else np.zeros((0, 1, spec.dim), np.float32)
+
+
+def squeezed(spec: BackboneSpec, image: Image.Image | np.ndarray) -> np.ndarray:
+    """As ``spec.squeezed``; a large picture by torch, in half the time: the cosine of features is 0.9999 at least (a test)."""
+    if isinstance(image, np.ndarray) or spec.resize is not None or image.width * image.height < LARGE:
+        return image if isinstance(image, np.ndarray) else spec.squeezed(image)
+    import torch
+
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(1, image.height, image.width, 3)
+    size, how = (spec.image_size, spec.image_size), spec.interpolation
+    square = torch.nn.functional.interpolate(pixels.movedim(-1, 1), size, mode=how, antialias=True)
+    return square[0].movedim(0, -1).contiguous().numpy()
 
 
 class WholePictures:
@@ -114,7 +127,7 @@ class WholePictures:
             ImageError: it cannot be read.
         """
         if (key := self._key(path)) not in self._known and key not in self._ready:
-            square = self.backbone.spec.squeezed(load_image(path))
+            square = squeezed(self.backbone.spec, load_image(path))
             if len(self._ready) < KEPT // square.nbytes:
                 self._ready[key] = square
 
@@ -233,7 +246,7 @@ def _made(job: Job) -> dict[str, Any]:
 
     def prepared(member: Member) -> tuple[Member, list[Any], np.ndarray | ImageError]:
         try:
-            return member, member.fingerprint(), backbone.spec.preprocess(member.picture())
+            return member, member.fingerprint(), backbone.spec.preprocess(squeezed(backbone.spec, member.picture()))
         except ImageError as error:
             return member, member.fingerprint(), error
 
