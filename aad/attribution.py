@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Attributor:
         load: Callable[[str, str | Path | None, str, str], Backbone] = load_backbone,
     ) -> None:
         self.bundle, manifest = bundle, bundle.manifest
-        self._made_with: dict[str, Any] = bundle.section("backbone")
-        self._weights, self._device, self._qdrant, self._load = weights, device, qdrant, load
+        made = self._made_with = bundle.section("backbone")
+        self._qdrant, self._load = qdrant, partial(load, made["name"], weights, device, made.get("engine", "torch"))
         images = Path(os.path.realpath(bundle.folder / bundle.section("images")))
         self.references = read_references(bundle, images)
         self.queries = read_queries(bundle, images, len(self.references))
@@ -107,9 +107,7 @@ class Attributor:
     @cached_property
     def _index(self) -> dict[Space, Index]:
         with self._opening:
-            if "_index" not in vars(self):
-                vars(self)["_index"] = open_indexes(self.bundle, self.references, self._qdrant)
-            return vars(self)["_index"]
+            return vars(self).get("_index") or open_indexes(self.bundle, self.references, self._qdrant)
 
     @property
     def ready(self) -> bool:
@@ -124,8 +122,7 @@ class Attributor:
         """
         with self._loading:
             if self._backbone is None:
-                engine = self._made_with.get("engine", "torch")
-                backbone = self._load(self.stamp["backbone"], self._weights, self._device, engine)
+                backbone = self._load()
                 if different := difference(self._made_with, backbone.spec):
                     raise BackboneError(
                         f"this bundle holds {different}: give the weights that it was made with (weights= of "

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+PARSING = threading.Lock()  # Python 3.11 tells two threads that read literals at once that both have gone too deep
 TOO_SHORT = "is shorter than its header says; was it changed while it was open?"
 
 
@@ -71,7 +73,8 @@ def read_header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dt
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
+        with PARSING:
+            shape, by_columns, dtype = read(file)
     except OSError:
         raise
     except Exception as error:  # numpy parses the header as Python's literals, and nearly any exception escapes
