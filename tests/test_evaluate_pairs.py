@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from aad import SPACES, Domain, Space
-from aad.backbones import BackboneSpec
 from aad.bundle import Bundle, read_heads
 from aad.images import load_image
 from aad.method import Head
@@ -65,16 +64,9 @@ def pairs_folder(root: Path) -> Path:
     return folder
 
 
-class PlainSpec(BackboneSpec):
-    """Does without torchvision, whose import takes longer than all tests here."""
-
-    def preprocess(self, image: Image.Image) -> np.ndarray:
-        return np.asarray(image.resize((8, 8)), np.float32).transpose(2, 0, 1) / 255 - 0.4
-
-
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> FakeEncoder:
-    return FakeEncoder(tmp_path_factory.mktemp("log") / "embedded", spec=PlainSpec(**asdict(SPEC)))
+    return FakeEncoder(tmp_path_factory.mktemp("log") / "embedded")
 
 
 @pytest.fixture(scope="module")
@@ -195,20 +187,18 @@ def test_the_figures_are_those_of_a_plain_loop_whatever_stands_in_the_gallery(ru
     ranks = ranks_by_loop(made, backbone, list(rows), others)
     repositories = [lab or {7: "fox", 9: "gnu"}[true[0]] for _, lab, true, _ in OUTPUTS]
     assert_as_by_loop(result, ranks, repositories, 500 if gallery == "strangers too" else 0)
-    counts = {"n_queries": 20, "n_repositories": 5, "n_exemplars": 11, "n_others": len(rows) + len(others)}
+    n = len(rows) + len(others)
+    counts = {"n_queries": 20, "n_repositories": 5, "n_exemplars": 11, "n_others": n}
     assert {name: result[name] for name in counts} == counts
-    assert (
-        printed.splitlines()[0] == f"20 queries of 5 repositories, 11 exemplars, {counts['n_others']} other references"
-    )
-    gains, gained = printed.split("\n\n")[2].splitlines(), result["differences"]["aligned - backbone"]["all"]["MRR"]
-    assert (
-        gains[0].startswith("| queries | measure | aligned - backbone |")
-        and f"|  | MRR | {shown(gained)} |" in gains[-1]
-    )
+    assert printed.splitlines()[0] == f"20 queries of 5 repositories, 11 exemplars, {n} other references"
+    first, *_, last = printed.split("\n\n")[2].splitlines()
+    gained = shown(result["differences"]["aligned - backbone"]["all"]["MRR"])
+    assert first.startswith("| queries | measure | aligned - backbone |") and f"|  | MRR | {gained} |" in last
     assert len({tuple(some) for some in ranks.values()}) == 3 and 1 < statistics.fmean(ranks["aligned"]) < 12
 
 
-def copied(made: Path, tmp_path: Path) -> Path:
+@pytest.fixture
+def folder(made, tmp_path) -> Path:
     """The folder of pairs, to be changed; outside it the same pictures are of another key, so they are embedded anew."""
     return shutil.copytree(made / "real", tmp_path / "real")
 
@@ -224,11 +214,10 @@ def write_pages(folder: Path, names: list[str], head: str = "file,role,repositor
     (folder / "pictures.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_repositories_are_those_of_pictures_csv_and_the_network_sees_each_picture_once_for_all_galleries(
-    run, made, backbone, tmp_path
-):
+def test_repositories_are_those_of_pictures_csv_and_the_network_sees_each_picture_once(run, made, backbone, folder):
+    """Once for all galleries, wherever it lies."""
     shutil.rmtree(made / "bundle" / ".work", ignore_errors=True)
-    folder, before = copied(made, tmp_path), sum(backbone.embedded())
+    before = sum(backbone.embedded())
     write_pages(folder, named_outputs(folder))
     result, _ = run("--splits", "test", folder=folder)
     run(folder=folder)
@@ -244,7 +233,7 @@ def test_a_second_copy_of_a_source_does_not_stand_before_it_by_the_last_bits_of_
     assert best_ranks(similarities, [[0, 2], [0]]).tolist() == [2, 2]
 
 
-GNU = "exemplar/gnu/09.png"
+GNU, NO_SOURCE = "exemplar/gnu/09.png", '[{"exemplar": [], "synth": {}, "category": null, "class_id": "x"}]'
 #: what is wrong -> what makes it so, or the options that ask for it, of the folder; and the words of the refusal
 REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "unreadable": (lambda at: (at / GNU).write_bytes(b"no picture"), r"exemplar/gnu/09\.png: an image must be PNG"),
@@ -254,9 +243,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "nothing named": (lambda at: shutil.rmtree(at / "json"), r"real/json/\*\.json must name synthetic pictures"),
     "no source": (
-        lambda at: (at / "json" / "two.json").write_text(
-            '[{"exemplar": [], "synth": {}, "category": null, "class_id": "x"}]'
-        ),
+        lambda at: (at / "json" / "two.json").write_text(NO_SOURCE),
         r"`exemplar` must be a list of at least one path, got none in .*two\.json, entry 0",
     ),
     "unlisted": (
@@ -267,20 +254,14 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: write_pages(at, named_outputs(at), "name,role,page"),
         r"pictures\.csv must be a table with the columns file and repository",
     ),
-    "unknown split": (
-        lambda at: ("--splits", "test", "dev"),
-        r"has no reference of the split dev; its splits: test, train, validation",
-    ),
-    "no strangers": (
-        lambda at: ("--others", at / "json"),
-        r"--others must be a folder of pictures, got .*json, which holds",
-    ),
-}
+    "unknown split": (lambda at: ("--splits", "test", "dev"), "no reference of the split dev; its splits: test, train, validation"),
+    "no strangers": (lambda at: ("--others", at / "json"), "--others must be a folder of pictures, got .*json, which holds"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-def test_what_cannot_be_measured_is_refused_with_its_name(run, made, tmp_path, how):
-    folder, (spoil, said) = copied(made, tmp_path), REFUSALS[how]
+def test_what_cannot_be_measured_is_refused_with_its_name(run, folder, how):
+    spoil, said = REFUSALS[how]
     options = spoil(folder)
     with pytest.raises(SystemExit, match=f"^error: .*{said}"):
         run(*(options if isinstance(options, tuple) else ()), folder=folder)

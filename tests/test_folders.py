@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -181,32 +182,24 @@ def test_accents_of_a_mac_sources_of_windows_and_two_folders_in_one(
     (mine / "inner" / "metadata.csv").write_text("file_name,title\nb.png,One of the hub\nc.png,Nothing\n")
     (made / "metadata.csv").write_text("file_name,sources\nQ.png,inner\\b.png; ./möwe.png\n", "utf-8")
     gallery = from_folders(mine, made, mine / "made" / "out")
-    assert [one["title"] for one in gallery.references] == ["One of the hub", "A gull"], (
-        "what is asked about is no reference"
-    )
-    told = capsys.readouterr().err
-    assert (
-        gallery.queries[0]["exemplar_ids"] == [0, 1]
-        and "1 (the other folder)" in told
-        and "picture that is taken: inner/c.png" in told
-    )
+    titles, told = [one["title"] for one in gallery.references], capsys.readouterr().err
+    assert titles == ["One of the hub", "A gull"], "what is asked about is no reference"
+    assert gallery.queries[0]["exemplar_ids"] == [0, 1]
+    assert "1 (the other folder)" in told and "picture that is taken: inner/c.png" in told
     with pytest.raises(BenchmarkError, match=r"must be two folders, got .* twice"):
         from_folders(mine, mine / "inner" / "..", tmp_path / "out")
 
 
-def test_a_folder_by_a_dot_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_by_a_dot_has_its_name_and_one_on_two_drives_of_windows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(put(tmp_path / "mine" / "a.png").parent)
     gallery = from_folders(Path(), None, tmp_path / "out")
     assert (gallery.name, gallery.references[0]["source"]) == ("mine", "mine")
-
-
-def test_folders_on_two_drives_of_windows_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(paths: object) -> str:
-        raise ValueError("Paths don't have the same drive")
-
-    monkeypatch.setattr(os.path, "commonpath", none)  # simulated: as ntpath does
+    no_common = Mock(side_effect=ValueError("Paths don't have the same drive"))
+    monkeypatch.setattr(os.path, "commonpath", no_common)  # simulated: as ntpath does
     with pytest.raises(BenchmarkError, match="must be on one drive"):
-        from_folders(put(tmp_path / "mine" / "a.png").parent, None, tmp_path / "out")
+        from_folders(Path(), None, tmp_path / "out")
 
 
 def test_what_is_printed_never_fails_for_a_console_of_one_language(monkeypatch: pytest.MonkeyPatch) -> None:

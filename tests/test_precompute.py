@@ -192,12 +192,6 @@ def test_what_cannot_be_used_is_refused_in_words(shipped, tmp_path):
     for name, why in (("empty", "holds no readable image"), ("nowhere", "is not a folder")):
         with pytest.raises(NotADirectoryError, match=why):
             run("extract_features", "--references", tmp_path / name, "--bundle", tmp_path / "out")
-    picture(0).save(tmp_path / "empty" / "a.png")
-    (tmp_path / "empty" / "metadata.csv").write_text("name,title\na.png,A\n")
-    with pytest.raises(
-        BenchmarkError, match=r"metadata.csv must be a table with the columns file_name \(no file_name\)"
-    ):
-        from_folders(tmp_path / "empty", None, tmp_path / "out")
     shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
     scratch = tmp_path / "bundle" / ".work" / "views.npz"
     with np.load(scratch) as stored:
@@ -247,9 +241,15 @@ def test_a_bundle_lists_the_pictures_of_folders_that_its_heads_saw(quick, tmp_pa
     assert "training_pictures.csv" not in manifest["files"] and "folders" not in manifest["steps"]["train_heads"]
 
 
-def test_run_passes_folders_on_to_training(tmp_path, monkeypatch, capsys):
-    done = {}
+@pytest.fixture
+def done(monkeypatch) -> dict[str, list[str]]:
+    """The options of each step that was run, or rather was not."""
+    done: dict[str, list[str]] = {}
     monkeypatch.setattr("precompute.run._run", lambda step, options: done.__setitem__(step, list(options)))
+    return done
+
+
+def test_run_passes_folders_on_to_training(done, tmp_path, capsys):
     out, folders = ("--bundle", tmp_path), ("--photographs", "one", "two", "--generated", "two")
     own = ("--references", tmp_path, "--train")
     np.save(tmp_path / "references_backbone.npy", np.zeros((1, 1), np.float16))
@@ -264,26 +264,15 @@ def test_run_passes_folders_on_to_training(tmp_path, monkeypatch, capsys):
         assert why in capsys.readouterr().err
 
 
-def test_run_takes_shipped_heads_unless_told_to_train(tmp_path):
-    def names(*arguments):
-        return [name for name, _ in steps(*arguments)]
-
-    assert names(None, None, False, None) == list(STEPS)
-    assert names(tmp_path, None, False, None) == ["extract_features", "train_heads", "calibrate", "project"]
-    assert "extract_views" in names(tmp_path, tmp_path, True, None)
-    assert "--heads-from" in dict(steps(tmp_path, None, False, None))["train_heads"]
-
-
-@pytest.mark.parametrize(("n", "built"), [(200_000, False), (200_001, True)])
-def test_run_builds_an_index_of_many_references_of_ones_own(tmp_path, monkeypatch, n, built):
-    done = []
-    monkeypatch.setattr("precompute.run._run", lambda step, options: done.append((step, list(options))))
+@pytest.mark.parametrize(("n", "index"), [(200_000, []), (200_001, ["build_index"])])
+def test_run_takes_shipped_heads_unless_told_to_train_and_builds_an_index_of_many(done, tmp_path, n, index):
+    assert [name for name, _ in steps(None, None, False, None)] == list(STEPS)
+    assert "extract_views" in dict(steps(tmp_path, tmp_path, True, None))
     np.save(tmp_path / "references_backbone.npy", np.zeros((n, 1), np.float16))
     run("run", "--references", tmp_path, "--bundle", tmp_path)
-    index = [("build_index", ["--bundle", str(tmp_path)])] if built else []
-    assert done[1][0] == "train_heads" and done[2:3] == (index or [("calibrate", ["--bundle", str(tmp_path)])])
-    own = [step for step, _ in done if step != "build_index"]
-    assert own == [step for step, _ in steps(tmp_path, None, False, None)]
+    assert list(done) == ["extract_features", "train_heads", *index, "calibrate", "project"]
+    assert "--heads-from" in done["train_heads"]
+    assert all(done[step] == ["--bundle", str(tmp_path)] for step in (*index, "calibrate"))
 
 
 def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_by_their_bytes(
@@ -338,10 +327,8 @@ def test_pictures_are_decoded_once_and_refused_before_any_is_embedded_and_known_
 
 
 def test_a_large_photograph_has_the_features_that_the_page_finds_in_it(monkeypatch):
-    backbone, files = (
-        load_backbone("efficientnet_lite0_moments"),
-        sorted((ROOT / "assets" / "abc_mini").rglob("*.webp"))[::150],
-    )
+    backbone = load_backbone("efficientnet_lite0_moments")
+    files = sorted((ROOT / "assets" / "abc_mini").rglob("*.webp"))[::150]
     pictures = [load_image(path).resize((2500, 1800), Image.Resampling.BICUBIC) for path in files]
     expected = backbone.embed(pictures)
     monkeypatch.setattr(BackboneSpec, "squeezed", None)  # Pillow's resizing is not asked

@@ -34,12 +34,8 @@ def gallery():
     """Rows with equal ones among them, and entries whose group and licence cut across each other."""
     rows = l2_normalise(np.random.default_rng(0).normal(size=(N, D)))
     rows[[7, 50, 51, 399]] = rows[3]
-    same = {"path": "a", "concept": "thing"}
-    entries = [
-        same | {"title": f"Picture {i}", "group": f"group {i % 3}", "licence": ["CC0", "CC-BY"][i % 2]}
-        for i in range(N)
-    ]
-    return rows, entries
+    told = [{"title": f"Picture {i}", "group": f"group {i % 3}", "licence": ["CC0", "CC-BY"][i % 2]} for i in range(N)]
+    return rows, [{"path": "a", "concept": "thing", **one} for one in told]
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +75,18 @@ def test_a_collection_answers_as_the_rows_in_memory_do(client, exact, queries):
 
 def test_equal_references_are_ordered_by_id_however_many_tie(gallery):
     rows = np.repeat(gallery[0][:1], 120, axis=0)
-    client = QdrantClient(":memory:")
     other = np.random.default_rng(3).permutation(120)
-    load_collection(client, "equal", rows, gallery[1][:120])
-    ask = client.query_batch_points
 
-    def shuffled(*args, **kwargs):
-        answers = ask(*args, **kwargs)
-        for answer in answers:  # a server may order equal ones as it likes, and cut anywhere among them
-            answer.points = [point.model_copy(update={"id": int(other[point.id])}) for point in answer.points]
-        return answers
+    class Shuffling(QdrantClient):
+        def query_batch_points(self, *args, **kwargs):
+            answers = super().query_batch_points(*args, **kwargs)
+            for answer in answers:  # a server may order equal ones as it likes, and cut anywhere among them
+                answer.points = [point.model_copy(update={"id": int(other[point.id])}) for point in answer.points]
+            return answers
 
-    client.query_batch_points = shuffled
-    found = QdrantIndex(client, "equal", 120, D).search(rows[:1], 5)
-    assert found.ids.tolist() == [[0, 1, 2, 3, 4]]
-    client.close()
+    with closing(Shuffling(":memory:")) as client:
+        load_collection(client, "equal", rows, gallery[1][:120])
+        assert QdrantIndex(client, "equal", 120, D).search(rows[:1], 5).ids.tolist() == [[0, 1, 2, 3, 4]]
 
 
 @pytest.fixture(scope="module")
@@ -230,18 +223,18 @@ def answering(status, said):
 
 
 def test_what_goes_wrong_on_the_way_is_said_in_words(monkeypatch):
-    for status, words in ((500, r"answered with status 500 .*as the test wants it"), (403, "set QDRANT_API_KEY")):
+    def keys_shown(status, words):
         with answering(status, {"status": {"error": "as the test wants it"}}) as (url, keys):
-            with closing(connect(url, timeout=5)) as client, pytest.raises(QdrantError, match=words):
+            client = connect(url, timeout=5)
+            with closing(client), pytest.raises(QdrantError, match=words):
                 QdrantIndex(client, "all", 20, D)
-            assert keys == [None]
-            monkeypatch.setenv("QDRANT_API_KEY", "secret")
-            with pytest.warns(UserWarning, match="insecure connection"):
-                client = connect(url, timeout=5)
-            with closing(client), pytest.raises(QdrantError):
-                QdrantIndex(client, "all", 20, D)
-            assert keys == [None, "secret"]
-            monkeypatch.delenv("QDRANT_API_KEY")
+        return keys
+
+    assert keys_shown(500, r"answered with status 500 .*as the test wants it") == [None]
+    assert keys_shown(403, "set QDRANT_API_KEY") == [None]
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    with pytest.warns(UserWarning, match="insecure connection"):
+        assert keys_shown(500, "answered") == ["secret"]
 
 
 def test_a_silent_server_is_given_up_on(shipped):
@@ -273,6 +266,9 @@ def test_a_loaded_bundle_is_attributed_as_the_one_in_memory(loaded, tmp_path):
     def named(answer):
         return [(match.reference_id, match.rank, match.similarity) for match in answer.matches]
 
+    def shares(answer):
+        return [*(match.weight for match in answer.matches), answer.elsewhere, answer.remainder]
+
     with closing(there._index["aligned"].client):
         for query_id in range(N_QUERIES):
             for options in ({}, {"among": among}):
@@ -280,11 +276,7 @@ def test_a_loaded_bundle_is_attributed_as_the_one_in_memory(loaded, tmp_path):
                 for space in SPACES:
                     assert found[space].estimated and not expected[space].estimated
                     assert named(found[space]) == named(expected[space])
-                    ours, theirs = (
-                        [*(match.weight for match in one.matches), one.elsewhere, one.remainder]
-                        for one in (found[space], expected[space])
-                    )
-                    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+                    np.testing.assert_allclose(shares(found[space]), shares(expected[space]), atol=1e-5)
                     assert found[space].position == pytest.approx(expected[space].position, abs=1e-5)
             assert there.true_ranks(query_id) == here.true_ranks(query_id)
         like, expected = there.attribute_reference(3, 5), here.attribute_reference(3, 5)
@@ -302,34 +294,30 @@ def test_the_payload_is_what_other_clients_need(loaded):
         assert about == {"bundle": "tiny", "space": "aligned"}
 
 
-def test_loading_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+def test_loading_goes_on_where_it_was_interrupted(tmp_path):
+    sent = []
+
+    class Interrupted(QdrantClient):
+        def upsert(self, name, points, **options):
+            if len(sent) == 4:
+                sent.append([])
+                raise KeyboardInterrupt
+            sent.append(points.ids)
+            return super().upsert(name, points, **options)
+
     bundle = Bundle.open(tiny_bundle(tmp_path))
-    client = QdrantClient(":memory:")
-    upsert, sent = client.upsert, []
-
-    def interrupted(name, points, **options):
-        if len(sent) == 4:
-            raise KeyboardInterrupt
-        sent.append(points.ids)
-        return upsert(name, points, **options)
-
-    monkeypatch.setattr(client, "upsert", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        load_collections(bundle, client, batch=3)
-    assert list(map(len, sent)) == [3, 3, 3, 1]
-    assert not client.get_aliases().aliases  # an alias never means a part
-    sent.clear()
-    client.delete(collection_name(bundle, SPACES[0]), [5])
-    monkeypatch.setattr(
-        client, "upsert", lambda name, points, **options: sent.append(points.ids) or upsert(name, points)
-    )
-    names = load_collections(bundle, client, batch=3)
-    assert sent[0] == [5] and sum(map(len, sent)) == 1 + 2 * N_REFERENCES
-    sent.clear()
-    assert load_collections(bundle, client) == names and sent == []
-    load_collections(bundle, client, recreate=True)
-    assert sum(map(len, sent)) == 3 * N_REFERENCES
-    client.close()
+    with closing(Interrupted(":memory:")) as client:
+        with pytest.raises(KeyboardInterrupt):
+            load_collections(bundle, client, batch=3)
+        assert list(map(len, sent)) == [3, 3, 3, 1, 0]
+        assert not client.get_aliases().aliases  # an alias never means a part
+        client.delete(collection_name(bundle, SPACES[0]), [5])
+        names = load_collections(bundle, client, batch=3)
+        assert sent[5] == [5] and sum(map(len, sent[5:])) == 1 + 2 * N_REFERENCES
+        sent.clear()
+        assert load_collections(bundle, client) == names and sent == []
+        load_collections(bundle, client, recreate=True)
+        assert sum(map(len, sent)) == 3 * N_REFERENCES
 
 
 def test_other_references_are_loaded_beside_and_the_alias_moves(tmp_path, capsys):
