@@ -57,11 +57,8 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--queries and --train go with --references")
     if arguments.train and not (arguments.queries or arguments.generated):
         parser.error("--train needs synthetic images as well: give --queries FOLDER or --generated FOLDER")
-    folders = [
-        text
-        for domain, paths in given_folders(arguments).items()
-        for text in ([f"--{OPTIONS[domain]}", *map(str, paths)] if paths else [])
-    ]
+    given = [(f"--{OPTIONS[domain]}", *map(str, paths)) for domain, paths in given_folders(arguments).items() if paths]
+    folders = [text for words in given for text in words]
     if folders and arguments.references and not arguments.train:
         parser.error("--photographs and --generated are for training heads: add --train")
     engine = chosen_engine(arguments)
@@ -123,11 +120,9 @@ def steps(
             *((step, []) for step in ("extract_families", "leave_out", "measure_theory")),
         ]
     own = ["--references", str(references), *(["--queries", str(queries)] if queries else [])]
-    heads = (
-        [("extract_views", [*folders]), ("train_heads", [])]
-        if train
-        else [("train_heads", ["--heads-from", str(DEFAULT_BUNDLE)])]
-    )
+    heads = [("train_heads", ["--heads-from", str(DEFAULT_BUNDLE)])]
+    if train:
+        heads = [("extract_views", [*folders]), ("train_heads", [])]
     return [("extract_features", own), *heads, ("calibrate", []), ("project", [])]
 
 

@@ -259,9 +259,7 @@ def images_below(folder: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
         seen.add(real)
         litter = [name for name in (*below, *names) if name.startswith(".") or name.lower() in LITTER]
         passed["litter of a disk"] += len(litter)
-        below[:] = sorted(
-            (name for name in below if name not in litter), key=lambda name: (Path(place, name).is_symlink(), name)
-        )
+        below[:] = sorted(set(below).difference(litter), key=lambda name: (Path(place, name).is_symlink(), name))
         for name in sorted(set(names).difference(litter)):
             path = Path(place, name)
             if path.suffix.lower() not in SUFFIXES:
