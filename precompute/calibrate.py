@@ -36,9 +36,7 @@ def main(argv: Sequence[str]) -> None:
     parser = step_parser(__doc__)
     add = parser.add_argument
     add("--split", default="validation", help="whose queries to fit on")
-    add(
-        "--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used when the split has no query of known source"
-    )
+    add("--calibration-from", type=Path, default=DEFAULT_BUNDLE, help="used if the split has no query of known source")
     arguments = parser.parse_args(argv)
     hold(arguments.bundle)
     bundle = Bundle.open(arguments.bundle)

@@ -100,9 +100,8 @@ def small_bundle(folder: Path, splits: tuple[str, ...] = SPLITS, **changed: obje
         if split:
             queries[-1]["generator"] = "photometric" if i % 2 else "multistyle26"
     files = {"references.json": references, "queries.json": queries}
-    files |= {
-        f"{name}_backbone.npy": np.zeros((len(splits), LITE0.dim), np.float16) for name in ("references", "queries")
-    }
+    rows = np.zeros((len(splits), LITE0.dim), np.float16)
+    files |= {"references_backbone.npy": rows, "queries_backbone.npy": rows}
     sections = {"name": "small", "images": "../pictures", "backbone": asdict(LITE0), "examples": []}
     write_step(folder / "bundle", "extract_features", files | changed, command="test", sections=sections)
     return folder / "bundle"

@@ -51,9 +51,7 @@ def test_a_folder_of_references_makes_the_bundle_that_extract_features_makes(tmp
     fake = FakeEncoder(tmp_path / "log")
     expected = fake.embed([load_image(folder / entry["path"]) for entry in references])
     assert np.array_equal(rows, expected.astype(np.float16).astype(np.float32))
-    assert (
-        bundle.read_array("queries_backbone.npy", (0, 12)).shape == (0, 12) and bundle.read_json("queries.json") == []
-    )
+    assert bundle.read_array("queries_backbone.npy", (0, 12)).size == len(bundle.read_json("queries.json")) == 0
     told = {key: bundle.manifest[key] for key in ("name", "images", "examples")}
     assert told == {"name": "photos", "images": "../photos", "examples": []}
     assert bundle.manifest["backbone"] == json.loads(json.dumps(manifest_entry(SPEC)))

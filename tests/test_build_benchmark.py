@@ -21,9 +21,8 @@ from precompute.common.cli import run_step
 from precompute.demo import drawing, packages, recipes
 from precompute.demo.catalogue import Entry, Pictures, cut_tiles, read_catalogue
 from precompute.pictures.families import N_TRAIN_STYLES
-from tests import small
+from tests.small import ROOT, picture
 
-ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"
 CONTROL = "Package: demo\nVersion: 1-1\nArchitecture: all\nMaintainer: Nobody\nDescription: A stand-in\n"
 SPLITS = ("train", "validation", "test")
@@ -59,10 +58,6 @@ def write_rcc(files: dict[str, bytes], compress: bool) -> bytes:
     start = 20
     header = b"qres" + struct.pack(">IIII", 2, start, start + len(tree), start + len(tree) + len(data))
     return header + tree + bytes(data) + bytes(names)
-
-
-def picture(seed: int, size: tuple[int, int] = (90, 60)) -> Image.Image:
-    return small.picture(seed, size)
 
 
 @pytest.fixture

@@ -119,11 +119,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(bundle, capsys,
 
 @pytest.mark.parametrize(
     ("name", "write"),
-    [
-        (
-            "rows.npy",
-            lambda path: rows.write_rows(path, (2, 8), [np.zeros((2, 8))], int),
-        ),  # held back until it is closed
+    [  # the first is held back until it is closed
+        ("rows.npy", lambda path: rows.write_rows(path, (2, 8), [np.zeros((2, 8))], int)),
         ("index.safetensors", lambda path: build_index._written(path, {"codes": np.zeros(10_000)})),
     ],
 )
@@ -140,9 +137,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, numb
 
     write_table(tmp_path / "shards.json", {"n": 1})
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(
-        SystemExit, match=rf"^error: .*{os.strerror(number)}: '.*shards.json'; give .* same command again$"
-    ):
+    said = rf"^error: .*{os.strerror(number)}: '.*shards.json'; give .* same command again$"
+    with pytest.raises(SystemExit, match=said):
         run_step(lambda _: write_table(tmp_path / "shards.json", {"n": 2}), [])
     assert list(files(tmp_path)) == ["shards.json"] and b'"n": 1' in (tmp_path / "shards.json").read_bytes()
 

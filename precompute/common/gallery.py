@@ -53,9 +53,7 @@ def from_benchmark(folder: Path, names: Sequence[str] | None = None) -> Gallery:
     """
     cases = [(path.stem, case) for path in _case_files(folder, names) for case in load_split(path)]
     if not cases:
-        raise FileNotFoundError(
-            f"{folder}/json holds no cases; make the demo with: python -m precompute.build_benchmark"
-        )
+        raise FileNotFoundError(f"{folder}/json holds no cases; make the demo: python -m precompute.build_benchmark")
     if missing := missing_files([case for _, case in cases], folder.parent):
         raise FileNotFoundError(
             f"{len(missing)} images of {folder} are missing, {', '.join(missing[:N_SHOWN])} first; their paths start at "
@@ -126,9 +124,7 @@ def from_folders(
     try:
         everything = os.path.commonpath([*folders, bundle.resolve()])
     except ValueError:  # of Windows
-        raise BenchmarkError(
-            f"pictures and bundle must be on one drive, got {folders} and {bundle}; copy them"
-        ) from None
+        raise BenchmarkError(f"pictures and bundle must be on one drive, got {folders}, {bundle}; copy them") from None
     pairs = [(one, path) for one, paths in zip(folders, found, strict=True) for path in paths]
     stays = {path: is_drawn(path) and path.resolve().is_relative_to(one) for one, path in pairs}
     root = Path(os.path.commonpath(folders) if all(stays.values()) else everything)

@@ -71,9 +71,8 @@ def test_building_twice_or_in_pieces_gives_the_same(
     seen: list[int] = []
     arrays, settings = build_index(stored, queries, method="compressed", progress=seen.append)
     assert settings == built[1] and sum(seen) == N
-    assert {name: one.tobytes() for name, one in arrays.items()} == {
-        name: one.tobytes() for name, one in built[0].items()
-    }
+    mine, theirs = ({name: one.tobytes() for name, one in made.items()} for made in (arrays, built[0]))
+    assert mine == theirs
     other, _ = build_index(stored, queries, method="compressed", seed=1)
     assert other["codebook"].tobytes() != arrays["codebook"].tobytes()
     monkeypatch.setattr("aad.scale.stored.CHUNK_BYTES", 4 * 44 * 2500)
