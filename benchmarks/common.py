@@ -125,13 +125,13 @@ def finish(path: Path | None, report: Mapping[str, Any], tables: Callable[[dict[
 
 def memory_of(pid: int | str) -> dict[str, float]:
     """What a process and those it started hold now, and the most they held so far, in megabytes (10^6 bytes); Linux only."""
-    total = dict.fromkeys(("resident_mb", "peak_mb"), 0.0)
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    started = [child for thread in threads for child in (thread / "children").read_text("utf-8").split()]
-    for one in (pid, *started):
-        status = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{one}/status").read_text("utf-8")))
-        for name, key in zip(total, ("VmRSS", "VmHWM"), strict=True):
-            total[name] += int(status[key]) * 1024 / 1e6
+    total, own = dict.fromkeys(("resident_mb", "peak_mb"), 0.0), str(os.getpid() if pid == "self" else pid)
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has just ended
+            status = dict(re.findall(r"(\w+):\s+(\d+)", path.read_text("utf-8")))
+            if own in (status["Pid"], status["PPid"]):
+                for name, key in zip(total, ("VmRSS", "VmHWM"), strict=True):
+                    total[name] += int(status.get(key, 0)) * 1024 / 1e6  # one that ends holds nothing
     return total
 
 
