@@ -303,7 +303,7 @@ def tables(report: dict[str, Any]) -> str:
             table(report["starts"], STARTS),
             table(report["answers"], ANSWERS),
             table(report["visitors"], VISITORS),
-            f"Memory of the server, its decoding processes beside it: {memory['before']:,.0f} MB when its model is loaded, "
+            f"Memory of the server and of the processes that it started: {memory['before']:,.0f} MB when its model is loaded, "
             f"{memory['after']:,.0f} MB after {memory['n']:,} answers, {memory['peak']:,.0f} MB at most. Installed for it: "
             f"{sum(installed.values()):,.0f} MB in {len(installed)} packages; in MB, {largest}.",
             machine_line(report["machine"]),

@@ -168,6 +168,8 @@ def test_the_figures_of_the_security_page_are_those_of_the_long_checks():
     assert f"{counts['hostile answered'] + counts['hostile refused in words']:,} hostile uploads" in page
     given_up = sum(counts[f"hostile: {kind}"] for kind in ("broken off", "slow", "left"))
     assert f"{given_up:,} broken off, slow or abandoned" in page
+    assert f"{counts['stops']} servers told so at random moments" in page
+    assert f"ended with 0 in {server['slowest stop in s']} s at most" in page
     assert f"memory {100 * (server['memory in MB']['growth'] - 1):.1f} % above" in page
     assert f"{precompute['kills']} kills, {precompute['kills_within_writes']} of them within a write" in page
     assert f"{precompute['interrupts']} times Ctrl-C, {precompute['full_disks']} full disks" in page
