@@ -172,10 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 time.sleep(options.seconds)
                 return super().attribute(*arguments, **among)
 
-        class Loader:
-            load = staticmethod(lambda *_: Slow(options.folder, n_per_group=2))
-
-        aad.Attributor = Loader  # type: ignore[assignment,misc]
+        aad.Attributor = lambda *_: Slow(options.folder, n_per_group=2)  # type: ignore[assignment,misc]
         vars(app)["outcomes_of"] = lambda _: None
     return app.main(["--port", options.port])
 
