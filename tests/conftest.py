@@ -1,6 +1,7 @@
 """What every test stands on: fixed seeds, few threads, no network but this machine's own; and who runs which of them."""
 
 import os
+import tempfile
 
 # Before numpy, torch or numba start their thread pools; gradio and the hub read theirs at import.
 os.environ.update(
@@ -9,11 +10,14 @@ os.environ.update(
     NUMBA_NUM_THREADS="1",
     GRADIO_ANALYTICS_ENABLED="False",
     HF_HUB_OFFLINE="1",
+    GRADIO_TEMP_DIR=tempfile.mkdtemp(),  # of this process alone: the same picture has the same place for all servers
 )
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling what makes a map takes minutes, a small map seconds
 
+import atexit
 import gc
 import random
+import shutil
 import signal
 import socket
 import ssl
@@ -26,6 +30,7 @@ import pytest
 
 from tests.pages import attributor, bundle, page, picture, uploads  # noqa: F401 - fixtures
 
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 gc.disable()  # until everything is imported
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
