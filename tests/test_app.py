@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,21 @@ print("ended")
 @pytest.mark.skipif(not hasattr(signal, "alarm"), reason="needs POSIX signals")
 def test_told_in_the_middle_of_its_waiting_it_does_not_wait_for_ever() -> None:
     assert python(ANYWHERE) == "ended\n"
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_what_becomes_of_an_end_in_the_code_it_came_into_is_no_fault_until_somebody_may_have_asked(
+    serving: bool,
+) -> None:
+    stop = Stop()
+    with suppress(RuntimeError) if serving else nullcontext(), stop:
+        stop.serving = serving
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            assert not serving
+        raise RuntimeError("what an import has made of it")
+    assert stop.told
 
 
 def test_bundled_examples_answer_without_the_network_that_embeds_and_an_upload_does_need_it() -> None:

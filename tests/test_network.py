@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +19,7 @@ from PIL import Image
 from aad.backbones import BackboneError, load_backbone
 from interface.heat import features_without_regions
 from interface.network import Network
+from tests.small import ROOT, alive
 
 KEY = "efficientnet_lite0_moments", None, "cpu", "torch"
 
@@ -58,3 +62,22 @@ def test_who_waits_for_a_process_that_ends_is_told_and_the_next_call_starts_anot
     with pytest.raises(BackboneError, match="has ended; ask again"):
         network.ask(os._exit, 3)
     assert np.array_equal(there.embed([image]), before) and network.ask(os.getpid) != one
+
+
+KILLED = """
+import os, signal
+from interface.network import network
+if __name__ == "__main__":
+    print(network.ask(os.getpid), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_the_process_ends_with_a_server_that_is_killed() -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+    ends = time.monotonic() + 30
+    while alive(int(ended.stdout)):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
